@@ -1,0 +1,53 @@
+"""Slime's core: learn part embeddings from one annotated picture, read them out of a diffusion UNet's attention.
+
+Heavy modules are imported when first used, so that command lines answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "Annotation": "types",
+    "ArtifactError": "errors",
+    "Backbone": "backbones",
+    "BackendMissing": "errors",
+    "ConfigError": "errors",
+    "Features": "attention",
+    "Frame": "types",
+    "InputError": "errors",
+    "LabelMap": "types",
+    "LearnConfig": "learn_config",
+    "MaskMemory": "memory",
+    "MemoryConfig": "memory_config",
+    "ModelError": "errors",
+    "ModelSpec": "backbones",
+    "OutputError": "errors",
+    "PartEmbeddings": "types",
+    "PartScores": "types",
+    "Parts": "types",
+    "SlimeError": "errors",
+    "UnknownPlugin": "errors",
+    "boundary_f": "metrics",
+    "learn_parts": "learn",
+    "load_embeddings": "artifacts",
+    "read_mask": "masks",
+    "region_j": "metrics",
+    "save_embeddings": "artifacts",
+    "segment_image": "segment",
+    "was_attention": "was",
+    "write_mask": "masks",
+}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605 # the table above is the one list of public names
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'slimecore' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"slimecore.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

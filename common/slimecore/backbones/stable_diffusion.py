@@ -1,0 +1,221 @@
+"""Any checkpoint in Stable Diffusion format, through diffusers: SD 1.x, 2.x and our own slime-tiny alike.
+
+The UNet runs once with the neutral prompt. Forward hooks on ``to_q`` and ``to_k`` of the chosen attention layers copy
+queries and keys, whatever attention kernel diffusers uses, and the pass ends right after the last one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slimecore.attention import AttentionLayer, Features
+from slimecore.backbones import ModelSpec
+from slimecore.checkpoints import Readout, fingerprint, load_null_prompt, load_unet, load_vae, locate, read_readout
+from slimecore.device import generator, pick_dtype
+from slimecore.errors import InputError
+
+__all__ = ["StableDiffusion", "build"]
+
+
+def build(spec: ModelSpec, device: torch.device, seed: int = 0) -> StableDiffusion:
+    """Load a checkpoint.
+
+    Raises
+    ------
+    ModelError
+        Not found, not reachable, or not a Stable Diffusion checkpoint.
+    """
+    folder = locate(spec.name, spec.revision, spec.variant)
+    dtype = pick_dtype(spec.dtype, device)
+    unet = load_unet(folder, spec.variant, dtype).to(device)
+    vae = load_vae(folder, spec.variant, dtype).to(device)
+    readout = read_readout(folder, unet)
+    if spec.timestep is not None:
+        readout = readout.at(spec.timestep)
+    null = load_null_prompt(folder, spec.variant, dtype).to(device)
+    return StableDiffusion(
+        name=spec.name,
+        revision=fingerprint(folder),
+        unet=unet,
+        vae=vae,
+        null_prompt=null,
+        readout=readout,
+        alpha_bar=_alpha_bar(folder, readout.timestep),
+        seed=seed,
+    )
+
+
+def _alpha_bar(folder: Path, timestep: int) -> float:
+    from slimecore.checkpoints import load_alphas
+
+    alphas = load_alphas(folder)
+    if not 0 <= timestep < len(alphas):
+        raise InputError(f"timestep {timestep} lies outside 0..{len(alphas) - 1}; set model.timestep")
+    return float(alphas[timestep])
+
+
+class _Done(Exception):  # noqa: N818 # control flow, not an error: the last wanted layer has spoken
+    pass
+
+
+@dataclass(slots=True, eq=False)
+class StableDiffusion:
+    """A frozen Stable Diffusion UNet as a feature extractor; satisfies :class:`slimecore.backbones.Backbone`.
+
+    Parameters
+    ----------
+    name, revision : str
+        Identity that learned embeddings are bound to.
+    unet, vae : torch.nn.Module
+        From diffusers, in evaluation mode, without gradients.
+    null_prompt : (1, L, dim) float tensor
+        Embeddings of the neutral prompt.
+    readout : Readout
+        Which layers, at which timestep.
+    alpha_bar : float
+        Cumulative signal power at that timestep, 0..1.
+    seed : int
+        Seed of the noise, when the read-out adds any.
+    """
+
+    name: str
+    revision: str
+    unet: Any
+    vae: Any
+    null_prompt: Tensor
+    readout: Readout
+    alpha_bar: float
+    seed: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.null_prompt.device
+
+    @property
+    def token_dim(self) -> int:
+        """Width of a token."""
+        return int(self.null_prompt.shape[-1])
+
+    @property
+    def multiple(self) -> int:
+        """Both sides of an input must be multiples of this."""
+        levels = len(self.unet.config.block_out_channels)
+        return self._codec_factor() * 2 ** (levels - 1)
+
+    @property
+    def cross_layers(self) -> int:
+        """Number of cross-attention layers of the read-out."""
+        return len(self.readout.cross)
+
+    def _codec_factor(self) -> int:
+        config = self.vae.config
+        if "block_size" in config:
+            return int(config.block_size)
+        channels = config.get("block_out_channels") or config.get("encoder_block_out_channels")
+        return int(2 ** (len(channels) - 1))
+
+    def null_token(self) -> Tensor:
+        """(dim,) float32 mean of the neutral prompt's embeddings."""
+        return self.null_prompt[0].float().mean(0)
+
+    def token_keys(self, vectors: Tensor) -> tuple[Tensor, ...]:
+        """Keys (heads, T, d) of tokens (T, dim) for each cross-attention layer; differentiable."""
+        keys = []
+        for path in self.readout.cross:
+            attention = self._attention(path, "attn2")
+            key = attention.to_k(vectors.to(self.null_prompt.dtype))
+            keys.append(key.unflatten(-1, (attention.heads, -1)).transpose(0, 1))
+        return tuple(keys)
+
+    @torch.no_grad()
+    def latents(self, rgb: Tensor) -> Tensor:
+        """Latents (B, c, H/f, W/f) of RGB (B, 3, H, W) 0..1, noised to the read-out's timestep if it asks for it.
+
+        The posterior's mode is taken, and the noise is the same for every picture: equal input, equal output.
+        """
+        pixels = (rgb.to(self.device, self.null_prompt.dtype) * 2 - 1).contiguous()
+        encoded = self.vae.encode(pixels)
+        latent = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
+        latent = latent * getattr(self.vae.config, "scaling_factor", 1.0)
+        if not self.readout.noise:
+            return latent
+        noise = torch.randn(latent.shape[1:], generator=generator(self.seed)).to(latent)
+        return math.sqrt(self.alpha_bar) * latent + math.sqrt(1 - self.alpha_bar) * noise
+
+    @torch.no_grad()
+    def encode(self, rgb: Tensor) -> Features:
+        """Features of (B, 3, H, W) float RGB 0..1.
+
+        Raises
+        ------
+        InputError
+            H or W is not a multiple of :attr:`multiple`.
+        """
+        height, width = int(rgb.shape[-2]), int(rgb.shape[-1])
+        if height % self.multiple or width % self.multiple:
+            raise InputError(f"input {width}x{height}: both sides must be multiples of {self.multiple}")
+        caught = self._run(self.latents(rgb))
+        cross = tuple(self._layer(caught, path, "attn2", height, width) for path in self.readout.cross)
+        own = tuple(self._layer(caught, path, "attn1", height, width) for path in self.readout.self_layers)
+        descriptor = caught[self.readout.descriptor].float()
+        if descriptor.ndim == 3:
+            descriptor = descriptor.transpose(1, 2).unflatten(-1, _grid(descriptor.shape[1], height, width))
+        return Features(cross, own, functional.normalize(descriptor, dim=1), (height, width))
+
+    def _attention(self, path: str, kind: str) -> Any:
+        return self.unet.get_submodule(f"{path}.transformer_blocks.0.{kind}")
+
+    def _watched(self) -> dict[str, nn.Module]:
+        modules = {f"{p}/attn2/q": self._attention(p, "attn2").to_q for p in self.readout.cross}
+        for path in self.readout.self_layers:
+            modules[f"{path}/attn1/q"] = self._attention(path, "attn1").to_q
+            modules[f"{path}/attn1/k"] = self._attention(path, "attn1").to_k
+        modules[self.readout.descriptor] = self.unet.get_submodule(self.readout.descriptor)
+        return modules
+
+    def _run(self, latent: Tensor) -> dict[str, Tensor]:
+        caught: dict[str, Tensor] = {}
+        watched = self._watched()
+
+        def catch(name: str) -> Any:
+            def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+                caught[name] = output[0] if isinstance(output, tuple) else output
+                if len(caught) == len(watched):
+                    raise _Done
+
+            return hook
+
+        handles = [module.register_forward_hook(catch(name)) for name, module in watched.items()]
+        prompt = self.null_prompt.expand(latent.shape[0], -1, -1)
+        try:
+            self.unet(latent, self.readout.timestep, encoder_hidden_states=prompt)
+        except _Done:
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
+        return caught
+
+    def _layer(self, caught: dict[str, Tensor], path: str, kind: str, height: int, width: int) -> AttentionLayer:
+        heads, scale = self._attention(path, kind).heads, float(self._attention(path, kind).scale)
+
+        def split(name: str) -> Tensor:
+            return caught[name].unflatten(-1, (heads, -1)).transpose(1, 2)
+
+        query = split(f"{path}/{kind}/q")
+        key = split(f"{path}/{kind}/k") if kind == "attn1" else None
+        return AttentionLayer(path, _grid(query.shape[2], height, width), query, key, scale)
+
+
+def _grid(places: int, height: int, width: int) -> tuple[int, int]:
+    """Grid of a layer with `places` places on an input of that size."""
+    stride = round(math.sqrt(height * width / places))
+    return height // stride, width // stride

@@ -1,0 +1,274 @@
+"""Checkpoints on disk: find a folder in Stable Diffusion format, and load what the read-out needs of it.
+
+One road for everything: the embedded ``slime-tiny`` is a folder of the package, a Hub id becomes a folder of the local
+cache, and folders are folders. Weights are read from safetensors only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slimecore.errors import ModelError
+
+__all__ = [
+    "EMBEDDED",
+    "Readout",
+    "fingerprint",
+    "load_alphas",
+    "load_null_prompt",
+    "load_unet",
+    "load_vae",
+    "locate",
+    "read_readout",
+]
+
+EMBEDDED = Path(__file__).parent / "models"
+_WEIGHTS = "diffusion_pytorch_model"
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """Which layers of a UNet are read, and at which noise level.
+
+    Parameters
+    ----------
+    cross, self_layers : tuple of str
+        Module paths of transformer blocks' parents, such as ``up_blocks.1.attentions.0``.
+    descriptor : str
+        Module whose output is the descriptor for matching across pictures.
+    timestep : int
+        Diffusion timestep.
+    noise : bool
+        Whether noise of that timestep is added to the latents.
+    """
+
+    cross: tuple[str, ...]
+    self_layers: tuple[str, ...]
+    descriptor: str
+    timestep: int
+    noise: bool
+
+    def at(self, timestep: int) -> Readout:
+        """The same layers at another timestep."""
+        return replace(self, timestep=timestep)
+
+
+# SLiMe, section 4: cross-attention of the 8th to 12th block, self-attention of the last three, t = 100. Descriptor:
+# the block whose output DIFT (Tang et al. 2023) propagates labels with.
+_PUBLISHED = Readout(
+    cross=(
+        "up_blocks.1.attentions.0",
+        "up_blocks.1.attentions.1",
+        "up_blocks.1.attentions.2",
+        "up_blocks.2.attentions.0",
+        "up_blocks.2.attentions.1",
+    ),
+    self_layers=("up_blocks.3.attentions.0", "up_blocks.3.attentions.1", "up_blocks.3.attentions.2"),
+    descriptor="up_blocks.2",
+    timestep=100,
+    noise=True,
+)
+
+
+def locate(name: str, revision: str | None = None, variant: str | None = None) -> Path:
+    """Folder of a model: embedded name, path, or Hub id (local cache first, then the network).
+
+    Raises
+    ------
+    ModelError
+        Nothing of that name, or the Hub cannot be reached.
+    """
+    embedded = EMBEDDED / name
+    folder = embedded if "/" not in name and embedded.is_dir() else Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "unet" / "config.json").is_file():
+            raise ModelError(f"{name}: not a Stable Diffusion folder, unet/config.json is missing; give the folder above unet/")
+        return folder
+    if name.count("/") != 1 or name.startswith((".", "/", "~")) or folder.exists():
+        known = ", ".join(sorted(p.name for p in EMBEDDED.iterdir() if (p / "unet").is_dir()))
+        raise ModelError(f"no model {name!r}: no such folder, no Hub id (owner/name), and not embedded ({known})")
+    return _from_hub(name, revision, variant)
+
+
+def _from_hub(name: str, revision: str | None, variant: str | None) -> Path:
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    middle = f".{variant}" if variant else ""
+    weights = [f"{part}/{stem}{middle}{end}" for part, stem in (
+        ("unet", _WEIGHTS), ("vae", _WEIGHTS), ("text_encoder", "model"),
+    ) for end in (".safetensors", "-*.safetensors", ".safetensors.index.json")]
+    wanted = ["*.json", "null_prompt.safetensors", "*/config.json", "scheduler/*", "tokenizer/*", *weights]
+    for offline in (True, False):
+        try:
+            found = huggingface_hub.snapshot_download(
+                name, revision=revision, allow_patterns=wanted, local_files_only=offline, etag_timeout=10
+            )
+        except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+            raise ModelError(f"the Hub has no model {name!r} at revision {revision or 'main'}, or it is private") from error
+        except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
+            reason = error
+            continue
+        folder = Path(found)
+        if (folder / "unet" / "config.json").is_file() and any(folder.glob("unet/*.safetensors")):
+            return folder
+        reason = FileNotFoundError("the cached copy is incomplete")
+    raise ModelError(
+        f"model {name!r} is no folder and not in the local Hub cache, and the Hub cannot be reached "
+        f"({type(reason).__name__}); connect once, pass the folder of a copy, or use --model slime-tiny"
+    )
+
+
+def fingerprint(folder: Path) -> str:
+    """Identity of a checkpoint's weights: 16 hex digits over sizes and sampled bytes of the UNet and its settings.
+
+    Small files are hashed whole; of larger ones the two ends and 64 evenly spaced blocks, so that gigabytes take
+    milliseconds.
+    """
+    digest = hashlib.sha256()
+    files = sorted(folder.glob("unet/*.safetensors")) + [folder / "unet" / "config.json", folder / "readout.json"]
+    block = 1 << 16
+    for file in files:
+        if not file.is_file():
+            continue
+        size = file.stat().st_size
+        digest.update(f"{file.name}:{size};".encode())
+        with file.open("rb") as stream:
+            if size <= 66 * block:
+                digest.update(stream.read())
+                continue
+            for i in range(66):
+                stream.seek((size - block) * i // 65)
+                digest.update(stream.read(block))
+    return digest.hexdigest()[:16]
+
+
+def _readable(folder: Path, part: str, load: Any) -> Any:
+    try:
+        return load()
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ModelError(f"{folder}: cannot load {part} ({reason}); the folder must be a complete safetensors checkpoint") from error
+    except Exception as error:
+        if type(error).__module__.startswith("safetensors"):
+            raise ModelError(f"{folder}: {part} is damaged ({error}); download it again") from error
+        raise
+
+
+def load_unet(folder: Path, variant: str | None, dtype: torch.dtype) -> Any:
+    """The UNet, frozen, in evaluation mode."""
+    from diffusers import UNet2DConditionModel
+
+    unet = _readable(folder, "unet", lambda: UNet2DConditionModel.from_pretrained(
+        folder, subfolder="unet", variant=variant, torch_dtype=dtype, use_safetensors=True, local_files_only=True,
+        low_cpu_mem_usage=False,
+    ))
+    return unet.eval().requires_grad_(False)
+
+
+def load_vae(folder: Path, variant: str | None, dtype: torch.dtype) -> Any:
+    """The codec named by ``vae/config.json``, frozen; only known classes, nothing is imported on a file's word."""
+    import diffusers
+
+    from slimecore.codecs import SpaceToDepthCodec
+
+    config = _json(folder / "vae" / "config.json", folder)
+    kind = config.get("_class_name")
+    if kind == "SpaceToDepthCodec":
+        return SpaceToDepthCodec.from_config(config).eval()
+    if kind not in {"AutoencoderKL", "AutoencoderTiny"}:
+        raise ModelError(f"{folder}: unknown codec {kind!r} in vae/config.json; known: AutoencoderKL, AutoencoderTiny")
+    vae = _readable(folder, "vae", lambda: getattr(diffusers, kind).from_pretrained(
+        folder, subfolder="vae", variant=variant, torch_dtype=dtype, use_safetensors=True, local_files_only=True,
+        low_cpu_mem_usage=False,
+    ))
+    vae.decoder = None  # half of the memory, never used here
+    return vae.eval().requires_grad_(False)
+
+
+def load_alphas(folder: Path) -> Tensor:
+    """(T,) cumulative signal power of the checkpoint's noise schedule."""
+    from diffusers import DDIMScheduler
+
+    config = _json(folder / "scheduler" / "scheduler_config.json", folder)
+    scheduler = _readable(folder, "scheduler", lambda: DDIMScheduler.from_config(config))
+    alphas: Tensor = scheduler.alphas_cumprod
+    return alphas
+
+
+def load_null_prompt(folder: Path, variant: str | None, dtype: torch.dtype) -> Tensor:
+    """(1, L, dim) embeddings of the neutral prompt: stored beside the weights, or made by the text encoder."""
+    stored = folder / "null_prompt.safetensors"
+    if stored.is_file():
+        from safetensors.torch import load_file
+
+        tensors = _readable(folder, stored.name, lambda: load_file(stored))
+        embeddings: Tensor = _readable(folder, stored.name, lambda: tensors["embeddings"])
+        return embeddings.to(dtype)
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    def run() -> Tensor:
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        encoder = CLIPTextModel.from_pretrained(
+            folder / "text_encoder", variant=variant, use_safetensors=True, local_files_only=True
+        ).eval()
+        ids = tokenizer("", padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt").input_ids
+        with torch.no_grad():
+            hidden: Tensor = encoder(ids)[0]
+        return hidden
+
+    made: Tensor = _readable(folder, "text_encoder", run)
+    return made.to(dtype)
+
+
+def read_readout(folder: Path, unet: Any) -> Readout:
+    """The checkpoint's own ``readout.json``; else SLiMe's layers; else the up path of whatever UNet this is."""
+    own = folder / "readout.json"
+    if own.is_file():
+        raw = _json(own, folder)
+        try:
+            readout = Readout(
+                tuple(raw["cross"]), tuple(raw["self"]), str(raw["descriptor"]), int(raw["timestep"]), bool(raw["noise"])
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{own}: {error!r} is missing or wrong; see docs/conventions.md") from error
+    else:
+        readout = _derived(unet)
+    for path in (*readout.cross, *readout.self_layers, readout.descriptor):
+        try:
+            unet.get_submodule(path)
+        except AttributeError:
+            raise ModelError(f"{folder}: the UNet has no layer {path!r} named by its read-out") from None
+    return readout
+
+
+def _derived(unet: Any) -> Readout:
+    counts = [len(getattr(block, "attentions", [])) for block in unet.up_blocks]
+    if counts == [0, 3, 3, 3]:
+        return _PUBLISHED
+    with_attention = [i for i, n in enumerate(counts) if n]
+    if not with_attention:
+        raise ModelError("this UNet has no attention in its up path, so there is nothing to read out")
+    *lower, last = with_attention
+    paths = {i: tuple(f"up_blocks.{i}.attentions.{j}" for j in range(counts[i])) for i in with_attention}
+    cross = tuple(p for i in (lower or [last]) for p in paths[i])
+    return replace(_PUBLISHED, cross=cross, self_layers=paths[last], descriptor=f"up_blocks.{(lower or [last])[-1]}")
+
+
+def _json(path: Path, folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{folder}: {path.relative_to(folder)} is missing; give a complete Stable Diffusion folder") from error
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} must hold a JSON object")
+    return content

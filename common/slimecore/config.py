@@ -1,0 +1,156 @@
+"""Configuration: frozen dataclasses <- YAML <- ``--set a.b=c``.
+
+Dataclass defaults are the truth. A YAML file overrides some of them, ``--set`` overrides the file. An unknown key is
+an error that names the nearest known one. The resolved configuration is written beside every result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from slimecore.errors import ConfigError
+
+__all__ = ["apply", "dump_yaml", "load_yaml", "nearest", "parse_assignments", "to_dict"]
+
+T = TypeVar("T")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Clause naming the nearest known word, or all of them if none is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises
+    ------
+    ConfigError
+        Missing, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read config {path}: {error.strerror or error}") from error
+    except yaml.YAMLError as error:
+        where = " ".join(str(error).split())
+        raise ConfigError(f"config {path} is not valid YAML: {where}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"config {path} must be a mapping of keys to values, got {type(content).__name__}")
+    return content
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Nested mapping of ``a.b=c`` strings; values are read as YAML scalars.
+
+    Raises
+    ------
+    ConfigError
+        No ``=``, or an empty key.
+    """
+    nested: dict[str, Any] = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {text!r}: write it as KEY=VALUE, for instance --set learn.steps=300")
+        target = nested
+        *path, last = key.strip().split(".")
+        for piece in path:
+            target = target.setdefault(piece, {})
+            if not isinstance(target, dict):
+                raise ConfigError(f"--set {text!r}: {piece!r} was already set to a value")
+        try:
+            target[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {text!r}: the value is not valid YAML") from error
+    return nested
+
+
+def apply(config: T, overrides: Mapping[str, Any], *, where: str) -> T:
+    """Copy of a dataclass tree with some fields replaced.
+
+    Parameters
+    ----------
+    config : frozen dataclass instance
+    overrides : mapping
+        Nested as the dataclasses are.
+    where : str
+        Origin of the overrides, named in messages.
+
+    Raises
+    ------
+    ConfigError
+        Unknown key (with the nearest known one) or a value of the wrong type.
+    """
+    return typing.cast("T", _apply(config, overrides, where, ""))
+
+
+def _apply(config: Any, overrides: Mapping[str, Any], where: str, prefix: str) -> Any:
+    hints = typing.get_type_hints(type(config))
+    changes: dict[str, Any] = {}
+    for key, value in overrides.items():
+        name = f"{prefix}{key}"
+        if key not in hints:
+            raise ConfigError(f"{where}: unknown key {name!r}; {nearest(str(key), hints)}")
+        current = getattr(config, key)
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{where}: {name!r} is a group of keys, not a value; set {name}.KEY")
+            changes[key] = _apply(current, value, where, f"{name}.")
+        else:
+            changes[key] = _convert(value, hints[key], name, where)
+    try:
+        return dataclasses.replace(config, **changes)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in {types.UnionType, typing.Union}:
+        if value is None and type(None) in args:
+            return None
+        hint = next(a for a in args if a is not type(None))
+        origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where}: {name!r} takes a list, got {value!r}")
+        return tuple(_convert(v, args[0], name, where) for v in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):
+        try:  # YAML 1.1 reads 1e-3 as a string
+            return float(value)
+        except ValueError:
+            pass
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{where}: {name!r} takes {hint.__name__}, got {value!r}")
+    return value
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Nested plain mapping of a dataclass tree; tuples become lists."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return list(value) if isinstance(value, tuple) else value
+
+    return typing.cast("dict[str, Any]", plain(config))
+
+
+def dump_yaml(config: Any) -> str:
+    """YAML text of a dataclass tree, keys in declaration order."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)

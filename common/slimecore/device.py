@@ -1,0 +1,58 @@
+"""Device, dtype and seed: the only file that says "cuda"."""
+
+from __future__ import annotations
+
+import torch
+
+from slimecore.errors import ConfigError
+
+__all__ = ["DTYPES", "generator", "pick_device", "pick_dtype", "synchronize"]
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """``auto`` takes cuda, then mps, then cpu.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown, or the device is not there.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(device for device in ("cuda", "mps", "cpu") if available[device]))
+    kind = name.split(":")[0]
+    if kind not in available:
+        raise ConfigError(f"unknown device {name!r}; choose auto, cpu, cuda or mps")
+    if not available[kind]:
+        raise ConfigError(f"device {name!r} is not available here; use --device auto or --device cpu")
+    return torch.device(name)
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """``auto`` is float32 on cpu and mps, float16 on cuda.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown.
+    """
+    if name == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    if name not in DTYPES:
+        raise ConfigError(f"unknown dtype {name!r}; choose auto, {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Give a seeded generator; nothing here touches the global random state."""
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the device, so that a clock reads what it should."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,59 @@
+"""The one error tree.
+
+::
+
+    SlimeError
+    ├── InputError        a file, folder or array the user gave is missing, broken or of the wrong kind
+    ├── ConfigError       an unknown key, preset or a value out of range
+    ├── ModelError        a diffusion checkpoint that cannot be found or read
+    ├── ArtifactError     a part-embedding file that is damaged or belongs to another model
+    ├── OutputError       a place that cannot be written
+    ├── UnknownPlugin     no backbone, flow, propagator or renderer of that name
+    └── BackendMissing    an optional dependency that is not installed
+
+Every message is one line and says what is wrong, where, and what to do. Libraries raise; only a cli prints and exits
+(status 2 for everything in this tree, 1 for anything else).
+"""
+
+__all__ = [
+    "ArtifactError",
+    "BackendMissing",
+    "ConfigError",
+    "InputError",
+    "ModelError",
+    "OutputError",
+    "SlimeError",
+    "UnknownPlugin",
+]
+
+
+class SlimeError(Exception):
+    """Base of everything this project raises on purpose."""
+
+
+class InputError(SlimeError):
+    """A file, folder or array the user gave is missing, broken or of the wrong kind."""
+
+
+class ConfigError(SlimeError):
+    """An unknown key, preset or a value out of range."""
+
+
+class ModelError(SlimeError):
+    """A diffusion checkpoint that cannot be found or read."""
+
+
+class ArtifactError(SlimeError):
+    """A part-embedding file that is damaged or belongs to another model."""
+
+
+class OutputError(SlimeError):
+    """A place that cannot be written."""
+
+
+class UnknownPlugin(SlimeError):
+    """No backbone, flow, propagator or renderer of that name."""
+
+
+class BackendMissing(SlimeError):
+    """An optional dependency that is not installed."""

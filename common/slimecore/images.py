@@ -1,0 +1,146 @@
+"""Pictures on disk, and the one resize rule.
+
+Pixel centres lie at +0.5 everywhere: pixel x of a picture of width w maps to ``(x + 0.5) * W / w - 0.5`` in one of
+width W. OpenCV's area, linear and *exact* nearest follow it; its plain nearest does not and is never used.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from slimecore.errors import InputError
+from slimecore.files import write_bytes
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "fit_short_side",
+    "list_images",
+    "natural_key",
+    "open_image",
+    "read_rgb",
+    "resize_labels",
+    "resize_rgb",
+    "resize_soft",
+    "write_rgb",
+]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+Array = npt.NDArray[Any]
+
+
+def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
+    """Sort key in which ``frame2`` comes before ``frame10``."""
+    pieces = re.split(r"(\d+)", text.lower())
+    return tuple((0, int(piece)) if piece.isdecimal() else (1, piece) for piece in pieces if piece)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files of a folder in natural order; hidden files are left out."""
+    return sorted(
+        (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")),
+        key=lambda p: natural_key(p.name),
+    )
+
+
+def open_image(path: Path) -> Image.Image:
+    """Read an image file whole, in its own mode.
+
+    Raises
+    ------
+    InputError
+        Missing, truncated or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"cannot read {path} as an image: {error}; replace the file") from error
+
+
+def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
+    """Read a picture as (h, w, 3) uint8 RGB, rotated as its EXIF says; transparency is laid over black.
+
+    Raises
+    ------
+    InputError
+        Missing, truncated or not an image.
+    """
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(open_image(path))
+    if image.mode in {"I;16", "I;16B", "I", "F"}:
+        wide = np.asarray(image, dtype=np.float64)
+        top = 255.0 if wide.max() <= 255 else 65535.0
+        gray = (wide * (255.0 / top)).round().clip(0, 255).astype(np.uint8)
+        return np.repeat(gray[..., None], 3, axis=2)
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
+    return np.array(image.convert("RGB"))
+
+
+def write_rgb(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
+    """Write (h, w, 3) uint8 RGB atomically; the suffix chooses the format."""
+    buffer = io.BytesIO()
+    kind = "JPEG" if path.suffix.lower() in {".jpg", ".jpeg"} else "PNG"
+    Image.fromarray(rgb).save(buffer, kind)
+    write_bytes(path, buffer.getvalue())
+
+
+def fit_short_side(size: tuple[int, int], short_side: int, multiple: int) -> tuple[int, int]:
+    """Network size ``(h, w)``: short side as asked, never enlarged, both sides a multiple.
+
+    Each side is rounded on its own, so the aspect ratio changes by at most ``multiple / 2`` pixels; positions map
+    linearly and no padding exists anywhere.
+    """
+    factor = min(1.0, short_side / min(size))
+
+    def fit(side: int) -> int:
+        return max(multiple, round(side * factor / multiple) * multiple)
+
+    return fit(size[0]), fit(size[1])
+
+
+def resize_rgb(rgb: Array, size: tuple[int, int]) -> Array:
+    """Resize (h, w, c) uint8 or float to `size` = ``(h, w)``: area average when shrinking, else linear."""
+    return _resize(rgb, size)
+
+
+def resize_soft(values: Array, size: tuple[int, int]) -> Array:
+    """Resize soft maps (parts, h, w) float32 to `size`; sums over parts stay what they were."""
+    if values.shape[1:] == size:
+        return values
+    if values.shape[0] <= 4:  # OpenCV resizes up to four interleaved channels with one fast kernel
+        flat = _resize(np.ascontiguousarray(values.transpose(1, 2, 0)), size)
+        flat = flat[..., None] if flat.ndim == 2 else flat
+        return np.ascontiguousarray(flat.transpose(2, 0, 1))
+    return np.stack([_resize(np.ascontiguousarray(plane), size) for plane in values])
+
+
+def resize_labels(labels: Array, size: tuple[int, int]) -> Array:
+    """Resize an integer map (h, w) to `size` with honest half-pixel nearest; no new value appears."""
+    if labels.shape == size:
+        return labels
+    wide = labels.astype(np.float32)  # exact for every value a mask can hold
+    out = cv2.resize(wide, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(out).astype(labels.dtype)
+
+
+def _resize(array: Array, size: tuple[int, int]) -> Array:
+    h, w = array.shape[:2]
+    if (h, w) == size:
+        return array
+    shrinks = size[0] <= h and size[1] <= w
+    mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(array, size[::-1], interpolation=mode))

@@ -1,0 +1,277 @@
+"""Masks on disk: every style people have, in; indexed PNG with the DAVIS palette, out.
+
+Values stay what they are: an indexed PNG or a grey mask with values 1..K keeps them. A lone 255 is 1 (the DAVIS-2016
+style); 255 beside small ids is "void" (the DAVIS-2017 style) and ignored. Colours that all belong to the DAVIS palette
+become its indices; other colours and spread-out greys are numbered 1..K. In anti-aliased masks a doubtful pixel takes
+the label of the nearest certain pixel, and how many there were is reported.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from slimecore.errors import InputError
+from slimecore.files import write_bytes
+from slimecore.images import open_image, resize_labels
+from slimecore.palette import davis_palette
+from slimecore.types import Parts
+
+__all__ = ["IGNORE", "MaskFile", "encode_mask", "fit_mask", "make_parts", "read_mask", "read_names", "write_mask"]
+
+IGNORE = -1
+_VOID = 255
+_ASPECT_TOLERANCE = 0.03
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskFile:
+    """A mask as read.
+
+    Parameters
+    ----------
+    labels : (h, w) int32
+        Part values; 0 background, -1 ignore.
+    colors : mapping of int to (r, g, b)
+        Colour of each value, where the file said one.
+    notes : tuple of str
+        What was decided about doubtful content, one sentence each.
+    """
+
+    labels: Array
+    colors: Mapping[int, tuple[int, int, int]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Part values present, without background and ignore, increasing."""
+        return tuple(int(v) for v in np.unique(self.labels) if v > 0)
+
+
+def read_mask(path: Path) -> MaskFile:
+    """Read a mask of any supported style.
+
+    Parameters
+    ----------
+    path : Path
+        Indexed, grey, RGB(A), 1-bit or 16-bit image, or ``.npy`` (h, w) of int or bool.
+
+    Raises
+    ------
+    InputError
+        Missing, unreadable, or more than 255 different colours that are no anti-aliasing.
+    """
+    if path.suffix.lower() == ".npy":
+        return _from_values(_load_npy(path), path)
+    image = open_image(path)
+    if image.mode == "P":
+        palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        mask = _from_values(np.array(image, np.int32), path)
+        colors = {v: _color(palette[v]) for v in mask.values if v < len(palette)}
+        return MaskFile(mask.labels, colors, mask.notes)
+    if image.mode == "1":
+        return _from_values(np.array(image, np.int32), path)
+    if image.mode in {"I", "I;16", "I;16B", "L"}:
+        return _from_gray(np.array(image, np.int32), path)
+    rgba = np.array(image.convert("RGBA"))
+    rgb, opaque = rgba[..., :3], rgba[..., 3] >= 128
+    rgb = np.where(opaque[..., None], rgb, 0).astype(np.uint8)
+    if (rgb == rgb[..., :1]).all():
+        return _from_gray(rgb[..., 0].astype(np.int32), path)
+    return _from_colors(rgb, path)
+
+
+def _color(rgb: Array) -> tuple[int, int, int]:
+    return int(rgb[0]), int(rgb[1]), int(rgb[2])
+
+
+def _load_npy(path: Path) -> Array:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"cannot read {path} as a NumPy array: {error}") from error
+    if array.ndim != 2:
+        raise InputError(f"{path}: a mask array must be (h, w), got {array.shape}")
+    if np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all() and (array == array.round()).all():
+        array = array.astype(np.int64)
+    if not (np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
+        raise InputError(f"{path}: a mask array must hold integers or booleans, got {array.dtype}")
+    return array.astype(np.int64)
+
+
+def _from_values(raw: Array, path: Path) -> MaskFile:
+    present = [int(v) for v in np.unique(raw)]
+    labels = raw.astype(np.int32)
+    foreground = [v for v in present if v > 0]
+    if foreground == [_VOID]:
+        return MaskFile(np.where(labels == _VOID, 1, labels.clip(min=IGNORE)).astype(np.int32), {})
+    if foreground and foreground[-1] > _VOID:
+        raise InputError(f"{path}: part value {foreground[-1]} does not fit an indexed PNG; use values 1..254")
+    if _VOID in foreground:
+        note = f"{path.name}: value 255 beside other ids is read as void and ignored"
+        return MaskFile(np.where(labels == _VOID, IGNORE, labels).astype(np.int32), {}, (note,))
+    return MaskFile(labels.clip(min=IGNORE).astype(np.int32), {})
+
+
+def _from_gray(raw: Array, path: Path) -> MaskFile:
+    values, counts = np.unique(raw, return_counts=True)
+    top = int(values[-1])
+    if top > _VOID and len(values) > 1 and top == 65535:
+        raw, top = raw // 257, _VOID  # 16-bit black and white
+        values, counts = np.unique(raw, return_counts=True)
+    ids = values[(values > 0) & (values < _VOID)]
+    small = top <= _VOID and (len(ids) == 0 or int(ids[-1]) <= len(ids) + 32)
+    if small or (top < 128 and len(values) <= 64):
+        return _from_values(raw, path)
+    main = _main_colors(values, counts)
+    spread = raw.astype(np.uint8)[..., None]
+    if set(values[main].tolist()) <= {0, _VOID}:
+        labels = (raw >= 128).astype(np.int32)
+        doubtful = int(counts[(values > 0) & (values < _VOID)].sum())
+        return MaskFile(labels, {}, _snapped(path, doubtful, "grey levels"))
+    keep = values[main]
+    labels, doubtful = _nearest_certain(spread, keep[:, None].astype(np.uint8))
+    keep = keep[keep > 0]
+    note = f"{path.name}: grey levels {', '.join(map(str, keep))} are numbered 1..{len(keep)}"
+    numbering = np.zeros(256, np.int32)
+    numbering[keep] = np.arange(1, len(keep) + 1)
+    return MaskFile(numbering[labels[..., 0]], {}, (note, *_snapped(path, doubtful, "grey levels")))
+
+
+def _from_colors(rgb: Array, path: Path) -> MaskFile:
+    flat = rgb.reshape(-1, 3).astype(np.int64)
+    codes, counts = np.unique(flat @ np.array([65536, 256, 1]), return_counts=True)
+    main = codes[_main_colors(codes, counts)]
+    main = np.union1d(main, [0]) if 0 in codes else main
+    if len(main) > _VOID:
+        raise InputError(f"{path}: {len(main)} colours are too many for a mask; save it as an indexed PNG with ids 1..K")
+    keep = np.stack([main >> 16, (main >> 8) & 255, main & 255], axis=1).astype(np.uint8)
+    snapped, doubtful = _nearest_certain(rgb, keep)
+    palette = {_color(c): i for i, c in enumerate(davis_palette())}
+    colors = [_color(c) for c in keep if tuple(c) != (0, 0, 0)]
+    if all(c in palette for c in colors):
+        ids = {c: palette[c] for c in colors}
+        notes: tuple[str, ...] = ()
+    else:
+        ids = {c: i for i, c in enumerate(sorted(colors), start=1)}
+        listed = ", ".join(f"#{r:02x}{g:02x}{b:02x}={i}" for (r, g, b), i in ids.items())
+        notes = (f"{path.name}: colours are numbered {listed}; black is background",)
+    labels = np.zeros(rgb.shape[:2], np.int32)
+    for color, value in ids.items():
+        labels[(snapped == color).all(-1)] = value
+    named = {value: color for color, value in ids.items()}
+    return MaskFile(labels, named, (*notes, *_snapped(path, doubtful, "colours")))
+
+
+def _main_colors(values: Array, counts: Array) -> Array:
+    """Which levels are meant, not anti-aliasing: all if they are few, else those that cover enough pixels."""
+    if len(values) <= 8:
+        return np.ones(len(values), bool)
+    main: Array = counts >= max(16, 5e-4 * counts.sum())
+    return main if main.any() else counts == counts.max()
+
+
+def _nearest_certain(picture: Array, keep: Array) -> tuple[Array, int]:
+    """Replace every pixel whose colour is not one of `keep` (n, c) by the spatially nearest one that is."""
+    certain = np.zeros(picture.shape[:2], bool)
+    for color in keep:
+        certain |= (picture == color).all(-1)
+    doubtful = int((~certain).sum())
+    if doubtful == 0:
+        return picture, 0
+    _, index = cv2.distanceTransformWithLabels(
+        (~certain).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    source = np.zeros((int(index.max()) + 1, picture.shape[2]), picture.dtype)
+    source[index[certain]] = picture[certain]
+    return source[index], doubtful
+
+
+def _snapped(path: Path, doubtful: int, what: str) -> tuple[str, ...]:
+    if not doubtful:
+        return ()
+    return (f"{path.name}: {doubtful} pixels of in-between {what} took the label of the nearest certain pixel",)
+
+
+def fit_mask(mask: MaskFile, size: tuple[int, int], source: str) -> MaskFile:
+    """Bring a mask to the picture's size.
+
+    Raises
+    ------
+    InputError
+        The aspect ratios differ by more than 3 %, so the mask belongs to another picture; or no part is left.
+    """
+    h, w = mask.labels.shape
+    if (h, w) != size:
+        ratio = (w / h) / (size[1] / size[0])
+        if abs(ratio - 1) > _ASPECT_TOLERANCE:
+            raise InputError(
+                f"{source}: the mask is {w}x{h} but the picture is {size[1]}x{size[0]}, another aspect ratio; "
+                "draw the mask on a frame of this clip"
+            )
+        note = f"{source}: mask of {w}x{h} fitted to {size[1]}x{size[0]}"
+        mask = MaskFile(resize_labels(mask.labels, size), mask.colors, (*mask.notes, note))
+    if not mask.values:
+        raise InputError(f"{source}: the mask is empty, every pixel is background (0); mark at least one part")
+    return mask
+
+
+def make_parts(mask: MaskFile, names: Mapping[int, str] | None = None) -> Parts:
+    """Parts of a mask: background first, then its values in increasing order."""
+    given = names or {}
+    palette = davis_palette()
+    values = (0, *mask.values)
+    return Parts(
+        values=values,
+        names=tuple(given.get(v, "background" if v == 0 else f"part {v}") for v in values),
+        colors=tuple(_color(palette[v]) for v in values),
+    )
+
+
+def read_names(path: Path) -> dict[int, str]:
+    """Part names from a JSON object ``{"1": "head", ...}``.
+
+    Raises
+    ------
+    InputError
+        Missing, not JSON, or not value -> name.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return {int(value): str(name) for value, name in raw.items()}
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f'{path}: expected a JSON object such as {{"1": "head"}}: {error}') from error
+
+
+def encode_mask(labels: Array) -> bytes:
+    """Bytes of an indexed 8-bit PNG with the DAVIS palette.
+
+    Parameters
+    ----------
+    labels : (h, w) int, 0..255
+    """
+    plane = np.ascontiguousarray(labels, dtype=np.uint8)
+    image = Image.frombytes("P", (plane.shape[1], plane.shape[0]), plane.tobytes())
+    image.putpalette(davis_palette().ravel().tolist())
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def write_mask(path: Path, labels: Array) -> None:
+    """Write (h, w) int labels 0..255 as an indexed PNG with the DAVIS palette, atomically."""
+    write_bytes(path, encode_mask(labels))

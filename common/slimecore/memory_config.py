@@ -1,0 +1,41 @@
+"""Settings of the mask memory; plain values, so that a command line can be parsed without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slimecore.errors import ConfigError
+
+__all__ = ["MemoryConfig"]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryConfig:
+    """What is remembered and how it is read.
+
+    Parameters
+    ----------
+    recent : int
+        Frames in the FIFO, beside the permanent ones; 0 remembers references only.
+    every : int
+        A frame enters the FIFO when this many frames have passed since the last one did.
+    temperature : float
+        Cosine similarities are divided by this before the softmax.
+    top_k : int
+        Keep the largest `top_k` similarities of every place; 0 keeps all.
+    enabled : bool
+        False switches the memory off (ablation).
+    """
+
+    recent: int = 4
+    every: int = 3
+    temperature: float = 0.05
+    top_k: int = 0
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        if self.recent < 0 or self.every < 1 or self.temperature <= 0 or self.top_k < 0:
+            raise ConfigError(
+                "memory needs recent >= 0, every >= 1, temperature > 0 and top_k >= 0, got "
+                f"{self.recent}, {self.every}, {self.temperature}, {self.top_k}"
+            )

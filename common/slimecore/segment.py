@@ -1,0 +1,105 @@
+"""Segment a picture with learned part embeddings: cross-attention, then WAS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from slimecore.artifacts import require_model
+from slimecore.attention import Features, attend_self, cross_logits, part_probabilities
+from slimecore.backbones import Backbone
+from slimecore.images import fit_short_side, resize_rgb, resize_soft
+from slimecore.learn import to_tensor
+from slimecore.types import PartEmbeddings, PartScores
+
+__all__ = ["ReadKeys", "part_evidence", "prepare", "segment_image", "was_evidence"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadKeys:
+    """Part embeddings projected once for one backbone; query many pictures with them.
+
+    Parameters
+    ----------
+    keys : tuple of (heads, parts * tokens, d) float tensors
+    layer_weights : (layers,) float tensor
+    parts : int
+    """
+
+    keys: tuple[Tensor, ...]
+    layer_weights: Tensor
+    parts: int
+
+
+def prepare(backbone: Backbone, embeddings: PartEmbeddings, source: str = "part embeddings") -> ReadKeys:
+    """Project embeddings to keys.
+
+    Raises
+    ------
+    ArtifactError
+        They were learned with another model.
+    """
+    require_model(embeddings, backbone.name, backbone.revision, source)
+    vectors = torch.from_numpy(embeddings.vectors.copy()).to(backbone.device)
+    with torch.no_grad():
+        keys = backbone.token_keys(vectors.flatten(0, 1))
+    weights = torch.from_numpy(embeddings.layer_weights.copy()).to(backbone.device)
+    return ReadKeys(keys, weights, len(embeddings.parts))
+
+
+@torch.no_grad()
+def part_evidence(features: Features, keys: ReadKeys) -> Tensor:
+    """Cross-attention evidence F: (B, parts, h, w) float32 on ``features.grid``, summing to 1 over parts."""
+    return part_probabilities(cross_logits(features, keys.keys, keys.layer_weights, features.grid), keys.parts)
+
+
+@torch.no_grad()
+def was_evidence(features: Features, keys: ReadKeys) -> Tensor:
+    """F accumulated by self-attention, each part stretched back to F's own range.
+
+    Averaging shrinks contrast; SLiMe's test code rescales every part's WAS map to the minimum and maximum its F had.
+
+    Returns
+    -------
+    (B, parts, h, w) float32, summing to 1 over parts
+    """
+    evidence = part_evidence(features, keys)
+    was = attend_self(features, evidence)
+    low, high = evidence.amin((2, 3), keepdim=True), evidence.amax((2, 3), keepdim=True)
+    bottom, top = was.amin((2, 3), keepdim=True), was.amax((2, 3), keepdim=True)
+    stretched = (was - bottom) / (top - bottom).clamp(min=1e-6) * (high - low) + low
+    return stretched / stretched.sum(1, keepdim=True).clamp(min=1e-6)
+
+
+def segment_image(
+    backbone: Backbone, embeddings: PartEmbeddings, rgb: npt.NDArray[np.uint8], *, short_side: int = 384
+) -> PartScores:
+    """Soft labels of a picture at its own size.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    embeddings : PartEmbeddings
+    rgb : (h, w, 3) uint8
+    short_side : int
+        Short side in pixels the network sees.
+
+    Returns
+    -------
+    PartScores
+
+    Raises
+    ------
+    ArtifactError
+        The embeddings were learned with another model.
+    """
+    keys = prepare(backbone, embeddings)
+    height, width = rgb.shape[:2]
+    size = fit_short_side((height, width), short_side, backbone.multiple)
+    features = backbone.encode(to_tensor(resize_rgb(rgb, size)[None], backbone.device))
+    soft = was_evidence(features, keys)[0].float().cpu().numpy()
+    return PartScores(resize_soft(soft, (height, width)), embeddings.parts)

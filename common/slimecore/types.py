@@ -1,0 +1,242 @@
+"""Values that flow between the parts of the toolkit.
+
+Frozen, validated once on construction, NumPy at the border (read-only views); torch lives inside the functions that
+need it. Row 0 of everything per-part is the background. See docs/conventions.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimecore.errors import InputError
+
+__all__ = ["Annotation", "Frame", "LabelMap", "PartEmbeddings", "PartScores", "Parts", "ScalarSetting"]
+
+ScalarSetting = str | int | float | bool | None
+Array = npt.NDArray[Any]
+
+
+def _frozen(array: Array) -> Array:
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InputError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one annotation, in row order.
+
+    Parameters
+    ----------
+    values : tuple of int
+        Mask value of every row, strictly increasing; ``values[0]`` is 0, the background. A value stays what it was in
+        the user's mask, in every output.
+    names : tuple of str
+        One name a row, unique.
+    colors : tuple of (int, int, int)
+        RGB 0..255 a row.
+
+    Raises
+    ------
+    InputError
+        Lengths differ, names repeat, or row 0 is not the background.
+    """
+
+    values: tuple[int, ...]
+    names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+
+    def __post_init__(self) -> None:
+        _require(len(self.values) >= 2, "an annotation needs at least one part beside the background (value 0)")
+        _require(self.values[0] == 0, f"row 0 must be the background (value 0), got {self.values[0]}")
+        _require(
+            all(a < b for a, b in zip(self.values, self.values[1:], strict=False)),
+            f"part values must increase, got {self.values}",
+        )
+        _require(
+            len(self.values) == len(self.names) == len(self.colors),
+            f"{len(self.values)} part values, {len(self.names)} names and {len(self.colors)} colours do not match",
+        )
+        repeated = {name for name in self.names if self.names.count(name) > 1}
+        _require(not repeated, f"part names repeat: {', '.join(sorted(repeated))}; give every part its own name")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def index(self, values: Array) -> Array:
+        """Rows of mask values; values that are no part become -1.
+
+        Parameters
+        ----------
+        values : (...) int array
+
+        Returns
+        -------
+        (...) int64 array, -1 .. len(self) - 1
+        """
+        table = np.asarray(self.values)
+        position = np.searchsorted(table, values).clip(0, len(table) - 1)
+        return np.where(table[position] == values, position, -1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of a clip.
+
+    Parameters
+    ----------
+    index : int
+        Position in the clip, from 0.
+    rgb : (h, w, 3) uint8
+        RGB, never BGR.
+    name : str
+        File stem the mask of this frame gets.
+    time_s : float
+        Presentation time in seconds.
+    """
+
+    index: int
+    rgb: Array
+    name: str
+    time_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(
+            self.rgb.ndim == 3 and self.rgb.shape[2] == 3 and self.rgb.dtype == np.uint8,
+            f"frame {self.index}: expected (h, w, 3) uint8 RGB, got {self.rgb.shape} {self.rgb.dtype}",
+        )
+        object.__setattr__(self, "rgb", _frozen(self.rgb))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(h, w)`` in pixels."""
+        return self.rgb.shape[0], self.rgb.shape[1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelMap:
+    """Exclusive labels of one picture.
+
+    Parameters
+    ----------
+    labels : (h, w) int
+        Mask values (not rows); -1 marks pixels to ignore (annotations only).
+    parts : Parts
+    """
+
+    labels: Array
+    parts: Parts
+
+    def __post_init__(self) -> None:
+        _require(self.labels.ndim == 2, f"labels must be (h, w), got {self.labels.shape}")
+        _require(
+            np.issubdtype(self.labels.dtype, np.integer),
+            f"labels must be integers, got {self.labels.dtype}",
+        )
+        object.__setattr__(self, "labels", _frozen(self.labels))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotation:
+    """A picture with its labels: what the user gives.
+
+    Parameters
+    ----------
+    rgb : (h, w, 3) uint8
+    rows : (h, w) int16
+        Row of `parts` at each pixel; -1 = ignore.
+    parts : Parts
+    """
+
+    rgb: Array
+    rows: Array
+    parts: Parts
+
+    def __post_init__(self) -> None:
+        _require(self.rgb.ndim == 3 and self.rgb.dtype == np.uint8, "annotation picture must be (h, w, 3) uint8")
+        _require(
+            self.rows.shape == self.rgb.shape[:2],
+            f"mask is {self.rows.shape}, picture is {self.rgb.shape[:2]}",
+        )
+        _require(
+            int(self.rows.min()) >= -1 and int(self.rows.max()) < len(self.parts),
+            "mask rows lie outside the parts",
+        )
+        _require(bool((self.rows > 0).any()), "the mask holds no part: every pixel is background (0)")
+        object.__setattr__(self, "rgb", _frozen(self.rgb))
+        object.__setattr__(self, "rows", _frozen(self.rows.astype(np.int16)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartScores:
+    """Soft labels of one picture.
+
+    Parameters
+    ----------
+    values : (parts, h, w) float32
+        Probabilities, 0..1, summing to 1 over parts; row 0 is the background.
+    parts : Parts
+    """
+
+    values: Array
+    parts: Parts
+
+    def __post_init__(self) -> None:
+        _require(
+            self.values.ndim == 3 and self.values.shape[0] == len(self.parts),
+            f"scores must be ({len(self.parts)}, h, w), got {self.values.shape}",
+        )
+        object.__setattr__(self, "values", _frozen(self.values))
+
+    def label_map(self) -> LabelMap:
+        """Most likely part at each pixel, as mask values."""
+        return LabelMap(np.asarray(self.parts.values)[self.values.argmax(0)], self.parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartEmbeddings:
+    """A learned concept: what the parts of one annotation look like to one model.
+
+    Parameters
+    ----------
+    parts : Parts
+    vectors : (parts, tokens, dim) float32
+        Learned tokens in the text-embedding space of the model; a part's logit is the log-sum-exp over its tokens.
+    layer_weights : (layers,) float32
+        Weight of each cross-attention layer in the averaged logits.
+    model : str
+        Name, path or Hub id of the checkpoint.
+    revision : str
+        Hub revision, or the content hash of a local folder. Embeddings are meaningless to any other model.
+    settings : mapping of str to scalar
+        How they were learned.
+    """
+
+    parts: Parts
+    vectors: Array
+    layer_weights: Array
+    model: str
+    revision: str
+    settings: Mapping[str, ScalarSetting] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require(
+            self.vectors.ndim == 3 and self.vectors.shape[0] == len(self.parts),
+            f"vectors must be ({len(self.parts)}, tokens, dim), got {self.vectors.shape}",
+        )
+        _require(bool(np.isfinite(self.vectors).all()), "part vectors hold NaN or infinity")
+        _require(self.layer_weights.ndim == 1, f"layer_weights must be 1-D, got {self.layer_weights.shape}")
+        object.__setattr__(self, "vectors", _frozen(self.vectors.astype(np.float32)))
+        object.__setattr__(self, "layer_weights", _frozen(self.layer_weights.astype(np.float32)))
+        object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))

@@ -1,0 +1,17 @@
+"""Video: one annotated frame in, every frame segmented out."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {"FrameResult": "segmenter", "RunConfig": "config", "RunRequest": "pipeline", "Segmenter": "segmenter",
+         "open_clip": "io", "preset": "config", "run": "pipeline"}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605 # the table above is the one list of public names
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'slimevid' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"slimevid.{_HOME[name]}"), name)

@@ -1,0 +1,106 @@
+"""``slimevid``: segment a clip from one annotated frame."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slimecore.cli import Parser, add_common, guarded, version
+
+__all__ = ["main"]
+
+_RUN = """Segment every frame of a clip from one annotated frame.
+
+CLIP is a video file or a folder of frames. MASK is an indexed PNG, grey or RGB colours, 0/255, anti-aliased, or .npy;
+its part values are kept in every output. Written to DIR: masks/*.png (indexed, DAVIS palette, the clip's own size),
+overlay.mp4, scores.csv, parts.safetensors, config.yaml, report.json."""
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="slimevid", description="Segment video from one annotated frame.")
+    parser.add_argument("--version", action="version", version=f"slimevid {version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    run = commands.add_parser(
+        "run",
+        help="segment a clip",
+        description=_RUN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument("clip", type=Path, metavar="CLIP", help="video file or folder of frames")
+    run.add_argument("--ref", type=Path, required=True, metavar="MASK", help="mask of the reference frame")
+    run.add_argument("--ref-frame", type=int, default=0, metavar="N", help="frame the mask was drawn on (default 0)")
+    run.add_argument("--out", type=Path, metavar="DIR", help="result folder (default CLIP_slime)")
+    run.add_argument("--names", type=Path, metavar="JSON", help='part names, {"1": "head", ...}')
+    run.add_argument("--parts", type=Path, metavar="FILE", help="parts.safetensors of an earlier run: skip learning")
+    run.add_argument("--model", metavar="MODEL", help="slime-tiny (default), a Stable Diffusion folder, or a Hub id")
+    run.add_argument("--preset", default="balanced", metavar="NAME", help="fast, balanced (default) or quality")
+    run.add_argument("--propagator", metavar="NAME", help="fused (default), per_frame, flow_warp or copy")
+    run.add_argument("--flow", metavar="NAME", help="dis (default) or none")
+    run.add_argument("--size", type=int, metavar="PIXELS", help="short side the network sees")
+    run.add_argument("--device", metavar="NAME", help="auto (default), cpu, cuda or mps")
+    run.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default 0)")
+    run.add_argument("--config", type=Path, metavar="FILE", help="YAML settings over the preset")
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as learn.steps=300")
+    run.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    add_common(run)
+    return parser
+
+
+def _config(arguments: argparse.Namespace) -> Any:
+    from slimecore.config import apply, load_yaml, parse_assignments
+    from slimevid.config import preset
+
+    config = preset(arguments.preset)
+    if arguments.config:
+        config = apply(config, load_yaml(arguments.config), where=str(arguments.config))
+    direct = {
+        "short_side": arguments.size,
+        "propagator": arguments.propagator,
+        "flow": arguments.flow,
+        "device": arguments.device,
+        "seed": arguments.seed,
+        "model": {"name": arguments.model} if arguments.model else None,
+    }
+    config = apply(config, {k: v for k, v in direct.items() if v is not None}, where="command line")
+    return apply(config, parse_assignments(arguments.set), where="--set")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    config = _config(arguments)  # before torch is imported: a typing error answers at once
+    from slimecore.artifacts import load_embeddings
+    from slimevid.pipeline import RunRequest, run
+
+    out = arguments.out or Path(f"{arguments.clip.resolve().stem}_slime")
+    request = RunRequest(
+        arguments.clip,
+        arguments.ref,
+        out,
+        arguments.ref_frame,
+        arguments.names,
+        load_embeddings(arguments.parts) if arguments.parts else None,
+        config,
+    )
+    if arguments.quiet:
+        run(request)
+        return 0
+    from slimevid.progress import bar
+
+    with bar() as notify:
+        report = run(request, notify).content
+    for note in report["reference"]["notes"]:
+        sys.stderr.write(f"note: {note}\n")
+    seconds = report["timings_s"]
+    print(
+        f"{out}: {report['clip']['frames']} frames, {len(report['parts']) - 1} parts, {seconds['total']:.1f} s "
+        f"(learning {seconds['learn']:.1f} s, then {report['fps']:.1f} frames/s), peak {report['peak_memory_mb']:.0f} MB"
+    )
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``slimevid``."""
+    arguments = _parser().parse_args(argv)
+    return guarded("slimevid", arguments.debug, lambda: _run(arguments))

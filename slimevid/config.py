@@ -1,0 +1,105 @@
+"""Settings of a run and its presets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from slimecore.backbones import ModelSpec
+from slimecore.config import apply, nearest
+from slimecore.errors import ConfigError
+from slimecore.learn_config import LearnConfig
+from slimecore.memory_config import MemoryConfig
+
+__all__ = ["PRESETS", "FusionConfig", "RunConfig", "preset"]
+
+
+@dataclass(frozen=True, slots=True)
+class FusionConfig:
+    """How evidence is combined: a weighted sum of log-probabilities, then softmax over parts.
+
+    Parameters
+    ----------
+    parts : float
+        Weight of the learned embeddings' WAS map (what it looks like).
+    memory : float
+        Weight of the memory read-out (where it was and what it looked like).
+    flow : float
+        Weight of the flow-warped previous mask, scaled by the flow's reliability at each pixel.
+    floor : float
+        Probabilities are mixed with this much of the uniform distribution first: no single cue can veto.
+    flow_tolerance : float
+        Round-trip error, in working pixels, at which a flow vector's trust falls to 1/e.
+    refine : int
+        Radius of the edge-aware (guided) filter at full size, in pixels of a 480-line picture; 0 switches it off.
+    refine_eps : float
+        Its regularisation, in squared intensity 0..1.
+    present : float
+        A part is reported present when its strongest pixels' mean probability reaches this.
+    """
+
+    parts: float = 0.5
+    memory: float = 1.0
+    flow: float = 1.0
+    floor: float = 0.02
+    flow_tolerance: float = 1.0
+    refine: int = 8
+    refine_eps: float = 1e-4
+    present: float = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Everything ``slimevid run`` can be told.
+
+    Parameters
+    ----------
+    short_side : int
+        Short side of the network's input, pixels.
+    work_side : int
+        Short side at which flow runs and soft masks are kept, pixels.
+    propagator, flow : str
+        Files of ``slimevid/propagators`` and ``slimevid/flows``.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    seed : int
+        The only source of randomness.
+    """
+
+    short_side: int = 384
+    work_side: int = 240
+    propagator: str = "fused"
+    flow: str = "dis"
+    device: str = "auto"
+    seed: int = 0
+    model: ModelSpec = field(default_factory=ModelSpec)
+    learn: LearnConfig = field(default_factory=LearnConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("short_side", 32, 4096), ("work_side", 32, 4096)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"{name} must lie in {low}..{high} pixels, got {value}")
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "fast": {"short_side": 256, "work_side": 192, "memory": {"recent": 2}},
+    "balanced": {},
+    "quality": {"short_side": 480, "work_side": 360, "memory": {"recent": 6}},
+}
+
+
+def preset(name: str) -> RunConfig:
+    """Settings of a preset.
+
+    Raises
+    ------
+    ConfigError
+        No such preset; the message names the nearest.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}; {nearest(name, PRESETS)}")
+    return apply(RunConfig(), PRESETS[name], where=f"preset {name}")

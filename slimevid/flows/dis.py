@@ -1,0 +1,25 @@
+"""Dense inverse search (Kroeger et al., ECCV 2016) from OpenCV: CPU, milliseconds, no weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["build"]
+
+
+class _Dis:
+    def __init__(self) -> None:
+        self._method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def __call__(self, source: npt.NDArray[Any], target: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        first, second = (cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2GRAY) for rgb in (source, target))
+        return np.asarray(self._method.calc(first, second, None))
+
+
+def build() -> _Dis:
+    """DIS with the medium preset."""
+    return _Dis()

@@ -1,0 +1,19 @@
+"""No motion estimate: masks are not warped (ablation)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+
+__all__ = ["build"]
+
+
+class _None:
+    def __call__(self, source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
+        return None
+
+
+def build() -> _None:
+    """A flow that knows nothing."""
+    return _None()

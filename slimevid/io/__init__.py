@@ -1,0 +1,70 @@
+"""Clips in: a video file or a folder of frames, streamed; nothing holds a whole clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+from slimecore.errors import InputError
+from slimecore.images import list_images
+from slimecore.types import Frame
+
+__all__ = ["Clip", "open_clip"]
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".gif", ".wmv", ".ts", ".mxf")
+
+
+class Clip(Protocol):
+    """A clip that can be read in both directions with constant memory."""
+
+    name: str
+    size: tuple[int, int]
+    fps: Fraction
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        ...
+
+    def read(self, start: int, stop: int) -> Iterator[Frame]:
+        """Frames ``start <= i < stop`` in order.
+
+        Raises
+        ------
+        InputError
+            A frame is corrupt, missing or of another size; the message names it.
+        """
+        ...
+
+    def read_reversed(self, start: int, stop: int) -> Iterator[Frame]:
+        """Frames ``start <= i < stop`` from the last to the first."""
+        ...
+
+    def stems(self) -> list[str]:
+        """File stem of every frame's mask."""
+        ...
+
+
+def open_clip(path: Path) -> Clip:
+    """Open a video file or a folder of frames.
+
+    Raises
+    ------
+    InputError
+        Missing, empty, or not readable as a clip.
+    """
+    if path.is_dir():
+        from slimevid.io.folder import FolderClip
+
+        return FolderClip(path)
+    if not path.exists():
+        raise InputError(f"no such clip: {path}; give a video file or a folder of frames")
+    from slimevid.io.video import VideoClip
+
+    return VideoClip(path)
+
+
+def _folder_hint(path: Path) -> str:
+    inner = [p.name for p in sorted(path.iterdir()) if p.is_dir() and list_images(p)][:3]
+    return f"; its folders {', '.join(inner)} do: give one of them" if inner else "; give a folder of JPEG or PNG frames"

@@ -1,0 +1,35 @@
+"""Random access through decord, where it is installed."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from slimecore.errors import InputError
+from slimecore.types import Frame
+
+__all__ = ["read_chunk"]
+
+
+@lru_cache(maxsize=1)
+def _reader(path: Path) -> Any:
+    import decord
+
+    return decord.VideoReader(str(path), num_threads=1)
+
+
+def read_chunk(path: Path, start: int, stop: int, fps: Fraction) -> list[Frame]:
+    """Frames ``start <= i < stop`` of a video file, in order.
+
+    Raises
+    ------
+    InputError
+        decord cannot decode them.
+    """
+    try:
+        pictures = _reader(path).get_batch(list(range(start, stop))).asnumpy()
+    except Exception as error:  # noqa: BLE001 # decord raises its own untyped errors
+        raise InputError(f"{path}: frames {start}..{stop - 1} cannot be decoded ({error})") from error
+    return [Frame(i, rgb, f"{i:05d}", float(i / fps)) for i, rgb in enumerate(pictures, start)]

@@ -1,0 +1,68 @@
+"""A folder of frames in natural order, whatever their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from slimecore.errors import InputError
+from slimecore.images import list_images, read_rgb
+from slimecore.types import Frame
+from slimevid.io import _folder_hint
+
+__all__ = ["FolderClip"]
+
+_FPS = Fraction(24)  # a folder has no clock: DAVIS and film run at 24
+
+
+class FolderClip:
+    """Frames of a folder.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    InputError
+        No image in it, or two images would write the same mask.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.resolve().name
+        self.fps = _FPS
+        self._files = list_images(path)
+        if not self._files:
+            raise InputError(f"{path}: no frame found{_folder_hint(path)}")
+        stems = self.stems()
+        if len(set(stems)) != len(stems):
+            twice = next(s for s in stems if stems.count(s) > 1)
+            raise InputError(f"{path}: several frames are called {twice!r}; masks would overwrite each other")
+        first = read_rgb(self._files[0])
+        self.size = (first.shape[0], first.shape[1])
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def stems(self) -> list[str]:
+        """File stems, in frame order."""
+        return [file.stem for file in self._files]
+
+    def read(self, start: int, stop: int) -> Iterator[Frame]:
+        """Frames in order."""
+        return (self._frame(i) for i in range(start, stop))
+
+    def read_reversed(self, start: int, stop: int) -> Iterator[Frame]:
+        """Frames from the last to the first."""
+        return (self._frame(i) for i in reversed(range(start, stop)))
+
+    def _frame(self, index: int) -> Frame:
+        file = self._files[index]
+        rgb = read_rgb(file)
+        if rgb.shape[:2] != self.size:
+            raise InputError(
+                f"frame {index} ({file}) is {rgb.shape[1]}x{rgb.shape[0]}, the clip is {self.size[1]}x{self.size[0]}; "
+                "all frames must have one size"
+            )
+        return Frame(index, rgb, file.stem, float(index / self.fps))

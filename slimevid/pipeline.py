@@ -1,0 +1,246 @@
+"""``slimevid run``: from a clip and a mask to a folder of results."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib import metadata
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from slimecore.artifacts import save_embeddings
+from slimecore.config import dump_yaml, to_dict
+from slimecore.errors import InputError, OutputError
+from slimecore.files import make_folder, write_json, write_text
+from slimecore.masks import MaskFile, fit_mask, make_parts, read_mask, read_names, write_mask
+from slimecore.types import Annotation, Frame, PartEmbeddings
+from slimecore.viz import overlay
+from slimevid.config import RunConfig
+from slimevid.io import Clip, open_clip
+from slimevid.io.writers import OverlayWriter, ScoreWriter
+from slimevid.segmenter import FrameResult, Segmenter, load_backbone
+
+__all__ = ["RunReport", "RunRequest", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to segment, and where to put it.
+
+    Parameters
+    ----------
+    clip : Path
+        Video file or folder of frames.
+    ref : Path
+        Mask of the reference frame.
+    out : Path
+    ref_frame : int
+        Frame the mask was drawn on.
+    names : Path or None
+        JSON ``{"1": "head"}``.
+    parts : PartEmbeddings or None
+        Learned earlier; the learning step is skipped.
+    config : RunConfig
+    """
+
+    clip: Path
+    ref: Path
+    out: Path
+    ref_frame: int = 0
+    names: Path | None = None
+    parts: PartEmbeddings | None = None
+    config: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run did; written as ``report.json``."""
+
+    content: dict[str, Any]
+
+
+Notify = Callable[[str, int, int], None]
+
+
+def run(request: RunRequest, notify: Notify | None = None) -> RunReport:
+    """Segment a clip and write everything.
+
+    Parameters
+    ----------
+    request : RunRequest
+    notify : callable(stage, done, total), optional
+        Told after every step of ``learn`` and every frame of ``segment``.
+
+    Returns
+    -------
+    RunReport
+
+    Raises
+    ------
+    SlimeError
+        Bad input, model or output place. Everything is checked before the first file is written; masks already written
+        stay valid when a later frame turns out to be corrupt.
+    """
+    started = time.perf_counter()
+    clip = open_clip(request.clip)
+    mask = fit_mask(read_mask(request.ref), clip.size, str(request.ref))
+    reference = _reference_frame(clip, request.ref_frame)
+    parts = make_parts(mask, read_names(request.names) if request.names else None)
+    annotation = Annotation(reference.rgb, parts.index(mask.labels), parts)
+    _refuse_foreign_masks(request.out, clip)
+    needs = _needs_model(request.config)
+    backbone = load_backbone(request.config) if needs else None
+    masks = make_folder(make_folder(request.out) / "masks")
+    write_text(request.out / "config.yaml", dump_yaml(request.config))
+
+    loaded = time.perf_counter()
+    segmenter = Segmenter(request.config, backbone, request.parts)
+    if notify:
+        notify("learn", 0, 1)
+    first = segmenter.add_reference(reference, annotation)
+    if notify:
+        notify("learn", 1, 1)
+    if segmenter.embeddings is not None:
+        save_embeddings(request.out / "parts.safetensors", segmenter.embeddings)
+    learned = time.perf_counter()
+
+    count = _segment_all(request, clip, segmenter, first, annotation, masks, notify)
+    finished = time.perf_counter()
+    content = _report(request, clip, mask, segmenter)
+    content["timings_s"] = {
+        "load": round(loaded - started, 3),
+        "learn": round(learned - loaded, 3),
+        "segment": round(finished - learned, 3),
+        "total": round(finished - started, 3),
+    }
+    content["fps"] = round((count - 1) / max(finished - learned, 1e-9), 3)
+    write_json(request.out / "report.json", content)
+    return RunReport(content)
+
+
+def _needs_model(config: RunConfig) -> bool:
+    from slimecore import plugins
+
+    plugins.load("slimevid.flows", config.flow)
+    return bool(plugins.load("slimevid.propagators", config.propagator).NEEDS_MODEL)
+
+
+def _reference_frame(clip: Clip, index: int) -> Frame:
+    if not 0 <= index < len(clip):
+        raise InputError(f"--ref-frame {index} lies outside the clip, which has frames 0..{len(clip) - 1}")
+    return next(clip.read(index, index + 1))
+
+
+def _refuse_foreign_masks(out: Path, clip: Clip) -> None:
+    """Masks of another clip in the same folder would be mistaken for results of this one."""
+    folder = out / "masks"
+    if not folder.is_dir():
+        return
+    foreign = {p.stem for p in folder.glob("*.png")} - set(clip.stems())
+    if foreign:
+        raise OutputError(
+            f"{folder} holds {len(foreign)} masks of another clip (such as {min(foreign)}.png); choose another --out"
+        )
+
+
+def _segment_all(
+    request: RunRequest,
+    clip: Clip,
+    segmenter: Segmenter,
+    first: FrameResult,
+    annotation: Annotation,
+    masks: Path,
+    notify: Notify | None,
+) -> int:
+    """Forward from the reference, then backward from it; results stream to disk."""
+    done = 0
+    out = request.out
+
+    def backward() -> Iterator[FrameResult]:
+        if request.ref_frame:
+            segmenter.restart(first.frame, annotation)
+            for frame in clip.read_reversed(0, request.ref_frame):
+                yield segmenter.step(frame)
+
+    def forward() -> Iterator[FrameResult]:
+        yield first
+        for frame in clip.read(request.ref_frame + 1, len(clip)):
+            yield segmenter.step(frame)
+
+    with ScoreWriter(out / "scores.csv") as scores:
+        with ExitStack() as stack:
+            # A reference in the middle makes results come out of order; the overlay is then drawn from the masks.
+            video = None
+            if not request.ref_frame:
+                video = stack.enter_context(OverlayWriter(out / "overlay.mp4", clip.size, clip.fps))
+            for result in chain(forward(), backward()):
+                write_mask(masks / f"{result.frame.name}.png", result.labels)
+                scores.write(_score_rows(result, annotation))
+                if video is not None:
+                    video.write(overlay(result.frame.rgb, result.labels))
+                done += 1
+                if notify:
+                    notify("segment", done, len(clip))
+        if request.ref_frame:
+            _overlay_from_masks(out, clip)
+    return done
+
+
+def _overlay_from_masks(out: Path, clip: Clip) -> None:
+    with OverlayWriter(out / "overlay.mp4", clip.size, clip.fps) as video:
+        for frame in clip.read(0, len(clip)):
+            video.write(overlay(frame.rgb, read_mask(out / "masks" / f"{frame.name}.png").labels))
+
+
+def _score_rows(result: FrameResult, annotation: Annotation) -> list[tuple[Any, ...]]:
+    parts = annotation.parts
+    return [
+        (
+            result.frame.index,
+            result.frame.name,
+            parts.values[i + 1],
+            parts.names[i + 1],
+            int(result.present[i]),
+            f"{result.presence[i]:.4f}",
+            f"{result.confidence[i]:.4f}",
+            int(result.area[i]),
+        )
+        for i in range(len(parts) - 1)
+    ]
+
+
+def peak_memory_mb() -> float:
+    """Largest resident size of this process so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+
+
+def _report(request: RunRequest, clip: Clip, mask: MaskFile, segmenter: Segmenter) -> dict[str, Any]:
+    packages = ("slime-toolkit", "torch", "diffusers", "numpy", "opencv-python-headless", "av", "kornia")
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    backbone = segmenter.backbone
+    parts = make_parts(mask)
+    return {
+        "clip": {"name": clip.name, "frames": len(clip), "height": clip.size[0], "width": clip.size[1], "fps": float(clip.fps)},
+        "reference": {"mask": request.ref.name, "frame": request.ref_frame, "notes": list(mask.notes)},
+        "parts": [
+            {"value": v, "name": n, "color": list(c)}
+            for v, n, c in zip(parts.values, segmenter.part_names, parts.colors, strict=True)
+        ],
+        "model": None if backbone is None else {"name": backbone.name, "revision": backbone.revision, "device": str(backbone.device)},
+        "settings": to_dict(request.config),
+        "seed": request.config.seed,
+        "versions": versions,
+        "memory_bytes": segmenter.memory_bytes,
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+    }

@@ -1,0 +1,57 @@
+"""Propagators: how labels get from one frame to the next. One file each, holding ``build(context) -> Propagator``.
+
+A file sets ``NEEDS_MODEL`` (a backbone and learned parts must exist first) and ``REFINE`` (its soft labels are coarse
+and want the edge-aware filter at full size).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from slimecore.segment import ReadKeys
+    from slimevid.config import RunConfig
+    from slimevid.flows import Flow
+    from slimevid.state import FrameState
+
+__all__ = ["Context", "Propagator"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """What a propagator may use.
+
+    Parameters
+    ----------
+    config : RunConfig
+    parts : int
+        Parts with the background.
+    flow : Flow
+    keys : ReadKeys or None
+        Learned parts, projected; None when the propagator needs no model.
+    """
+
+    config: RunConfig
+    parts: int
+    flow: Flow
+    keys: ReadKeys | None
+
+
+class Propagator(Protocol):
+    """Labels of the frames of a clip, one after the other."""
+
+    def start(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+        """Take the reference: its labels (P, h, w) float32 at the clip's size, summing to 1 over parts."""
+        ...
+
+    def step(self, state: FrameState) -> npt.NDArray[Any]:
+        """Label the next frame: (P, h, w) float32 at any size, summing to 1 over parts."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is remembered between frames."""
+        ...

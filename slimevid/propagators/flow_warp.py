@@ -1,0 +1,44 @@
+"""Floor: the reference mask carried from frame to frame by optical flow at full size, nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimevid.flows import Flow
+from slimevid.propagators import Context
+from slimevid.state import FrameState
+from slimevid.warp import warp_soft
+
+__all__ = ["NEEDS_MODEL", "REFINE", "build"]
+
+NEEDS_MODEL = False
+REFINE = False
+
+
+class _FlowWarp:
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+        self._soft: npt.NDArray[Any] = np.zeros((0, 0, 0), np.float32)
+        self._rgb: npt.NDArray[Any] = np.zeros((0, 0, 3), np.uint8)
+
+    def start(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+        self._soft, self._rgb = soft, state.frame.rgb
+
+    def step(self, state: FrameState) -> npt.NDArray[Any]:
+        flow = self._flow(state.frame.rgb, self._rgb)
+        if flow is not None:
+            self._soft = warp_soft(self._soft, flow)
+        self._rgb = state.frame.rgb
+        return self._soft
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._soft.nbytes + self._rgb.nbytes)
+
+
+def build(context: Context) -> _FlowWarp:
+    """Warp the previous soft mask by backward flow."""
+    return _FlowWarp(context.flow)

@@ -1,0 +1,111 @@
+"""The default: what it looks like, where it was, and how it moved, combined at every pixel.
+
+Learned parts (WAS of the embeddings), the memory read-out (WAS through time) and the flow-warped previous labels are
+combined as a weighted sum of log-probabilities. Flow smooths; it never carries alone, because its weight falls to zero
+where the forward-backward check fails.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from slimecore.images import resize_soft
+from slimecore.memory import MaskMemory
+from slimecore.segment import ReadKeys, was_evidence
+from slimevid.config import FusionConfig
+from slimevid.propagators import Context
+from slimevid.state import FrameState
+from slimevid.warp import reliability, warp_soft
+
+__all__ = ["NEEDS_MODEL", "REFINE", "build", "fuse"]
+
+NEEDS_MODEL = True
+REFINE = True
+Array = npt.NDArray[Any]
+
+
+def fuse(evidence: list[tuple[Array, Array | float]], floor: float) -> Array:
+    """Product of experts: softmax over parts of the weighted sum of log-probabilities.
+
+    Parameters
+    ----------
+    evidence : list of ((P, h, w) float32, weight)
+        Probabilities summing to 1 over parts; a weight is a number or (h, w).
+    floor : float
+        Share of the uniform distribution mixed into each first.
+
+    Returns
+    -------
+    (P, h, w) float32, summing to 1 over parts
+    """
+    parts = evidence[0][0].shape[0]
+    total = np.zeros_like(evidence[0][0])
+    for probabilities, weight in evidence:
+        total += weight * np.log(np.maximum((1 - floor) * probabilities + floor / parts, 1e-8))
+    total -= total.max(0, keepdims=True)
+    np.exp(total, out=total)
+    return np.asarray(total / total.sum(0, keepdims=True))
+
+
+class _Fused:
+    def __init__(self, context: Context, keys: ReadKeys) -> None:
+        self._context = context
+        self._keys = keys
+        self._memory = MaskMemory(context.config.memory)
+        self._soft: Array = np.zeros((0, 0, 0), np.float32)
+        self._work: Array = np.zeros((0, 0, 3), np.uint8)
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._memory.nbytes + self._soft.nbytes + self._work.nbytes)
+
+    @property
+    def _fusion(self) -> FusionConfig:
+        return self._context.config.fusion
+
+    def start(self, state: FrameState, soft: Array) -> None:
+        self._soft, self._work = resize_soft(soft, state.work.shape[:2]), state.work
+        self._remember(state, soft, permanent=True)
+
+    def step(self, state: FrameState) -> Array:
+        size = state.work.shape[:2]
+        evidence: list[tuple[Array, Array | float]] = []
+        if self._fusion.parts:
+            learned = was_evidence(state.features, self._keys)[0].cpu().numpy()
+            evidence.append((resize_soft(learned, size), self._fusion.parts))
+        if self._context.config.memory.enabled and self._fusion.memory:
+            read = self._memory.read(state.features.descriptor).cpu().numpy()
+            evidence.append((resize_soft(read, size), self._fusion.memory))
+        moved = self._moved(state)
+        if moved is not None:
+            evidence.append(moved)
+        self._soft = fuse(evidence, self._fusion.floor) if evidence else self._soft
+        self._work = state.work
+        self._remember(state, self._soft, permanent=False)
+        return self._soft
+
+    def _moved(self, state: FrameState) -> tuple[Array, Array] | None:
+        flow = self._context.flow(state.work, self._work) if self._fusion.flow else None
+        back = self._context.flow(self._work, state.work) if flow is not None else None
+        if flow is None or back is None:
+            return None
+        trust = reliability(flow, back, self._fusion.flow_tolerance)
+        return warp_soft(self._soft, flow), self._fusion.flow * trust
+
+    def _remember(self, state: FrameState, soft: Array, *, permanent: bool) -> None:
+        if self._context.config.memory.enabled:
+            descriptor = state.features.descriptor
+            grid = (int(descriptor.shape[-2]), int(descriptor.shape[-1]))
+            mask = torch.from_numpy(resize_soft(soft, grid)).to(descriptor.device)
+            self._memory.write(descriptor, mask, permanent=permanent)
+
+
+def build(context: Context) -> _Fused:
+    """Memory, learned parts and flow together."""
+    if context.keys is None:
+        raise RuntimeError("fused needs learned parts")
+    return _Fused(context, context.keys)

@@ -1,0 +1,37 @@
+"""SLiMe on each frame alone: learned parts and WAS, no memory, no motion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+
+from slimecore.segment import ReadKeys, was_evidence
+from slimevid.propagators import Context
+from slimevid.state import FrameState
+
+__all__ = ["NEEDS_MODEL", "REFINE", "build"]
+
+NEEDS_MODEL = True
+REFINE = True
+
+
+class _PerFrame:
+    nbytes = 0
+
+    def __init__(self, keys: ReadKeys) -> None:
+        self._keys = keys
+
+    def start(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+        pass
+
+    def step(self, state: FrameState) -> npt.NDArray[Any]:
+        evidence: npt.NDArray[Any] = was_evidence(state.features, self._keys)[0].cpu().numpy()
+        return evidence
+
+
+def build(context: Context) -> _PerFrame:
+    """Segment every frame on its own."""
+    if context.keys is None:
+        raise RuntimeError("per_frame needs learned parts")
+    return _PerFrame(context.keys)

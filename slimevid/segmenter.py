@@ -1,0 +1,193 @@
+"""The streaming interface: a reference, then frame after frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from slimecore import plugins
+from slimecore.backbones import Backbone
+from slimecore.device import pick_device
+from slimecore.errors import InputError
+from slimecore.learn import learn_parts
+from slimecore.segment import prepare
+from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
+from slimevid.config import RunConfig
+from slimevid.propagators import Context, Propagator
+from slimevid.refine import refine
+from slimevid.state import FrameState
+
+__all__ = ["FrameResult", "Segmenter", "load_backbone"]
+
+
+def load_backbone(config: RunConfig) -> Backbone:
+    """The model a configuration names.
+
+    Raises
+    ------
+    ModelError
+        Not found, not reachable or damaged.
+    """
+    module = plugins.load("slimecore.backbones", config.model.backbone)
+    backbone: Backbone = module.build(config.model, pick_device(config.device), config.seed)
+    return backbone
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """Labels of one frame.
+
+    Parameters
+    ----------
+    frame : Frame
+    labels : (h, w) uint8
+        Part values of the mask, exclusive, at the clip's size.
+    presence : (P - 1,) float32
+        Evidence that each part is in the picture, 0..1: mean probability of its strongest pixels.
+    confidence : (P - 1,) float32
+        Mean probability of a part over the pixels it got; 0 where it got none.
+    area : (P - 1,) int64
+        Pixels it got.
+    present : (P - 1,) bool
+        False: the part is reported absent and owns no pixel.
+    """
+
+    frame: Frame
+    labels: npt.NDArray[np.uint8]
+    presence: npt.NDArray[np.float32]
+    confidence: npt.NDArray[np.float32]
+    area: npt.NDArray[np.int64]
+    present: npt.NDArray[np.bool_]
+
+
+class Segmenter:
+    """Segment a clip from one annotated frame.
+
+    Parameters
+    ----------
+    config : RunConfig, optional
+    backbone : Backbone, optional
+        Loaded from the configuration when needed and not given.
+    embeddings : PartEmbeddings, optional
+        Parts learned earlier; learned from the reference when not given.
+
+    Examples
+    --------
+    >>> segmenter = Segmenter()  # doctest: +SKIP
+    >>> segmenter.add_reference(first, annotation)  # doctest: +SKIP
+    >>> masks = [segmenter.step(frame).labels for frame in frames]  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        config: RunConfig | None = None,
+        backbone: Backbone | None = None,
+        embeddings: PartEmbeddings | None = None,
+    ) -> None:
+        self.config = config or RunConfig()
+        self._module = plugins.load("slimevid.propagators", self.config.propagator)
+        self._flow = plugins.load("slimevid.flows", self.config.flow).build()
+        if self._module.NEEDS_MODEL and backbone is None:
+            backbone = load_backbone(self.config)
+        self.backbone = backbone if self._module.NEEDS_MODEL else None
+        self.embeddings = embeddings
+        self._parts: Parts | None = None
+        self._propagator: Propagator | None = None
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """Names of the parts, background first; empty before the first reference."""
+        return () if self._parts is None else self._parts.names
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of everything remembered between frames."""
+        return 0 if self._propagator is None else self._propagator.nbytes
+
+    def add_reference(self, frame: Frame, annotation: Annotation) -> FrameResult:
+        """Learn the parts of the annotated frame and start from it.
+
+        Parameters
+        ----------
+        frame : Frame
+        annotation : Annotation
+            Of that frame.
+
+        Returns
+        -------
+        FrameResult
+            The annotation itself, as labels; ignored pixels count as background.
+        """
+        self.learn(annotation)
+        return self.restart(frame, annotation)
+
+    def learn(self, annotation: Annotation) -> None:
+        """Learn the parts, unless embeddings were given or the propagator needs none."""
+        self._parts = annotation.parts
+        if self.backbone is not None and self.embeddings is None:
+            self.embeddings = learn_parts(
+                self.backbone,
+                [annotation],
+                self.config.learn,
+                short_side=self.config.short_side,
+                seed=self.config.seed,
+            )
+
+    def restart(self, frame: Frame, annotation: Annotation) -> FrameResult:
+        """Forget the clip, keep the learned parts, and start again from the reference."""
+        parts = annotation.parts
+        keys = None
+        if self.backbone is not None and self.embeddings is not None:
+            if self.embeddings.parts.values != parts.values:
+                raise InputError(
+                    f"the mask has part values {parts.values[1:]}, the part embeddings {self.embeddings.parts.values[1:]}; "
+                    "use the mask they were learned from, or learn again"
+                )
+            keys = prepare(self.backbone, self.embeddings)
+        context = Context(self.config, len(parts), self._flow, keys)
+        self._propagator = self._module.build(context)
+        soft = np.stack([(annotation.rows == i) for i in range(len(parts))]).astype(np.float32)
+        soft[0] += annotation.rows < 0
+        self._propagator.start(FrameState(frame, self.config, self.backbone), soft)
+        return self._result(frame, soft)
+
+    @torch.no_grad()
+    def step(self, frame: Frame) -> FrameResult:
+        """Label the next frame.
+
+        Raises
+        ------
+        InputError
+            No reference yet.
+        """
+        if self._propagator is None:
+            raise InputError("add_reference must come before step: there is nothing to segment yet")
+        soft = self._propagator.step(FrameState(frame, self.config, self.backbone))
+        radius = self.config.fusion.refine if self._module.REFINE else 0
+        return self._result(frame, refine(soft, frame.rgb, radius, self.config.fusion.refine_eps))
+
+    def _result(self, frame: Frame, soft: npt.NDArray[Any]) -> FrameResult:
+        parts = self._parts
+        if parts is None:
+            raise InputError("add_reference must come first: the parts are not known yet")
+        presence = _strongest_mean(soft[1:])
+        present = presence >= self.config.fusion.present
+        kept = soft if present.all() else np.where(np.r_[True, present][:, None, None], soft, -1.0)
+        rows = kept.argmax(0)
+        area = np.bincount(rows.ravel(), minlength=len(parts))
+        best = np.take_along_axis(soft, rows[None], 0)[0]
+        sums = np.bincount(rows.ravel(), weights=best.ravel(), minlength=len(parts))
+        confidence = (sums / np.maximum(area, 1)).astype(np.float32)
+        labels = np.asarray(parts.values, np.uint8)[rows]
+        return FrameResult(frame, labels, presence, confidence[1:], area[1:], present & (area[1:] > 0))
+
+
+def _strongest_mean(soft: npt.NDArray[Any], pixels: int = 9) -> npt.NDArray[np.float32]:
+    """Mean of the `pixels` largest values of each plane: one noisy pixel is no part."""
+    flat = soft.reshape(soft.shape[0], -1)
+    count = min(pixels, flat.shape[1])
+    return np.asarray(np.partition(flat, -count, axis=1)[:, -count:].mean(1), np.float32)

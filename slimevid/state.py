@@ -1,0 +1,50 @@
+"""What is known of one frame while it is being labelled; each product is made once, when first asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from slimecore.images import fit_short_side, resize_rgb
+from slimecore.types import Frame
+
+if TYPE_CHECKING:
+    from slimecore.attention import Features
+    from slimecore.backbones import Backbone
+    from slimevid.config import RunConfig
+
+__all__ = ["FrameState"]
+
+
+class FrameState:
+    """Lazy per-frame products.
+
+    Parameters
+    ----------
+    frame : Frame
+    config : RunConfig
+    backbone : Backbone or None
+        None for propagators that need no model.
+    """
+
+    def __init__(self, frame: Frame, config: RunConfig, backbone: Backbone | None) -> None:
+        self.frame = frame
+        self._config = config
+        self._backbone = backbone
+
+    @cached_property
+    def work(self) -> npt.NDArray[Any]:
+        """(h, w, 3) uint8 picture at the working size."""
+        return resize_rgb(self.frame.rgb, fit_short_side(self.frame.size, self._config.work_side, 1))
+
+    @cached_property
+    def features(self) -> Features:
+        """Features of the picture at the network's size, batch of one."""
+        from slimecore.learn import to_tensor
+
+        if self._backbone is None:
+            raise RuntimeError("this propagator was built without a backbone")
+        size = fit_short_side(self.frame.size, self._config.short_side, self._backbone.multiple)
+        return self._backbone.encode(to_tensor(resize_rgb(self.frame.rgb, size)[None], self._backbone.device))

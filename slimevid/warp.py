@@ -1,0 +1,65 @@
+"""Carry a soft mask along optical flow, and say where that can be trusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["reliability", "warp_soft"]
+
+Array = npt.NDArray[Any]
+
+
+def warp_soft(soft: Array, flow: Array) -> Array:
+    """Previous soft mask seen from the present frame.
+
+    Parameters
+    ----------
+    soft : (P, h, w) float32
+        Soft labels of the previous frame.
+    flow : (h, w, 2) float32
+        Displacement from the present frame into the previous one, in pixels.
+
+    Returns
+    -------
+    (P, h, w) float32
+        Bilinear; outside the picture the border repeats.
+    """
+    map_x, map_y = _targets(flow)
+    planes = [cv2.remap(plane, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for plane in soft]
+    return np.stack(planes)
+
+
+def reliability(flow: Array, back: Array, tolerance: float) -> Array:
+    """Trust in `flow`, 0..1, by the forward-backward check (Sundaram et al., ECCV 2010).
+
+    Parameters
+    ----------
+    flow : (h, w, 2) float32
+        From the present frame into the previous one.
+    back : (h, w, 2) float32
+        From the previous frame into the present one.
+    tolerance : float
+        Round-trip error in pixels at which trust falls to 1/e; grows by 5 % of the motion's length.
+
+    Returns
+    -------
+    (h, w) float32
+        0 where the motion leaves the picture.
+    """
+    map_x, map_y = _targets(flow)
+    returned = cv2.remap(back, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    error = np.linalg.norm(flow + returned, axis=-1)
+    allowed = tolerance + 0.05 * np.linalg.norm(flow, axis=-1)
+    h, w = error.shape
+    inside = (map_x >= 0) & (map_x <= w - 1) & (map_y >= 0) & (map_y <= h - 1)
+    return (np.exp(-((error / allowed) ** 2)) * inside).astype(np.float32)
+
+
+def _targets(flow: Array) -> tuple[Array, Array]:
+    h, w = flow.shape[:2]
+    x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
+    return x + flow[..., 0], y + flow[..., 1]

@@ -1,0 +1,71 @@
+"""The exported folder: complete, half precision, loadable by diffusers, replaced as a whole."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from training.encoder import load_model, read
+from training.export import FILES, export
+from training.network import READOUT
+from training.pairs import make_batch
+from training.scene import SceneSettings
+from training.train import start_run
+
+
+@pytest.fixture(scope="module")
+def folder(tiny, tmp_path_factory):
+    """An untrained export."""
+    out = tmp_path_factory.mktemp("models") / "slime-tiny"
+    export(start_run(tiny), tiny, out)
+    return out
+
+
+def test_all_files_and_nothing_else(folder):
+    """The folder holds ``FILES``; no temporary folder stays beside it."""
+    assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()) == sorted(FILES)
+    assert [p.name for p in folder.parent.iterdir()] == ["slime-tiny"]
+
+
+def test_half_precision_and_prompt_shape(folder, tiny):
+    """Weights are fp16; the prompt is (1, 8, cross_dim)."""
+    weights = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    assert {value.dtype for value in weights.values()} == {torch.float16}
+    assert load_file(folder / "null_prompt.safetensors")["embeddings"].shape == (1, 8, tiny.cross_dim)
+
+
+def test_index_names_the_classes(folder):
+    """The loader finds UNet, codec and scheduler."""
+    index = json.loads((folder / "model_index.json").read_text())
+    assert index["unet"] == ["diffusers", "UNet2DConditionModel"]
+    assert index["vae"] == ["slimecore", "SpaceToDepthCodec"]
+    assert json.loads((folder / "vae" / "config.json").read_text())["block_size"] == 4
+    assert json.loads((folder / "readout.json").read_text()) == READOUT
+    assert json.loads((folder / "scheduler" / "scheduler_config.json").read_text())["prediction_type"] == "v_prediction"
+
+
+def test_exported_weights_are_the_average(folder, tiny):
+    """What diffusers loads equals the run's averaged weights to half precision."""
+    unet, _, prompt = load_model(folder)
+    run = start_run(tiny)
+    expected = run.ema.values["unet.conv_in.weight"].half().float()
+    assert torch.equal(unet.conv_in.weight.detach(), expected)
+    assert torch.equal(prompt, run.ema.values["null"].half().float())
+
+
+def test_export_replaces_the_old_folder(tiny, tmp_path):
+    """A file of an older export does not survive."""
+    out = tmp_path / "model"
+    out.mkdir()
+    (out / "stale.txt").write_text("old")
+    export(start_run(tiny), tiny, out)
+    assert not (out / "stale.txt").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_reads_a_batch(folder):
+    """Evaluation reads several pictures at once."""
+    rgb = make_batch(0, 0, 1, 32, SceneSettings(clutter=0)).rgb[0]
+    out = read(load_model(folder), rgb)
+    assert out.descriptor.shape == (2, 16, 32)

@@ -1,0 +1,103 @@
+"""The trainer: losses are finite, a continued run equals an unbroken one, settings are checked."""
+
+import math
+
+import pytest
+import torch
+
+from training.checkpoint import Ema, load_state, save_state
+from training.config import LossWeights, TrainConfig, load_config
+from training.feed import batch_of
+from training.model import SlimeTiny, step_losses
+from training.network import Reader, build_unet, to_latents
+from training.train import learning_rate, start_run, train
+
+
+def test_reader_stops_early_and_gives_the_grids(tiny):
+    """Coarse queries at 1/16, the rest at 1/8; the last up block never runs."""
+    unet = build_unet(tiny.channels, tiny.cross_dim)
+    ran = []
+    unet.up_blocks[2].register_forward_hook(lambda *_: ran.append(1))
+    out = Reader(unet)(to_latents(torch.rand(2, 3, 32, 48)), torch.zeros(1, 8, tiny.cross_dim))
+    assert [tuple(q.shape) for q in out.cross] == [(2, 1, 6, 32), (2, 1, 24, 32)]
+    assert out.self_q.shape == out.self_k.shape == (2, 1, 24, 32)
+    assert out.descriptor.shape == (2, 24, 32)
+    assert not ran
+
+
+def test_losses_are_finite_and_reach_every_weight(tiny):
+    """An even and an odd step together give all objectives, and a gradient to every parameter."""
+    model = SlimeTiny(tiny)
+    found = {}
+    for step in (0, 1):
+        part = step_losses(model, batch_of(tiny, step), tiny, step)
+        sum(part.values()).backward()
+        found |= part
+    assert set(found) == set(LossWeights.__dataclass_fields__)
+    assert all(math.isfinite(value.item()) for value in found.values())
+    # the loss at a fixed timestep never leaves a parameter out
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_two_plus_two_steps_equal_four(tiny, tmp_path):
+    """Stopping, writing, reading and going on changes nothing, neither weights nor average nor step count."""
+    whole = start_run(tiny)
+    train(whole, tiny, until=4)
+    first = start_run(tiny)
+    train(first, tiny, until=2)
+    save_state(tmp_path / "state.pt", first.state())
+    second = start_run(tiny)
+    second.restore(load_state(tmp_path / "state.pt"))
+    assert second.step == 2
+    train(second, tiny, until=4)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+    for name, value in whole.ema.values.items():
+        assert torch.equal(value, second.ema.values[name]), name
+
+
+def test_a_step_changes_the_weights(tiny):
+    """Training does something."""
+    run = start_run(tiny)
+    before = run.model.null.detach().clone()
+    train(run, tiny, until=1)
+    assert run.step == 1
+    assert not torch.equal(before, run.model.null)
+
+
+def test_save_leaves_no_temporary_file_and_missing_is_none(tmp_path):
+    """The checkpoint is renamed into place."""
+    assert load_state(tmp_path / "state.pt") is None
+    save_state(tmp_path / "deep" / "state.pt", {"step": 3})
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["state.pt"]
+    assert load_state(tmp_path / "deep" / "state.pt") == {"step": 3}
+
+
+def test_ema_by_hand():
+    """At step 0 the decay is 1/10: 0.1 old + 0.9 new."""
+    layer = torch.nn.Linear(1, 1, bias=False)
+    layer.weight.data.fill_(1.0)
+    ema = Ema(layer, 0.99)
+    layer.weight.data.fill_(2.0)
+    ema.update(layer, 0)
+    assert ema.values["weight"].item() == pytest.approx(1.9)
+
+
+def test_learning_rate_rises_stays_and_falls():
+    """Warm-up of 10, constant, last fifth falls."""
+    config = TrainConfig(steps=100, lr=1.0, warmup=10, cooldown=0.2)
+    assert learning_rate(config, 0) == pytest.approx(0.1)
+    assert learning_rate(config, 50) == pytest.approx(1.0)
+    assert learning_rate(config, 90) == pytest.approx(0.5)
+    assert learning_rate(config, 99) == pytest.approx(0.05)
+
+
+def test_config_file_overrides_and_unknown_keys_are_named(tmp_path):
+    """Nested keys work; a typo is an error that lists what is known."""
+    path = tmp_path / "run.yaml"
+    path.write_text("steps: 7\nsizes: [64]\nweights: {corr: 2.0}\n")
+    config = load_config(path)
+    assert (config.steps, config.sizes, config.weights.corr, config.weights.was) == (7, (64,), 2.0, LossWeights().was)
+    path.write_text("weights: {cor: 2.0}\n")
+    with pytest.raises(ValueError, match=r"weights: unknown key 'cor'; known keys are corr"):
+        load_config(path)

@@ -1,0 +1,95 @@
+"""Settings of a training run: dataclasses are the defaults, a YAML file overrides them, unknown keys are errors."""
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from training.scene import SceneSettings
+
+__all__ = ["LossWeights", "TrainConfig", "load_config", "to_dict"]
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Shares of the objectives. Those after ``transfer`` are taken in odd steps only, ``denoise`` in even ones."""
+
+    denoise: float = 0.3
+    corr: float = 1.0
+    transfer: float = 0.3
+    group: float = 0.2
+    meta: float = 0.5
+    was: float = 0.5
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run.
+
+    Attributes
+    ----------
+    seed : int
+    steps : int
+        Total; the learning rate is constant after ``warmup`` and falls linearly over the last ``cooldown`` share.
+    sizes, counts : tuple of int
+        Side of the frames and pairs per batch; step ``i`` uses entry ``i % len``.
+    denoise_size : int
+        Side of the crops that are denoised.
+    tau : float
+        Temperature of the descriptor similarity.
+    regions : int
+        Most regions in the "segment like me" objective.
+    noisy : float
+        Share of steps in which the read-out sees the noise of its timestep.
+    """
+
+    seed: int = 0
+    steps: int = 4000
+    channels: tuple[int, int, int] = (32, 64, 96)
+    cross_dim: int = 128
+    sizes: tuple[int, ...] = (192, 192, 256)
+    counts: tuple[int, ...] = (8, 8, 4)
+    lr: float = 1e-3
+    weight_decay: float = 0.02
+    warmup: int = 100
+    cooldown: float = 0.3
+    clip: float = 1.0
+    ema: float = 0.998
+    denoise_size: int = 128
+    tau: float = 0.07
+    regions: int = 7
+    noisy: float = 0.3
+    bfloat16: bool = True
+    weights: LossWeights = field(default_factory=LossWeights)
+    scenes: SceneSettings = field(default_factory=SceneSettings)
+
+
+_NESTED = {"weights": LossWeights, "scenes": SceneSettings}
+
+
+def _build(cls: type, values: dict[str, Any], where: str) -> Any:  # noqa: ANN401
+    known = {f.name for f in fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        msg = f"{where}: unknown key {unknown[0]!r}; known keys are {', '.join(sorted(known))}"
+        raise ValueError(msg)
+    ready = {}
+    for key, value in values.items():
+        if cls is TrainConfig and key in _NESTED:
+            ready[key] = _build(_NESTED[key], value or {}, f"{where}: {key}")
+        else:
+            ready[key] = tuple(value) if isinstance(value, list) else value
+    return cls(**ready)
+
+
+def load_config(path: Path | None) -> TrainConfig:
+    """Read a YAML file over the defaults; ``None`` gives the defaults."""
+    if path is None:
+        return TrainConfig()
+    return _build(TrainConfig, yaml.safe_load(path.read_text()) or {}, str(path))
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """Plain dictionary for a log."""
+    return asdict(config)

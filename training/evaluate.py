@@ -1,0 +1,109 @@
+"""Judge an exported model: held-back procedural pairs, and real clips when a DAVIS folder is given.
+
+``python -m training.evaluate --model common/slimecore/models/slime-tiny --davis DAVIS --baselines``
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from training import losses
+from training.davis import Settings, mean_j
+from training.encoder import descriptor_encoder, lab_patches, load_model, random_model, read
+from training.pairs import CELL, Batch, make_batch
+from training.scene import SceneSettings
+
+__all__ = ["held_back", "pck"]
+
+HELD_BACK_SEED = 987_654
+SEQUENCES = ("camel", "dance-twirl", "dog", "drift-chicane", "kite-surf", "parkour")
+
+
+def pck(
+    similarity: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, width: int, within: float
+) -> float:
+    """Share of visible cells whose best match lies within so many cells of the truth.
+
+    Parameters
+    ----------
+    similarity : (b, n, n) Tensor
+    positions : (b, n, 2) Tensor
+        True xy, pixels.
+    visible : (b, n) bool Tensor
+    width : int
+        Cells per row.
+    within : float
+        Cells.
+    """
+    best = similarity.argmax(-1)
+    place = torch.stack([best % width, best // width], -1) * CELL + CELL / 2
+    good = (place - positions).norm(dim=-1) <= within * CELL
+    return float(good[visible].float().mean())
+
+
+def _like_me(q: torch.Tensor, k: torch.Tensor, descriptor: torch.Tensor, batch: Batch) -> dict[str, float]:
+    """IoU of the largest object: labels carried A -> B by descriptors, and by WAS on top."""
+    objects = torch.from_numpy(batch.objects).long()
+    attention = losses.attention_mass(q[1::2], k[1::2])
+    similarity = losses.cosine_similarity(descriptor[1::2], descriptor[0::2])
+    ious: dict[str, list[float]] = {"transfer_iou": [], "was_iou": []}
+    for row, ids in enumerate(objects):
+        sizes = torch.bincount(ids[0])
+        sizes[0] = 0
+        chosen = int(sizes.argmax())
+        mask, truth = (ids[0] == chosen).float(), ids[1] == chosen
+        if not truth.any() or not mask.any():
+            continue
+        carried = (similarity[row] / 0.07).softmax(-1) @ mask
+        for name, soft in (("transfer_iou", carried), ("was_iou", attention[row] @ carried)):
+            found = soft > 0.5
+            ious[name].append(float((found & truth).sum() / (found | truth).sum().clamp(min=1)))
+    return {name: sum(values) / max(len(values), 1) for name, values in ious.items()}
+
+
+@torch.no_grad()
+def held_back(model: tuple, batches: int = 4, size: int = 256) -> dict[str, float]:
+    """PCK at one cell and segment-like-me IoU on pairs that training never draws."""
+    sums: dict[str, float] = {}
+    for step in range(batches):
+        batch = make_batch(HELD_BACK_SEED, step, 6, size, SceneSettings())
+        out = read(model, batch.rgb.reshape(-1, size, size, 3))
+        similarity = losses.cosine_similarity(out.descriptor[0::2], out.descriptor[1::2])
+        positions, visible = torch.from_numpy(batch.positions[:, 0]), torch.from_numpy(batch.visible[:, 0])
+        scores = {"pck1": pck(similarity, positions, visible, size // CELL, 1.0)}
+        scores |= _like_me(out.self_q, out.self_k, out.descriptor, batch)
+        for name, value in scores.items():
+            sums[name] = sums.get(name, 0.0) + value / batches
+    return sums
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, help="exported folder")
+    parser.add_argument("--davis", type=Path, help="DAVIS root, for real clips")
+    parser.add_argument("--sequences", nargs="+", default=list(SEQUENCES))
+    parser.add_argument("--frames", type=int, default=25)
+    parser.add_argument("--short-side", type=int, default=384)
+    parser.add_argument("--baselines", action="store_true", help="colour patches and random weights too")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    settings = Settings(short_side=args.short_side, frames=args.frames)
+    models = {"model": load_model(args.model)} if args.model else {}
+    if args.baselines:
+        models["random"] = random_model()
+    encoders = {name: descriptor_encoder(model) for name, model in models.items()}
+    if args.baselines:
+        encoders["lab"] = lab_patches
+    for name, model in models.items():
+        print(name, json.dumps({k: round(v, 3) for k, v in held_back(model).items()}), flush=True)
+    for name, encode in encoders.items() if args.davis else ():
+        scores = mean_j(args.davis, args.sequences, encode, settings)
+        mean = sum(scores.values()) / len(scores)
+        print(name, f"mean J {mean:.3f}", json.dumps({k: round(v, 3) for k, v in scores.items()}), flush=True)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,160 @@
+"""Write the averaged weights as an ordinary diffusers folder.
+
+``python -m training.export --work runs/slime_tiny --out common/slimecore/models/slime-tiny``
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import diffusers
+import torch
+from safetensors.torch import save_file
+
+from training.checkpoint import load_state
+from training.config import TrainConfig, load_config, to_dict
+from training.model import SlimeTiny
+from training.network import BLOCK, READOUT, build_scheduler
+
+if TYPE_CHECKING:
+    from training.train import Run
+
+__all__ = ["FILES", "export"]
+
+FILES = (
+    "model_index.json",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/config.json",
+    "scheduler/scheduler_config.json",
+    "null_prompt.safetensors",
+    "readout.json",
+    "README.md",
+)
+"""What an exported folder holds."""
+
+_CARD = """# slime-tiny
+
+A small diffusion UNet whose attention Slime reads out. Ordinary diffusers layout, fp16, {parameters:.1f} M parameters.
+
+| | |
+|---|---|
+| latents | `pixel_unshuffle(2 * rgb - 1, 4)`: 48 channels, no autoencoder weights |
+| levels | 1/4, 1/8, 1/16 of the pixels, widths {channels}; attention at 1/16 (mid, up) and 1/8 (up) |
+| input | sides that are multiples of 16 (pad others) |
+| read | `readout.json`: the forward pass stops after the last module named there, in the first part of the up path |
+| prompt | `null_prompt.safetensors`, (1, 8, {cross_dim}), learned; there is no text encoder |
+| prediction | v, DDIM, 1000 steps, scaled-linear betas |
+
+## Data
+Only pictures that `training/` draws: dead leaves of blobs, polygons, jointed figures and turning balls in procedural
+textures, under camera and object motion, light and colour change, blur, noise and JPEG. No photograph, no third-party
+data, no pre-trained weights.
+
+## Recipe
+Two frames of one procedural clip with exact correspondence. Denoising; InfoNCE between the frames' descriptors;
+label transfer by descriptor attention; self-attention inside one's own object; "segment like me" through
+cross-attention and weighted accumulated self-attention. AdamW, exponential moving average of the weights.
+
+{steps} steps, {pairs} frame pairs, {minutes:.0f} minutes of one CPU thread (plus a second thread that draws). Seed {seed}.
+Rerun: `python -m training.train --config configs/slime_tiny.yaml --work runs/slime_tiny --export DIR`.
+
+## Not good at
+- It has seen no photograph: it knows texture, colour, shape and motion, not animals, faces or cars.
+- Thin structures below 8 pixels; large changes of view; objects that look like the background.
+- As a picture generator it makes blurry dead leaves, if that. There is no text.
+"""
+
+
+def _write_json(path: Path, values: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def _write_card(path: Path, run: "Run", config: TrainConfig) -> None:
+    pairs = sum(config.counts[step % len(config.counts)] for step in range(run.step))
+    path.write_text(
+        _CARD.format(
+            parameters=sum(p.numel() for p in run.model.unet.parameters()) / 1e6,
+            channels=", ".join(map(str, config.channels)),
+            cross_dim=config.cross_dim,
+            steps=run.step,
+            pairs=pairs,
+            minutes=run.seconds / 60,
+            seed=config.seed,
+        )
+    )
+
+
+def _swap(new: Path, out: Path) -> None:
+    """Put a finished folder in the place of another; readers see one or the other."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    old = out.with_name(out.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    new.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def export(run: "Run", config: TrainConfig, out: Path) -> None:
+    """Write ``FILES`` with the averaged weights of a run.
+
+    Parameters
+    ----------
+    run : Run
+    config : TrainConfig
+    out : Path
+        Replaced as a whole, once everything is written.
+    """
+    model = SlimeTiny(config)
+    run.ema.copy_to(model)
+    version = {"_diffusers_version": diffusers.__version__}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    model.unet.half().save_pretrained(folder / "unet", safe_serialization=True)
+    build_scheduler().save_pretrained(folder / "scheduler")
+    codec = {"_class_name": "SpaceToDepthCodec", **version, "block_size": BLOCK, "scaling_factor": 1.0}
+    _write_json(folder / "vae" / "config.json", codec)
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        **version,
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["slimecore", "SpaceToDepthCodec"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+    }
+    _write_json(folder / "model_index.json", index)
+    _write_json(folder / "readout.json", READOUT)
+    save_file(
+        {"embeddings": model.null.detach().to(torch.float16).contiguous()}, folder / "null_prompt.safetensors"
+    )
+    _write_card(folder / "README.md", run, config)
+    folder.chmod(0o755)
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(0o644)
+    _swap(folder, out)
+
+
+def _main() -> None:
+    from training.train import start_run
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    config = load_config(args.config)
+    saved = load_state(args.work / "state.pt")
+    if saved is None:
+        parser.error(f"{args.work}: no state.pt; train first")
+    run = start_run(config)
+    run.restore(saved)
+    export(run, config, args.out)
+    print(f"step {run.step} written to {args.out}; run configuration {to_dict(config)}")
+
+
+if __name__ == "__main__":
+    _main()

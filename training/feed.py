@@ -1,0 +1,63 @@
+"""Batches in step order, from this process or from a niced worker that draws ahead."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from queue import Full
+
+import cv2
+
+from training.config import TrainConfig
+from training.pairs import Batch, make_batch
+
+__all__ = ["batch_of", "batches"]
+
+_AHEAD = 6
+
+
+def batch_of(config: TrainConfig, step: int) -> Batch:
+    """The batch of a step, always the same."""
+    which = step % len(config.sizes)
+    return make_batch(config.seed, step, config.counts[which], config.sizes[which], config.scenes)
+
+
+def _work(config: TrainConfig, start: int, queue: "multiprocessing.Queue[Batch]") -> None:
+    cv2.setNumThreads(1)
+    os.nice(5)
+    parent = os.getppid()
+    for step in range(start, config.steps):
+        batch = batch_of(config, step)
+        while True:
+            try:
+                queue.put(batch, timeout=5.0)
+                break
+            except Full:
+                if os.getppid() != parent:  # the trainer was killed: nobody will ever read
+                    queue.cancel_join_thread()
+                    return
+
+
+def batches(config: TrainConfig, start: int, worker: bool) -> Iterator[Batch]:
+    """Batches of the steps from ``start`` to the last.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    start : int
+    worker : bool
+        Draw in another process, ahead of time; the batches are the same.
+    """
+    if not worker:
+        for step in range(start, config.steps):
+            yield batch_of(config, step)
+        return
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue(maxsize=_AHEAD)
+    process = context.Process(target=_work, args=(config, start, queue), daemon=True)
+    process.start()
+    try:
+        for _ in range(start, config.steps):
+            yield queue.get()
+    finally:
+        process.terminate()
+        process.join()

@@ -1,0 +1,183 @@
+"""The network: an ordinary diffusers UNet, small, over space-to-depth latents, and the read-out of its attention.
+
+Captured modules come early in the up path; the forward pass stops right after the last of them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+
+__all__ = ["BLOCK", "Readout", "Reader", "build_scheduler", "build_unet", "to_latents"]
+
+BLOCK = 4
+"""Side of the pixel block that becomes one latent."""
+NULL_TOKENS = 8
+MULTIPLE = 16
+"""Sides of pictures must be multiples of this."""
+
+_HIGH, _LOW = "up_blocks.1.attentions.0", "up_blocks.0.attentions.1"
+READOUT: dict[str, object] = {
+    "cross": [_LOW, _HIGH],
+    "self": [_HIGH],
+    "descriptor": f"{_HIGH}.transformer_blocks.0.norm2",
+    "timestep": 10,
+    "noise": False,
+}
+"""Which modules are read, as written to ``readout.json``."""
+
+
+def build_unet(channels: tuple[int, int, int] = (32, 64, 96), cross_dim: int = 128) -> UNet2DConditionModel:
+    """A UNet of three levels at 1/4, 1/8 and 1/16 of the pixels; attention at 1/16 (mid, up) and 1/8 (up).
+
+    Parameters
+    ----------
+    channels : (int, int, int)
+        Widths of the levels, multiples of 32 (a head has 32 channels).
+    cross_dim : int
+        Width of a prompt token.
+    """
+    return UNet2DConditionModel(
+        sample_size=48,
+        in_channels=3 * BLOCK**2,
+        out_channels=3 * BLOCK**2,
+        down_block_types=("DownBlock2D", "DownBlock2D", "DownBlock2D"),
+        mid_block_type="UNetMidBlock2DCrossAttn",
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=channels,
+        layers_per_block=1,
+        attention_head_dim=tuple(c // 32 for c in channels),  # in diffusers this is the number of heads
+        cross_attention_dim=cross_dim,
+        norm_num_groups=16,
+        use_linear_projection=True,
+    )
+
+
+def build_scheduler() -> DDIMScheduler:
+    """The noise schedule of Stable Diffusion, v-prediction."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="v_prediction",
+    )
+
+
+def to_latents(rgb: Tensor) -> Tensor:
+    """Space to depth.
+
+    Parameters
+    ----------
+    rgb : (b, 3, h, w) float in [0, 1]
+
+    Returns
+    -------
+    (b, 48, h / 4, w / 4) float in [-1, 1]
+    """
+    return F.pixel_unshuffle(2 * rgb - 1, BLOCK)
+
+
+@dataclass(eq=False)
+class Readout:
+    """What one encoding gives.
+
+    Attributes
+    ----------
+    cross : list of (b, heads, n_i, d) Tensor
+        Queries of cross-attention, one entry per module; places row-major.
+    self_q, self_k : (b, heads, n, d) Tensor
+        Self-attention at 1/8.
+    descriptor : (b, n, c) Tensor
+        For matching, not normalised.
+    """
+
+    cross: list[Tensor]
+    self_q: Tensor
+    self_k: Tensor
+    descriptor: Tensor
+
+
+class _Enough(Exception):  # noqa: N818
+    """Raised by the last hook to leave the forward pass."""
+
+
+@dataclass(eq=False)
+class Reader:
+    """Reads ``READOUT`` out of a UNet.
+
+    Attributes
+    ----------
+    unet : UNet2DConditionModel
+    spec : dict
+        See ``READOUT``.
+    """
+
+    unet: nn.Module
+    spec: dict = field(default_factory=lambda: READOUT)
+
+    def __post_init__(self) -> None:
+        block = "transformer_blocks.0"
+        self._self = self.spec["self"][0]
+        self.cross_paths = [f"{path}.{block}.attn2" for path in self.spec["cross"]]
+        self._names = [f"{path}.to_q" for path in self.cross_paths]
+        self._names += [f"{self._self}.{block}.attn1.to_q", f"{self._self}.{block}.attn1.to_k"]
+        self._names.append(self.spec["descriptor"])
+
+    @contextmanager
+    def _hooks(self, seen: dict[str, Tensor]) -> Iterator[None]:
+        def hook(name: str):  # noqa: ANN202
+            def keep(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+                seen[name] = output
+                if len(seen) == len(self._names):
+                    raise _Enough
+
+            return keep
+
+        handles = [self.unet.get_submodule(name).register_forward_hook(hook(name)) for name in self._names]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def heads(self, x: Tensor, path: str) -> Tensor:
+        """Split (b, n, c) into (b, heads, n, c / heads) for the attention module at ``path``."""
+        return x.unflatten(-1, (self.unet.get_submodule(path).heads, -1)).transpose(1, 2)
+
+    def __call__(self, latents: Tensor, prompt: Tensor, timestep: Tensor | int | None = None) -> Readout:
+        """Encode.
+
+        Parameters
+        ----------
+        latents : (b, 48, h, w) Tensor
+        prompt : (1, tokens, cross_dim) Tensor
+            Neutral prompt.
+        timestep : Tensor or int, optional
+            The read-out's own unless given.
+
+        Returns
+        -------
+        Readout
+        """
+        seen: dict[str, Tensor] = {}
+        step = self.spec["timestep"] if timestep is None else timestep
+        with self._hooks(seen):
+            try:
+                self.unet(latents, step, prompt.expand(len(latents), -1, -1))
+            except _Enough:
+                pass
+        attn1 = f"{self._self}.transformer_blocks.0.attn1"
+        return Readout(
+            cross=[self.heads(seen[f"{path}.to_q"], path) for path in self.cross_paths],
+            self_q=self.heads(seen[f"{attn1}.to_q"], attn1),
+            self_k=self.heads(seen[f"{attn1}.to_k"], attn1),
+            descriptor=seen[self.spec["descriptor"]],
+        )

@@ -1,0 +1,97 @@
+"""From a painted frame to what a camera writes: lighting, blur, noise, tone, compression."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+__all__ = ["Grade", "develop"]
+
+
+@dataclass(frozen=True, eq=False)
+class Grade:
+    """Colour treatment that the frames of a clip share.
+
+    Attributes
+    ----------
+    gamma : float
+    gain : (3,) float
+        Per channel.
+    noise : float
+        Standard deviation, grey levels.
+    """
+
+    gamma: float
+    gain: np.ndarray
+    noise: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "Grade":
+        """A random grade."""
+        return cls(
+            float(np.exp(rng.normal(0, 0.2))),
+            np.exp(rng.normal(0, 0.12)) * np.exp(rng.normal(0, 0.06, 3)),
+            float(rng.exponential(3.0)),
+        )
+
+    def changed(self, rng: np.random.Generator, amount: float) -> "Grade":
+        """The grade of another frame of the clip; ``amount`` 0 changes nothing."""
+        gain = self.gain * np.exp(rng.normal(0, 0.12) * amount) * np.exp(rng.normal(0, 0.05, 3) * amount)
+        return Grade(self.gamma * float(np.exp(rng.normal(0, 0.15) * amount)), gain, self.noise)
+
+
+def _motion_kernel(length: float, angle: float) -> np.ndarray:
+    side = 2 * int(np.ceil(length / 2)) + 1
+    kernel = np.zeros((side, side), np.float32)
+    half = np.array([np.cos(angle), np.sin(angle)]) * length / 2
+    middle = side // 2
+    start, end = np.round((middle - half) * 16).astype(int), np.round((middle + half) * 16).astype(int)
+    cv2.line(kernel, tuple(int(v) for v in start), tuple(int(v) for v in end), 1.0, 1, cv2.LINE_AA, 4)
+    return kernel / kernel.sum()
+
+
+def _blurred(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
+    draw = rng.random()
+    if draw < 0.25:
+        return cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.4, 1.8))
+    if draw < 0.42:
+        return cv2.filter2D(rgb, -1, _motion_kernel(rng.uniform(2, 11), rng.uniform(0, np.pi)))
+    return rgb
+
+
+def _uneven(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    grid = np.exp(rng.normal(0, 0.22, (3, 3))).astype(np.float32)
+    return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)[..., None]
+
+
+def develop(rng: np.random.Generator, rgb: np.ndarray, grade: Grade, noise: np.ndarray) -> np.ndarray:
+    """Turn a painted frame into a camera frame.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    rgb : (h, w, 3) float32 in [0, 255]
+    grade : Grade
+    noise : (H, W, 3) float32
+        Unit noise to cut from; H >= h, W >= w.
+
+    Returns
+    -------
+    (h, w, 3) uint8
+    """
+    height, width = rgb.shape[:2]
+    if rng.random() < 0.4:
+        rgb = rgb * _uneven(rng, height, width)
+    rgb = _blurred(rng, rgb)
+    ramp = np.linspace(0, 1, 256)
+    rgb = np.clip(rgb, 0, 255).astype(np.uint8)
+    luts = [np.clip(255 * grade.gain[c] * ramp**grade.gamma, 0, 255).astype(np.uint8) for c in range(3)]
+    rgb = cv2.LUT(rgb, np.stack(luts, axis=-1)[None])
+    if grade.noise > 0.5:
+        row, col = rng.integers(0, noise.shape[0] - height + 1), rng.integers(0, noise.shape[1] - width + 1)
+        grain = noise[row : row + height, col : col + width] * np.float32(grade.noise)
+        rgb = np.clip(rgb + grain, 0, 255).astype(np.uint8)
+    if rng.random() < 0.5:
+        _, code = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])
+        rgb = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    return rgb
