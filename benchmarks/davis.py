@@ -80,9 +80,15 @@ def main() -> None:
         rows = {}
         for name in names:
             rows[name] = score(arguments.root, name, replace(config, propagator=propagator), backbone, arguments.limit)
-            print(f"{propagator:10s} {name:16s} " + "  ".join(f"{k} {v:6.2f}" for k, v in rows[name].items()), flush=True)
+            print(
+                f"{propagator:10s} {name:16s} " + "  ".join(f"{k} {v:6.2f}" for k, v in rows[name].items()),
+                flush=True,
+            )
         mean = {k: float(np.mean([row[k] for row in rows.values()])) for k in next(iter(rows.values()))}
-        print(f"{propagator:10s} {'mean':16s} " + "  ".join(f"{k} {v:6.2f}" for k, v in mean.items()), flush=True)
+        print(
+            f"{propagator:10s} {'mean':16s} " + "  ".join(f"{k} {v:6.2f}" for k, v in mean.items()),
+            flush=True,
+        )
         results[propagator] = {**rows, "mean": mean}
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
     if arguments.json:

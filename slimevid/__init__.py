@@ -5,10 +5,17 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOME = {"FrameResult": "segmenter", "RunConfig": "config", "RunRequest": "pipeline", "Segmenter": "segmenter",
-         "open_clip": "io", "preset": "config", "run": "pipeline"}
+_HOME = {
+    "FrameResult": "segmenter",
+    "RunConfig": "config",
+    "RunRequest": "pipeline",
+    "Segmenter": "segmenter",
+    "open_clip": "io",
+    "preset": "config",
+    "run": "pipeline",
+}
 
-__all__ = sorted(_HOME)  # noqa: PLE0605 # the table above is the one list of public names
+__all__ = sorted(_HOME)  # the table above is the one list of public names
 
 
 def __getattr__(name: str) -> Any:

@@ -43,7 +43,9 @@ def _parser() -> Parser:
     run.add_argument("--device", metavar="NAME", help="auto (default), cpu, cuda or mps")
     run.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default 0)")
     run.add_argument("--config", type=Path, metavar="FILE", help="YAML settings over the preset")
-    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as learn.steps=300")
+    run.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as learn.steps=300"
+    )
     run.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     add_common(run)
     return parser
@@ -95,7 +97,8 @@ def _run(arguments: argparse.Namespace) -> int:
     seconds = report["timings_s"]
     print(
         f"{out}: {report['clip']['frames']} frames, {len(report['parts']) - 1} parts, {seconds['total']:.1f} s "
-        f"(learning {seconds['learn']:.1f} s, then {report['fps']:.1f} frames/s), peak {report['peak_memory_mb']:.0f} MB"
+        f"(learning {seconds['learn']:.1f} s, then {report['fps']:.1f} frames/s), "
+        f"peak {report['peak_memory_mb']:.0f} MB"
     )
     return 0
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib import metadata
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -158,37 +157,34 @@ def _segment_all(
     notify: Notify | None,
 ) -> int:
     """Forward from the reference, then backward from it; results stream to disk."""
-    done = 0
-    out = request.out
-
-    def backward() -> Iterator[FrameResult]:
-        if request.ref_frame:
-            segmenter.restart(first.frame, annotation)
-            for frame in clip.read_reversed(0, request.ref_frame):
-                yield segmenter.step(frame)
-
-    def forward() -> Iterator[FrameResult]:
-        yield first
-        for frame in clip.read(request.ref_frame + 1, len(clip)):
-            yield segmenter.step(frame)
-
-    with ScoreWriter(out / "scores.csv") as scores:
-        with ExitStack() as stack:
-            # A reference in the middle makes results come out of order; the overlay is then drawn from the masks.
-            video = None
-            if not request.ref_frame:
-                video = stack.enter_context(OverlayWriter(out / "overlay.mp4", clip.size, clip.fps))
-            for result in chain(forward(), backward()):
-                write_mask(masks / f"{result.frame.name}.png", result.labels)
-                scores.write(_score_rows(result, annotation))
-                if video is not None:
-                    video.write(overlay(result.frame.rgb, result.labels))
-                done += 1
-                if notify:
-                    notify("segment", done, len(clip))
-        if request.ref_frame:
-            _overlay_from_masks(out, clip)
+    out, done = request.out, 0
+    # A reference in the middle makes results come out of order; the overlay is then drawn from the masks, afterwards.
+    in_order = request.ref_frame == 0
+    with ScoreWriter(out / "scores.csv") as scores, ExitStack() as stack:
+        video = stack.enter_context(OverlayWriter(out / "overlay.mp4", clip.size, clip.fps)) if in_order else None
+        for result in _results(request.ref_frame, clip, segmenter, first, annotation):
+            write_mask(masks / f"{result.frame.name}.png", result.labels)
+            scores.write(_score_rows(result, annotation))
+            if video is not None:
+                video.write(overlay(result.frame.rgb, result.labels))
+            done += 1
+            if notify:
+                notify("segment", done, len(clip))
+    if not in_order:
+        _overlay_from_masks(out, clip)
     return done
+
+
+def _results(
+    start: int, clip: Clip, segmenter: Segmenter, first: FrameResult, annotation: Annotation
+) -> Iterator[FrameResult]:
+    yield first
+    for frame in clip.read(start + 1, len(clip)):
+        yield segmenter.step(frame)
+    if start:
+        segmenter.restart(first.frame, annotation)
+        for frame in clip.read_reversed(0, start):
+            yield segmenter.step(frame)
 
 
 def _overlay_from_masks(out: Path, clip: Clip) -> None:
@@ -231,13 +227,21 @@ def _report(request: RunRequest, clip: Clip, mask: MaskFile, segmenter: Segmente
     backbone = segmenter.backbone
     parts = make_parts(mask)
     return {
-        "clip": {"name": clip.name, "frames": len(clip), "height": clip.size[0], "width": clip.size[1], "fps": float(clip.fps)},
+        "clip": {
+            "name": clip.name,
+            "frames": len(clip),
+            "height": clip.size[0],
+            "width": clip.size[1],
+            "fps": float(clip.fps),
+        },
         "reference": {"mask": request.ref.name, "frame": request.ref_frame, "notes": list(mask.notes)},
         "parts": [
             {"value": v, "name": n, "color": list(c)}
             for v, n, c in zip(parts.values, segmenter.part_names, parts.colors, strict=True)
         ],
-        "model": None if backbone is None else {"name": backbone.name, "revision": backbone.revision, "device": str(backbone.device)},
+        "model": None
+        if backbone is None
+        else {"name": backbone.name, "revision": backbone.revision, "device": str(backbone.device)},
         "settings": to_dict(request.config),
         "seed": request.config.seed,
         "versions": versions,

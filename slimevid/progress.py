@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 __all__ = ["bar"]
@@ -19,9 +27,13 @@ class _FramesPerSecond(ProgressColumn):
 
 @contextmanager
 def bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a function ``notify(stage, done, total)`` that draws the bar; nothing is drawn where there is no terminal."""
+    """Give a function ``notify(stage, done, total)`` that draws the bar; only a terminal gets one."""
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _FramesPerSecond(), TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _FramesPerSecond(),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         tasks = {"learn": progress.add_task("learning parts", total=1, visible=False)}

@@ -144,7 +144,8 @@ class Segmenter:
         if self.backbone is not None and self.embeddings is not None:
             if self.embeddings.parts.values != parts.values:
                 raise InputError(
-                    f"the mask has part values {parts.values[1:]}, the part embeddings {self.embeddings.parts.values[1:]}; "
+                    f"the mask has part values {parts.values[1:]}, "
+                    f"the part embeddings {self.embeddings.parts.values[1:]}; "
                     "use the mask they were learned from, or learn again"
                 )
             keys = prepare(self.backbone, self.embeddings)

@@ -13,6 +13,7 @@ from slimecore.types import Frame
 if TYPE_CHECKING:
     from slimecore.attention import Features
     from slimecore.backbones import Backbone
+    from slimecore.memory import Places
     from slimevid.config import RunConfig
 
 __all__ = ["FrameState"]
@@ -48,3 +49,16 @@ class FrameState:
             raise RuntimeError("this propagator was built without a backbone")
         size = fit_short_side(self.frame.size, self._config.short_side, self._backbone.multiple)
         return self._backbone.encode(to_tensor(resize_rgb(self.frame.rgb, size)[None], self._backbone.device))
+
+    @cached_property
+    def places(self) -> Places:
+        """Descriptors and colours of the picture on the descriptor grid."""
+        import torch
+
+        from slimecore.color import lab_patches
+        from slimecore.memory import Places
+
+        descriptor = self.features.descriptor[0]
+        grid = (int(descriptor.shape[1]), int(descriptor.shape[2]))
+        color = torch.from_numpy(lab_patches(self.frame.rgb, grid)).to(descriptor)
+        return Places(descriptor.flatten(1).T.contiguous(), color, grid)

@@ -56,7 +56,7 @@ def reliability(flow: Array, back: Array, tolerance: float) -> Array:
     allowed = tolerance + 0.05 * np.linalg.norm(flow, axis=-1)
     h, w = error.shape
     inside = (map_x >= 0) & (map_x <= w - 1) & (map_y >= 0) & (map_y <= h - 1)
-    return (np.exp(-((error / allowed) ** 2)) * inside).astype(np.float32)
+    return np.asarray(np.exp(-((error / allowed) ** 2)) * inside, np.float32)
 
 
 def _targets(flow: Array) -> tuple[Array, Array]:

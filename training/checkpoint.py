@@ -42,9 +42,9 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
-    os.replace(temporary, path)  # noqa: PTH105
+    os.replace(temporary, path)
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
-    """What ``save_state`` wrote, or None when there is no such file."""
+    """Read what ``save_state`` wrote, or None when there is no such file."""
     return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None

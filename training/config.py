@@ -1,4 +1,4 @@
-"""Settings of a training run: dataclasses are the defaults, a YAML file overrides them, unknown keys are errors."""
+"""Settings of a run: dataclasses are the defaults, YAML overrides them, unknown keys are errors."""
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -13,7 +13,7 @@ __all__ = ["LossWeights", "TrainConfig", "load_config", "to_dict"]
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Shares of the objectives. Those after ``transfer`` are taken in odd steps only, ``denoise`` in even ones."""
+    """Shares of the objectives; ``denoise`` is taken in even steps, those after ``transfer`` in odd ones."""
 
     denoise: float = 0.3
     corr: float = 1.0
@@ -31,7 +31,8 @@ class TrainConfig:
     ----------
     seed : int
     steps : int
-        Total; the learning rate is constant after ``warmup`` and falls linearly over the last ``cooldown`` share.
+        Total; the learning rate is constant after ``warmup`` and falls linearly over the last ``cooldown``
+        share.
     sizes, counts : tuple of int
         Side of the frames and pairs per batch; step ``i`` uses entry ``i % len``.
     denoise_size : int
@@ -48,8 +49,8 @@ class TrainConfig:
     steps: int = 4000
     channels: tuple[int, int, int] = (32, 64, 96)
     cross_dim: int = 128
-    sizes: tuple[int, ...] = (192, 192, 256)
-    counts: tuple[int, ...] = (8, 8, 4)
+    sizes: tuple[int, ...] = (192, 256, 320)
+    counts: tuple[int, ...] = (8, 5, 3)
     lr: float = 1e-3
     weight_decay: float = 0.02
     warmup: int = 100
@@ -68,7 +69,7 @@ class TrainConfig:
 _NESTED = {"weights": LossWeights, "scenes": SceneSettings}
 
 
-def _build(cls: type, values: dict[str, Any], where: str) -> Any:  # noqa: ANN401
+def _build(cls: type, values: dict[str, Any], where: str) -> Any:
     known = {f.name for f in fields(cls)}
     unknown = sorted(set(values) - known)
     if unknown:

@@ -1,4 +1,4 @@
-"""Plain label propagation on DAVIS sequences: how good descriptors are on real clips, with nothing else helping."""
+"""Plain label propagation on DAVIS: how good descriptors are on real clips, with nothing else helping."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.encoder import Encoder
+from training.pairs import CELL
 
-__all__ = ["Settings", "mean_j", "propagate", "transfer"]
+__all__ = ["Settings", "first_frame", "mean_j", "propagate", "transfer"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,14 @@ def _clip(root: Path, name: str, frames: int) -> tuple[list[np.ndarray], list[np
     rgb = [cv2.imread(str(p))[..., ::-1] for p in pictures]
     masks = [root / "Annotations" / "480p" / name / f"{p.stem}.png" for p in pictures]
     return rgb, [cv2.imread(str(p), cv2.IMREAD_GRAYSCALE) > 0 for p in masks]
+
+
+def first_frame(root: Path, name: str, short_side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first picture of a sequence, fitted, and its mask as shares of 8-px cells (h / 8, w / 8)."""
+    rgb, masks = _clip(root, name, 1)
+    fitted = _fit(np.ascontiguousarray(rgb[0]), short_side)
+    cells = (fitted.shape[1] // CELL, fitted.shape[0] // CELL)
+    return fitted, cv2.resize(masks[0].astype(np.float32), cells, interpolation=cv2.INTER_AREA)
 
 
 def mean_j(root: Path, sequences: list[str], encode: Encoder, settings: Settings) -> dict[str, float]:

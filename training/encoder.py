@@ -29,7 +29,7 @@ def load_model(folder: Path) -> tuple[UNet2DConditionModel, Reader, Tensor]:
 
 
 def random_model(seed: int = 0) -> tuple[UNet2DConditionModel, Reader, Tensor]:
-    """The same network, untrained."""
+    """Build the same network, untrained."""
     torch.manual_seed(seed)
     unet = build_unet().eval()
     return unet, Reader(unet), torch.zeros(1, 8, unet.config.cross_attention_dim)
@@ -55,8 +55,8 @@ def descriptor_encoder(model: tuple[UNet2DConditionModel, Reader, Tensor]) -> En
 def lab_patches(rgb: np.ndarray, scale: float = 60.0) -> Tensor:
     """Colour baseline: the 16 x 16 Lab patch around each cell as a 4 x 4 thumbnail.
 
-    Mapped to unit vectors whose cosine falls with the squared distance of the thumbnails: a constant coordinate of
-    ``scale`` (in Lab units times the number of entries) is appended before normalising.
+    Mapped to unit vectors whose cosine falls with the squared distance of the thumbnails: a constant
+    coordinate of ``scale`` (in Lab units times the number of entries) is appended before normalising.
     """
     lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab) - np.array([50, 0, 0], np.float32)
     small = cv2.resize(lab, (rgb.shape[1] // 4, rgb.shape[0] // 4), interpolation=cv2.INTER_AREA)

@@ -10,15 +10,17 @@ from pathlib import Path
 import torch
 
 from training import losses
-from training.davis import Settings, mean_j
+from training.davis import Settings, first_frame, mean_j
 from training.encoder import descriptor_encoder, lab_patches, load_model, random_model, read
 from training.pairs import CELL, Batch, make_batch
 from training.scene import SceneSettings
 
-__all__ = ["held_back", "pck"]
+__all__ = ["held_back", "pck", "was_keeps"]
 
 HELD_BACK_SEED = 987_654
 SEQUENCES = ("camel", "dance-twirl", "dog", "drift-chicane", "kite-surf", "parkour")
+TAU = {"model": 0.07, "random": 0.002, "lab": 0.0002}
+"""Temperature of each kind of descriptor: cosines of colour and of random features all lie near 1."""
 
 
 def pck(
@@ -79,6 +81,23 @@ def held_back(model: tuple, batches: int = 4, size: int = 256) -> dict[str, floa
     return sums
 
 
+@torch.no_grad()
+def was_keeps(model: tuple, root: Path, sequences: list[str], short_side: int) -> float:
+    """IoU of the true mask before and after WAS on real first frames: how little attention oversmooths."""
+    ious = []
+    for name in sequences:
+        rgb, cells = first_frame(root, name, short_side)
+        out = read(model, rgb)
+        mask = torch.from_numpy(cells).flatten()
+        kept, truth = losses.attention_mass(out.self_q, out.self_k)[0] @ mask > 0.5, mask > 0.5
+        ious.append(float((kept & truth).sum() / (kept | truth).sum().clamp(min=1)))
+    return sum(ious) / len(ious)
+
+
+def _rounded(scores: dict[str, float]) -> str:
+    return json.dumps({name: round(value, 3) for name, value in scores.items()})
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="exported folder")
@@ -90,19 +109,21 @@ def _main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    settings = Settings(short_side=args.short_side, frames=args.frames)
     models = {"model": load_model(args.model)} if args.model else {}
     if args.baselines:
         models["random"] = random_model()
-    encoders = {name: descriptor_encoder(model) for name, model in models.items()}
+    rivals = {name: (descriptor_encoder(model), TAU[name]) for name, model in models.items()}
     if args.baselines:
-        encoders["lab"] = lab_patches
+        rivals["lab"] = (lab_patches, TAU["lab"])
     for name, model in models.items():
-        print(name, json.dumps({k: round(v, 3) for k, v in held_back(model).items()}), flush=True)
-    for name, encode in encoders.items() if args.davis else ():
+        scores = held_back(model)
+        if args.davis:
+            scores["real_was_keeps"] = was_keeps(model, args.davis, args.sequences, args.short_side)
+        print(name, _rounded(scores), flush=True)
+    for name, (encode, tau) in rivals.items() if args.davis else ():
+        settings = Settings(short_side=args.short_side, frames=args.frames, tau=tau)
         scores = mean_j(args.davis, args.sequences, encode, settings)
-        mean = sum(scores.values()) / len(scores)
-        print(name, f"mean J {mean:.3f}", json.dumps({k: round(v, 3) for k, v in scores.items()}), flush=True)
+        print(name, f"mean J {sum(scores.values()) / len(scores):.3f}", _rounded(scores), flush=True)
 
 
 if __name__ == "__main__":

@@ -38,29 +38,32 @@ FILES = (
 
 _CARD = """# slime-tiny
 
-A small diffusion UNet whose attention Slime reads out. Ordinary diffusers layout, fp16, {parameters:.1f} M parameters.
+A small diffusion UNet whose attention Slime reads out. Ordinary diffusers layout, fp16, {parameters:.1f} M
+parameters.
 
 | | |
 |---|---|
 | latents | `pixel_unshuffle(2 * rgb - 1, 4)`: 48 channels, no autoencoder weights |
 | levels | 1/4, 1/8, 1/16 of the pixels, widths {channels}; attention at 1/16 (mid, up) and 1/8 (up) |
 | input | sides that are multiples of 16 (pad others) |
-| read | `readout.json`: the forward pass stops after the last module named there, in the first part of the up path |
+| read | `readout.json`: the forward pass stops after the last module named there, early in the up path |
 | prompt | `null_prompt.safetensors`, (1, 8, {cross_dim}), learned; there is no text encoder |
 | prediction | v, DDIM, 1000 steps, scaled-linear betas |
 
 ## Data
-Only pictures that `training/` draws: dead leaves of blobs, polygons, jointed figures and turning balls in procedural
-textures, under camera and object motion, light and colour change, blur, noise and JPEG. No photograph, no third-party
-data, no pre-trained weights.
+Only pictures that `training/` draws: dead leaves of blobs, polygons, jointed figures and turning balls in
+procedural textures, under camera and object motion, light and colour change, blur, noise and JPEG. No
+photograph, no third-party data, no pre-trained weights.
 
 ## Recipe
-Two frames of one procedural clip with exact correspondence. Denoising; InfoNCE between the frames' descriptors;
-label transfer by descriptor attention; self-attention inside one's own object; "segment like me" through
-cross-attention and weighted accumulated self-attention. AdamW, exponential moving average of the weights.
+Two frames of one procedural clip with exact correspondence. Denoising; InfoNCE between the frames'
+descriptors; label transfer by descriptor attention; self-attention inside one's own object; "segment like
+me" through cross-attention and weighted accumulated self-attention. AdamW, exponential moving average of the
+weights.
 
-{steps} steps, {pairs} frame pairs, {minutes:.0f} minutes of one CPU thread (plus a second thread that draws). Seed {seed}.
-Rerun: `python -m training.train --config configs/slime_tiny.yaml --work runs/slime_tiny --export DIR`.
+{steps} steps, {pairs} frame pairs, {minutes:.0f} minutes of one CPU thread (plus a second thread that
+draws). Seed {seed}. Rerun: `python -m training.train --config configs/slime_tiny.yaml --work runs/slime_tiny
+--export DIR`.
 
 ## Not good at
 - It has seen no photograph: it knows texture, colour, shape and motion, not animals, faces or cars.
@@ -74,7 +77,7 @@ def _write_json(path: Path, values: dict) -> None:
     path.write_text(json.dumps(values, indent=2) + "\n")
 
 
-def _write_card(path: Path, run: "Run", config: TrainConfig) -> None:
+def _write_card(path: Path, run: "Run", config: TrainConfig, measured: str) -> None:
     pairs = sum(config.counts[step % len(config.counts)] for step in range(run.step))
     path.write_text(
         _CARD.format(
@@ -86,6 +89,7 @@ def _write_card(path: Path, run: "Run", config: TrainConfig) -> None:
             minutes=run.seconds / 60,
             seed=config.seed,
         )
+        + (f"\n## Measured\n{measured.strip()}\n" if measured else "")
     )
 
 
@@ -100,7 +104,7 @@ def _swap(new: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def export(run: "Run", config: TrainConfig, out: Path) -> None:
+def export(run: "Run", config: TrainConfig, out: Path, measured: str = "") -> None:
     """Write ``FILES`` with the averaged weights of a run.
 
     Parameters
@@ -109,6 +113,8 @@ def export(run: "Run", config: TrainConfig, out: Path) -> None:
     config : TrainConfig
     out : Path
         Replaced as a whole, once everything is written.
+    measured : str
+        Markdown for the card: what evaluation found.
     """
     model = SlimeTiny(config)
     run.ema.copy_to(model)
@@ -131,7 +137,7 @@ def export(run: "Run", config: TrainConfig, out: Path) -> None:
     save_file(
         {"embeddings": model.null.detach().to(torch.float16).contiguous()}, folder / "null_prompt.safetensors"
     )
-    _write_card(folder / "README.md", run, config)
+    _write_card(folder / "README.md", run, config, measured)
     folder.chmod(0o755)
     for path in folder.rglob("*.safetensors"):
         path.chmod(0o644)
@@ -145,6 +151,7 @@ def _main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--measured", type=Path, help="Markdown with evaluation results, for the card")
     args = parser.parse_args()
     config = load_config(args.config)
     saved = load_state(args.work / "state.pt")
@@ -152,7 +159,7 @@ def _main() -> None:
         parser.error(f"{args.work}: no state.pt; train first")
     run = start_run(config)
     run.restore(saved)
-    export(run, config, args.out)
+    export(run, config, args.out, args.measured.read_text() if args.measured else "")
     print(f"step {run.step} written to {args.out}; run configuration {to_dict(config)}")
 
 

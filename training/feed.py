@@ -16,7 +16,7 @@ _AHEAD = 6
 
 
 def batch_of(config: TrainConfig, step: int) -> Batch:
-    """The batch of a step, always the same."""
+    """Draw the batch of a step, always the same."""
     which = step % len(config.sizes)
     return make_batch(config.seed, step, config.counts[which], config.sizes[which], config.scenes)
 

@@ -1,8 +1,8 @@
 """Surfaces that a scene is made of: where each of their points lies in every frame, and how they are painted.
 
-Two kinds share one interface. A ``Leaf`` is a flat patch under an affine pose and two shear waves; a ``Ball`` is an
-ellipsoid that may turn about any axis. Both maps, frame -> surface and surface -> frame, are closed forms, so the
-correspondence between two frames is exact wherever both see the point.
+Two kinds share one interface. A ``Leaf`` is a flat patch under an affine pose and two shear waves; a
+``Ball`` is an ellipsoid that may turn about any axis. Both maps, frame -> surface and surface -> frame, are
+closed forms, so the correspondence between two frames is exact wherever both see the point.
 
 Frame positions are xy in pixels, pixel ``(row, col)`` having its centre at ``(col + 0.5, row + 0.5)``.
 """
@@ -98,7 +98,7 @@ class Surface:
         raise NotImplementedError
 
     def project(self, frame: int, coords: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Surface coordinates (n, 3) -> frame positions (n, 2) and whether the point faces the viewer (n,) bool."""
+        """Surface coordinates (n, 3) -> frame positions (n, 2) and whether they face the viewer (n,) bool."""
         raise NotImplementedError
 
     def _patch(self, coords: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """The training objectives, as pure functions of read-out tensors.
 
-Shapes: ``b`` pairs, ``n`` cells of the descriptor grid (row-major, ``grid = (h, w)``), ``k`` regions, ``m`` heads.
+Shapes: ``b`` pairs, ``n`` cells of the descriptor grid (row-major, ``grid = (h, w)``), ``k`` regions, ``m``
+heads.
 """
 
 import torch
@@ -22,7 +23,7 @@ __all__ = [
 
 
 def bilinear_targets(positions: Tensor, grid: tuple[int, int], cell: int) -> tuple[Tensor, Tensor]:
-    """The four cells around a position and their shares.
+    """Find the four cells around a position and their shares.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def correspondence(
 
 
 def _balance(labels: Tensor, count: int) -> Tensor:
-    """Weight per cell so that every label present in a row weighs the same and a row sums to 1; -1 weighs 0."""
+    """Weights per cell that sum to 1 and give every label present in a row the same share; -1 weighs 0."""
     onehot = F.one_hot(labels.clamp(min=0), count).float() * (labels >= 0).unsqueeze(-1)
     sizes = onehot.sum(1, keepdim=True)
     per_label = torch.where(sizes > 0, 1 / sizes.clamp(min=1), 0.0)
@@ -137,7 +138,7 @@ def was(attention: Tensor, evidence: Tensor) -> Tensor:
 
 
 def label_transfer(logits: Tensor, source: Tensor, target: Tensor, count: int) -> Tensor:
-    """Temporal read-out loss: attention over the source frame, its labels as values, must give the target's labels.
+    """Temporal read-out loss: attention over the source frame with its labels as values gives the target's.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ def label_transfer(logits: Tensor, source: Tensor, target: Tensor, count: int) -
 
 
 def regions(ids: Tensor, most: int, smallest: int = 4) -> tuple[Tensor, Tensor]:
-    """Number the regions that are large enough in frame A.
+    """Give numbers to the regions that are large enough in frame A.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is trained: the UNet, its neutral prompt and a head that only the trainer uses; and all losses of a step."""
+"""What is trained: the UNet, its neutral prompt and a head for the trainer; and the losses of a step."""
 
 import torch
 import torch.nn.functional as F
@@ -77,7 +77,7 @@ def _side(items: Tensor, which: int) -> Tensor:
 def _segment(
     model: SlimeTiny, out: Readout, attention: Tensor, ids: Tensor, grid: tuple[int, int], most: int
 ) -> tuple[Tensor, Tensor]:
-    """The "segment like me" losses (cross-attention, WAS) with tokens from the masks of frame A."""
+    """Compute the "segment like me" losses (cross-attention, WAS) with tokens from the masks of frame A."""
     labels, present = losses.regions(ids, most)
     masks = F.one_hot(labels[:, 0].clamp(min=0), most).float() * (labels[:, 0] >= 0).unsqueeze(-1)
     tokens = model.tokens([_side(q, 0) for q in out.cross], masks.transpose(1, 2), grid)
@@ -102,7 +102,8 @@ def step_losses(model: SlimeTiny, batch: Batch, config: TrainConfig, step: int) 
     Returns
     -------
     dict of scalar Tensor
-        Keys are those of ``LossWeights``: the matching ones always, ``denoise`` in even steps, the rest in odd ones.
+        Keys are those of ``LossWeights``: the matching ones always, ``denoise`` in even steps, the rest in
+        odd ones.
     """
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
     rgb = torch.from_numpy(batch.rgb).flatten(0, 1).permute(0, 3, 1, 2).float() / 255

@@ -1,18 +1,17 @@
-"""The network: an ordinary diffusers UNet, small, over space-to-depth latents, and the read-out of its attention.
+"""The network, a small ordinary diffusers UNet over space-to-depth latents, and its read-out.
 
 Captured modules come early in the up path; the forward pass stops right after the last of them.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
-__all__ = ["BLOCK", "Readout", "Reader", "build_scheduler", "build_unet", "to_latents"]
+__all__ = ["BLOCK", "Reader", "Readout", "build_scheduler", "build_unet", "to_latents"]
 
 BLOCK = 4
 """Side of the pixel block that becomes one latent."""
@@ -32,7 +31,7 @@ READOUT: dict[str, object] = {
 
 
 def build_unet(channels: tuple[int, int, int] = (32, 64, 96), cross_dim: int = 128) -> UNet2DConditionModel:
-    """A UNet of three levels at 1/4, 1/8 and 1/16 of the pixels; attention at 1/16 (mid, up) and 1/8 (up).
+    """Build a UNet of three levels at 1/4, 1/8 and 1/16; attention at 1/16 (mid, up) and 1/8 (up).
 
     Parameters
     ----------
@@ -58,7 +57,7 @@ def build_unet(channels: tuple[int, int, int] = (32, 64, 96), cross_dim: int = 1
 
 
 def build_scheduler() -> DDIMScheduler:
-    """The noise schedule of Stable Diffusion, v-prediction."""
+    """Build the noise schedule of Stable Diffusion, v-prediction."""
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
@@ -105,7 +104,7 @@ class Readout:
     descriptor: Tensor
 
 
-class _Enough(Exception):  # noqa: N818
+class _Enough(Exception):
     """Raised by the last hook to leave the forward pass."""
 
 
@@ -133,7 +132,7 @@ class Reader:
 
     @contextmanager
     def _hooks(self, seen: dict[str, Tensor]) -> Iterator[None]:
-        def hook(name: str):  # noqa: ANN202
+        def hook(name: str):
             def keep(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
                 seen[name] = output
                 if len(seen) == len(self._names):
@@ -169,11 +168,8 @@ class Reader:
         """
         seen: dict[str, Tensor] = {}
         step = self.spec["timestep"] if timestep is None else timestep
-        with self._hooks(seen):
-            try:
-                self.unet(latents, step, prompt.expand(len(latents), -1, -1))
-            except _Enough:
-                pass
+        with self._hooks(seen), suppress(_Enough):
+            self.unet(latents, step, prompt.expand(len(latents), -1, -1))
         attn1 = f"{self._self}.transformer_blocks.0.attn1"
         return Readout(
             cross=[self.heads(seen[f"{path}.to_q"], path) for path in self.cross_paths],

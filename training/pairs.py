@@ -140,7 +140,7 @@ def _bank(*key: int) -> TextureBank:
 
 
 def make_batch(seed: int, step: int, count: int, size: int, settings: SceneSettings) -> Batch:
-    """The batch of a training step: the same arguments give the same bytes.
+    """Draw the batch of a training step: the same arguments give the same bytes.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ class Grade:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Grade":
-        """A random grade."""
+        """Draw a random grade."""
         return cls(
             float(np.exp(rng.normal(0, 0.2))),
             np.exp(rng.normal(0, 0.12)) * np.exp(rng.normal(0, 0.06, 3)),
@@ -35,7 +35,7 @@ class Grade:
         )
 
     def changed(self, rng: np.random.Generator, amount: float) -> "Grade":
-        """The grade of another frame of the clip; ``amount`` 0 changes nothing."""
+        """Vary the grade for another frame of the clip; ``amount`` 0 changes nothing."""
         gain = self.gain * np.exp(rng.normal(0, 0.12) * amount) * np.exp(rng.normal(0, 0.05, 3) * amount)
         return Grade(self.gamma * float(np.exp(rng.normal(0, 0.15) * amount)), gain, self.noise)
 

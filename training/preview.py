@@ -24,7 +24,7 @@ def _id_colours(ids: np.ndarray) -> np.ndarray:
 
 
 def flow_check(clip: Clip) -> np.ndarray:
-    """Frame B redrawn from A's pixels along the exact correspondence; hidden places are magenta, (h, w, 3) uint8."""
+    """Frame B redrawn from A's pixels along the exact correspondence, (h, w, 3) uint8; hidden is magenta."""
     size = clip.scene.size
     y, x = (axis.ravel() for axis in np.mgrid[:size, :size])
     positions, visible = match(clip, 1, 0, x, y)

@@ -1,7 +1,8 @@
 """Random scenes: a background with clutter, things that move over it, a camera, a light.
 
-Dead leaves: every surface hides what was painted before. Objects are single leaves, clusters of leaves, jointed
-figures and turning balls; some are twins of another object (distractors) or wear the background's texture (camouflage).
+Dead leaves: every surface hides what was painted before. Objects are single leaves, clusters of leaves,
+jointed figures and turning balls; some are twins of another object (distractors) or wear the background's
+texture (camouflage).
 """
 
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ class SceneSettings:
         Fewest and most foreground objects.
     clutter : int
         Most leaves that belong to the background.
+    smallest : float
+        Least radius of an object, share of the frame's side.
     twin : float
         Chance that an object gets a look-alike.
     camouflage : float
@@ -38,6 +41,7 @@ class SceneSettings:
     reach: tuple[float, float] = (0.08, 1.0)
     objects: tuple[int, int] = (1, 5)
     clutter: int = 12
+    smallest: float = 0.07
     twin: float = 0.25
     camouflage: float = 0.1
 
@@ -97,6 +101,7 @@ class _Studio:
     size: int
     times: np.ndarray
     reach: float
+    smallest: float
     camera: list[np.ndarray]
     background: np.ndarray
     surfaces: list[Surface] = field(default_factory=list)
@@ -110,7 +115,7 @@ class _Studio:
         return np.stack(out)
 
     def waves(self, strength: float) -> np.ndarray:
-        """Shears that start at rest in the first frame, (frames, 2, 3); amplitude times wave number below 0.5."""
+        """Draw shears, (frames, 2, 3), at rest in the first frame; amplitude times wave number below 0.5."""
         out = np.zeros((len(self.times), 2, 3))
         out[:, :, 1] = self.rng.uniform(1.2, 4.5, 2)
         out[:, :, 2] = self.rng.uniform(0, 2 * np.pi, 2)
@@ -148,9 +153,9 @@ def _placed(rng: np.random.Generator, size: int, low: float, high: float) -> tup
 
 
 def _single(studio: _Studio, object_id: int, camouflage: bool, twin: bool) -> None:
-    """One leaf, or a cluster of leaves that move as one."""
+    """Add one leaf, or a cluster of leaves that move as one."""
     rng = studio.rng
-    place, radius = _placed(rng, studio.size, 0.13, 0.5)
+    place, radius = _placed(rng, studio.size, studio.smallest, 0.5)
     motion = _Motion.draw(rng, studio.size, studio.reach)
     parts = 1 if rng.random() < 0.6 else int(rng.integers(2, 5))
     start = len(studio.surfaces)
@@ -168,7 +173,7 @@ def _single(studio: _Studio, object_id: int, camouflage: bool, twin: bool) -> No
 
 
 def _twin(studio: _Studio, start: int, object_id: int) -> None:
-    """Copies of the last object's surfaces under another pose and motion."""
+    """Add copies of the last object's surfaces under another pose and motion."""
     move, motion = (
         studio.rng.normal(0, 0.3, 2) * studio.size,
         _Motion.draw(studio.rng, studio.size, studio.reach),
@@ -185,7 +190,7 @@ def _twin(studio: _Studio, start: int, object_id: int) -> None:
 
 def _ball(studio: _Studio, object_id: int, camouflage: bool) -> None:
     rng = studio.rng
-    place, radius = _placed(rng, studio.size, 0.12, 0.4)
+    place, radius = _placed(rng, studio.size, studio.smallest, 0.4)
     motion = _Motion.draw(rng, studio.size, studio.reach)
     local = _affine(
         _rotation(rng.uniform(0, np.pi)) @ np.diag([1.0, rng.uniform(0.55, 1.0)]) * radius, np.zeros(2)
@@ -207,9 +212,9 @@ def _about(axis: np.ndarray, angle: float) -> np.ndarray:
 
 
 def _figure(studio: _Studio, object_id: int, camouflage: bool) -> None:
-    """A body with head and jointed limbs; every part swings about its joint."""
+    """Add a body with head and jointed limbs; every part swings about its joint."""
     rng = studio.rng
-    place, radius = _placed(rng, studio.size, 0.16, 0.42)
+    place, radius = _placed(rng, studio.size, 1.4 * studio.smallest, 0.45)
     motion = _Motion.draw(rng, studio.size, studio.reach)
     stance = _rotation(rng.normal(0, 0.5)) @ np.diag([rng.choice([-1.0, 1.0]), 1.0]) * radius
     side = studio.resolution(radius)
@@ -284,7 +289,7 @@ def _backdrop(studio: _Studio, clutter: int) -> None:
 
 
 def _scenery(rng: np.random.Generator, bank: TextureBank) -> np.ndarray:
-    """Texture of the backdrop: one material, or two that meet along a ragged line."""
+    """Draw the texture of the backdrop: one material, or two that meet along a ragged line."""
     first = bank.crop(rng, 256, whole=bool(rng.random() < 0.6))
     if rng.random() < 0.5:
         return first
@@ -332,7 +337,7 @@ def sample_scene(
     centre = _affine(np.eye(2), np.full(2, size / 2))
     camera = [centre @ travel.at(time) for time in times]
     background = _scenery(rng, bank)
-    studio = _Studio(rng, bank, size, np.asarray(times, float), reach, camera, background)
+    studio = _Studio(rng, bank, size, np.asarray(times, float), reach, settings.smallest, camera, background)
     _backdrop(studio, settings.clutter)
     object_id = 1
     for _ in range(int(rng.integers(settings.objects[0], settings.objects[1] + 1))):

@@ -1,4 +1,4 @@
-"""Silhouettes: anti-aliased masks of leaves and limbs in a square patch, and dome-like surface normals for them."""
+"""Silhouettes: anti-aliased masks of leaves and limbs in a square patch, and dome-like normals for them."""
 
 import cv2
 import numpy as np
@@ -85,7 +85,7 @@ _SHARES = (0.36, 0.2, 0.16, 0.06, 0.22)
 
 
 def random_silhouette(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A leaf of a random kind: Fourier blob, polygon, ellipse, ring or noise blob.
+    """Draw a leaf of a random kind: Fourier blob, polygon, ellipse, ring or noise blob.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def random_silhouette(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def capsule(size: int, width: float, taper: float) -> np.ndarray:
-    """A limb lying along x: a rounded bar from x = -1 to 1.
+    """Draw a limb lying along x: a rounded bar from x = -1 to 1.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def capsule(size: int, width: float, taper: float) -> np.ndarray:
 
 
 def dome_normals(mask: np.ndarray, bulge: float) -> np.ndarray:
-    """Normals of a rounded surface over a silhouette.
+    """Compute normals of a rounded surface over a silhouette.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Texture families: square colour pictures of materials, drawn from a random generator.
 
-A family is a function ``(rng, size) -> (size, size) float32`` field in [0, 1]; ``colourise`` turns a field into
-colours through a random palette. Drawing a texture costs milliseconds, so ``TextureBank`` draws a set once and lends
-crops of it.
+A family is a function ``(rng, size) -> (size, size) float32`` field in [0, 1]; ``colourise`` turns a field
+into colours through a random palette. Drawing a texture costs milliseconds, so ``TextureBank`` draws a set
+once and lends crops of it.
 """
 
 from collections.abc import Callable
@@ -209,7 +209,7 @@ class TextureBank:
         self.noise = rng.standard_normal((384, 384, 3), dtype=np.float32)
 
     def crop(self, rng: np.random.Generator, size: int, whole: bool = False) -> np.ndarray:
-        """A random part of a random texture, recoloured and resized.
+        """Cut a random part of a random texture, recoloured and resized.
 
         Parameters
         ----------

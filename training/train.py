@@ -1,7 +1,8 @@
 """Train slime-tiny.
 
-``python -m training.train --config configs/slime_tiny.yaml --work runs/slime_tiny`` starts, or goes on from the last
-checkpoint in the work folder. A run that was stopped and continued ends with the same weights as one that was not.
+``python -m training.train --config configs/slime_tiny.yaml --work runs/slime_tiny`` starts, or goes on from
+the last checkpoint in the work folder. A run that was stopped and continued ends with the same weights as
+one that was not.
 """
 
 import argparse
@@ -52,7 +53,7 @@ class Run:
     seconds: float = 0.0
 
     def state(self) -> dict:
-        """What a checkpoint holds."""
+        """Collect what a checkpoint holds."""
         return {
             "model": self.model.state_dict(),
             "ema": self.ema.values,
@@ -72,7 +73,7 @@ class Run:
 
 
 def start_run(config: TrainConfig) -> Run:
-    """A fresh run; the weights follow from the seed."""
+    """Start a fresh run; the weights follow from the seed."""
     torch.manual_seed(config.seed)
     model = SlimeTiny(config)
     flat = [p for p in model.parameters() if p.ndim < 2]

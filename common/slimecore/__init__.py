@@ -40,7 +40,7 @@ _HOME = {
     "write_mask": "masks",
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605 # the table above is the one list of public names
+__all__ = sorted(_HOME)  # the table above is the one list of public names
 
 
 def __getattr__(name: str) -> Any:

@@ -54,7 +54,9 @@ def load_embeddings(path: Path) -> PartEmbeddings:
     """
     header, tensors = _read(path)
     if header.get("schema") != SCHEMA:
-        raise ArtifactError(f"{path}: schema {header.get('schema')} is not {SCHEMA}; learn the parts again, or update slime-toolkit")
+        raise ArtifactError(
+            f"{path}: schema {header.get('schema')} is not {SCHEMA}; learn the parts again, or update slime-toolkit"
+        )
     try:
         parts = Parts(
             tuple(int(v) for v in header["values"]),
@@ -84,7 +86,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     except KeyError:
         raise ArtifactError(f"{path}: a safetensors file, but no part embeddings of slime-toolkit") from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: cannot be read as part embeddings ({error}); the file is truncated or no safetensors") from error
+        raise ArtifactError(
+            f"{path}: cannot be read as part embeddings ({error}); the file is truncated or no safetensors"
+        ) from error
 
 
 def require_model(embeddings: PartEmbeddings, name: str, revision: str, source: str) -> None:

@@ -119,9 +119,7 @@ class TokenKeys(Protocol):
         ...
 
 
-def cross_logits(
-    features: Features, keys: tuple[Tensor, ...], layer_weights: Tensor, grid: tuple[int, int]
-) -> Tensor:
+def cross_logits(features: Features, keys: tuple[Tensor, ...], layer_weights: Tensor, grid: tuple[int, int]) -> Tensor:
     """Averaged cross-attention logits of tokens.
 
     Parameters
@@ -172,7 +170,8 @@ def part_probabilities(token_logits: Tensor, parts: int) -> Tensor:
     -------
     (B, parts, h, w) float tensor, summing to 1 over parts
     """
-    return token_logits.unflatten(1, (parts, -1)).logsumexp(2).softmax(1)
+    batch, count, *grid = token_logits.shape
+    return token_logits.reshape(batch, parts, count // parts, *grid).logsumexp(2).softmax(1)
 
 
 def attend_self(features: Features, evidence: Tensor, *, chunk: int | None = None) -> Tensor:

@@ -89,7 +89,9 @@ def locate(name: str, revision: str | None = None, variant: str | None = None) -
     folder = embedded if "/" not in name and embedded.is_dir() else Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "unet" / "config.json").is_file():
-            raise ModelError(f"{name}: not a Stable Diffusion folder, unet/config.json is missing; give the folder above unet/")
+            raise ModelError(
+                f"{name}: not a Stable Diffusion folder, unet/config.json is missing; give the folder above unet/"
+            )
         return folder
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or folder.exists():
         known = ", ".join(sorted(p.name for p in EMBEDDED.iterdir() if (p / "unet").is_dir()))
@@ -102,9 +104,15 @@ def _from_hub(name: str, revision: str | None, variant: str | None) -> Path:
     from huggingface_hub import errors
 
     middle = f".{variant}" if variant else ""
-    weights = [f"{part}/{stem}{middle}{end}" for part, stem in (
-        ("unet", _WEIGHTS), ("vae", _WEIGHTS), ("text_encoder", "model"),
-    ) for end in (".safetensors", "-*.safetensors", ".safetensors.index.json")]
+    weights = [
+        f"{part}/{stem}{middle}{end}"
+        for part, stem in (
+            ("unet", _WEIGHTS),
+            ("vae", _WEIGHTS),
+            ("text_encoder", "model"),
+        )
+        for end in (".safetensors", "-*.safetensors", ".safetensors.index.json")
+    ]
     wanted = ["*.json", "null_prompt.safetensors", "*/config.json", "scheduler/*", "tokenizer/*", *weights]
     for offline in (True, False):
         try:
@@ -112,8 +120,16 @@ def _from_hub(name: str, revision: str | None, variant: str | None) -> Path:
                 name, revision=revision, allow_patterns=wanted, local_files_only=offline, etag_timeout=10
             )
         except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
-            raise ModelError(f"the Hub has no model {name!r} at revision {revision or 'main'}, or it is private") from error
-        except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"the Hub has no model {name!r} at revision {revision or 'main'}, or it is private"
+            ) from error
+        except (
+            errors.LocalEntryNotFoundError,
+            errors.HfHubHTTPError,
+            OSError,
+            ValueError,
+            RuntimeError,
+        ) as error:
             reason = error
             continue
         folder = Path(found)
@@ -133,7 +149,7 @@ def fingerprint(folder: Path) -> str:
     milliseconds.
     """
     digest = hashlib.sha256()
-    files = sorted(folder.glob("unet/*.safetensors")) + [folder / "unet" / "config.json", folder / "readout.json"]
+    files = [*sorted(folder.glob("unet/*.safetensors")), folder / "unet" / "config.json", folder / "readout.json"]
     block = 1 << 16
     for file in files:
         if not file.is_file():
@@ -155,7 +171,9 @@ def _readable(folder: Path, part: str, load: Any) -> Any:
         return load()
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise ModelError(f"{folder}: cannot load {part} ({reason}); the folder must be a complete safetensors checkpoint") from error
+        raise ModelError(
+            f"{folder}: cannot load {part} ({reason}); the folder must be a complete safetensors checkpoint"
+        ) from error
     except Exception as error:
         if type(error).__module__.startswith("safetensors"):
             raise ModelError(f"{folder}: {part} is damaged ({error}); download it again") from error
@@ -166,10 +184,19 @@ def load_unet(folder: Path, variant: str | None, dtype: torch.dtype) -> Any:
     """The UNet, frozen, in evaluation mode."""
     from diffusers import UNet2DConditionModel
 
-    unet = _readable(folder, "unet", lambda: UNet2DConditionModel.from_pretrained(
-        folder, subfolder="unet", variant=variant, torch_dtype=dtype, use_safetensors=True, local_files_only=True,
-        low_cpu_mem_usage=False,
-    ))
+    unet = _readable(
+        folder,
+        "unet",
+        lambda: UNet2DConditionModel.from_pretrained(
+            folder,
+            subfolder="unet",
+            variant=variant,
+            torch_dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+        ),
+    )
     return unet.eval().requires_grad_(False)
 
 
@@ -185,10 +212,19 @@ def load_vae(folder: Path, variant: str | None, dtype: torch.dtype) -> Any:
         return SpaceToDepthCodec.from_config(config).eval()
     if kind not in {"AutoencoderKL", "AutoencoderTiny"}:
         raise ModelError(f"{folder}: unknown codec {kind!r} in vae/config.json; known: AutoencoderKL, AutoencoderTiny")
-    vae = _readable(folder, "vae", lambda: getattr(diffusers, kind).from_pretrained(
-        folder, subfolder="vae", variant=variant, torch_dtype=dtype, use_safetensors=True, local_files_only=True,
-        low_cpu_mem_usage=False,
-    ))
+    vae = _readable(
+        folder,
+        "vae",
+        lambda: getattr(diffusers, kind).from_pretrained(
+            folder,
+            subfolder="vae",
+            variant=variant,
+            torch_dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+        ),
+    )
     vae.decoder = None  # half of the memory, never used here
     return vae.eval().requires_grad_(False)
 
@@ -235,7 +271,11 @@ def read_readout(folder: Path, unet: Any) -> Readout:
         raw = _json(own, folder)
         try:
             readout = Readout(
-                tuple(raw["cross"]), tuple(raw["self"]), str(raw["descriptor"]), int(raw["timestep"]), bool(raw["noise"])
+                tuple(raw["cross"]),
+                tuple(raw["self"]),
+                str(raw["descriptor"]),
+                int(raw["timestep"]),
+                bool(raw["noise"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{own}: {error!r} is missing or wrong; see docs/conventions.md") from error
@@ -266,7 +306,9 @@ def _json(path: Path, folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ModelError(f"{folder}: {path.relative_to(folder)} is missing; give a complete Stable Diffusion folder") from error
+        raise ModelError(
+            f"{folder}: {path.relative_to(folder)} is missing; give a complete Stable Diffusion folder"
+        ) from error
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, dict):

@@ -81,7 +81,9 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"slime {version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     show = commands.add_parser(
-        "show", help="say what a part-embedding file holds", description="Say what a part-embedding file holds."
+        "show",
+        help="say what a part-embedding file holds",
+        description="Say what a part-embedding file holds.",
     )
     show.add_argument("parts", type=Path, metavar="PARTS", help="parts.safetensors")
     add_common(show)

@@ -28,7 +28,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield part
         os.replace(part, path)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; free space or choose another --out") from error
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}; free space or choose another --out"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -26,7 +26,16 @@ from slimecore.images import open_image, resize_labels
 from slimecore.palette import davis_palette
 from slimecore.types import Parts
 
-__all__ = ["IGNORE", "MaskFile", "encode_mask", "fit_mask", "make_parts", "read_mask", "read_names", "write_mask"]
+__all__ = [
+    "IGNORE",
+    "MaskFile",
+    "encode_mask",
+    "fit_mask",
+    "make_parts",
+    "read_mask",
+    "read_names",
+    "write_mask",
+]
 
 IGNORE = -1
 _VOID = 255
@@ -108,7 +117,7 @@ def _load_npy(path: Path) -> Array:
         array = array.astype(np.int64)
     if not (np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
         raise InputError(f"{path}: a mask array must hold integers or booleans, got {array.dtype}")
-    return array.astype(np.int64)
+    return np.asarray(array, np.int64)
 
 
 def _from_values(raw: Array, path: Path) -> MaskFile:
@@ -156,7 +165,9 @@ def _from_colors(rgb: Array, path: Path) -> MaskFile:
     main = codes[_main_colors(codes, counts)]
     main = np.union1d(main, [0]) if 0 in codes else main
     if len(main) > _VOID:
-        raise InputError(f"{path}: {len(main)} colours are too many for a mask; save it as an indexed PNG with ids 1..K")
+        raise InputError(
+            f"{path}: {len(main)} colours are too many for a mask; save it as an indexed PNG with ids 1..K"
+        )
     keep = np.stack([main >> 16, (main >> 8) & 255, main & 255], axis=1).astype(np.uint8)
     snapped, doubtful = _nearest_certain(rgb, keep)
     palette = {_color(c): i for i, c in enumerate(davis_palette())}

@@ -20,7 +20,14 @@ class MemoryConfig:
     every : int
         A frame enters the FIFO when this many frames have passed since the last one did.
     temperature : float
-        Cosine similarities are divided by this before the softmax.
+        Cosine similarities of descriptors are divided by this.
+    color : float
+        Weight of the squared Lab distance between patches; 0 leaves colour out.
+    window : float
+        Standard deviation, as a share of the grid's short side, of the Gaussian that favours near places of *recent*
+        frames; 0 switches it off. Permanent frames are never limited: they stay reachable after any drift.
+    balance : float
+        Against the pull of large parts: a key's logit loses ``balance * log(area share of its part)``.
     top_k : int
         Keep the largest `top_k` similarities of every place; 0 keeps all.
     enabled : bool
@@ -28,8 +35,11 @@ class MemoryConfig:
     """
 
     recent: int = 4
-    every: int = 3
+    every: int = 1
     temperature: float = 0.05
+    color: float = 500.0
+    window: float = 0.25
+    balance: float = 0.5
     top_k: int = 0
     enabled: bool = True
 
@@ -39,3 +49,5 @@ class MemoryConfig:
                 "memory needs recent >= 0, every >= 1, temperature > 0 and top_k >= 0, got "
                 f"{self.recent}, {self.every}, {self.temperature}, {self.top_k}"
             )
+        if min(self.color, self.window, self.balance) < 0:
+            raise ConfigError("memory.color, memory.window and memory.balance must not be negative")

@@ -51,8 +51,12 @@ def jittered_views(
         blurred = _antialiased(annotation.rgb, size)
         rgb = cv2.warpAffine(blurred, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         rows = cv2.warpAffine(
-            annotation.rows.astype(np.float32), matrix, size[::-1], flags=cv2.INTER_NEAREST,
-            borderMode=cv2.BORDER_CONSTANT, borderValue=-1.0,
+            annotation.rows.astype(np.float32),
+            matrix,
+            size[::-1],
+            flags=cv2.INTER_NEAREST,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=-1.0,
         )
         pictures.append(rgb if i == 0 else _recolored(rgb, config.color, rng))
         masks.append(rows.astype(np.int16))
@@ -105,7 +109,11 @@ def one_hot_area(rows: Array, parts: Parts, grid: tuple[int, int]) -> tuple[Arra
     known : (*grid) float32
         Share of the cell that is not ignored, 0..1.
     """
-    planes = np.stack([cv2.resize((rows == i).astype(np.float32), grid[::-1], interpolation=cv2.INTER_AREA)
-                       for i in range(len(parts))])
+    planes = np.stack(
+        [
+            cv2.resize((rows == i).astype(np.float32), grid[::-1], interpolation=cv2.INTER_AREA)
+            for i in range(len(parts))
+        ]
+    )
     known = planes.sum(0)
     return planes / np.maximum(known, 1e-6), known

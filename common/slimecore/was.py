@@ -67,9 +67,7 @@ def was_attention(
     if chunk is None and top_k is None:
         return _fused(query, key, evidence, factor)
     step = chunk or 512
-    parts = [
-        _explicit(block, key, evidence, factor, top_k) for block in query.split(step, dim=-2)
-    ]
+    parts = [_explicit(block, key, evidence, factor, top_k) for block in query.split(step, dim=-2)]
     return torch.cat(parts, dim=-2)
 
 
@@ -79,8 +77,8 @@ def _check(query: Tensor, key: Tensor, evidence: Tensor, chunk: int | None, top_
     same_heads = query.shape[-3] == key.shape[-3] and query.shape[-1] == key.shape[-1]
     if not same_heads or key.shape[-2] != evidence.shape[-2] or key.shape[-2] == 0:
         raise InputError(
-            f"was_attention: query {tuple(query.shape)}, key {tuple(key.shape)} and evidence {tuple(evidence.shape)} do "
-            "not fit: heads and d of query and key, and M of key and evidence, must be equal and M at least 1"
+            f"was_attention: query {tuple(query.shape)}, key {tuple(key.shape)} and evidence {tuple(evidence.shape)} "
+            "do not fit: heads and d of query and key, and M of key and evidence, must be equal and M at least 1"
         )
     for name, value in (("chunk", chunk), ("top_k", top_k)):
         if value is not None and value < 1:
@@ -98,8 +96,8 @@ def _fused(query: Tensor, key: Tensor, evidence: Tensor, scale: float) -> Tensor
     value = functional.pad(value, (0, width - k))
     query = functional.pad(query, (0, width - d)).expand(*lead, -1, -1, -1)
     key = functional.pad(key, (0, width - d)).expand(*lead, -1, -1, -1)
-    flat = [t.reshape(-1, *t.shape[-3:]) for t in (query, key, value)]
-    out = functional.scaled_dot_product_attention(*flat, scale=scale)
+    query, key, value = (t.reshape(-1, *t.shape[-3:]) for t in (query, key, value))
+    out = functional.scaled_dot_product_attention(query, key, value, scale=scale)
     return out[..., :k].mean(dim=-3).reshape(*lead, query.shape[-2], k)
 
 

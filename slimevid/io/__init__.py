@@ -13,7 +13,20 @@ from slimecore.types import Frame
 
 __all__ = ["Clip", "open_clip"]
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".gif", ".wmv", ".ts", ".mxf")
+VIDEO_SUFFIXES = (
+    ".mp4",
+    ".mov",
+    ".mkv",
+    ".avi",
+    ".webm",
+    ".m4v",
+    ".mpg",
+    ".mpeg",
+    ".gif",
+    ".wmv",
+    ".ts",
+    ".mxf",
+)
 
 
 class Clip(Protocol):
@@ -67,4 +80,6 @@ def open_clip(path: Path) -> Clip:
 
 def _folder_hint(path: Path) -> str:
     inner = [p.name for p in sorted(path.iterdir()) if p.is_dir() and list_images(p)][:3]
-    return f"; its folders {', '.join(inner)} do: give one of them" if inner else "; give a folder of JPEG or PNG frames"
+    return (
+        f"; its folders {', '.join(inner)} do: give one of them" if inner else "; give a folder of JPEG or PNG frames"
+    )

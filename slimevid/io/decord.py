@@ -30,6 +30,6 @@ def read_chunk(path: Path, start: int, stop: int, fps: Fraction) -> list[Frame]:
     """
     try:
         pictures = _reader(path).get_batch(list(range(start, stop))).asnumpy()
-    except Exception as error:  # noqa: BLE001 # decord raises its own untyped errors
+    except Exception as error:  # decord raises its own untyped errors
         raise InputError(f"{path}: frames {start}..{stop - 1} cannot be decoded ({error})") from error
     return [Frame(i, rgb, f"{i:05d}", float(i / fps)) for i, rgb in enumerate(pictures, start)]

@@ -57,7 +57,10 @@ class VideoClip:
         try:
             return av.open(str(self._path))
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise InputError(f"{self._path}: not a readable video ({_reason(error)}); give an mp4, mov, mkv ... or a folder of frames") from error
+            raise InputError(
+                f"{self._path}: not a readable video ({_reason(error)}); "
+                "give an mp4, mov, mkv ... or a folder of frames"
+            ) from error
 
     def _stream(self, container: Any) -> Any:
         if not container.streams.video:
@@ -96,7 +99,9 @@ class VideoClip:
             except av.error.FFmpegError as error:
                 raise InputError(f"{self._path}: frame {expected} cannot be decoded ({_reason(error)})") from error
         if expected < stop:
-            raise InputError(f"{self._path}: the video ends at frame {expected}, {self._count} were announced; the file is cut off")
+            raise InputError(
+                f"{self._path}: the video ends at frame {expected}, {self._count} were announced; the file is cut off"
+            )
 
     def _numbered(self, pictures: Iterator[Any], start: int) -> Iterator[tuple[int, Any]]:
         if not (start and self._seekable):

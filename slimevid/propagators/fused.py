@@ -78,7 +78,7 @@ class _Fused:
             learned = was_evidence(state.features, self._keys)[0].cpu().numpy()
             evidence.append((resize_soft(learned, size), self._fusion.parts))
         if self._context.config.memory.enabled and self._fusion.memory:
-            read = self._memory.read(state.features.descriptor).cpu().numpy()
+            read = self._memory.read(state.places).cpu().numpy()
             evidence.append((resize_soft(read, size), self._fusion.memory))
         moved = self._moved(state)
         if moved is not None:
@@ -98,10 +98,8 @@ class _Fused:
 
     def _remember(self, state: FrameState, soft: Array, *, permanent: bool) -> None:
         if self._context.config.memory.enabled:
-            descriptor = state.features.descriptor
-            grid = (int(descriptor.shape[-2]), int(descriptor.shape[-1]))
-            mask = torch.from_numpy(resize_soft(soft, grid)).to(descriptor.device)
-            self._memory.write(descriptor, mask, permanent=permanent)
+            mask = torch.from_numpy(resize_soft(soft, state.places.grid)).to(state.places.descriptor)
+            self._memory.write(state.places, mask, permanent=permanent)
 
 
 def build(context: Context) -> _Fused:

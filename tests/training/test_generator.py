@@ -35,7 +35,7 @@ def test_batch_shapes_and_ranges():
 
 
 def _static_scene(shift: float) -> Clip:
-    """One endless texture that moves by ``shift`` pixels to the right; no light, no camera effects."""
+    """One endless texture that moves by ``shift`` pixels to the right."""
     poses = np.stack([[[32.0, 0, 32 + dx], [0, 32.0, 32]] for dx in (0.0, shift)])
     rgba = np.dstack([BANK.textures[0], np.full((96, 96), 255, np.uint8)])
     leaf = Leaf(rgba=rgba, normals=None, poses=poses, object_id=0, endless=True, waves=np.zeros((2, 2, 3)))
@@ -57,7 +57,7 @@ def _render(scene: Scene) -> Clip:
 
 
 def test_correspondence_of_a_shifted_texture_is_the_shift():
-    """Every pixel lies 5 pixels to the right, shows the same colour there, and is hidden only beyond the rim."""
+    """Every pixel lies 5 pixels to the right in the same colour, and is hidden only beyond the rim."""
     clip = _static_scene(5.0)
     y, x = (axis.ravel() for axis in np.mgrid[:64, :64])
     positions, visible = match(clip, 0, 1, x, y)
@@ -72,7 +72,11 @@ def test_hidden_points_are_not_visible():
     clip = _static_scene(0.0)
     poses = np.stack([[[8.0, 0, cx], [0, 8.0, 32]] for cx in (200.0, 32.0)])
     square = Leaf(
-        rgba=np.full((16, 16, 4), 255, np.uint8), normals=None, poses=poses, object_id=1, waves=np.zeros((2, 2, 3))
+        rgba=np.full((16, 16, 4), 255, np.uint8),
+        normals=None,
+        poses=poses,
+        object_id=1,
+        waves=np.zeros((2, 2, 3)),
     )
     clip = _render(Scene([*clip.scene.surfaces, square], clip.scene.lights, 64))
     y, x = (axis.ravel() for axis in np.mgrid[:64, :64])
@@ -85,7 +89,9 @@ def test_hidden_points_are_not_visible():
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_there_and_back(seed):
     """Visible points of a random scene come back to where they started."""
-    clip = make_clip(np.random.default_rng(seed), BANK, 64, np.array([0.0, 1.0]), SceneSettings(reach=(0.5, 1.0)))
+    clip = make_clip(
+        np.random.default_rng(seed), BANK, 64, np.array([0.0, 1.0]), SceneSettings(reach=(0.5, 1.0))
+    )
     y, x = (axis.ravel() for axis in np.mgrid[:64, :64])
     positions, visible = match(clip, 0, 1, x, y)
     surfaces = clip.scene.surfaces

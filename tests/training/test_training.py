@@ -97,7 +97,12 @@ def test_config_file_overrides_and_unknown_keys_are_named(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("steps: 7\nsizes: [64]\nweights: {corr: 2.0}\n")
     config = load_config(path)
-    assert (config.steps, config.sizes, config.weights.corr, config.weights.was) == (7, (64,), 2.0, LossWeights().was)
+    assert (config.steps, config.sizes, config.weights.corr, config.weights.was) == (
+        7,
+        (64,),
+        2.0,
+        LossWeights().was,
+    )
     path.write_text("weights: {cor: 2.0}\n")
     with pytest.raises(ValueError, match=r"weights: unknown key 'cor'; known keys are corr"):
         load_config(path)

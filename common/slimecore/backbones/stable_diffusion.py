@@ -17,7 +17,15 @@ from torch.nn import functional
 
 from slimecore.attention import AttentionLayer, Features
 from slimecore.backbones import ModelSpec
-from slimecore.checkpoints import Readout, fingerprint, load_null_prompt, load_unet, load_vae, locate, read_readout
+from slimecore.checkpoints import (
+    Readout,
+    fingerprint,
+    load_null_prompt,
+    load_unet,
+    load_vae,
+    locate,
+    read_readout,
+)
 from slimecore.device import generator, pick_dtype
 from slimecore.errors import InputError
 
@@ -61,7 +69,7 @@ def _alpha_bar(folder: Path, timestep: int) -> float:
     return float(alphas[timestep])
 
 
-class _Done(Exception):  # noqa: N818 # control flow, not an error: the last wanted layer has spoken
+class _Done(Exception):  # control flow, not an error: the last wanted layer has spoken
     pass
 
 
@@ -108,7 +116,7 @@ class StableDiffusion:
     def multiple(self) -> int:
         """Both sides of an input must be multiples of this."""
         levels = len(self.unet.config.block_out_channels)
-        return self._codec_factor() * 2 ** (levels - 1)
+        return self._codec_factor() << (levels - 1)
 
     @property
     def cross_layers(self) -> int:
@@ -131,7 +139,7 @@ class StableDiffusion:
         keys = []
         for path in self.readout.cross:
             attention = self._attention(path, "attn2")
-            key = attention.to_k(vectors.to(self.null_prompt.dtype))
+            key: Tensor = attention.to_k(vectors.to(self.null_prompt.dtype))
             keys.append(key.unflatten(-1, (attention.heads, -1)).transpose(0, 1))
         return tuple(keys)
 
@@ -143,7 +151,7 @@ class StableDiffusion:
         """
         pixels = (rgb.to(self.device, self.null_prompt.dtype) * 2 - 1).contiguous()
         encoded = self.vae.encode(pixels)
-        latent = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
+        latent: Tensor = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
         latent = latent * getattr(self.vae.config, "scaling_factor", 1.0)
         if not self.readout.noise:
             return latent
@@ -208,7 +216,8 @@ class StableDiffusion:
         heads, scale = self._attention(path, kind).heads, float(self._attention(path, kind).scale)
 
         def split(name: str) -> Tensor:
-            return caught[name].unflatten(-1, (heads, -1)).transpose(1, 2)
+            batch, places, channels = caught[name].shape
+            return caught[name].reshape(batch, places, heads, channels // heads).transpose(1, 2)
 
         query = split(f"{path}/{kind}/q")
         key = split(f"{path}/{kind}/k") if kind == "attn1" else None
