@@ -27,9 +27,7 @@ def plot(table: Path, picture: Path) -> None:
         rows = list(csv.DictReader(stream))
     names = [n for n in rows[0] if n not in {"step", "seconds"}]
     steps = [float(row["step"]) for row in rows]
-    figure, axes = pyplot.subplots(
-        (len(names) + 2) // 3, 3, figsize=(12, 2.6 * ((len(names) + 2) // 3)), squeeze=False
-    )
+    figure, axes = pyplot.subplots((len(names) + 2) // 3, 3, figsize=(12, 2.6 * ((len(names) + 2) // 3)), squeeze=False)
     for axis, name in zip(axes.flat, names, strict=False):
         axis.plot(steps, [float(row[name]) for row in rows])
         axis.set_title(name)

@@ -39,9 +39,7 @@ def _window(grid: tuple[int, int], radius: int) -> Tensor:
     return ((y[:, None] - y).abs() <= radius) & ((x[:, None] - x).abs() <= radius)
 
 
-def transfer(
-    query: Tensor, keys: list[Tensor], values: list[Tensor], near: Tensor, settings: Settings
-) -> Tensor:
+def transfer(query: Tensor, keys: list[Tensor], values: list[Tensor], near: Tensor, settings: Settings) -> Tensor:
     """Labels of one frame from remembered ones.
 
     Parameters
@@ -73,9 +71,7 @@ def transfer(
 
 
 @torch.no_grad()
-def propagate(
-    frames: list[np.ndarray], mask: np.ndarray, encode: Encoder, settings: Settings
-) -> list[np.ndarray]:
+def propagate(frames: list[np.ndarray], mask: np.ndarray, encode: Encoder, settings: Settings) -> list[np.ndarray]:
     """Carry a mask through a clip.
 
     Parameters

@@ -23,9 +23,7 @@ TAU = {"model": 0.07, "random": 0.002, "lab": 0.0002}
 """Temperature of each kind of descriptor: cosines of colour and of random features all lie near 1."""
 
 
-def pck(
-    similarity: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, width: int, within: float
-) -> float:
+def pck(similarity: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, width: int, within: float) -> float:
     """Share of visible cells whose best match lies within so many cells of the truth.
 
     Parameters

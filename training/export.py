@@ -134,9 +134,7 @@ def export(run: "Run", config: TrainConfig, out: Path, measured: str = "") -> No
     }
     _write_json(folder / "model_index.json", index)
     _write_json(folder / "readout.json", READOUT)
-    save_file(
-        {"embeddings": model.null.detach().to(torch.float16).contiguous()}, folder / "null_prompt.safetensors"
-    )
+    save_file({"embeddings": model.null.detach().to(torch.float16).contiguous()}, folder / "null_prompt.safetensors")
     _write_card(folder / "README.md", run, config, measured)
     folder.chmod(0o755)
     for path in folder.rglob("*.safetensors"):

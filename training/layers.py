@@ -107,9 +107,7 @@ class Surface:
     def _silhouette(self, frame: int, x: np.ndarray, y: np.ndarray, rgba: np.ndarray) -> np.ndarray:
         return rgba[..., 3] * np.float32(1 / 255)
 
-    def _shade(
-        self, frame: int, x: np.ndarray, y: np.ndarray, maps: tuple, light: np.ndarray
-    ) -> np.ndarray | None:
+    def _shade(self, frame: int, x: np.ndarray, y: np.ndarray, maps: tuple, light: np.ndarray) -> np.ndarray | None:
         if self.normals is None:
             return None
         turn = self.poses[frame, :, :2] / max(np.sqrt(abs(np.linalg.det(self.poses[frame, :, :2]))), 1e-6)
@@ -150,9 +148,7 @@ class Surface:
         colour = rgba[..., :3].astype(np.float32)
         shade = self._shade(frame, x, y, maps, light)
         if shade is not None:
-            colour *= (light[3] + (1 - light[3]) * 1.3 * np.clip(shade, 0, None)).astype(np.float32)[
-                ..., None
-            ]
+            colour *= (light[3] + (1 - light[3]) * 1.3 * np.clip(shade, 0, None)).astype(np.float32)[..., None]
         target = canvas.rgb[top:bottom, left:right]
         target += (colour - target) * alpha[..., None]
         seen = alpha > 0.5

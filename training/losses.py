@@ -57,9 +57,7 @@ def cosine_similarity(a: Tensor, b: Tensor, tau: float = 1.0) -> Tensor:
     return (F.normalize(a, dim=-1) / tau) @ F.normalize(b, dim=-1).transpose(1, 2)
 
 
-def correspondence(
-    logits: Tensor, positions: Tensor, visible: Tensor, grid: tuple[int, int], cell: int
-) -> Tensor:
+def correspondence(logits: Tensor, positions: Tensor, visible: Tensor, grid: tuple[int, int], cell: int) -> Tensor:
     """InfoNCE with soft bilinear targets.
 
     Parameters

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
-__all__ = ["BLOCK", "Reader", "Readout", "build_scheduler", "build_unet", "to_latents"]
+__all__ = ["BLOCK", "JOIN", "Reader", "Readout", "build_scheduler", "build_unet", "to_latents"]
 
 BLOCK = 4
 """Side of the pixel block that becomes one latent."""
@@ -20,10 +20,12 @@ MULTIPLE = 16
 """Sides of pictures must be multiples of this."""
 
 _HIGH, _LOW = "up_blocks.1.attentions.0", "up_blocks.0.attentions.1"
+JOIN = "up_blocks.1.resnets.0"
+"""Where context from 1/16 meets the local features of 1/8, in this order of channels."""
 READOUT: dict[str, object] = {
     "cross": [_LOW, _HIGH],
     "self": [_HIGH],
-    "descriptor": f"{_HIGH}.transformer_blocks.0.norm2",
+    "descriptor": f"{_HIGH}.transformer_blocks.0.norm1",  # before self-attention mixes places
     "timestep": 10,
     "noise": False,
 }

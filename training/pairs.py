@@ -57,19 +57,13 @@ def make_clip(
         for index, surface in enumerate(scene.surfaces):
             surface.paint(frame, canvas, index, scene.lights[frame])
         now = grade.changed(rng, change if frame else 0.0)
-        rgb = (
-            develop(rng, canvas.rgb, now, bank.noise)
-            if photometric
-            else np.clip(canvas.rgb, 0, 255).astype(np.uint8)
-        )
+        rgb = develop(rng, canvas.rgb, now, bank.noise) if photometric else np.clip(canvas.rgb, 0, 255).astype(np.uint8)
         frames.append((rgb, owner[canvas.layer], canvas.layer, canvas.coords))
     rgb, objects, parts, coords = (np.stack(column) for column in zip(*frames, strict=True))
     return Clip(rgb, objects, parts, coords, scene)
 
 
-def match(
-    clip: Clip, source: int, target: int, x: np.ndarray, y: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def match(clip: Clip, source: int, target: int, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where points seen in one frame lie in another.
 
     Parameters

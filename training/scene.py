@@ -165,9 +165,7 @@ def _single(studio: _Studio, object_id: int, camouflage: bool, twin: bool) -> No
         local = _affine(_rotation(rng.uniform(0, 2 * np.pi)) * small, offset)
         side = studio.resolution(small)
         rgb, mask = studio.texture(side, camouflage), random_silhouette(rng, side)
-        studio.surfaces.append(
-            studio.leaf(studio.poses(place, motion, local), rgb, mask, object_id, studio.reach)
-        )
+        studio.surfaces.append(studio.leaf(studio.poses(place, motion, local), rgb, mask, object_id, studio.reach))
     if twin:
         _twin(studio, start, object_id + 1)
 
@@ -192,9 +190,7 @@ def _ball(studio: _Studio, object_id: int, camouflage: bool) -> None:
     rng = studio.rng
     place, radius = _placed(rng, studio.size, studio.smallest, 0.4)
     motion = _Motion.draw(rng, studio.size, studio.reach)
-    local = _affine(
-        _rotation(rng.uniform(0, np.pi)) @ np.diag([1.0, rng.uniform(0.55, 1.0)]) * radius, np.zeros(2)
-    )
+    local = _affine(_rotation(rng.uniform(0, np.pi)) @ np.diag([1.0, rng.uniform(0.55, 1.0)]) * radius, np.zeros(2))
     side = 160
     axis = rng.normal(size=3)
     axis /= np.linalg.norm(axis)
@@ -237,8 +233,7 @@ def _figure(studio: _Studio, object_id: int, camouflage: bool) -> None:
         for _ in range(segments):
             swing = rng.normal(0, 0.7) * min(1.0, studio.reach + 0.2)
             chain = [
-                m @ _affine(_rotation(angle + swing * t), np.zeros(2))
-                for m, t in zip(chain, studio.times, strict=True)
+                m @ _affine(_rotation(angle + swing * t), np.zeros(2)) for m, t in zip(chain, studio.times, strict=True)
             ]
             bar = _affine(np.eye(2) * length / 2, np.array([length / 2, 0.0]))
             add([m @ bar for m in chain], capsule(side, width, rng.uniform(0.6, 1.0)))
@@ -261,10 +256,7 @@ def _figure(studio: _Studio, object_id: int, camouflage: bool) -> None:
     neck = np.array([0.85, -slim * 0.3]) if lying else np.array([0.0, -0.9])
     nod = rng.normal(0, 0.35) * studio.reach
     span = rng.uniform(0.25, 0.42)
-    look = [
-        _affine(_rotation(nod * t) * span, neck + np.array([0.15 if lying else 0.0, -0.2]))
-        for t in studio.times
-    ]
+    look = [_affine(_rotation(nod * t) * span, neck + np.array([0.15 if lying else 0.0, -0.2])) for t in studio.times]
     add(look, random_silhouette(rng, side))
     for number, joint, angle in spans[behind:]:
         limb(joint, angle, length, width, 1 + number % 2)
@@ -274,9 +266,7 @@ def _backdrop(studio: _Studio, clutter: int) -> None:
     rng, size = studio.rng, studio.size
     rgba = np.dstack([studio.background, np.full(studio.background.shape[:2], 255, np.uint8)])
     still = _Motion(np.zeros(2), 0.0, 0.0, 0.0, 0.0)
-    poses = studio.poses(
-        np.zeros(2), still, _affine(_rotation(rng.uniform(0, 2 * np.pi)) * size * 0.95, np.zeros(2))
-    )
+    poses = studio.poses(np.zeros(2), still, _affine(_rotation(rng.uniform(0, 2 * np.pi)) * size * 0.95, np.zeros(2)))
     waves = studio.waves(0.25 * studio.reach)
     studio.surfaces.append(Leaf(rgba=rgba, normals=None, poses=poses, object_id=0, endless=True, waves=waves))
     parallax = _Motion.draw(rng, size, 0.15 * studio.reach)

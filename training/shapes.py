@@ -42,11 +42,7 @@ def _blob(rng: np.random.Generator, size: int) -> np.ndarray:
 
 def _polygon(rng: np.random.Generator, size: int) -> np.ndarray:
     count = int(rng.integers(3, 10))
-    theta = (
-        np.sort(rng.uniform(0, 2 * np.pi, count))
-        if rng.random() < 0.5
-        else np.arange(count) * 2 * np.pi / count
-    )
+    theta = np.sort(rng.uniform(0, 2 * np.pi, count)) if rng.random() < 0.5 else np.arange(count) * 2 * np.pi / count
     radius = rng.uniform(0.45, 1.0, count) if rng.random() < 0.6 else np.ones(count)
     points = np.stack([np.cos(theta), np.sin(theta) * rng.uniform(0.4, 1.0)], 1) * radius[:, None]
     return _fill(_fit(points), size)

@@ -20,9 +20,7 @@ def _unit(field: Field) -> Field:
     return np.clip((field - low) / max(float(high - low), 1e-6), 0.0, 1.0).astype(np.float32)
 
 
-def power_noise(
-    rng: np.random.Generator, size: int, alpha: float, stretch: float = 1.0, angle: float = 0.0
-) -> Field:
+def power_noise(rng: np.random.Generator, size: int, alpha: float, stretch: float = 1.0, angle: float = 0.0) -> Field:
     """Periodic noise with amplitude spectrum ``1/f**alpha``.
 
     Parameters
@@ -102,9 +100,7 @@ def _leaves(rng: np.random.Generator, size: int) -> Field:
     for _ in range(int(rng.integers(80, 260))):
         centre = tuple(int(v) for v in rng.integers(0, size, 2))
         axes = tuple(int(max(1, biggest * v)) for v in rng.uniform(0.15, 1.0, 2))
-        cv2.ellipse(
-            canvas, centre, axes, rng.uniform(0, 180), 0, 360, int(rng.integers(0, 256)), -1, cv2.LINE_AA
-        )
+        cv2.ellipse(canvas, centre, axes, rng.uniform(0, 180), 0, 360, int(rng.integers(0, 256)), -1, cv2.LINE_AA)
     return _unit(canvas / 255.0 + 0.08 * power_noise(rng, size, 1.0))
 
 
@@ -115,9 +111,7 @@ def _marks(rng: np.random.Generator, size: int) -> Field:
         text = "".join(letters[i] for i in rng.integers(0, len(letters), int(rng.integers(1, 6))))
         origin = (int(rng.integers(-20, size)), int(rng.integers(0, size)))
         shade, thick = int(rng.integers(120, 256)), int(rng.integers(1, 5))
-        cv2.putText(
-            canvas, text, origin, int(rng.integers(0, 4)), rng.uniform(0.4, 2.2), shade, thick, cv2.LINE_AA
-        )
+        cv2.putText(canvas, text, origin, int(rng.integers(0, 4)), rng.uniform(0.4, 2.2), shade, thick, cv2.LINE_AA)
     for _ in range(int(rng.integers(0, 8))):
         ends = [tuple(int(v) for v in rng.integers(0, size, 2)) for _ in range(2)]
         cv2.line(canvas, ends[0], ends[1], int(rng.integers(80, 256)), int(rng.integers(1, 6)), cv2.LINE_AA)
@@ -125,9 +119,9 @@ def _marks(rng: np.random.Generator, size: int) -> Field:
 
 
 def _flat(rng: np.random.Generator, size: int) -> Field:
-    return np.clip(
-        0.5 + rng.uniform(0.01, 0.08) * power_noise(rng, size, rng.uniform(0.3, 1.6)), 0, 1
-    ).astype(np.float32)
+    return np.clip(0.5 + rng.uniform(0.01, 0.08) * power_noise(rng, size, rng.uniform(0.3, 1.6)), 0, 1).astype(
+        np.float32
+    )
 
 
 FAMILIES: dict[str, tuple[Callable[[np.random.Generator, int], Field], float]] = {
@@ -145,9 +139,7 @@ FAMILIES: dict[str, tuple[Callable[[np.random.Generator, int], Field], float]] =
 
 def random_colour(rng: np.random.Generator) -> np.ndarray:
     """One RGB colour, (3,) float32 in [0, 1]; mostly muted, as in nature, now and then vivid."""
-    hsv = np.array(
-        [[[rng.uniform(0, 360), min(1.0, rng.beta(1.1, 2.6) * 1.3), rng.uniform(0.1, 1.0)]]], np.float32
-    )
+    hsv = np.array([[[rng.uniform(0, 360), min(1.0, rng.beta(1.1, 2.6) * 1.3), rng.uniform(0.1, 1.0)]]], np.float32)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
 
 

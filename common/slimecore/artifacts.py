@@ -80,12 +80,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ArtifactError(f"no such file: {path}")
     try:
         with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
+            header = json.loads((file.metadata() or {})["slime"])  # first: foreign tensors may be no NumPy type
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # not a dict
-        return json.loads(metadata["slime"]), tensors
+        return dict(header), tensors
     except KeyError:
         raise ArtifactError(f"{path}: a safetensors file, but no part embeddings of slime-toolkit") from None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise ArtifactError(
             f"{path}: cannot be read as part embeddings ({error}); the file is truncated or no safetensors"
         ) from error

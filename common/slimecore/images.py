@@ -46,7 +46,7 @@ def list_images(folder: Path) -> list[Path]:
     """Image files of a folder in natural order; hidden files are left out."""
     return sorted(
         (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")),
-        key=lambda p: natural_key(p.name),
+        key=lambda p: (natural_key(p.name), p.name),  # 1.png and 01.png: one order on every disk
     )
 
 
@@ -64,7 +64,7 @@ def open_image(path: Path) -> Image.Image:
             return image
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         raise InputError(f"cannot read {path} as an image: {error}; replace the file") from error
 
 
@@ -81,7 +81,7 @@ def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
     image = ImageOps.exif_transpose(open_image(path))
     if image.mode in {"I;16", "I;16B", "I", "F"}:
         wide = np.asarray(image, dtype=np.float64)
-        top = 255.0 if wide.max() <= 255 else 65535.0
+        top = 1.0 if image.mode == "F" and wide.max() <= 1 else 255.0 if wide.max() <= 255 else 65535.0
         gray = (wide * (255.0 / top)).round().clip(0, 255).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:

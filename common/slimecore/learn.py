@@ -32,7 +32,7 @@ Progress = Callable[[int, int, float], None]
 
 def to_tensor(rgb: Any, device: torch.device) -> Tensor:
     """(B, 3, H, W) float32 0..1 of (B, H, W, 3) uint8."""
-    return torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(np.array(rgb)).to(device).permute(0, 3, 1, 2).float() / 255
 
 
 def learn_parts(

@@ -2,8 +2,9 @@
 
 Values stay what they are: an indexed PNG or a grey mask with values 1..K keeps them. A lone 255 is 1 (the DAVIS-2016
 style); 255 beside small ids is "void" (the DAVIS-2017 style) and ignored. Colours that all belong to the DAVIS palette
-become its indices; other colours and spread-out greys are numbered 1..K. In anti-aliased masks a doubtful pixel takes
-the label of the nearest certain pixel, and how many there were is reported.
+become its indices; other colours and spread-out greys are numbered 1..K. A level is meant if it fills areas, or if it is
+no blend of two that do; what anti-aliasing and JPEG add takes the label of the nearest meant level, else of the nearest
+certain pixel, and how many there were is reported.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
 from slimecore.errors import InputError
 from slimecore.files import write_bytes
@@ -40,6 +42,8 @@ __all__ = [
 IGNORE = -1
 _VOID = 255
 _ASPECT_TOLERANCE = 0.03
+_NOISE = 24  # levels that JPEG moves a flat area by, at most
+_SURE = 0.5  # a picture with fewer pixels near its main levels is no mask
 Array = npt.NDArray[Any]
 
 
@@ -78,11 +82,11 @@ def read_mask(path: Path) -> MaskFile:
     Raises
     ------
     InputError
-        Missing, unreadable, or more than 255 different colours that are no anti-aliasing.
+        Missing, unreadable, a photograph, or more than 254 different colours that are no anti-aliasing.
     """
     if path.suffix.lower() == ".npy":
         return _from_values(_load_npy(path), path)
-    image = open_image(path)
+    image = ImageOps.exif_transpose(open_image(path))
     if image.mode == "P":
         palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
         mask = _from_values(np.array(image, np.int32), path)
@@ -135,79 +139,182 @@ def _from_values(raw: Array, path: Path) -> MaskFile:
 
 
 def _from_gray(raw: Array, path: Path) -> MaskFile:
-    values, counts = np.unique(raw, return_counts=True)
+    raw, numbers = _eight_bit(raw)
+    if numbers is not None:
+        listed = ", ".join(f"{level}={i}" for i, level in enumerate(numbers) if i)
+        return MaskFile(raw.astype(np.int32), {}, (f"{path.name}: grey levels are numbered {listed}",))
+    values = np.unique(raw)
     top = int(values[-1])
-    if top > _VOID and len(values) > 1 and top == 65535:
-        raw, top = raw // 257, _VOID  # 16-bit black and white
-        values, counts = np.unique(raw, return_counts=True)
     ids = values[(values > 0) & (values < _VOID)]
     small = top <= _VOID and (len(ids) == 0 or int(ids[-1]) <= len(ids) + 32)
+    # Every grey level there is: many small ids, or the rims of an anti-aliased black and white mask.
+    small = small and (len(ids) <= 128 or (_flat(raw).mean() > 0.3 and _filled(raw) > 0.9))
     if small or (top < 128 and len(values) <= 64):
         return _from_values(raw, path)
-    main = _main_colors(values, counts)
-    spread = raw.astype(np.uint8)[..., None]
-    if set(values[main].tolist()) <= {0, _VOID}:
-        labels = (raw >= 128).astype(np.int32)
-        doubtful = int(counts[(values > 0) & (values < _VOID)].sum())
-        return MaskFile(labels, {}, _snapped(path, doubtful, "grey levels"))
-    keep = values[main]
-    labels, doubtful = _nearest_certain(spread, keep[:, None].astype(np.uint8))
-    keep = keep[keep > 0]
-    note = f"{path.name}: grey levels {', '.join(map(str, keep))} are numbered 1..{len(keep)}"
+    picture = raw.astype(np.uint8)[..., None]
+    keep, noisy = _meant(picture, path)
+    levels = keep[:, 0]
+    if ((levels < _NOISE) | (levels > _VOID - _NOISE)).all() and int(levels[-1]) - int(levels[0]) > 128:
+        doubtful = int(np.isin(raw, (0, _VOID), invert=True).sum())
+        return MaskFile((raw >= 128).astype(np.int32), {}, _snapped(path, doubtful, "grey levels"))
+    picture, doubtful = _nearest_certain(picture, keep, noisy, path)
+    levels = levels[levels > (_NOISE / 2 if noisy else 0)]
+    note = f"{path.name}: grey levels {', '.join(map(str, levels))} are numbered 1..{len(levels)}"
     numbering = np.zeros(256, np.int32)
-    numbering[keep] = np.arange(1, len(keep) + 1)
-    return MaskFile(numbering[labels[..., 0]], {}, (note, *_snapped(path, doubtful, "grey levels")))
+    numbering[levels] = np.arange(1, len(levels) + 1)
+    return MaskFile(numbering[picture[..., 0]], {}, (note, *_snapped(path, doubtful, "grey levels")))
+
+
+def _eight_bit(raw: Array) -> tuple[Array, Array | None]:
+    """Levels above 255 brought into 0..255: ranks where few levels fill areas (second result: rank to level), else scaled."""
+    levels = np.unique(raw)
+    top = int(levels[-1])
+    if top <= _VOID:
+        return raw, None
+    if len(levels) > 2 and int(levels[-2]) < _VOID and top == 65535:  # small ids and a 16-bit void
+        return np.where(raw == top, _VOID, raw), None
+    black_or_white = (levels == 0) | (levels == 65535)
+    if not black_or_white.all() and len(levels) <= _VOID and _filled(raw) >= 0.5:
+        levels = np.union1d(levels, [0])
+        return np.searchsorted(levels, raw), levels
+    return (raw * (_VOID / max(top, 65535))).round().astype(np.int32), None
 
 
 def _from_colors(rgb: Array, path: Path) -> MaskFile:
-    flat = rgb.reshape(-1, 3).astype(np.int64)
-    codes, counts = np.unique(flat @ np.array([65536, 256, 1]), return_counts=True)
-    main = codes[_main_colors(codes, counts)]
-    main = np.union1d(main, [0]) if 0 in codes else main
-    if len(main) > _VOID:
-        raise InputError(
-            f"{path}: {len(main)} colours are too many for a mask; save it as an indexed PNG with ids 1..K"
-        )
-    keep = np.stack([main >> 16, (main >> 8) & 255, main & 255], axis=1).astype(np.uint8)
-    snapped, doubtful = _nearest_certain(rgb, keep)
-    palette = {_color(c): i for i, c in enumerate(davis_palette())}
-    colors = [_color(c) for c in keep if tuple(c) != (0, 0, 0)]
-    if all(c in palette for c in colors):
-        ids = {c: palette[c] for c in colors}
-        notes: tuple[str, ...] = ()
+    keep, noisy = _meant(rgb, path)
+    if len(keep) > _VOID:
+        raise InputError(f"{path}: {len(keep)} colours are too many for a mask; save it as an indexed PNG with ids 1..K")
+    snapped, doubtful = _nearest_certain(rgb, keep, noisy, path)
+    table = davis_palette().astype(np.int32)
+    slack = _NOISE / 2 if noisy else 0
+    distance = np.abs(keep[:, None].astype(np.int32) - table).max(-1)
+    black = distance[:, 0] <= slack
+    if (distance.min(1) <= slack).all():
+        values, notes = distance.argmin(1), ()
+        tones = table[values]
     else:
-        ids = {c: i for i, c in enumerate(sorted(colors), start=1)}
-        listed = ", ".join(f"#{r:02x}{g:02x}{b:02x}={i}" for (r, g, b), i in ids.items())
+        values, tones = np.where(black, 0, np.cumsum(~black)), keep
+        listed = ", ".join(f"#{r:02x}{g:02x}{b:02x}={v}" for v, (r, g, b) in zip(values, keep, strict=True) if v)
         notes = (f"{path.name}: colours are numbered {listed}; black is background",)
     labels = np.zeros(rgb.shape[:2], np.int32)
-    for color, value in ids.items():
+    for color, value in zip(keep, values, strict=True):
         labels[(snapped == color).all(-1)] = value
-    named = {value: color for color, value in ids.items()}
+    named = {int(v): _color(c) for v, c in zip(values, tones, strict=True) if v}
     return MaskFile(labels, named, (*notes, *_snapped(path, doubtful, "colours")))
 
 
-def _main_colors(values: Array, counts: Array) -> Array:
-    """Which levels are meant, not anti-aliasing: all if they are few, else those that cover enough pixels."""
-    if len(values) <= 8:
-        return np.ones(len(values), bool)
-    main: Array = counts >= max(16, 5e-4 * counts.sum())
-    return main if main.any() else counts == counts.max()
+def _codes(picture: Array) -> Array:
+    """One number a colour, ordered as the colours are; (h, w, c) or (n, c) uint8."""
+    code = np.zeros(picture.shape[:-1], np.int64)
+    for channel in range(picture.shape[-1]):
+        code = code * 256 + picture[..., channel]
+    return code
 
 
-def _nearest_certain(picture: Array, keep: Array) -> tuple[Array, int]:
-    """Replace every pixel whose colour is not one of `keep` (n, c) by the spatially nearest one that is."""
-    certain = np.zeros(picture.shape[:2], bool)
+def _flat(codes: Array) -> Array:
+    """Pixels that look like all their neighbours; (h, w) bool."""
+    plane, window = codes.astype(np.float32), np.ones((3, 3), np.uint8)  # exact to 2 ** 24, three channels
+    return np.asarray(cv2.erode(plane, window) == cv2.dilate(plane, window))
+
+
+def _filled(codes: Array) -> float:
+    """Share of the levels that fill a 3 x 3 pixel area somewhere."""
+    return len(np.unique(codes[_flat(codes)])) / len(np.unique(codes))
+
+
+def _meant(picture: Array, path: Path) -> tuple[Array, bool]:
+    """Levels (n, c) that are meant, increasing, and whether the picture is noisy (JPEG): then others lie near them."""
+    codes = _codes(picture)
+    levels, first, counts = np.unique(codes, return_index=True, return_counts=True)
+    colors = picture.reshape(-1, picture.shape[-1])[first].astype(np.int32)
+    filled = np.isin(levels, codes[_flat(codes)])
+    if len(levels) > 8 and filled.mean() < 0.9:
+        return _apart(picture, path), True
+    if not filled.any():
+        return colors.astype(np.uint8), False
+    keep = np.flatnonzero(filled)
+    thin = np.flatnonzero(~filled & (counts >= (1 if len(levels) <= 8 else 16)))
+    thin = [i for i in thin if not _blend(codes == levels[i], colors[i], codes, levels[keep], colors[keep])]
+    return colors[np.union1d(keep, thin).astype(np.int64)].astype(np.uint8), False
+
+
+def _apart(picture: Array, path: Path) -> Array:
+    """Colours (n, c) of calm areas that lie apart from those of larger areas, increasing."""
+    window = np.ones((3, 3), np.uint8)
+    spread = (cv2.dilate(picture, window).astype(np.int16) - cv2.erode(picture, window)).reshape(picture.shape)
+    calm = picture[(spread <= _NOISE / 2).all(-1)]
+    levels, first, counts = np.unique(_codes(calm), return_index=True, return_counts=True)
+    colors = calm[first].astype(np.int16)
+    chosen: list[Array] = []
+    free = np.ones(len(levels), bool)
+    while free.any() and len(chosen) <= _VOID:
+        best = colors[np.where(free, counts, 0).argmax()]
+        near = free & (np.abs(colors - best).max(-1) <= _NOISE)
+        free &= ~near
+        large = counts[near].sum() >= max(9, 1e-4 * spread[..., 0].size)
+        if large and (_block(picture, best) or not any(_mixes(best, np.stack(c), 12) for c in combinations(chosen, 2))):
+            chosen.append(best)
+    if not chosen:
+        raise InputError(_photo(path))
+    found = np.array(chosen, np.uint8)
+    return found[np.argsort(_codes(found))]
+
+
+def _block(picture: Array, color: Array) -> bool:
+    """Whether the colour, more or less, fills a 7 x 7 pixel area; a ramp between two others does not."""
+    near = (np.abs(picture.astype(np.int16) - color).max(-1) <= _NOISE / 2).astype(np.uint8)
+    return bool(cv2.erode(near, np.ones((7, 7), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0).any())
+
+
+def _blend(pixels: Array, color: Array, codes: Array, levels: Array, colors: Array) -> bool:
+    """Whether most of the pixels lie between areas of two colours whose mixture they show."""
+    window = np.ones((5, 5), np.uint8)
+    around = codes[cv2.dilate(pixels.astype(np.uint8), window) > 0]
+    near = [i for i in np.flatnonzero(np.isin(levels, around)) if levels[i] not in codes[pixels]][:12]
+    sides = [cv2.dilate((codes == levels[i]).astype(np.uint8), window)[pixels] > 0 for i in near]
+    for group in chain(combinations(range(len(near)), 2), combinations(range(len(near)), 3)):
+        between = np.mean(np.logical_and.reduce([sides[n] for n in group])) >= 0.5
+        if between and _mixes(color, np.stack([colors[near[n]] for n in group])):
+            return True
+    return False
+
+
+def _mixes(color: Array, colors: Array, slack: float = 6) -> bool:
+    """Whether a colour is a mixture, shares 0..1 adding to 1, of (n, c) others."""
+    system = np.vstack([colors.T, np.full(len(colors), 255)]).astype(float)
+    goal = np.append(color, 255).astype(float)
+    shares = np.linalg.lstsq(system, goal, rcond=None)[0]
+    return bool(shares.min() >= 0 and np.abs(system @ shares - goal).max() <= slack)
+
+
+def _nearest_certain(picture: Array, keep: Array, noisy: bool, path: Path) -> tuple[Array, int]:
+    """Give every pixel a colour of `keep` (n, c): its own, one within the noise, else the spatially nearest one.
+
+    Returns the picture and how many pixels were not exact.
+    """
+    exact, sure, certain = (np.zeros(picture.shape[:2], bool) for _ in range(3))
+    out = picture.copy()
     for color in keep:
-        certain |= (picture == color).all(-1)
-    doubtful = int((~certain).sum())
-    if doubtful == 0:
-        return picture, 0
+        off = np.abs(picture.astype(np.int16) - color).max(-1)
+        exact |= off == 0
+        sure |= off <= (_NOISE / 4 if noisy else 0)
+        close = (off <= (_NOISE / 2 if noisy else 0)) & ~certain
+        out[close] = color
+        certain |= close
+    if sure.mean() < _SURE:
+        raise InputError(_photo(path))
+    if certain.all():
+        return out, int((~exact).sum())
     _, index = cv2.distanceTransformWithLabels(
         (~certain).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     source = np.zeros((int(index.max()) + 1, picture.shape[2]), picture.dtype)
-    source[index[certain]] = picture[certain]
-    return source[index], doubtful
+    source[index[certain]] = out[certain]
+    return source[index], int((~exact).sum())
+
+
+def _photo(path: Path) -> str:
+    return f"{path}: this looks like a photograph, not a mask; save the mask as an indexed PNG with ids 1..K"
 
 
 def _snapped(path: Path, doubtful: int, what: str) -> tuple[str, ...]:

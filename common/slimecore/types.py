@@ -164,7 +164,10 @@ class Annotation:
     parts: Parts
 
     def __post_init__(self) -> None:
-        _require(self.rgb.ndim == 3 and self.rgb.dtype == np.uint8, "annotation picture must be (h, w, 3) uint8")
+        _require(
+            self.rgb.ndim == 3 and self.rgb.shape[2] == 3 and self.rgb.dtype == np.uint8,
+            f"annotation picture must be (h, w, 3) uint8, got {self.rgb.shape} {self.rgb.dtype}",
+        )
         _require(
             self.rows.shape == self.rgb.shape[:2],
             f"mask is {self.rows.shape}, picture is {self.rgb.shape[:2]}",

@@ -10,7 +10,7 @@ from typing import Any
 from slimecore.errors import InputError
 from slimecore.types import Frame
 
-__all__ = ["read_chunk"]
+__all__ = ["agrees", "read_chunk"]
 
 
 @lru_cache(maxsize=1)
@@ -18,6 +18,15 @@ def _reader(path: Path) -> Any:
     import decord
 
     return decord.VideoReader(str(path), num_threads=1)
+
+
+def agrees(path: Path, count: int, size: tuple[int, int]) -> bool:
+    """Whether decord sees as many frames as PyAV does, of the same ``(h, w)`` (it may count cut-off frames)."""
+    try:
+        reader = _reader(path)
+        return len(reader) == count and tuple(reader[0].shape[:2]) == size
+    except Exception:  # noqa: BLE001 # decord raises its own untyped errors
+        return False
 
 
 def read_chunk(path: Path, start: int, stop: int, fps: Fraction) -> list[Frame]:

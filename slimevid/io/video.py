@@ -1,14 +1,18 @@
 """A video file through PyAV, frame-exact in both directions, without holding more than a short chunk.
 
 Packets are listed once without decoding: that gives the exact frame count and the time stamp of every frame, hence
-exact seeking and an honest progress bar. Where decord is installed it serves the backward direction, faster.
+exact seeking and an honest progress bar. Demuxers seek by decoding time, or to no key frame at all; so a seek counts
+only if the packet it lands on is a key frame shown before the wanted one, else an earlier key frame is tried. Where
+decord is installed it serves the backward direction, faster.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from bisect import bisect_right
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,8 @@ from slimecore.types import Frame
 __all__ = ["VideoClip"]
 
 _CHUNK = 24
+_DECORD_CODECS = {"h264", "vp8", "vp9"}  # decord seeks to wrong frames in mpeg4, HEVC and transport streams
+_EXACT_CLOCKS = {"mov", "matroska", "mpegts"}  # AVI and program streams guess the time of reordered frames
 
 
 class VideoClip:
@@ -43,14 +49,18 @@ class VideoClip:
             stream = self._stream(container)
             self.fps = Fraction(stream.average_rate or stream.guessed_rate or 24)
             try:
-                stamps = [p.pts for p in container.demux(stream) if p.size and not p.is_discard]
+                packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
             except av.error.FFmpegError as error:
                 raise InputError(f"{path}: the file is damaged or cut off ({error})") from error
-        if not stamps:
+            clocks = _EXACT_CLOCKS.intersection(container.format.name.split(","))
+            codec = stream.codec_context.name
+        if not packets:
             raise InputError(f"{path}: the video has no frames")
-        self._stamps = sorted(s for s in stamps if s is not None)
-        self._seekable = len(self._stamps) == len(stamps) == len(set(self._stamps))
-        self._count = len(stamps)
+        self._stamps = sorted(stamp for stamp, _ in packets if stamp is not None)
+        self._seekable = bool(clocks) and len(self._stamps) == len(packets) == len(set(self._stamps))
+        self._keys = sorted(stamp for stamp, key in packets if key and stamp is not None)
+        self._decord = self._seekable and "mpegts" not in clocks and codec in _DECORD_CODECS
+        self._count = len(packets)
         self.size = self._first_size()
 
     def _open(self) -> Any:
@@ -70,10 +80,17 @@ class VideoClip:
         return stream
 
     def _first_size(self) -> tuple[int, int]:
-        first = next(self.read(0, 1), None)
-        if first is None:
+        with self._open() as container:
+            try:
+                picture = next(container.decode(self._stream(container)), None)
+            except av.error.FFmpegError as error:
+                raise InputError(f"{self._path}: frame 0 cannot be decoded ({_reason(error)})") from error
+        if picture is None:
             raise InputError(f"{self._path}: no frame could be decoded")
-        return first.rgb.shape[0], first.rgb.shape[1]
+        if self._seekable and picture.pts in self._stamps:  # a cut may leave frames before the first key frame
+            self._stamps = self._stamps[self._stamps.index(picture.pts) :]
+            self._count = len(self._stamps)
+        return self._frame(0, picture).size
 
     def __len__(self) -> int:
         return self._count
@@ -84,48 +101,68 @@ class VideoClip:
 
     def read(self, start: int, stop: int) -> Iterator[Frame]:
         """Frames in order; decoding starts at the key frame before `start`."""
-        expected = start
+        if start >= stop:
+            return
+        for origin in self._origins(start):
+            frames = self._decode(origin, start, stop)
+            first = next(frames, None)
+            if first is not None:
+                yield first
+                yield from frames
+                return
+
+    def _origins(self, start: int) -> Iterator[int | None]:
+        """Key frames at or before `start`, ever farther back, then None: the beginning."""
+        if start and self._seekable:
+            position, back = bisect_right(self._keys, self._stamps[start]) - 1, 1
+            while position > 0:
+                yield self._keys[position]
+                position, back = position - back, 2 * back
+        yield None
+
+    def _decode(self, origin: int | None, start: int, stop: int) -> Iterator[Frame]:
+        """Frames from `start`; none at all where decoding from `origin` does not reach it."""
+        expected, failure = start, ""
         with self._open() as container:
             stream = self._stream(container)
-            if start and self._seekable:
-                container.seek(self._stamps[start], stream=stream)
             try:
-                for index, picture in self._numbered(container.decode(stream), start):
-                    if index >= stop:
-                        return
-                    if index >= start:
-                        expected = index + 1
+                if origin is not None:
+                    container.seek(origin, stream=stream)
+                for index, picture in self._numbered(container, stream, origin, start):
+                    if index >= stop or index > expected:
+                        break
+                    if index == expected:
                         yield self._frame(index, picture)
+                        expected += 1
             except av.error.FFmpegError as error:
-                raise InputError(f"{self._path}: frame {expected} cannot be decoded ({_reason(error)})") from error
-        if expected < stop:
-            raise InputError(
-                f"{self._path}: the video ends at frame {expected}, {self._count} were announced; the file is cut off"
-            )
+                failure = f"frame {expected} cannot be decoded ({_reason(error)})"
+        if expected < stop and (origin is None or expected > start):
+            ends = f"the video ends at frame {expected}, {self._count} were announced; the file is damaged or cut off"
+            raise InputError(f"{self._path}: {failure or ends}")
 
-    def _numbered(self, pictures: Iterator[Any], start: int) -> Iterator[tuple[int, Any]]:
-        if not (start and self._seekable):
-            yield from enumerate(pictures)
+    def _numbered(self, container: Any, stream: Any, origin: int | None, start: int) -> Iterator[tuple[int, Any]]:
+        if origin is None:
+            yield from enumerate(container.decode(stream))
+            return
+        packets = container.demux(stream)
+        first = next(packets)
+        if not first.is_keyframe or first.pts is None or first.pts > self._stamps[start]:
             return
         order = {stamp: i for i, stamp in enumerate(self._stamps)}
-        for picture in pictures:
-            if picture.pts in order:
-                yield order[picture.pts], picture
+        for packet in chain([first], packets):
+            yield from ((order[p.pts], p) for p in packet.decode() if p.pts in order)
 
     def read_reversed(self, start: int, stop: int) -> Iterator[Frame]:
         """Frames from the last to the first, decoded forward in chunks of 24."""
-        if importlib.util.find_spec("decord"):
-            from slimevid.io.decord import read_chunk
+        if self._decord and importlib.util.find_spec("decord"):
+            from slimevid.io import decord
 
-            def chunk(low: int, high: int) -> list[Frame]:
-                return read_chunk(self._path, low, high, self.fps)
-        else:
-
-            def chunk(low: int, high: int) -> list[Frame]:
-                return list(self.read(low, high))
-
+            if decord.agrees(self._path, self._count, self.size):
+                for high in range(stop, start, -_CHUNK):
+                    yield from reversed(decord.read_chunk(self._path, max(start, high - _CHUNK), high, self.fps))
+                return
         for high in range(stop, start, -_CHUNK):
-            yield from reversed(chunk(max(start, high - _CHUNK), high))
+            yield from reversed(list(self.read(max(start, high - _CHUNK), high)))
 
     def _frame(self, index: int, picture: Any) -> Frame:
         rgb = picture.to_ndarray(format="rgb24")

@@ -24,6 +24,8 @@ def test_transfer_takes_the_best_match_and_respects_the_window():
     nowhere = torch.zeros(1, 3, dtype=torch.bool)
     values = [torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 0.0])]
     assert transfer(query, [keys, keys], values, nowhere, settings).tolist() == [1.0]
+    everywhere, values = ~nowhere, [torch.zeros(3), torch.tensor([1.0, 0.0, 0.0])]
+    assert transfer(query, [keys[1:].repeat(2, 1)[:3], keys], values, everywhere, settings).tolist() == [1.0]
 
 
 def test_colour_follows_a_moving_square():

@@ -42,10 +42,7 @@ def test_index_names_the_classes(folder):
     assert index["vae"] == ["slimecore", "SpaceToDepthCodec"]
     assert json.loads((folder / "vae" / "config.json").read_text())["block_size"] == 4
     assert json.loads((folder / "readout.json").read_text()) == READOUT
-    assert (
-        json.loads((folder / "scheduler" / "scheduler_config.json").read_text())["prediction_type"]
-        == "v_prediction"
-    )
+    assert json.loads((folder / "scheduler" / "scheduler_config.json").read_text())["prediction_type"] == "v_prediction"
 
 
 def test_exported_weights_are_the_average(folder, tiny):

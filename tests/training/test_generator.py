@@ -89,9 +89,7 @@ def test_hidden_points_are_not_visible():
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_there_and_back(seed):
     """Visible points of a random scene come back to where they started."""
-    clip = make_clip(
-        np.random.default_rng(seed), BANK, 64, np.array([0.0, 1.0]), SceneSettings(reach=(0.5, 1.0))
-    )
+    clip = make_clip(np.random.default_rng(seed), BANK, 64, np.array([0.0, 1.0]), SceneSettings(reach=(0.5, 1.0)))
     y, x = (axis.ravel() for axis in np.mgrid[:64, :64])
     positions, visible = match(clip, 0, 1, x, y)
     surfaces = clip.scene.surfaces

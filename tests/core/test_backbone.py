@@ -1,0 +1,250 @@
+"""The Stable Diffusion road: tiny checkpoints of both architectures, and our own, down the same path."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from slimecore.attention import attend_self, cross_logits, part_probabilities
+from slimecore.backbones import ModelSpec
+from slimecore.backbones.stable_diffusion import build
+from slimecore.checkpoints import fingerprint, locate
+from slimecore.errors import InputError, ModelError
+
+CPU = torch.device("cpu")
+
+
+def picture(height=64, width=128, batch=1, seed=0):
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def backbone(sd_folder):
+    return build(ModelSpec(name=str(sd_folder)), CPU)
+
+
+def attention_probabilities(backbone, latent, path, kind, prompt):
+    """Naive capture: replace one layer's processor by one that materialises softmax(q kT / sqrt(d))."""
+    kept = {}
+
+    class Materialise:
+        def __call__(self, attn, hidden_states, encoder_hidden_states=None, **_):
+            context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+            split = lambda t: t.unflatten(-1, (attn.heads, -1)).transpose(1, 2)  # noqa: E731
+            q, k, v = split(attn.to_q(hidden_states)), split(attn.to_k(context)), split(attn.to_v(context))
+            scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+            kept["scores"], kept["k"] = scores, k
+            out = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+            return attn.to_out[1](attn.to_out[0](out)) / attn.rescale_output_factor
+
+    module = backbone.unet.get_submodule(f"{path}.transformer_blocks.0.{kind}")
+    before = module.processor
+    module.set_processor(Materialise())
+    try:
+        with torch.no_grad():
+            backbone.unet(latent, backbone.readout.timestep, encoder_hidden_states=prompt)
+    finally:
+        module.set_processor(before)
+    return kept["scores"]
+
+
+def test_published_layers_are_chosen_for_the_sd_architectures(backbone):
+    assert backbone.readout.cross == (
+        *(f"up_blocks.1.attentions.{i}" for i in range(3)),
+        *(f"up_blocks.2.attentions.{i}" for i in range(2)),
+    )
+    assert backbone.readout.self_layers == tuple(f"up_blocks.3.attentions.{i}" for i in range(3))
+    assert backbone.readout.timestep == 100
+
+
+def test_cross_logits_equal_materialised_attention_scores(backbone):
+    """Mean over heads of raw scores for the neutral prompt's own tokens, in every layer."""
+    rgb = picture()
+    features = backbone.encode(rgb)
+    keys = backbone.token_keys(backbone.null_prompt[0])
+    for i, path in enumerate(backbone.readout.cross):
+        scores = attention_probabilities(backbone, backbone.latents(rgb), path, "attn2", backbone.null_prompt)
+        only = torch.zeros(backbone.cross_layers)
+        only[i] = 1.0
+        layer = features.cross[i]
+        ours = cross_logits(features, keys, only, layer.grid)
+        expected = scores.mean(1).transpose(1, 2).unflatten(-1, layer.grid)
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_was_equals_the_materialised_self_attention_map(backbone):
+    """SLiMe: A = mean over heads and layers of softmax scores; WAS = A @ F on the key axis."""
+    rgb = picture(seed=1)
+    features = backbone.encode(rgb)
+    height, width = features.grid
+    evidence = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    maps = [
+        attention_probabilities(backbone, backbone.latents(rgb), path, "attn1", backbone.null_prompt).softmax(-1).mean(1)
+        for path in backbone.readout.self_layers
+    ]
+    mean = torch.stack(maps).mean(0)
+    expected = (mean @ evidence.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(-1, (height, width))
+    torch.testing.assert_close(attend_self(features, evidence), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(attend_self(features, evidence, chunk=7), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_gives_what_its_members_give(backbone):
+    rgb = picture(batch=3)
+    together = backbone.encode(rgb)
+    alone = backbone.encode(rgb[1:2])
+    torch.testing.assert_close(together.at(1).descriptor, alone.descriptor, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(together.at(1).cross[0].query, alone.cross[0].query, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(together.at(1).self_layers[2].key, alone.self_layers[2].key, rtol=1e-4, atol=1e-4)
+
+
+def test_encoding_is_deterministic_and_seeded(sd_folder, backbone):
+    rgb = picture()
+    again = build(ModelSpec(name=str(sd_folder)), CPU)
+    other = build(ModelSpec(name=str(sd_folder)), CPU, seed=1)
+    assert torch.equal(again.encode(rgb).descriptor, backbone.encode(rgb).descriptor)
+    assert not torch.equal(other.encode(rgb).descriptor, backbone.encode(rgb).descriptor)
+
+
+def test_the_pass_ends_at_the_last_wanted_layer_and_leaves_no_hook(backbone, monkeypatch):
+    reached = []
+    handle = backbone.unet.conv_out.register_forward_hook(lambda *_: reached.append(1))
+    backbone.encode(picture())
+    handle.remove()
+    assert not reached
+    assert not any(m._forward_hooks for m in backbone.unet.modules())
+
+
+def test_token_keys_pass_gradients(backbone):
+    vectors = backbone.null_prompt[0, :4].clone().requires_grad_()
+    features = backbone.encode(picture())
+    weights = torch.full((backbone.cross_layers,), 1 / backbone.cross_layers)
+    probabilities = part_probabilities(cross_logits(features, backbone.token_keys(vectors), weights, features.grid), 2)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(1, *features.grid))
+    probabilities[:, 1].sum().backward()
+    assert vectors.grad is not None
+    assert vectors.grad.abs().sum() > 0
+
+
+def test_log_sum_exp_of_equal_tokens_is_the_paper_s_single_token(backbone):
+    features = backbone.encode(picture())
+    weights = torch.full((backbone.cross_layers,), 1 / backbone.cross_layers)
+    one = backbone.null_prompt[0, [0, 5]]
+    many = one.repeat_interleave(3, 0)
+    single = part_probabilities(cross_logits(features, backbone.token_keys(one), weights, features.grid), 2)
+    triple = part_probabilities(cross_logits(features, backbone.token_keys(many), weights, features.grid), 2)
+    torch.testing.assert_close(single, triple)
+
+
+def test_sizes_that_are_no_multiple_are_refused(backbone):
+    with pytest.raises(InputError, match="multiples of 64"):
+        backbone.encode(picture(64, 100))
+
+
+def test_our_own_checkpoint_takes_the_same_road(tiny):
+    assert tiny.name == "slime-tiny"
+    features = tiny.encode(picture(64, 96))
+    assert features.grid == (8, 12)
+    norms = features.descriptor.norm(dim=1)
+    torch.testing.assert_close(norms, torch.ones_like(norms))
+
+
+def test_the_embedded_checkpoint_is_an_ordinary_folder(tiny, tmp_path):
+    """A copy under another name loads by path, with the same identity and the same features."""
+    copy = tmp_path / "copy"
+    shutil.copytree(locate("slime-tiny"), copy)
+    other = build(ModelSpec(name=str(copy)), CPU)
+    assert other.revision == tiny.revision
+    rgb = picture(64, 64)
+    assert torch.equal(other.encode(rgb).descriptor, tiny.encode(rgb).descriptor)
+
+
+def test_half_precision_changes_little(tiny):
+    rgb = picture(64, 64)
+    half = build(ModelSpec(dtype="bfloat16"), CPU).encode(rgb).descriptor
+    cosine = (half * tiny.encode(rgb).descriptor).sum(1)
+    assert cosine.mean() > 0.98
+
+
+def test_fingerprint_follows_the_weights(sd_folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(sd_folder, copy)
+    assert fingerprint(copy) == fingerprint(sd_folder)
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    weights.write_bytes(raw)
+    assert fingerprint(copy) != fingerprint(sd_folder)
+
+
+def broken(sd_folder, tmp_path, change):
+    copy = tmp_path / "broken"
+    shutil.copytree(sd_folder, copy)
+    change(copy)
+    return str(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: shutil.rmtree(f / "unet"), "not a Stable Diffusion folder"),
+        (lambda f: shutil.rmtree(f / "vae"), r"vae/config.json is missing"),
+        (lambda f: shutil.rmtree(f / "scheduler"), r"scheduler_config.json is missing"),
+        (lambda f: shutil.rmtree(f / "text_encoder"), "cannot load text_encoder"),
+        (lambda f: (f / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"\0" * 99), "unet"),
+        (lambda f: (f / "unet" / "diffusion_pytorch_model.safetensors").unlink(), "cannot load unet"),
+        (lambda f: (f / "unet" / "config.json").write_text("{"), "unet"),
+        (lambda f: (f / "vae" / "config.json").write_text('{"_class_name": "os.system"}'), "unknown codec 'os.system'"),
+        (lambda f: (f / "readout.json").write_text("{}"), "readout.json"),
+    ],
+)
+def test_a_broken_folder_is_one_clear_line(sd_folder, tmp_path, change, message):
+    with pytest.raises(ModelError, match=message) as caught:
+        build(ModelSpec(name=broken(sd_folder, tmp_path, change)), CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_readout_naming_a_missing_layer_is_refused(sd_folder, tmp_path):
+    readout = {"cross": ["up_blocks.9.x"], "self": [], "descriptor": "up_blocks.1", "timestep": 1, "noise": False}
+    name = broken(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(json.dumps(readout)))
+    with pytest.raises(ModelError, match=r"no layer 'up_blocks.9.x'"):
+        build(ModelSpec(name=name), CPU)
+
+
+def test_an_unknown_name_lists_what_there_is():
+    with pytest.raises(ModelError, match="slime-tiny"):
+        locate("slime-tinny")
+
+
+def test_a_hub_id_without_network_says_what_to_do(monkeypatch, tmp_path):
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def offline(*_args, **_kwargs):
+        raise LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
+    with pytest.raises(ModelError, match=r"connect once.*slime-tiny") as caught:
+        locate("someone/some-model")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_id_in_the_cache_needs_no_network(monkeypatch, sd_folder):
+    import huggingface_hub
+
+    asked = []
+
+    def cached(name, **kwargs):
+        asked.append(kwargs["local_files_only"])
+        return str(sd_folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
+    assert locate("someone/some-model") == sd_folder
+    assert asked == [True]
+
+
+def test_timestep_out_of_range_is_refused(sd_folder):
+    with pytest.raises(InputError, match="timestep 5000"):
+        build(ModelSpec(name=str(sd_folder), timestep=5000), CPU)

@@ -1,0 +1,184 @@
+"""``slimevid run`` as a user meets it: outputs, and what happens when something is off."""
+
+from __future__ import annotations
+
+import csv
+import json
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from slimecore.artifacts import load_embeddings
+from slimecore.masks import read_mask, write_mask
+from slimecore.palette import davis_palette
+from slimevid.cli import main
+from slimevid.io.writers import OverlayWriter
+
+SMALL = ["--size", "64", "--set", "work_side=64", "--set", "learn.steps=10", "--set", "learn.views.count=1", "--quiet"]
+
+
+@pytest.fixture
+def clip(tmp_path, two_tone):
+    """Four frames with odd names in natural order, and the mask of the first, its part called 3."""
+    rgb, mask = two_tone
+    folder = tmp_path / "my clip"
+    folder.mkdir()
+    for i, name in enumerate(("a 2.png", "a 10.jpg", "a 11.bmp", "b.png")):
+        Image.fromarray(np.roll(rgb, 5 * i, 1)).save(folder / name)
+    write_mask(tmp_path / "ref.png", mask * 3)
+    return folder
+
+
+def run(*arguments):
+    return main(["run", *map(str, arguments)])
+
+
+def one_line(capsys):
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1, text
+    assert "Traceback" not in text
+    return text
+
+
+def test_everything_promised_is_written(clip, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, "--seed", 5, *SMALL) == 0
+    masks = sorted(p.name for p in (out / "masks").iterdir())
+    assert masks == ["a 10.png", "a 11.png", "a 2.png", "b.png"]
+    image = Image.open(out / "masks" / "b.png")
+    assert image.mode == "P"
+    assert image.size == (128, 96)
+    assert np.array_equal(np.reshape(image.getpalette(), (-1, 3))[:9], davis_palette()[:9])
+    assert set(np.unique(read_mask(out / "masks" / "b.png").labels)) == {0, 3}
+    with av.open(str(out / "overlay.mp4")) as video:
+        assert len(list(video.decode(video=0))) == 4
+    rows = list(csv.DictReader((out / "scores.csv").read_text().splitlines()))
+    assert [r["name"] for r in rows] == ["a 2", "a 10", "a 11", "b"]
+    assert all(r["part"] == "3" and 0 <= float(r["confidence"]) <= 1 for r in rows)
+    report = json.loads((out / "report.json").read_text())
+    assert report["clip"]["frames"] == 4
+    assert report["seed"] == 5
+    assert report["peak_memory_mb"] > 0
+    assert {"load", "learn", "segment", "total"} == set(report["timings_s"])
+    assert yaml.safe_load((out / "config.yaml").read_text())["short_side"] == 64
+    assert load_embeddings(out / "parts.safetensors").parts.values == (0, 3)
+    assert not [p for p in out.rglob("*") if ".part" in p.name]
+
+
+def test_a_video_file_gives_numbered_masks(tmp_path, two_tone, capsys):
+    rgb, mask = two_tone
+    with OverlayWriter(tmp_path / "clip.mp4", rgb.shape[:2], Fraction(24)) as video:
+        for i in range(3):
+            video.write(np.roll(rgb, 4 * i, 1))
+    Image.fromarray(mask * 255).save(tmp_path / "ref.png")
+    assert run(tmp_path / "clip.mp4", "--ref", tmp_path / "ref.png", "--out", tmp_path / "o", *SMALL) == 0
+    assert sorted(p.name for p in (tmp_path / "o" / "masks").iterdir()) == [f"{i:05d}.png" for i in range(3)]
+    assert set(np.unique(read_mask(tmp_path / "o" / "masks" / "00002.png").labels)) == {0, 1}
+
+
+def test_a_reference_in_the_middle_labels_both_sides(clip, tmp_path, two_tone, capsys):
+    write_mask(tmp_path / "mid.png", np.roll(two_tone[1], 10, 1))
+    out = tmp_path / "out"
+    assert run(clip, "--ref", tmp_path / "mid.png", "--ref-frame", 2, "--out", out, *SMALL) == 0
+    for i, name in enumerate(("a 2", "a 10", "a 11", "b")):
+        truth = np.roll(two_tone[1], 5 * i, 1)
+        found = read_mask(out / "masks" / f"{name}.png").labels
+        assert (found & truth).sum() / (found | truth).sum() > 0.7, name
+    with av.open(str(out / "overlay.mp4")) as video:
+        assert len(list(video.decode(video=0))) == 4
+
+
+def test_learned_parts_serve_another_run(clip, tmp_path, capsys):
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", tmp_path / "one", *SMALL) == 0
+    parts = tmp_path / "one" / "parts.safetensors"
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", tmp_path / "two", "--parts", parts, *SMALL) == 0
+    same = [(tmp_path / o / "masks" / "b.png").read_bytes() for o in ("one", "two")]
+    assert same[0] == same[1]
+
+
+def test_the_written_config_repeats_the_run(clip, tmp_path, capsys):
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", one, *SMALL) == 0
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", two, "--config", one / "config.yaml", "--quiet") == 0
+    assert (one / "config.yaml").read_text() == (two / "config.yaml").read_text()
+    assert (one / "masks" / "b.png").read_bytes() == (two / "masks" / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.mp4", "--ref", "ref.png"], "no such clip: missing.mp4"),
+        (["my clip", "--ref", "missing.png"], "no such file: missing.png"),
+        (["empty", "--ref", "ref.png"], "empty: no frame found"),
+        (["text.mp4", "--ref", "ref.png"], "text.mp4: not a readable video"),
+        (["my clip", "--ref", "tall.png"], "another aspect ratio"),
+        (["my clip", "--ref", "blank.png"], "the mask is empty"),
+        (["my clip", "--ref", "broken.png"], "cannot read broken.png"),
+        (["my clip", "--ref", "ref.png", "--model", "no-such"], "no model 'no-such'"),
+        (["my clip", "--ref", "ref.png", "--model", "empty"], "unet/config.json is missing"),
+        (["my clip", "--ref", "ref.png", "--preset", "balance"], "did you mean 'balanced'?"),
+        (["my clip", "--ref", "ref.png", "--set", "learn.step=3"], "did you mean 'steps'?"),
+        (["my clip", "--ref", "ref.png", "--set", "learn.steps=many"], "'learn.steps' takes int, got 'many'"),
+        (["my clip", "--ref", "ref.png", "--set", "learn.steps"], "write it as KEY=VALUE"),
+        (["my clip", "--ref", "ref.png", "--config", "none.yaml"], "cannot read config none.yaml"),
+        (["my clip", "--ref", "ref.png", "--flow", "diss"], "unknown flow 'diss'"),
+        (["my clip", "--ref", "ref.png", "--propagator", "fuse"], "unknown propagator 'fuse'"),
+        (["my clip", "--ref", "ref.png", "--device", "tpu"], "unknown device 'tpu'"),
+        (["my clip", "--ref", "ref.png", "--ref-frame", "9"], "--ref-frame 9 lies outside the clip"),
+        (["my clip", "--ref", "ref.png", "--size", "3"], "short_side must lie in"),
+        (["my clip", "--ref", "ref.png", "--out", "ref.png/x"], "cannot write into"),
+        (["my clip", "--ref", "ref.png", "--names", "ref.png"], "expected a JSON object"),
+        (["my clip", "--ref", "ref.png", "--parts", "ref.png"], "cannot be read as part embeddings"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(clip, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.mp4").write_text("not a video")
+    (tmp_path / "broken.png").write_bytes((tmp_path / "ref.png").read_bytes()[:60])
+    Image.new("L", (50, 100), 1).save(tmp_path / "tall.png")
+    Image.new("L", (128, 96), 0).save(tmp_path / "blank.png")
+    before = set(tmp_path.rglob("*"))
+    assert run(*arguments, "--quiet") == 2
+    assert message in one_line(capsys)
+    assert set(tmp_path.rglob("*")) == before, "bad input must not leave anything behind"
+
+
+def test_a_corrupt_frame_keeps_the_masks_so_far_and_names_the_frame(clip, tmp_path, capsys):
+    (clip / "a 11.bmp").write_bytes(b"BM not a picture")
+    out = tmp_path / "out"
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, *SMALL) == 2
+    assert "a 11.bmp" in one_line(capsys)
+    assert sorted(p.name for p in (out / "masks").iterdir()) == ["a 10.png", "a 2.png"]
+    assert read_mask(out / "masks" / "a 10.png").labels.max() == 3
+    assert not list(out.glob(".overlay*"))
+
+
+def test_a_frame_of_another_size_is_named(clip, tmp_path, capsys):
+    Image.new("RGB", (64, 64)).save(clip / "b.png")
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", tmp_path / "o", *SMALL) == 2
+    assert "all frames must have one size" in one_line(capsys)
+
+
+def test_masks_of_another_clip_are_not_mixed_in(clip, tmp_path, capsys):
+    out = tmp_path / "out"
+    (out / "masks").mkdir(parents=True)
+    write_mask(out / "masks" / "00077.png", np.zeros((4, 4), int))
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, *SMALL) == 2
+    assert "masks of another clip" in one_line(capsys)
+    assert (out / "masks" / "00077.png").exists()
+
+
+def test_an_unforeseen_error_is_one_line_and_status_1(clip, tmp_path, monkeypatch, capsys):
+    import slimevid.pipeline
+
+    def explode(*_args, **_kwargs):
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setattr(slimevid.pipeline, "open_clip", explode)
+    assert run(clip, "--ref", tmp_path / "ref.png", "--quiet") == 1
+    assert "unexpected ZeroDivisionError: boom" in one_line(capsys)

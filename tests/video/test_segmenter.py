@@ -1,0 +1,124 @@
+"""The streaming interface and the fusion, on clips with known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slimecore.errors import InputError, UnknownPlugin
+from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.masks import MaskFile, make_parts
+from slimecore.metrics import region_j
+from slimecore.types import Annotation, Frame
+from slimevid.config import RunConfig
+from slimevid.propagators.fused import fuse
+from slimevid.segmenter import Segmenter
+
+QUICK = LearnConfig(tokens=2, steps=30, views=ViewConfig(count=1))
+
+
+def clip_of(two_tone, count=5, step=6):
+    """The disc's picture rolled sideways, `step` pixels a frame."""
+    rgb, mask = two_tone
+    frames = [Frame(i, np.roll(rgb, step * i, 1), f"{i:05d}") for i in range(count)]
+    return frames, [np.roll(mask, step * i, 1) for i in range(count)]
+
+
+def annotate(frame, mask):
+    parts = make_parts(MaskFile(mask.astype(np.int32), {}))
+    return Annotation(frame.rgb, parts.index(mask), parts)
+
+
+def run(two_tone, tiny, **settings):
+    frames, truth = clip_of(two_tone)
+    segmenter = Segmenter(RunConfig(short_side=96, work_side=96, learn=QUICK, **settings), tiny)
+    segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
+    return [segmenter.step(frame) for frame in frames[1:]], truth[1:]
+
+
+@pytest.mark.parametrize(
+    ("propagator", "least", "most"),
+    [("fused", 0.85, 1.0), ("flow_warp", 0.8, 1.0), ("per_frame", 0.7, 1.0), ("copy", 0.0, 0.7)],
+)
+def test_every_propagator_on_a_sliding_disc(two_tone, tiny, propagator, least, most):
+    results, truth = run(two_tone, tiny, propagator=propagator)
+    score = region_j(results[-1].labels, truth[-1])
+    assert least <= score <= most
+
+
+def test_the_copy_floor_needs_no_model(two_tone):
+    frames, truth = clip_of(two_tone, count=2)
+    segmenter = Segmenter(RunConfig(propagator="copy"))
+    first = segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
+    assert np.array_equal(first.labels, truth[0])
+    assert np.array_equal(segmenter.step(frames[1]).labels, truth[0])
+    assert segmenter.backbone is None
+
+
+def test_part_values_stay_what_they_are(two_tone, tiny):
+    frames, truth = clip_of(two_tone, count=2)
+    marked = truth[0].copy()
+    marked[truth[0] > 0] = 9
+    marked[48:][truth[0][48:] > 0] = 200
+    segmenter = Segmenter(RunConfig(short_side=96, work_side=96, learn=QUICK), tiny)
+    segmenter.add_reference(frames[0], annotate(frames[0], marked))
+    result = segmenter.step(frames[1])
+    assert result.labels.dtype == np.uint8
+    assert set(np.unique(result.labels)) == {0, 9, 200}
+    assert result.area.shape == result.presence.shape == (2,)
+
+
+def test_a_part_that_left_is_reported_absent(two_tone, tiny):
+    frames, truth = clip_of(two_tone, count=2)
+    empty = Frame(1, np.broadcast_to(frames[0].rgb[:1, :1], frames[0].rgb.shape).copy(), "00001")
+    segmenter = Segmenter(RunConfig(short_side=96, work_side=96, learn=QUICK, propagator="fused"), tiny)
+    segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
+    for i in range(1, 8):
+        result = segmenter.step(Frame(i, empty.rgb, f"{i:05d}"))
+    assert not result.present[0]
+    assert result.labels.max() == 0
+
+
+def test_runs_are_reproducible_bit_for_bit(two_tone, tiny):
+    first, _ = run(two_tone, tiny)
+    second, _ = run(two_tone, tiny)
+    assert all(np.array_equal(a.labels, b.labels) for a, b in zip(first, second, strict=True))
+    assert first[-1].presence == pytest.approx(second[-1].presence, abs=0)
+
+
+def test_memory_does_not_grow_with_the_clip(two_tone, tiny):
+    frames, truth = clip_of(two_tone, count=12, step=2)
+    segmenter = Segmenter(RunConfig(short_side=64, work_side=64, learn=QUICK), tiny)
+    segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
+    sizes = []
+    for frame in frames[1:]:
+        segmenter.step(frame)
+        sizes.append(segmenter.memory_bytes)
+    assert sizes[-1] == sizes[5]
+
+
+def test_step_before_a_reference_is_refused(tiny):
+    with pytest.raises(InputError, match="add_reference must come before"):
+        Segmenter(RunConfig(), tiny).step(Frame(0, np.zeros((8, 8, 3), np.uint8), "0"))
+
+
+def test_an_unknown_method_names_the_nearest():
+    with pytest.raises(UnknownPlugin, match="did you mean 'flow_warp'"):
+        Segmenter(RunConfig(propagator="flow_wrap"))
+    with pytest.raises(UnknownPlugin, match="dis"):
+        Segmenter(RunConfig(flow="diss"))
+
+
+def test_fusion_is_a_normalised_product_of_experts():
+    a = np.array([[[0.8]], [[0.2]]], np.float32)
+    b = np.array([[[0.6]], [[0.4]]], np.float32)
+    expected = 0.8 * 0.6 / (0.8 * 0.6 + 0.2 * 0.4)
+    assert fuse([(a, 1.0), (b, 1.0)], 0.0)[0, 0, 0] == pytest.approx(expected, rel=1e-5)
+    assert fuse([(a, 1.0), (b, 0.0)], 0.0)[0, 0, 0] == pytest.approx(0.8, rel=1e-5)
+    assert fuse([(a, 1.0), (b, np.zeros((1, 1)))], 0.0)[1, 0, 0] == pytest.approx(0.2, rel=1e-5)
+
+
+def test_no_cue_can_veto():
+    sure = np.array([[[1.0]], [[0.0]]], np.float32)
+    other = np.array([[[0.01]], [[0.99]]], np.float32)
+    assert fuse([(sure, 1.0), (other, 2.0)], 0.02)[1, 0, 0] > 0.5
