@@ -41,9 +41,6 @@ class TrainConfig:
         Temperature of the descriptor similarity.
     regions : int
         Most regions in the "segment like me" objective.
-    local_only : float
-        Share of pairs in even steps whose descriptors are made without context from 1/16, so that they also
-        work from what is near (distant context transfers less well to real pictures).
     noisy : float
         Share of steps in which the read-out sees the noise of its timestep.
     """
@@ -63,7 +60,6 @@ class TrainConfig:
     denoise_size: int = 128
     tau: float = 0.07
     regions: int = 7
-    local_only: float = 0.5
     noisy: float = 0.3
     bfloat16: bool = True
     weights: LossWeights = field(default_factory=LossWeights)

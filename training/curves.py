@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-__all__ = ["append_row", "plot"]
+__all__ = ["append_row", "plot", "trim"]
 
 
 def append_row(path: Path, row: dict[str, float]) -> None:
@@ -14,6 +14,15 @@ def append_row(path: Path, row: dict[str, float]) -> None:
         if fresh:
             writer.writeheader()
         writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
+
+
+def trim(path: Path, step: int) -> None:
+    """Drop rows after ``step``: a run that was stopped between two checkpoints does them again."""
+    if not path.exists():
+        return
+    header, *rows = path.read_text().splitlines()
+    kept = [row for row in rows if float(row.split(",", 1)[0]) <= step]
+    path.write_text("\n".join([header, *kept]) + "\n")
 
 
 def plot(table: Path, picture: Path) -> None:

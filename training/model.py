@@ -1,15 +1,12 @@
 """What is trained: the UNet, its neutral prompt and a head for the trainer; and the losses of a step."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training import losses
 from training.config import TrainConfig
-from training.network import JOIN, NULL_TOKENS, Reader, Readout, build_scheduler, build_unet, to_latents
+from training.network import NULL_TOKENS, Reader, Readout, build_scheduler, build_unet, to_latents
 from training.pairs import CELL, Batch
 
 __all__ = ["SlimeTiny", "step_losses"]
@@ -63,23 +60,6 @@ class SlimeTiny(nn.Module):
         return F.mse_loss(self.unet(noisy, steps, self.null.expand(len(latents), -1, -1)).sample.float(), target)
 
 
-@contextmanager
-def _without_context(unet: nn.Module, dropped: Tensor) -> Iterator[None]:
-    """Zero what comes from 1/16 at the join with 1/8, for the images marked in ``dropped`` (b,) bool."""
-    local = unet.down_blocks[1].resnets[0].out_channels
-
-    def hide(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        context, near = inputs[0].split([inputs[0].shape[1] - local, local], dim=1)
-        keep = (~dropped).to(context.dtype).view(-1, 1, 1, 1)
-        return (torch.cat([context * keep, near], dim=1), *inputs[1:])
-
-    handle = unet.get_submodule(JOIN).register_forward_pre_hook(hide)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
 def _float(out: Readout) -> Readout:
     return Readout([c.float() for c in out.cross], out.self_q.float(), out.self_k.float(), out.descriptor.float())
 
@@ -130,9 +110,7 @@ def step_losses(model: SlimeTiny, batch: Batch, config: TrainConfig, step: int) 
         when = torch.tensor([model.reader.spec["timestep"]] * len(latents))
         seen = model.schedule.add_noise(latents, torch.randn(latents.shape, generator=generator), when)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bfloat16):
-        dropped = torch.rand(len(batch.rgb), generator=generator) < config.local_only * (step % 2 == 0)
-        with _without_context(model.unet, dropped.repeat_interleave(2)):
-            out = model.reader(seen, model.null)
+        out = model.reader(seen, model.null)
         if step % 2 == 0 and config.weights.denoise:
             crop = config.denoise_size // 4
             found["denoise"] = model.denoise(latents[::2, :, :crop, :crop].contiguous(), generator)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from training.checkpoint import Ema, load_state, save_state
 from training.config import TrainConfig, load_config
-from training.curves import append_row, plot
+from training.curves import append_row, plot, trim
 from training.export import export
 from training.feed import batches
 from training.model import SlimeTiny, step_losses
@@ -150,6 +150,7 @@ def _main() -> None:
     run, saved = start_run(config), load_state(args.work / "state.pt")
     if saved:
         run.restore(saved)
+        trim(args.work / "curves.csv", run.step)
     print(f"at step {run.step} of {config.steps}", flush=True)
 
     def report(run: Run, means: dict[str, float]) -> None:

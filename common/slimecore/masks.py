@@ -2,9 +2,9 @@
 
 Values stay what they are: an indexed PNG or a grey mask with values 1..K keeps them. A lone 255 is 1 (the DAVIS-2016
 style); 255 beside small ids is "void" (the DAVIS-2017 style) and ignored. Colours that all belong to the DAVIS palette
-become its indices; other colours and spread-out greys are numbered 1..K. A level is meant if it fills areas, or if it is
-no blend of two that do; what anti-aliasing and JPEG add takes the label of the nearest meant level, else of the nearest
-certain pixel, and how many there were is reported.
+become its indices; other colours and spread-out greys are numbered 1..K. A level is meant if it fills areas, or if
+it is no blend of some that do; what anti-aliasing and JPEG add takes the label of the nearest meant level, else of
+the nearest certain pixel, and how many there were is reported.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _from_gray(raw: Array, path: Path) -> MaskFile:
 
 
 def _eight_bit(raw: Array) -> tuple[Array, Array | None]:
-    """Levels above 255 brought into 0..255: ranks where few levels fill areas (second result: rank to level), else scaled."""
+    """Levels above 255 brought into 0..255: ranks where few fill areas (second result: rank to level), else scaled."""
     levels = np.unique(raw)
     top = int(levels[-1])
     if top <= _VOID:
@@ -181,16 +181,18 @@ def _eight_bit(raw: Array) -> tuple[Array, Array | None]:
 
 
 def _from_colors(rgb: Array, path: Path) -> MaskFile:
+    notes: tuple[str, ...] = ()
     keep, noisy = _meant(rgb, path)
-    if len(keep) > _VOID:
-        raise InputError(f"{path}: {len(keep)} colours are too many for a mask; save it as an indexed PNG with ids 1..K")
-    snapped, doubtful = _nearest_certain(rgb, keep, noisy, path)
-    table = davis_palette().astype(np.int32)
     slack = _NOISE / 2 if noisy else 0
-    distance = np.abs(keep[:, None].astype(np.int32) - table).max(-1)
-    black = distance[:, 0] <= slack
-    if (distance.min(1) <= slack).all():
-        values, notes = distance.argmin(1), ()
+    black = keep.max(1) <= slack
+    table = davis_palette().astype(np.int32)
+    distance = np.abs(keep[:257, None].astype(np.int32) - table).max(-1)
+    known = len(keep) <= 256 and bool((distance.min(1) <= slack).all())
+    if not known and int((~black).sum()) >= _VOID:
+        raise InputError(f"{path}: over 254 colours are too many for a mask; save it as an indexed PNG with ids 1..K")
+    snapped, doubtful = _nearest_certain(rgb, keep, noisy, path)
+    if known:
+        values = distance.argmin(1)
         tones = table[values]
     else:
         values, tones = np.where(black, 0, np.cumsum(~black)), keep
@@ -199,8 +201,9 @@ def _from_colors(rgb: Array, path: Path) -> MaskFile:
     labels = np.zeros(rgb.shape[:2], np.int32)
     for color, value in zip(keep, values, strict=True):
         labels[(snapped == color).all(-1)] = value
-    named = {int(v): _color(c) for v, c in zip(values, tones, strict=True) if v}
-    return MaskFile(labels, named, (*notes, *_snapped(path, doubtful, "colours")))
+    named = {int(v): _color(c) for v, c in zip(values, tones, strict=True) if 0 < v < _VOID}
+    mask = _from_values(labels, path)  # the palette's colour 255 is void, too
+    return MaskFile(mask.labels, named, (*notes, *mask.notes, *_snapped(path, doubtful, "colours")))
 
 
 def _codes(picture: Array) -> Array:
@@ -234,8 +237,8 @@ def _meant(picture: Array, path: Path) -> tuple[Array, bool]:
         return colors.astype(np.uint8), False
     keep = np.flatnonzero(filled)
     thin = np.flatnonzero(~filled & (counts >= (1 if len(levels) <= 8 else 16)))
-    thin = [i for i in thin if not _blend(codes == levels[i], colors[i], codes, levels[keep], colors[keep])]
-    return colors[np.union1d(keep, thin).astype(np.int64)].astype(np.uint8), False
+    own = [i for i in thin if not _blend(codes == levels[i], colors[i], codes, levels[keep], colors[keep])]
+    return colors[np.union1d(keep, own).astype(np.int64)].astype(np.uint8), False
 
 
 def _apart(picture: Array, path: Path) -> Array:

@@ -7,6 +7,7 @@ import torch
 
 from training.checkpoint import Ema, load_state, save_state
 from training.config import LossWeights, TrainConfig, load_config
+from training.curves import append_row, trim
 from training.feed import batch_of
 from training.model import SlimeTiny, step_losses
 from training.network import Reader, build_unet, to_latents
@@ -23,6 +24,16 @@ def test_reader_stops_early_and_gives_the_grids(tiny):
     assert out.self_q.shape == out.self_k.shape == (2, 1, 24, 32)
     assert out.descriptor.shape == (2, 24, 32)
     assert not ran
+
+
+def test_trim_drops_rows_that_will_be_done_again(tmp_path):
+    """Rows up to the checkpoint stay, later ones go."""
+    path = tmp_path / "curves.csv"
+    trim(path, 5)
+    for step in (1, 2, 3):
+        append_row(path, {"step": step, "corr": 0.5})
+    trim(path, 2)
+    assert path.read_text().split() == ["step,corr", "1,0.5", "2,0.5"]
 
 
 def test_losses_are_finite_and_reach_every_weight(tiny):

@@ -1,0 +1,113 @@
+"""Part embeddings on disk: exact, never pickle, honest about what they belong to."""
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch
+
+from slimecore.artifacts import SCHEMA, load_embeddings, require_model, save_embeddings
+from slimecore.errors import ArtifactError
+from slimecore.types import PartEmbeddings, Parts
+
+PARTS = Parts((0, 3, 254), ("background", "Kopf", "Füße"), ((0, 0, 0), (1, 2, 3), (4, 5, 6)))
+
+
+@pytest.fixture
+def learned() -> PartEmbeddings:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(3, 2, 8)).astype(np.float32)
+    vectors[0, 0, :2] = [np.finfo(np.float32).tiny / 8, -0.0]  # a subnormal and a signed zero
+    return PartEmbeddings(PARTS, vectors, rng.random(5), "tiny", "abc", {"steps": 3, "lr": 0.1, "x": None, "y": True})
+
+
+def header_of(path: Path) -> dict:
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    return json.loads(data[8 : 8 + length])
+
+
+def rewrite(path: Path, **changes) -> None:
+    """Store the same tensors under a changed header."""
+    header = json.loads(header_of(path)["__metadata__"]["slime"])
+    header.update(changes)
+    header = {k: v for k, v in header.items() if v != "drop"}
+    tensors = {"vectors": np.zeros((3, 2, 8), np.float32), "layer_weights": np.zeros(5, np.float32)}
+    save_file(tensors, path, metadata={"slime": json.dumps(header)})
+
+
+def test_round_trip_is_bit_exact(tmp_path: Path, learned: PartEmbeddings) -> None:
+    save_embeddings(tmp_path / "p.safetensors", learned)
+    back = load_embeddings(tmp_path / "p.safetensors")
+    assert back.vectors.tobytes() == learned.vectors.tobytes()
+    assert back.layer_weights.tobytes() == learned.layer_weights.tobytes()
+    assert (back.parts, back.model, back.revision) == (learned.parts, "tiny", "abc")
+    assert dict(back.settings) == dict(learned.settings)
+
+
+def test_the_file_is_plain_safetensors_without_pickle(tmp_path: Path, learned: PartEmbeddings) -> None:
+    path = tmp_path / "p.safetensors"
+    save_embeddings(path, learned)
+    header = header_of(path)
+    assert header["vectors"]["dtype"] == "F32"
+    assert header["vectors"]["shape"] == [3, 2, 8]
+    assert json.loads(header["__metadata__"]["slime"])["schema"] == SCHEMA
+    start, end = header["vectors"]["data_offsets"]
+    body = path.read_bytes()[-(3 * 2 * 8 + 5) * 4 :]
+    assert body[start:end] == learned.vectors.tobytes(), "the file holds more than header and numbers"
+    assert [p.name for p in tmp_path.iterdir()] == ["p.safetensors"]
+
+
+def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, learned: PartEmbeddings) -> None:
+    path = tmp_path / "p.safetensors"
+    save_embeddings(path, learned)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 23):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ArtifactError, match=r"p\.safetensors: cannot be read") as caught:
+            load_embeddings(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_foreign_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.safetensors"
+    save_file({"a": np.zeros(3)}, path)
+    with pytest.raises(ArtifactError, match="no part embeddings"):
+        load_embeddings(path)
+    save_torch({"a": torch.zeros(3, dtype=torch.bfloat16)}, path, metadata={"format": "pt"})
+    with pytest.raises(ArtifactError, match="no part embeddings"):
+        load_embeddings(path)
+    save_file({"a": np.zeros(3)}, path, metadata={"slime": "[1, 2]"})
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        load_embeddings(path)
+    with pytest.raises(ArtifactError, match="no such file"):
+        load_embeddings(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("schema", [SCHEMA + 1, "drop"])
+def test_another_schema_is_refused_with_a_remedy(tmp_path: Path, learned: PartEmbeddings, schema) -> None:
+    save_embeddings(tmp_path / "p.safetensors", learned)
+    rewrite(tmp_path / "p.safetensors", schema=schema)
+    with pytest.raises(ArtifactError, match="update slime-toolkit"):
+        load_embeddings(tmp_path / "p.safetensors")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"values": "drop"}, {"values": [0, 1]}, {"names": ["a", "a", "b"]}, {"colors": [[1, 2]]}, {"values": ["x"]}],
+)
+def test_damaged_headers_are_refused(tmp_path: Path, learned: PartEmbeddings, changes: dict) -> None:
+    save_embeddings(tmp_path / "p.safetensors", learned)
+    rewrite(tmp_path / "p.safetensors", **changes)
+    with pytest.raises(ArtifactError, match="damaged part embeddings"):
+        load_embeddings(tmp_path / "p.safetensors")
+
+
+def test_another_model_is_refused_with_a_remedy(learned: PartEmbeddings) -> None:
+    require_model(learned, "moved/elsewhere", "abc", "p.safetensors")
+    with pytest.raises(ArtifactError, match=r"p\.safetensors: learned with tiny \(abc\).*use --model tiny"):
+        require_model(learned, "tiny", "def", "p.safetensors")

@@ -1,0 +1,425 @@
+"""Masks of every style people have become labels, honestly."""
+
+import io
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image, ImageDraw, ImageFilter
+
+from slimecore.errors import InputError
+from slimecore.masks import MaskFile, encode_mask, fit_mask, make_parts, read_mask, read_names, write_mask
+from slimecore.palette import davis_palette
+
+QUICK = settings(
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12)
+COLORS = [(0, 0, 0), (0, 0, 255), (0, 255, 0), (255, 0, 0)]  # in the order they are numbered
+
+
+def labels_upto(top: int, side: int = 12):
+    shapes = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=side)
+    return hnp.arrays(np.uint8, shapes, elements=st.integers(0, top))
+
+
+def save(path: Path, array: np.ndarray) -> Path:
+    Image.fromarray(array).save(path)
+    return path
+
+
+def drawn(colors: list, *, grow: int = 4, size: tuple[int, int] = (120, 160), resample: int = Image.Resampling.BOX):
+    """A picture drawn at `grow` times its size and shrunk, and its labels."""
+    h, w = size
+    picture = Image.new("RGB" if isinstance(colors[0], tuple) else "L", (w * grow, h * grow), colors[0])
+    truth = Image.new("L", picture.size, 0)
+    shapes = [
+        ("ellipse", [20.3, 15.2, 70.7, 60.1]),
+        ("polygon", [60.3, 70.2, 110.9, 40.4, 90.2, 108.7]),
+        ("rectangle", [105.5, 10.25, 145.5, 35.5]),
+    ]
+    for value, (color, (kind, points)) in enumerate(zip(colors[1:], shapes, strict=False), start=1):
+        scaled = [p * grow * (h / 120) for p in points]
+        getattr(ImageDraw.Draw(picture), kind)(scaled, fill=color)
+        getattr(ImageDraw.Draw(truth), kind)(scaled, fill=value)
+    exact = np.array(truth)[grow // 2 :: grow, grow // 2 :: grow].astype(int)
+    return picture.resize((w, h), resample), exact
+
+
+def assert_same_away_from_borders(labels: np.ndarray, truth: np.ndarray, reach: int = 2) -> None:
+    window = np.ones((2 * reach + 1,) * 2, np.uint8)
+    border = cv2.morphologyEx(truth.astype(np.uint8), cv2.MORPH_GRADIENT, window) > 0
+    assert set(np.unique(labels)) == set(np.unique(truth)), "an id was invented or lost"
+    assert not (labels != truth)[~border].any(), "labels differ away from every border"
+    assert (labels != truth).mean() < 0.06, "too many labels differ at borders"
+
+
+# What we write
+
+
+@QUICK
+@given(labels_upto(254))
+def test_indexed_png_gives_back_exactly_what_was_written(tmp_path: Path, labels: np.ndarray) -> None:
+    write_mask(tmp_path / "m.png", labels)
+    assert np.array_equal(read_mask(tmp_path / "m.png").labels, labels)
+
+
+def test_written_png_is_indexed_with_the_davis_palette() -> None:
+    image = Image.open(io.BytesIO(encode_mask(np.arange(256).reshape(16, 16))))
+    assert image.mode == "P"
+    assert image.format == "PNG"
+    palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
+    known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128), 8: (64, 0, 0)}
+    assert {v: tuple(palette[v].tolist()) for v in known} == known
+    assert tuple(palette[255].tolist()) == (224, 224, 192)
+    assert len(np.unique(palette, axis=0)) == 256
+
+
+# Values stay what they are
+
+
+@QUICK
+@given(hnp.arrays(np.int64, SHAPES, elements=st.integers(-1, 254)))
+def test_npy_of_integers_keeps_its_values(tmp_path: Path, labels: np.ndarray) -> None:
+    np.save(tmp_path / "m.npy", labels)
+    assert np.array_equal(read_mask(tmp_path / "m.npy").labels, labels)
+
+
+@QUICK
+@given(hnp.arrays(np.bool_, SHAPES))
+def test_npy_of_booleans_is_part_one(tmp_path: Path, labels: np.ndarray) -> None:
+    np.save(tmp_path / "m.npy", labels)
+    assert np.array_equal(read_mask(tmp_path / "m.npy").labels, labels.astype(int))
+
+
+def test_npy_of_whole_floats_is_read_and_of_others_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", np.array([[0.0, 2.0]]))
+    assert read_mask(tmp_path / "m.npy").labels.tolist() == [[0, 2]]
+    np.save(tmp_path / "m.npy", np.array([[0.0, 0.5]]))
+    with pytest.raises(InputError, match="integers or booleans"):
+        read_mask(tmp_path / "m.npy")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_small_values_are_kept_at_any_depth(tmp_path: Path, dtype: type) -> None:
+    labels = np.random.default_rng(0).integers(0, 21, (9, 13))
+    assert np.array_equal(read_mask(save(tmp_path / "m.png", labels.astype(dtype))).labels, labels)
+
+
+def test_grey_ids_up_to_254_are_kept(tmp_path: Path) -> None:
+    labels = np.kron(np.arange(255).reshape(15, 17), np.ones((6, 6), int))
+    assert np.array_equal(read_mask(save(tmp_path / "m.png", labels.astype(np.uint8))).labels, labels)
+
+
+def test_grey_ids_up_to_254_with_void_are_kept(tmp_path: Path) -> None:
+    labels = np.kron(np.arange(256).reshape(16, 16), np.ones((6, 6), int))
+    mask = read_mask(save(tmp_path / "m.png", labels.astype(np.uint8)))
+    assert np.array_equal(mask.labels, np.where(labels == 255, -1, labels))
+
+
+@settings(QUICK, max_examples=20)
+@given(labels_upto(254, side=6))
+def test_colours_of_the_davis_palette_are_its_ids(tmp_path: Path, cells: np.ndarray) -> None:
+    """Every id fills an area, as parts do."""
+    labels = np.kron(cells, np.ones((4, 4), np.uint8))
+    mask = read_mask(save(tmp_path / "m.png", davis_palette()[labels]))
+    assert np.array_equal(mask.labels, labels)
+    assert mask.notes == ()
+    assert all(mask.colors[v] == tuple(davis_palette()[v].tolist()) for v in mask.values)
+
+
+def test_all_davis_colours_at_once(tmp_path: Path) -> None:
+    labels = np.kron(np.arange(256).reshape(16, 16), np.ones((4, 4), int))
+    mask = read_mask(save(tmp_path / "m.png", davis_palette()[labels]))
+    assert np.array_equal(mask.labels, np.where(labels == 255, -1, labels))
+
+
+def test_thin_exact_parts_survive(tmp_path: Path) -> None:
+    """A one-pixel line of its own colour is a part, not a blend."""
+    rgb = np.zeros((40, 50, 3), np.uint8)
+    rgb[10:30, 10:40] = (255, 0, 0)
+    rgb[5, 5:45] = (0, 0, 255)
+    labels = read_mask(save(tmp_path / "m.png", rgb)).labels
+    assert (labels[5, 5:45] == 1).all()
+    assert (labels[10:30, 10:40] == 2).all()
+    assert np.count_nonzero(labels) == 40 + 600
+
+
+# Black and white, void
+
+
+@pytest.mark.parametrize("name", ["m.png", "m.bmp", "m.tif"])
+def test_lone_255_is_part_one(tmp_path: Path, name: str) -> None:
+    truth = np.zeros((6, 9), np.uint8)
+    truth[2:4, 3:7] = 1
+    assert np.array_equal(read_mask(save(tmp_path / name, truth * 255)).labels, truth)
+
+
+def test_lone_255_in_an_indexed_png_and_in_npy_is_part_one(tmp_path: Path) -> None:
+    truth = np.eye(5, dtype=np.uint8)
+    write_mask(tmp_path / "m.png", truth * 255)
+    np.save(tmp_path / "m.npy", truth * 255)
+    assert np.array_equal(read_mask(tmp_path / "m.png").labels, truth)
+    assert np.array_equal(read_mask(tmp_path / "m.npy").labels, truth)
+
+
+@pytest.mark.parametrize("kind", ["indexed", "grey", "npy"])
+def test_255_beside_small_ids_is_void(tmp_path: Path, kind: str) -> None:
+    raw = np.array([[0, 1, 2, 3], [255, 1, 0, 4]], np.uint8)
+    path = tmp_path / ("m.npy" if kind == "npy" else "m.png")
+    if kind == "npy":
+        np.save(path, raw)
+    elif kind == "indexed":
+        write_mask(path, raw)
+    else:
+        save(path, raw)
+    mask = read_mask(path)
+    assert mask.labels.tolist() == [[0, 1, 2, 3], [-1, 1, 0, 4]]
+    assert mask.values == (1, 2, 3, 4)
+    assert "void" in mask.notes[0]
+
+
+def test_one_bit_and_16_bit_black_and_white(tmp_path: Path) -> None:
+    truth = np.tri(7, 5, dtype=np.uint8)
+    Image.fromarray(truth * 255).convert("1").save(tmp_path / "one.png")
+    save(tmp_path / "wide.png", truth.astype(np.uint16) * 65535)
+    for name in ("one.png", "wide.png"):
+        assert np.array_equal(read_mask(tmp_path / name).labels, truth), name
+
+
+def test_16_bit_instance_ids_are_numbered(tmp_path: Path) -> None:
+    """Cityscapes and KITTI write class * 1000 + instance."""
+    truth = np.kron(np.array([[0, 1, 2], [3, 0, 2]]), np.ones((6, 6), int))
+    raw = np.array([0, 11000, 26001, 26002], np.uint16)[truth]
+    mask = read_mask(save(tmp_path / "m.png", raw))
+    assert np.array_equal(mask.labels, truth)
+    assert "26001=2" in mask.notes[0]
+
+
+def test_16_bit_small_ids_with_a_16_bit_void(tmp_path: Path) -> None:
+    raw = np.array([[0, 1, 2, 65535]], np.uint16)
+    assert read_mask(save(tmp_path / "m.png", raw)).labels.tolist() == [[0, 1, 2, -1]]
+
+
+def test_16_bit_antialiased_black_and_white(tmp_path: Path) -> None:
+    picture, truth = drawn([0, 255])
+    raw = np.array(picture).astype(np.uint16) * 257
+    assert_same_away_from_borders(read_mask(save(tmp_path / "m.png", raw)).labels, truth)
+
+
+# Colours, greys, transparency
+
+
+def test_spread_greys_are_numbered_with_a_note(tmp_path: Path) -> None:
+    truth = np.kron(np.array([[0, 1], [2, 1]]), np.ones((5, 5), int))
+    mask = read_mask(save(tmp_path / "m.png", np.array([0, 85, 170], np.uint8)[truth]))
+    assert np.array_equal(mask.labels, truth)
+    assert "85, 170 are numbered 1..2" in mask.notes[0]
+
+
+def test_other_colours_are_numbered_with_a_note(tmp_path: Path) -> None:
+    truth = np.kron(np.array([[0, 1, 2], [3, 1, 0]]), np.ones((4, 4), int))
+    mask = read_mask(save(tmp_path / "m.png", np.array(COLORS, np.uint8)[truth]))
+    assert np.array_equal(mask.labels, truth)
+    assert mask.colors == dict(enumerate(COLORS[1:], start=1))
+    assert "#0000ff=1, #00ff00=2, #ff0000=3" in mask.notes[0]
+
+
+def test_transparent_pixels_are_background(tmp_path: Path) -> None:
+    rgba = np.zeros((8, 8, 4), np.uint8)
+    rgba[...] = (0, 255, 0, 0)
+    rgba[2:6, 2:6] = (255, 0, 0, 255)
+    labels = read_mask(save(tmp_path / "m.png", rgba)).labels
+    assert labels.sum() == 16
+    assert (labels[2:6, 2:6] == 1).all()
+
+
+def test_grey_with_alpha(tmp_path: Path) -> None:
+    la = np.zeros((6, 6, 2), np.uint8)
+    la[..., 0] = 255
+    la[1:4, 1:5, 1] = 255
+    Image.fromarray(la, "LA").save(tmp_path / "m.png")
+    labels = read_mask(tmp_path / "m.png").labels
+    assert (labels[1:4, 1:5] == 1).all()
+    assert labels.sum() == 12
+
+
+# Anti-aliasing and JPEG
+
+STYLES = {
+    "white": [0, 255],
+    "greys": [0, 85, 170],
+    "colours": COLORS,
+    "davis": [tuple(c) for c in davis_palette()[:4].tolist()],
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("size", [(60, 80), (240, 320)])
+@pytest.mark.parametrize("resample", [Image.Resampling.BOX, Image.Resampling.LANCZOS])
+def test_antialiased_masks_recover_the_labels(tmp_path: Path, style: str, size: tuple[int, int], resample: int) -> None:
+    picture, truth = drawn(STYLES[style], size=size, resample=resample)
+    picture.save(tmp_path / "m.png")
+    mask = read_mask(tmp_path / "m.png")
+    assert_same_away_from_borders(mask.labels, truth)
+    assert "in-between" in mask.notes[-1]
+
+
+def test_a_straight_antialiased_border_is_no_part(tmp_path: Path) -> None:
+    """Few colours, and the blend covers a long line: still a blend."""
+    rgb = np.zeros((40, 60, 3), np.uint8)
+    rgb[10:30, 10:50, 0] = 255
+    rgb[9, 10:50, 0] = 128
+    labels = read_mask(save(tmp_path / "m.png", rgb)).labels
+    assert set(np.unique(labels)) == {0, 1}
+    assert (labels[10:30, 10:50] == 1).all()
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("quality", [50, 75, 95])
+@pytest.mark.parametrize("size", [(60, 80), (240, 320)])
+def test_jpeg_masks_recover_the_labels(tmp_path: Path, style: str, quality: int, size: tuple[int, int]) -> None:
+    picture, truth = drawn(STYLES[style], grow=1, size=size)
+    picture.save(tmp_path / "m.jpg", quality=quality)
+    labels = read_mask(tmp_path / "m.jpg").labels
+    assert_same_away_from_borders(labels, truth, reach=3)
+
+
+@pytest.mark.parametrize("sigma", [1, 2, 4])
+def test_blurred_black_and_white_is_cut_in_the_middle(tmp_path: Path, sigma: int) -> None:
+    """All grey levels occur, and still there is one part and no void."""
+    picture, truth = drawn([0, 255], grow=1, size=(480, 640))
+    picture.filter(ImageFilter.GaussianBlur(sigma)).save(tmp_path / "m.png")
+    assert len(np.unique(np.array(Image.open(tmp_path / "m.png")))) > 60
+    assert_same_away_from_borders(read_mask(tmp_path / "m.png").labels, truth, reach=3)
+
+
+def test_small_soft_mask_enlarged_is_cut_in_the_middle(tmp_path: Path) -> None:
+    picture, truth = drawn([0, 255], grow=1, size=(480, 640))
+    soft = picture.resize((80, 60), Image.Resampling.BOX).resize((640, 480), Image.Resampling.BILINEAR)
+    soft.save(tmp_path / "m.png")
+    assert_same_away_from_borders(read_mask(tmp_path / "m.png").labels, truth, reach=5)
+
+
+# Refusals
+
+
+def test_photograph_is_refused(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 1, (120, 160, 3))
+    photo = (128 + 900 * cv2.GaussianBlur(noise, (0, 0), 6)).clip(0, 255).astype(np.uint8)
+    for name, picture in (("m.png", photo), ("grey.png", photo[..., 0]), ("m.jpg", photo)):
+        with pytest.raises(InputError, match=rf"{name}: this looks like a photograph"):
+            read_mask(save(tmp_path / name, picture))
+
+
+def test_too_many_colours_are_refused(tmp_path: Path) -> None:
+    cells = np.stack(np.meshgrid(np.arange(20) * 12, np.arange(20) * 12, [7]), -1).reshape(20, 20, 3)
+    with pytest.raises(InputError, match="too many"):
+        read_mask(save(tmp_path / "m.png", np.kron(cells, np.ones((4, 4, 1), int)).astype(np.uint8)))
+
+
+def test_value_beyond_an_indexed_png_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", np.array([[0, 300]]))
+    with pytest.raises(InputError, match=r"m\.npy: part value 300"):
+        read_mask(tmp_path / "m.npy")
+
+
+@pytest.mark.parametrize("name", ["m.png", "m.jpg", "m.bmp", "m.webp", "m.npy"])
+def test_unreadable_and_truncated_files_say_so_in_one_line(tmp_path: Path, name: str) -> None:
+    path, labels = tmp_path / name, np.random.default_rng(0).integers(0, 4, (40, 40)).astype(np.uint8)
+    np.save(path, labels) if name.endswith("npy") else save(path, labels)
+    whole = path.read_bytes()
+    cuts = [whole[:n] for n in range(1, len(whole) * 3 // 4, len(whole) // 20 + 1)]
+    for content in (b"", b"not an image\nat all", *cuts):
+        path.write_bytes(content)
+        with pytest.raises(InputError) as caught:
+            read_mask(path)
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["gone.png", "gone.npy"])
+def test_missing_mask_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=f"no such file.*{name}"):
+        read_mask(tmp_path / name)
+
+
+def test_npy_of_pictures_or_objects_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(InputError, match=r"must be \(h, w\)"):
+        read_mask(tmp_path / "m.npy")
+    np.save(tmp_path / "m.npy", np.array([[{}]], object), allow_pickle=True)
+    with pytest.raises(InputError, match="cannot read"):
+        read_mask(tmp_path / "m.npy")
+
+
+# Fitting
+
+
+def test_mask_of_another_size_is_fitted_with_a_note() -> None:
+    labels = np.kron(np.array([[0, 1], [2, 0]]), np.ones((10, 15), np.int32)).astype(np.int32)
+    mask = fit_mask(MaskFile(labels, {}), (40, 60), "m.png")
+    assert np.array_equal(mask.labels, np.kron(labels, np.ones((2, 2), int)))
+    assert "30x20 fitted to 60x40" in mask.notes[0]
+
+
+def test_mask_of_the_same_size_is_untouched() -> None:
+    mask = MaskFile(np.eye(4, dtype=np.int32), {})
+    assert fit_mask(mask, (4, 4), "m.png") is mask
+
+
+def test_mask_of_another_aspect_is_refused() -> None:
+    with pytest.raises(InputError, match=r"m\.png: the mask is 30x20 but the picture is 60x20"):
+        fit_mask(MaskFile(np.ones((20, 30), np.int32), {}), (20, 60), "m.png")
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_empty_mask_is_refused_by_name(value: int) -> None:
+    with pytest.raises(InputError, match=r"m\.png: the mask is empty"):
+        fit_mask(MaskFile(np.full((4, 4), value, np.int32), {}), (4, 4), "m.png")
+
+
+def test_empty_mask_file_is_refused_after_reading(tmp_path: Path) -> None:
+    mask = read_mask(save(tmp_path / "m.png", np.zeros((4, 4), np.uint8)))
+    with pytest.raises(InputError, match="empty"):
+        fit_mask(mask, (4, 4), "m.png")
+
+
+def test_exif_rotated_mask_turns_like_its_picture(tmp_path: Path) -> None:
+    image = Image.fromarray(np.tri(4, 6, dtype=np.uint8))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "m.png", exif=exif)
+    assert np.array_equal(read_mask(tmp_path / "m.png").labels, np.rot90(np.tri(4, 6, dtype=int), -1))
+
+
+# Parts and names
+
+
+def test_parts_of_a_mask_keep_values_names_and_colours() -> None:
+    parts = make_parts(MaskFile(np.array([[0, 7, 2, -1]], np.int32), {}), {7: "head"})
+    assert parts.values == (0, 2, 7)
+    assert parts.names == ("background", "part 2", "head")
+    assert parts.colors == ((0, 0, 0), (0, 128, 0), (128, 128, 128))
+
+
+def test_names_are_read_from_json(tmp_path: Path) -> None:
+    (tmp_path / "n.json").write_text(json.dumps({"1": "Kopf", "2": "Füße"}), encoding="utf-8")
+    assert read_names(tmp_path / "n.json") == {1: "Kopf", 2: "Füße"}
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", '{"head": 1}', "\xff"])
+def test_bad_names_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "n.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"n\.json"):
+        read_names(tmp_path / "n.json")
+
+
+def test_missing_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_names(tmp_path / "n.json")

@@ -1,0 +1,105 @@
+"""Carrying and sharpening soft masks."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slimevid.refine import refine
+from slimevid.warp import reliability, warp_soft
+
+RNG = np.random.default_rng(0)
+
+
+def soft_of(parts: int, size: tuple[int, int]) -> np.ndarray:
+    return RNG.dirichlet(np.ones(parts), size).transpose(2, 0, 1).astype(np.float32)
+
+
+def constant_flow(size: tuple[int, int], dx: float, dy: float) -> np.ndarray:
+    return np.full((*size, 2), (dx, dy), np.float32)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.integers(-5, 5), st.integers(-5, 5), st.integers(1, 4))
+def test_whole_pixel_flow_is_a_shift(dx: int, dy: int, parts: int) -> None:
+    """The flow points from the present frame into the previous one, x first."""
+    soft = soft_of(parts, (20, 24))
+    warped = warp_soft(soft, constant_flow((20, 24), dx, dy))
+    assert np.array_equal(warped[:, 5:-5, 5:-5], np.roll(soft, (-dy, -dx), (1, 2))[:, 5:-5, 5:-5])
+
+
+def test_no_flow_changes_nothing() -> None:
+    soft = soft_of(3, (9, 13))
+    assert np.array_equal(warp_soft(soft, constant_flow((9, 13), 0, 0)), soft)
+
+
+def test_half_a_pixel_is_the_mean_and_the_border_repeats() -> None:
+    soft = soft_of(2, (6, 8))
+    half = warp_soft(soft, constant_flow((6, 8), 0.5, 0))
+    assert np.allclose(half[:, :, :-1], (soft[:, :, :-1] + soft[:, :, 1:]) / 2, atol=1e-6)
+    assert np.allclose(half[:, :, -1], soft[:, :, -1])
+    assert np.abs(half.sum(0) - 1).max() < 1e-5
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(0, 0), (3, -2), (-1.5, 2.5)])
+def test_flow_that_returns_is_trusted_fully_inside(dx: float, dy: float) -> None:
+    size = (20, 24)
+    trust = reliability(constant_flow(size, dx, dy), constant_flow(size, -dx, -dy), 1.0)
+    assert np.allclose(trust[4:-4, 4:-4], 1)
+    y, x = np.mgrid[: size[0], : size[1]]
+    outside = (x + dx < 0) | (x + dx > size[1] - 1) | (y + dy < 0) | (y + dy > size[0] - 1)
+    assert (trust[outside] == 0).all()
+    assert (trust[~outside] > 0).all()
+
+
+def test_flow_that_does_not_return_is_not_trusted() -> None:
+    size = (20, 24)
+    assert reliability(constant_flow(size, 4, 0), constant_flow(size, 4, 0), 1.0).max() < 1e-6
+
+
+def test_trust_falls_to_1_over_e_at_the_tolerance() -> None:
+    size = (8, 8)
+    trust = reliability(constant_flow(size, 0, 0), constant_flow(size, 1.5, 0), 1.5)
+    assert np.allclose(trust, np.exp(-1), atol=1e-5)
+    fast = reliability(constant_flow((8, 40), 10, 0), constant_flow((8, 40), -8, 0), 1.5)
+    assert np.allclose(fast[:, :29], np.exp(-1), atol=1e-5), "the tolerance grows by 5 % of the motion"
+
+
+# Refining
+
+
+@pytest.mark.parametrize("radius", [0, 8, 40])
+@pytest.mark.parametrize("parts", [2, 6])
+def test_refined_labels_sum_to_one(radius: int, parts: int) -> None:
+    rgb = RNG.integers(0, 256, (60, 81, 3)).astype(np.uint8)
+    full = refine(soft_of(parts, (15, 20)), rgb, radius, 1e-4)
+    assert full.shape == (parts, 60, 81)
+    assert np.abs(full.sum(0) - 1).max() < 1e-3
+
+
+@pytest.mark.parametrize("radius", [8, 40])
+def test_a_constant_stays_constant(radius: int) -> None:
+    rgb = RNG.integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    soft = np.repeat(np.array([0.2, 0.8], np.float32), 15 * 20).reshape(2, 15, 20)
+    full = refine(soft, rgb, radius, 1e-4)
+    assert np.abs(full[0] - 0.2).max() < 1e-3
+    assert np.abs(full[1] - 0.8).max() < 1e-3
+
+
+def test_radius_zero_only_resizes() -> None:
+    soft = soft_of(2, (20, 24))
+    assert np.array_equal(refine(soft, np.zeros((20, 24, 3), np.uint8), 0, 1e-4), soft)
+
+
+def test_a_blurred_edge_moves_to_the_edge_of_the_picture() -> None:
+    """The soft border lies 4 px beside the picture's own; the filter moves it there, and makes it steeper."""
+    h, w, edge = 240, 320, 160
+    rgb = np.full((h, w, 3), 40, np.uint8)
+    rgb[:, edge:] = 200
+    across = np.clip((np.arange(w) + 0.5 - (edge + 4)) / 24 + 0.5, 0, 1).astype(np.float32)
+    soft = np.broadcast_to(np.stack([1 - across, across])[:, None], (2, h, w))
+    middle = refine(np.ascontiguousarray(soft), rgb, 32, 1e-4)[1, h // 2]
+    assert across[edge - 1] > 0.25
+    assert int((middle > 0.5).argmax()) == edge
+    step = middle[edge] - middle[edge - 1]
+    assert step > 5 * np.diff(across).max()

@@ -1,0 +1,88 @@
+"""Results out: whole or not at all."""
+
+import csv
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slimecore.errors import OutputError
+from slimevid.io import open_clip
+from slimevid.io.writers import OverlayWriter, ScoreWriter
+
+
+def frame(index: int, size: tuple[int, int]) -> np.ndarray:
+    rgb = np.full((*size, 3), 60, np.uint8)
+    rgb[:, : 4 + 3 * index] = (220, 120, 40)
+    return rgb
+
+
+@pytest.mark.parametrize("size", [(48, 64), (47, 64), (48, 63), (45, 67)])
+@pytest.mark.parametrize("fps", [Fraction(24), Fraction(30000, 1001), Fraction(25, 2)])
+def test_the_overlay_has_every_frame_at_its_rate(tmp_path: Path, size: tuple[int, int], fps: Fraction) -> None:
+    with OverlayWriter(tmp_path / "o.mp4", size, fps) as video:
+        for i in range(7):
+            video.write(frame(i, size))
+        assert not (tmp_path / "o.mp4").exists()
+    clip = open_clip(tmp_path / "o.mp4")
+    assert len(clip) == 7
+    assert clip.fps == fps
+    assert clip.size == (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    for read in clip.read(0, 7):
+        assert np.abs(read.rgb[: size[0], : size[1]].astype(int) - frame(read.index, size)).mean() < 12
+    assert [p.name for p in tmp_path.iterdir()] == ["o.mp4"]
+
+
+@pytest.mark.parametrize("written", [0, 1, 30])
+def test_a_failure_leaves_no_file(tmp_path: Path, written: int) -> None:
+    def fail() -> None:
+        with OverlayWriter(tmp_path / "o.mp4", (48, 64), Fraction(24)) as video:
+            for i in range(written):
+                video.write(frame(i % 9, (48, 64)))
+            raise KeyError("stop")
+
+    with pytest.raises(KeyError, match="stop"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_keeps_the_overlay_of_before(tmp_path: Path) -> None:
+    (tmp_path / "o.mp4").write_bytes(b"old")
+
+    def fail() -> None:
+        with OverlayWriter(tmp_path / "o.mp4", (48, 64), Fraction(24)) as video:
+            video.write(frame(0, (48, 64)))
+            raise KeyError("stop")
+
+    with pytest.raises(KeyError):
+        fail()
+    assert (tmp_path / "o.mp4").read_bytes() == b"old"
+
+
+def test_an_impossible_place_is_an_output_error(tmp_path: Path) -> None:
+    def write() -> None:
+        with OverlayWriter(tmp_path / "gone" / "o.mp4", (48, 64), Fraction(24)) as video:
+            video.write(frame(0, (48, 64)))
+
+    with pytest.raises(OutputError, match=r"cannot write .*o\.mp4"):
+        write()
+    with pytest.raises(OutputError, match=r"cannot write .*s\.csv"):
+        ScoreWriter(tmp_path / "gone" / "s.csv")
+
+
+def test_scores_are_on_disk_after_every_frame(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+
+    def rows() -> list[list[str]]:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.reader(file))
+
+    row = (0, "00000", 1, "Füße, rechts", 1, "0.9000", "0.8000", 12)
+    with ScoreWriter(path) as scores:
+        scores.write([row, row])
+        assert rows() == [list(ScoreWriter.header), [str(v) for v in row], [str(v) for v in row]]
+        scores.write([row])
+        assert len(rows()) == 4
+    assert len(rows()) == 4
+    assert rows()[0][:3] == ["frame", "name", "part"]
