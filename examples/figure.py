@@ -137,9 +137,7 @@ class Walker:
         lift = (15 if hind else 19) * np.sin(np.pi * swing) ** 1.5
         bob = self.bob(time)
         top = np.array([-58, -92 + bob] if hind else [54, -88 + bob])
-        toe = np.array(
-            [top[0] + along + (-4 if hind else 4) + (0 if near else 5), -6 - lift - (0 if near else 7)]
-        )
+        toe = np.array([top[0] + along + (-4 if hind else 4) + (0 if near else 5), -6 - lift - (0 if near else 7)])
         curl = np.sin(np.pi * swing) if swing > 0 else 0.0
         tilt = np.radians(8 + 30 * np.cos(2 * np.pi * phase) + 8 * curl if hind else -10 * phase - 48 * curl)
         ankle = toe + (28 if hind else 18) * np.array([-np.sin(tilt), -np.cos(tilt)])
@@ -212,11 +210,7 @@ class Walker:
                 [101, -146],
             ]
         )
-        spine = (
-            spine
-            + np.array([0, bob])
-            + np.outer([-1, -0.8, 0.3, 1.2, 0.4, -0.5, 0, 0], [0.8 * sway, 2.2 * nod])
-        )
+        spine = spine + np.array([0, bob]) + np.outer([-1, -0.8, 0.3, 1.2, 0.4, -0.5, 0, 0], [0.8 * sway, 2.2 * nod])
         spine[-2:] += [[0.7 * nod, 1.2 * nod], [1.5 * nod, 2.5 * nod]]
         back = np.array([17, 27, 29, 27, 31, 28, 20, 17])
         belly = np.array([17, 27, 29, 33, 35, 28, 20, 17])
@@ -299,9 +293,7 @@ class Walker:
             dx, dy = (float(c) for c in b - a)
             beyond = ((gx - a[0]) * dx + (gy - a[1]) * dy) / (dx * dx + dy * dy)
             t = np.clip(beyond, 0, 1)
-            along = np.clip(
-                beyond, -99 if i == 0 else 0, 99 if i == last else 1
-            )  # the coat runs on over the ends
+            along = np.clip(beyond, -99 if i == 0 else 0, 99 if i == last else 1)  # the coat runs on over the ends
             ex, ey = gx - a[0] - t * dx, gy - a[1] - t * dy
             side = (ex * dy - ey * dx) / np.hypot(dx, dy)
             r = np.where(side > 0, ra[0] + t * (rb[0] - ra[0]), ra[1] + t * (rb[1] - ra[1]))
@@ -328,9 +320,7 @@ class Walker:
         inverse = cv2.invertAffineTransform(self.view)
         x, y = (m[0] * gx + m[1] * gy + m[2] for m in inverse)
         rgb = coat(u, v, x, y) * light * (1 + 0.13 * lookup(self.fur, 1.1 * u, 26 * v))[..., None]
-        rgb = rgb * shade + ((1 - nz) ** 3 * np.clip(sun - 0.3, 0, 1) * 0.3 * shade)[..., None] * linear(
-            255, 214, 150
-        )
+        rgb = rgb * shade + ((1 - nz) ** 3 * np.clip(sun - 0.3, 0, 1) * 0.3 * shade)[..., None] * linear(255, 214, 150)
 
         rgba, ids = self.rgba[y0:y1, x0:x1], self.ids[y0:y1, x0:x1]
         rgba[..., :3] *= (1 - dusk * np.exp(-((np.maximum(sd, 0) / (7 * scale)) ** 2)))[..., None]
@@ -342,28 +332,20 @@ class Walker:
     def body_coat(self, u: np.ndarray, v: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Warped stripes on russet, cream below (see `tube`)."""
         n, m = lookup(self.warp, 0.9 * u, 30 * v), lookup(self.warp, 90 + 1.7 * u, 50 * v)
-        rgb = mix(
-            mix(CREAM, RUSSET, smoothstep(-0.9, -0.25, v + 0.14 * n)), UMBER, 0.6 * smoothstep(0.5, 1.4, v)
-        )
+        rgb = mix(mix(CREAM, RUSSET, smoothstep(-0.9, -0.25, v + 0.14 * n)), UMBER, 0.6 * smoothstep(0.5, 1.4, v))
         stripe = np.sin(2 * np.pi * (u / 19 + 0.16 * n - 0.12 * np.abs(v)))
-        return mix(
-            rgb, DARK, 0.85 * smoothstep(0.25, 0.7, stripe + 0.35 * m) * smoothstep(-0.7, -0.1, v + 0.2 * m)
-        )
+        return mix(rgb, DARK, 0.85 * smoothstep(0.25, 0.7, stripe + 0.35 * m) * smoothstep(-0.7, -0.1, v + 0.2 * m))
 
     def tail_coat(self, u: np.ndarray, v: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Rings of russet and sand with a dark tip."""
         n = lookup(self.warp, 1.3 * u, 20 * v + 60)
         ring = smoothstep(-0.25, 0.25, np.sin(2 * np.pi * (u / 24 + 0.06 * n)) + 0.1 * n)
-        return mix(
-            mix(mix(RUSSET, UMBER, 0.5 + 0 * u), SAND * 1.1, ring), DARK, smoothstep(112, 119, u + 1.5 * n)
-        )
+        return mix(mix(mix(RUSSET, UMBER, 0.5 + 0 * u), SAND * 1.1, ring), DARK, smoothstep(112, 119, u + 1.5 * n))
 
     def fore_coat(self, u: np.ndarray, v: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Russet shoulder with thin bands, dark stocking."""
         n = lookup(self.warp, u + 40, 22 * v)
-        rgb = mix(
-            RUSSET, DARK, 0.75 * smoothstep(0.5, 0.8, np.sin(2 * np.pi * (u / 12 + 0.14 * n)) + 0.25 * n)
-        )
+        rgb = mix(RUSSET, DARK, 0.75 * smoothstep(0.5, 0.8, np.sin(2 * np.pi * (u / 12 + 0.14 * n)) + 0.25 * n))
         return mix(rgb, DARK * 1.3, 0.92 * smoothstep(66, 90, u + 5 * n))
 
     def hind_coat(self, u: np.ndarray, v: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -81,9 +81,7 @@ class Plate:
         y, x = np.mgrid[: self.paint.shape[0], : self.paint.shape[1]].astype(np.float32)
         self.x, self.y = (x + 0.5) / OVER - 0.5 - MARGIN, (y + 0.5) / OVER - 0.5 - MARGIN
 
-    def dab(
-        self, x: float, y: float, rx: float, ry: float, angle: float, rgb: np.ndarray, alpha: float = 1
-    ) -> None:
+    def dab(self, x: float, y: float, rx: float, ry: float, angle: float, rgb: np.ndarray, alpha: float = 1) -> None:
         """Paint one anti-aliased ellipse (pixels, degrees, linear (3,) colour)."""
         colour = [*(255 * np.clip(rgb, 0, 1) ** (1 / 2.2) * alpha).tolist(), 255 * alpha]
         centre = tuple(round((c + MARGIN + 0.5) * OVER * 16) for c in (x, y))
@@ -141,22 +139,16 @@ class Plate:
         wob = lookup(bark, 0.25 * self.y + 7 * x, 0 * self.y + 31)
         up = (y0 - self.y) / half
         flare = np.exp(-np.maximum(up, 0) / 0.45)
-        roots = (
-            1 + flare * (0.85 + 0.25 * np.sin(0.24 * (self.x - x) * 30 / half + 1)) - 0.02 * np.minimum(up, 8)
-        )
+        roots = 1 + flare * (0.85 + 0.25 * np.sin(0.24 * (self.x - x) * 30 / half + 1)) - 0.02 * np.minimum(up, 8)
         across = (self.x - x - lean * (y0 - self.y) - 0.02 * half * wob) / (half * roots)
-        inside = np.minimum(
-            (1 - np.abs(across)) * half * roots, (y0 + 0.10 * half * np.cos(5 * across) - self.y)
-        )
+        inside = np.minimum((1 - np.abs(across)) * half * roots, (y0 + 0.10 * half * np.cos(5 * across) - self.y))
         phi = np.arcsin(np.clip(across, -1, 1))
         k = 34 / half
         deep = lookup(bark, 95 * phi + 6 * wob, 0.32 * k * self.y) + 0.5 * lookup(
             bark, 240 * phi, 1.1 * k * self.y + 50
         )
         light = 0.30 + 0.75 * np.clip(np.sin(phi + 0.55), 0, 1) ** 1.3
-        tint = mix(
-            rgb, linear(112, 122, 62), 0.55 * smoothstep(0.1, 1.2, -across - 0.1 * up + 0.5 * deep + 0.4)
-        )
+        tint = mix(rgb, linear(112, 122, 62), 0.55 * smoothstep(0.1, 1.2, -across - 0.1 * up + 0.5 * deep + 0.4))
         tone = light * (1 + 0.30 * np.clip(deep, -2.2, 2)) * (0.55 + 0.45 * smoothstep(0, 0.6, up))
         self.fill(np.minimum(inside, self.y - top), tint * tone[..., None])
 
@@ -254,13 +246,9 @@ class Scene:
         rgb = mix(linear(104, 158, 204), linear(255, 232, 196), smoothstep(-0.3, 1.0, down))
         glow = np.exp(-np.hypot(plate.x - 545, 1.3 * (plate.y - 70)) / 120)
         rgb = mix(rgb, linear(255, 222, 160), 0.75 * glow)
-        c = lookup(self.cloud, 0.75 * plate.x, 1.9 * plate.y) + 0.35 * lookup(
-            self.rough, plate.x, 2.4 * plate.y
-        )
+        c = lookup(self.cloud, 0.75 * plate.x, 1.9 * plate.y) + 0.35 * lookup(self.rough, plate.x, 2.4 * plate.y)
         lit = mix(linear(238, 226, 222), linear(255, 250, 236), smoothstep(-0.5, 1.5, c))
-        plate.fill(
-            np.full(c.shape, 9.0), mix(rgb, lit, 0.8 * smoothstep(0.0, 1.5, c) * smoothstep(1.05, 0.2, down))
-        )
+        plate.fill(np.full(c.shape, 9.0), mix(rgb, lit, 0.8 * smoothstep(0.0, 1.5, c) * smoothstep(1.05, 0.2, down)))
         return plate.finish()
 
     def hills(self, rng: np.random.Generator, near: float, row: float, tall: float, slope: float,
@@ -364,18 +352,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "walker", help="folder to write")
     parser.add_argument("--seed", type=int, default=7, help="seed of all that is drawn by chance")
-    parser.add_argument(
-        "--crf", type=int, default=20, help="quality of the h264 stream, lower is better and larger"
-    )
+    parser.add_argument("--crf", type=int, default=20, help="quality of the h264 stream, lower is better and larger")
     args = parser.parse_args()
     (args.out / "truth").mkdir(parents=True, exist_ok=True)
 
     rng = np.random.default_rng(args.seed)
     scene, camera, walker = Scene(rng), Camera(rng), Walker(rng, (158.0, FOOT))
     with av.open(str(args.out / "clip.mp4"), "w") as movie:
-        stream = movie.add_stream(
-            "libx264", rate=Fraction(FPS), options={"crf": str(args.crf), "preset": "slow"}
-        )
+        stream = movie.add_stream("libx264", rate=Fraction(FPS), options={"crf": str(args.crf), "preset": "slow"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for frame in range(FRAMES):
             offsets = SHUTTER * (np.arange(SUBFRAMES) - SUBFRAMES // 2) / SUBFRAMES
@@ -388,9 +372,7 @@ def main() -> None:
                 save_ids(args.out / "reference.png", ids)
             print(f"\rframe {frame + 1}/{FRAMES}", end="", flush=True)
         movie.mux(stream.encode())
-    (args.out / "parts.json").write_text(
-        json.dumps({str(k): name for k, name in PARTS.items()}, indent=2) + "\n"
-    )
+    (args.out / "parts.json").write_text(json.dumps({str(k): name for k, name in PARTS.items()}, indent=2) + "\n")
     print()
 
 

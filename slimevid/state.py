@@ -52,13 +52,19 @@ class FrameState:
 
     @cached_property
     def places(self) -> Places:
-        """Descriptors and colours of the picture on the descriptor grid."""
+        """Descriptors and colours of the picture, on a grid ``memory.detail`` times denser than the descriptors'."""
         import torch
+        from torch.nn import functional
 
         from slimecore.color import lab_patches
         from slimecore.memory import Places
 
-        descriptor = self.features.descriptor[0]
-        grid = (int(descriptor.shape[1]), int(descriptor.shape[2]))
+        coarse = self.features.descriptor
+        detail = self._config.memory.detail
+        grid = (int(coarse.shape[2]) * detail, int(coarse.shape[3]) * detail)
+        dense = (
+            functional.interpolate(coarse, size=grid, mode="bilinear", align_corners=False) if detail > 1 else coarse
+        )
+        descriptor = functional.normalize(dense[0].flatten(1).T, dim=1).contiguous()
         color = torch.from_numpy(lab_patches(self.frame.rgb, grid)).to(descriptor)
-        return Places(descriptor.flatten(1).T.contiguous(), color, grid)
+        return Places(descriptor, color, grid)

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from slimecore.device import generator
 from slimecore.memory_config import MemoryConfig
 from slimecore.was import was_attention
 
-__all__ = ["MaskMemory", "Places"]
+__all__ = ["MaskMemory", "Places", "sample_places"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,10 +57,13 @@ class MaskMemory:
     Parameters
     ----------
     config : MemoryConfig
+    seed : int
+        Seeds the sampling of far keys.
     """
 
-    def __init__(self, config: MemoryConfig) -> None:
+    def __init__(self, config: MemoryConfig, seed: int = 0) -> None:
         self._config = config
+        self._generator = generator(seed)
         self._permanent: list[tuple[Tensor, Tensor]] = []
         self._recent: deque[tuple[Tensor, Tensor]] = deque(maxlen=config.recent)
         self._since = 0
@@ -82,14 +87,16 @@ class MaskMemory:
         permanent : bool
             References and corrections: never dropped, always written.
         """
-        evidence = mask.flatten(1).T.contiguous().float()
-        if permanent:
-            self._permanent.append((self._keys(places, evidence, permanent=True), evidence))
-            return
-        self._since += 1
-        if self._config.recent and self._since >= self._config.every:
-            self._recent.append((self._keys(places, evidence, permanent=False), evidence))
+        if not permanent:
+            self._since += 1
+            if not self._config.recent or self._since < self._config.every:
+                return
             self._since = 0
+        evidence = mask.flatten(1).T.contiguous().float()
+        kept, log_weight = sample_places(mask, self._config.budget, self._generator)
+        key = self._keys(places, evidence, permanent=permanent)[kept]
+        key[:, places.descriptor.shape[1] + (places.color.shape[1] if self._config.color else 0)] += log_weight
+        (self._permanent if permanent else self._recent).append((key, evidence[kept]))
 
     def _keys(self, places: Places, evidence: Tensor, *, permanent: bool) -> Tensor:
         config = self._config
@@ -121,20 +128,58 @@ class MaskMemory:
         return torch.cat(columns, 1)
 
     @torch.no_grad()
-    def read(self, places: Places) -> Tensor:
+    def read(self, places: Places, where: Tensor | None = None) -> Tensor:
         """Labels that remembered places suggest for the places of a new frame.
 
         Parameters
         ----------
         places : Places
+        where : (n,) int64 tensor, optional
+            Only these places are asked; all by default.
 
         Returns
         -------
-        (P, h, w) float tensor, summing to 1 over parts
+        (n, P) float tensor, summing to 1 over parts
         """
         entries = (*self._permanent, *self._recent)
         key = torch.cat([k for k, _ in entries])[None]
         evidence = torch.cat([m for _, m in entries])
-        query = self._queries(places)[None]
-        read = was_attention(query, key, evidence, scale=1.0, top_k=self._config.top_k or None)
-        return read.T.reshape(-1, *places.grid)
+        query = self._queries(places)
+        query = query if where is None else query[where]
+        return was_attention(query[None], key, evidence, scale=1.0, top_k=self._config.top_k or None)
+
+
+def sample_places(mask: Tensor, budget: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Which places of a frame to remember: those near the parts, and a thinned sample of the rest.
+
+    Parameters
+    ----------
+    mask : (P, h, w) float tensor
+        Soft labels; row 0 is the background.
+    budget : int
+        Expected number of places; 0 keeps all.
+    generator : torch.Generator
+
+    Returns
+    -------
+    kept : (n,) int64 tensor
+        Increasing.
+    log_weight : (n,) float tensor
+        Log of the number of places each stands for (inverse inclusion probability).
+    """
+    height, width = mask.shape[-2:]
+    count = height * width
+    if budget == 0 or budget >= count:
+        return torch.arange(count), torch.zeros(count)
+    reach = max(1, min(height, width) // 10)
+    part = (mask[0] < 0.9).float()[None, None]
+    near = functional.max_pool2d(part, 2 * reach + 1, stride=1, padding=reach).flatten() > 0
+    near_count = int(near.sum())
+    for_near = min(near_count, budget * 3 // 4)
+    rates = torch.where(
+        near,
+        torch.tensor(for_near / max(near_count, 1)),
+        torch.tensor((budget - for_near) / max(count - near_count, 1)),
+    ).clamp(max=1.0)
+    kept = torch.nonzero(torch.rand(count, generator=generator) < rates.cpu()).flatten()
+    return kept, -rates.cpu()[kept].log()

@@ -28,6 +28,12 @@ class MemoryConfig:
         frames; 0 switches it off. Permanent frames are never limited: they stay reachable after any drift.
     balance : float
         Against the pull of large parts: a key's logit loses ``balance * log(area share of its part)``.
+    detail : int
+        Places are this many times denser than the descriptor grid on each axis (descriptors are interpolated, colours
+        are not), so that thin parts and borders have places of their own.
+    budget : int
+        Keys a frame keeps, about; 0 keeps all. Places near the parts are kept first, of the others a sample whose logits
+        carry the log of how many it stands for, so the read-out stays unbiased.
     top_k : int
         Keep the largest `top_k` similarities of every place; 0 keeps all.
     enabled : bool
@@ -36,6 +42,8 @@ class MemoryConfig:
 
     recent: int = 4
     every: int = 1
+    detail: int = 2
+    budget: int = 1500
     temperature: float = 0.05
     color: float = 500.0
     window: float = 0.25
@@ -49,5 +57,7 @@ class MemoryConfig:
                 "memory needs recent >= 0, every >= 1, temperature > 0 and top_k >= 0, got "
                 f"{self.recent}, {self.every}, {self.temperature}, {self.top_k}"
             )
+        if self.detail < 1 or self.budget < 0:
+            raise ConfigError(f"memory needs detail >= 1 and budget >= 0, got {self.detail}, {self.budget}")
         if min(self.color, self.window, self.balance) < 0:
             raise ConfigError("memory.color, memory.window and memory.balance must not be negative")

@@ -9,23 +9,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from slimecore.images import resize_soft
-from slimecore.memory import MaskMemory
+from slimecore.memory import MaskMemory, Places
 from slimecore.segment import ReadKeys, was_evidence
 from slimevid.config import FusionConfig
 from slimevid.propagators import Context
 from slimevid.state import FrameState
 from slimevid.warp import reliability, warp_soft
 
-__all__ = ["NEEDS_MODEL", "REFINE", "build", "fuse"]
+__all__ = ["NEEDS_MODEL", "REFINE", "build", "fuse", "recall"]
 
 NEEDS_MODEL = True
 REFINE = True
 Array = npt.NDArray[Any]
+_WORTH = 0.1  # a place whose chance to be a part exceeds this is read finely
 
 
 def fuse(evidence: list[tuple[Array, Array | float]], floor: float) -> Array:
@@ -51,11 +55,49 @@ def fuse(evidence: list[tuple[Array, Array | float]], floor: float) -> Array:
     return np.asarray(total / total.sum(0, keepdims=True))
 
 
+def recall(memory: MaskMemory, places: Places, expected: Array) -> Array:
+    """Read the memory: coarsely everywhere, finely where parts are expected or were found.
+
+    Parameters
+    ----------
+    memory : MaskMemory
+    places : Places
+    expected : (P, h, w) float32
+        Labels as motion suggests them, at any size.
+
+    Returns
+    -------
+    (P, *grid) float32, summing to 1 over parts
+    """
+    height, width = places.grid
+    index = torch.arange(height * width).reshape(places.grid)
+    rows, columns = _spread(height), _spread(width)
+    coarse = memory.read(places, index[rows][:, columns].flatten().to(places.descriptor.device))
+    coarse = coarse.T.reshape(-1, len(rows), len(columns))
+    # The last row and column are sampled too, so the map spans the corners of the grid, not those of its cells.
+    full = functional.interpolate(coarse[None], size=places.grid, mode="bilinear", align_corners=True)[0]
+    wanted = np.maximum(1 - resize_soft(expected, places.grid)[0], 1 - full[0].cpu().numpy())
+    reach = max(1, min(places.grid) // 16)
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    active = torch.from_numpy(cv2.dilate((wanted > _WORTH).astype(np.uint8), disk).ravel() > 0)
+    where = torch.nonzero(active).flatten().to(full.device)
+    if len(where):
+        full = full.flatten(1)
+        full[:, where] = memory.read(places, where).T
+        full = full.reshape(-1, *places.grid)
+    return np.asarray(full.cpu().numpy())
+
+
+def _spread(length: int) -> Tensor:
+    """About every fourth index, both ends included."""
+    return torch.linspace(0, length - 1, max(2, -(-length // 4))).round().long()
+
+
 class _Fused:
     def __init__(self, context: Context, keys: ReadKeys) -> None:
         self._context = context
         self._keys = keys
-        self._memory = MaskMemory(context.config.memory)
+        self._memory = MaskMemory(context.config.memory, context.config.seed)
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
         self._work: Array = np.zeros((0, 0, 3), np.uint8)
 
@@ -74,13 +116,13 @@ class _Fused:
     def step(self, state: FrameState) -> Array:
         size = state.work.shape[:2]
         evidence: list[tuple[Array, Array | float]] = []
+        moved = self._moved(state)
         if self._fusion.parts:
             learned = was_evidence(state.features, self._keys)[0].cpu().numpy()
             evidence.append((resize_soft(learned, size), self._fusion.parts))
         if self._context.config.memory.enabled and self._fusion.memory:
-            read = self._memory.read(state.places).cpu().numpy()
+            read = recall(self._memory, state.places, self._soft if moved is None else moved[0])
             evidence.append((resize_soft(read, size), self._fusion.memory))
-        moved = self._moved(state)
         if moved is not None:
             evidence.append(moved)
         self._soft = fuse(evidence, self._fusion.floor) if evidence else self._soft

@@ -12,7 +12,14 @@ import pytest
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 PROGRAMS = {"slime": "slimecore.cli", "slimevid": "slimevid.cli", "slime3d": "slime3d.cli"}
-CASES = [("slime", []), ("slimevid", []), ("slime3d", []), ("slime", ["show"]), ("slimevid", ["run"]), ("slime3d", ["info"])]
+CASES = [
+    ("slime", []),
+    ("slimevid", []),
+    ("slime3d", []),
+    ("slime", ["show"]),
+    ("slimevid", ["run"]),
+    ("slime3d", ["info"]),
+]
 
 
 def call(program, *arguments):
@@ -47,7 +54,11 @@ def test_help_does_not_import_torch(program):
     )
     path = os.pathsep.join([*filter(None, sys.path)])
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
     )
     assert result.returncode == 0, result.stderr
 
@@ -77,7 +88,9 @@ def test_show_prints_what_a_parts_file_holds(tmp_path):
     from slimecore.types import PartEmbeddings, Parts
 
     parts = Parts((0, 4), ("background", "wheel"), ((0, 0, 0), (0, 0, 128)))
-    save_embeddings(tmp_path / "p.safetensors", PartEmbeddings(parts, np.zeros((2, 3, 5)), np.ones(2), "m", "r", {"seed": 1}))
+    save_embeddings(
+        tmp_path / "p.safetensors", PartEmbeddings(parts, np.zeros((2, 3, 5)), np.ones(2), "m", "r", {"seed": 1})
+    )
     result = call("slime", "show", str(tmp_path / "p.safetensors"))
     assert result.returncode == 0
     assert "3 a part, 5 wide" in result.stdout

@@ -82,7 +82,9 @@ def test_was_equals_the_materialised_self_attention_map(backbone):
     height, width = features.grid
     evidence = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     maps = [
-        attention_probabilities(backbone, backbone.latents(rgb), path, "attn1", backbone.null_prompt).softmax(-1).mean(1)
+        attention_probabilities(backbone, backbone.latents(rgb), path, "attn1", backbone.null_prompt)
+        .softmax(-1)
+        .mean(1)
         for path in backbone.readout.self_layers
     ]
     mean = torch.stack(maps).mean(0)

@@ -64,8 +64,12 @@ def test_resizing_moves_nothing(h: int, w: int, to_h: int, to_w: int) -> None:
     Exactly so when enlarged; an area average of whole source pixels is off by an eighth of one at most.
     """
     resized, expected = resize_soft(ramp((h, w)), (to_h, to_w)), ramp((to_h, to_w))
-    inside = ((expected[0] * h >= 0.5) & (expected[0] * h <= h - 0.5)
-              & (expected[1] * w >= 0.5) & (expected[1] * w <= w - 0.5))
+    inside = (
+        (expected[0] * h >= 0.5)
+        & (expected[0] * h <= h - 0.5)
+        & (expected[1] * w >= 0.5)
+        & (expected[1] * w <= w - 0.5)
+    )
     off = np.abs(resized - expected)[:, inside] * np.array([[h], [w]])
     assert off.max() < (0.126 if to_h <= h and to_w <= w else 2e-3)
     assert np.abs(resized.mean((1, 2)) - 0.5).max() < 1e-4, "the centroid moved"

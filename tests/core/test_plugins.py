@@ -53,8 +53,11 @@ def test_a_missing_dependency_surfaces_untouched(package: str) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "expected"),
-    [("slimevid.propagators", {"copy", "flow_warp", "fused", "per_frame"}), ("slimevid.flows", {"dis", "none"}),
-     ("slimecore.backbones", {"stable_diffusion"})],
+    [
+        ("slimevid.propagators", {"copy", "flow_warp", "fused", "per_frame"}),
+        ("slimevid.flows", {"dis", "none"}),
+        ("slimecore.backbones", {"stable_diffusion"}),
+    ],
 )
 def test_the_shipped_methods_are_found(folder: str, expected: set[str]) -> None:
     assert expected <= set(available(folder))

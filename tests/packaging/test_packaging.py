@@ -21,7 +21,9 @@ def wheel(tmp_path_factory):
     copy = tmp_path_factory.mktemp("source") / "repo"
     import shutil
 
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", "runs", ".venv*", "build", "*.egg-info", "__pycache__"))
+    shutil.copytree(
+        ROOT, copy, ignore=shutil.ignore_patterns(".git", "runs", ".venv*", "build", "*.egg-info", "__pycache__")
+    )
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(out), str(copy)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
@@ -38,7 +40,12 @@ def test_the_wheel_holds_exactly_three_packages(wheel):
 
 def test_the_wheel_carries_the_default_model_and_stays_small(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for file in ("unet/config.json", "unet/diffusion_pytorch_model.safetensors", "readout.json", "null_prompt.safetensors"):
+    for file in (
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+        "readout.json",
+        "null_prompt.safetensors",
+    ):
         assert f"slimecore/models/slime-tiny/{file}" in names
     assert wheel.stat().st_size < 20e6
 
@@ -77,7 +84,9 @@ def test_files_stay_small():
 
 
 def test_no_pickle_and_no_global_random_state():
-    banned = re.compile(r"\bimport pickle|torch\.load\(|np\.random\.(seed|rand|randn|randint|choice)\b|torch\.manual_seed")
+    banned = re.compile(
+        r"\bimport pickle|torch\.load\(|np\.random\.(seed|rand|randn|randint|choice)\b|torch\.manual_seed"
+    )
     for file in modules():
         assert not banned.search(file.read_text()), file
 

@@ -300,8 +300,10 @@ def test_a_folder_is_a_clip_in_natural_order_whatever_its_names(tmp_path: Path) 
     assert clip.stems()[:4] == ["a 1", "a 2", "a 10", "b"]
     whole = list(clip.read(0, 6))
     assert [f.name for f in whole] == clip.stems()
-    assert all(np.array_equal(f.rgb, picture(names.index(f"{f.name}.{'PNG' if f.name == 'b' else 'png'}"), (6, 9)))
-               for f in whole)
+    assert all(
+        np.array_equal(f.rgb, picture(names.index(f"{f.name}.{'PNG' if f.name == 'b' else 'png'}"), (6, 9)))
+        for f in whole
+    )
     assert all(map(same, clip.read(2, 5), whole[2:5]))
     assert [f.index for f in clip.read_reversed(1, 5)] == [4, 3, 2, 1]
     assert list(clip.read(6, 6)) == []
