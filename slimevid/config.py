@@ -39,9 +39,9 @@ class FusionConfig:
         A part is reported present when its strongest pixels' mean probability reaches this.
     """
 
-    parts: float = 0.5
+    parts: float = 0.3
     memory: float = 1.0
-    flow: float = 1.0
+    flow: float = 0.3
     floor: float = 0.02
     flow_tolerance: float = 1.0
     refine: int = 8

@@ -33,11 +33,27 @@ def refine(soft: npt.NDArray[Any], rgb: npt.NDArray[Any], radius: int, eps: floa
         Sums to 1 over parts: the filter is linear with weights that sum to 1.
     """
     size = (int(rgb.shape[0]), int(rgb.shape[1]))
-    full = resize_soft(soft, size)
+    full = np.array(resize_soft(soft, size))
     if radius == 0:
         return full
     scaled = max(1, round(radius * min(size) / 480))
-    guide = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None].float() / 255
-    source = torch.from_numpy(np.ascontiguousarray(full))[None]
+    box = _undecided_box(full, 2 * scaled)
+    if box is None:
+        return full
+    guide = torch.from_numpy(np.array(rgb[box])).permute(2, 0, 1)[None].float() / 255
+    source = torch.from_numpy(np.ascontiguousarray(full[:, box[0], box[1]]))[None]
     filtered = guided_blur(guide, source, 2 * scaled + 1, eps, subsample=max(1, scaled // 4))
-    return np.asarray(filtered[0].numpy())
+    full[:, box[0], box[1]] = filtered[0].numpy()
+    return full
+
+
+def _undecided_box(soft: npt.NDArray[Any], margin: int) -> tuple[slice, slice] | None:
+    """Where the filter can change anything: around the pixels that no part surely owns."""
+    undecided = soft.max(0) < 0.98
+    rows, columns = np.flatnonzero(undecided.any(1)), np.flatnonzero(undecided.any(0))
+    if not len(rows):
+        return None
+    return (
+        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),
+        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin + 1),
+    )

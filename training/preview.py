@@ -1,6 +1,6 @@
 """Look at what the generator draws: a contact sheet (PNG) and a clip (mp4).
 
-``python -m training.preview --out /tmp/preview --seed 0``
+``python -m training.preview --out runs/preview --seed 0``
 """
 
 import argparse

@@ -51,6 +51,15 @@ class Places:
         return (torch.stack([y, x], -1).reshape(-1, 2) / min(h, w)).to(self.descriptor)
 
 
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """Keys of one remembered frame; `position` is None for a permanent one, whose keys answer from everywhere."""
+
+    key: Tensor
+    evidence: Tensor
+    position: Tensor | None
+
+
 class MaskMemory:
     """Bounded memory of places and soft masks.
 
@@ -64,14 +73,15 @@ class MaskMemory:
     def __init__(self, config: MemoryConfig, seed: int = 0) -> None:
         self._config = config
         self._generator = generator(seed)
-        self._permanent: list[tuple[Tensor, Tensor]] = []
-        self._recent: deque[tuple[Tensor, Tensor]] = deque(maxlen=config.recent)
+        self._permanent: list[_Entry] = []
+        self._recent: deque[_Entry] = deque(maxlen=config.recent)
         self._since = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return sum(t.numel() * t.element_size() for entry in (*self._permanent, *self._recent) for t in entry)
+        tensors = [t for e in (*self._permanent, *self._recent) for t in (e.key, e.evidence, e.position)]
+        return sum(t.numel() * t.element_size() for t in tensors if t is not None)
 
     def __len__(self) -> int:
         return len(self._permanent) + len(self._recent)
@@ -94,34 +104,50 @@ class MaskMemory:
             self._since = 0
         evidence = mask.flatten(1).T.contiguous().float()
         kept, log_weight = sample_places(mask, self._config.budget, self._generator)
-        key = self._keys(places, evidence, permanent=permanent)[kept]
-        key[:, places.descriptor.shape[1] + (places.color.shape[1] if self._config.color else 0)] += log_weight
-        (self._permanent if permanent else self._recent).append((key, evidence[kept]))
-
-    def _keys(self, places: Places, evidence: Tensor, *, permanent: bool) -> Tensor:
-        config = self._config
         share = evidence.mean(0).clamp(min=1e-3).log()
-        bias = -config.balance * (evidence @ share)
-        columns = [places.descriptor / config.temperature]
+        prior = log_weight.to(evidence) - self._config.balance * (evidence[kept] @ share)
+        key = self._key(places, kept, prior)
+        position = None if permanent else places.positions()[kept]
+        (self._permanent if permanent else self._recent).append(_Entry(key, evidence[kept], position))
+
+    def advance(self, flow: Tensor) -> None:
+        """Let remembered places ride on the motion, so that nearness is judged where things are now.
+
+        Parameters
+        ----------
+        flow : (h, w, 2) float tensor
+            Displacement ``(dx, dy)`` from the previous frame into the present one, in pixels of its own size.
+        """
+        height, width = flow.shape[:2]
+        short = min(height, width)
+        for entry in self._recent:
+            if entry.position is not None:
+                pixel = ((entry.position + 0.5 / short) * short).long()
+                y, x = pixel[:, 0].clamp(0, height - 1), pixel[:, 1].clamp(0, width - 1)
+                entry.position = entry.position + flow[y, x].flip(-1).to(entry.position) / short
+
+    def _key(self, places: Places, kept: Tensor, prior: Tensor) -> Tensor:
+        config = self._config
+        columns = [places.descriptor[kept] / config.temperature]
         if config.color:
-            columns.append(config.color * places.color)
-            bias = bias - 0.5 * config.color * places.color.square().sum(1)
-        columns.append(bias[:, None])
-        if config.window:
-            near = places.positions() / config.window**2
-            squared = 0.5 * (places.positions() / config.window).square().sum(1, keepdim=True)
-            tail = torch.cat([near, -squared, -torch.ones_like(squared)], 1)
-            # A permanent key answers all positions alike: its position columns are zero.
-            columns.append(torch.zeros_like(tail) if permanent else tail)
-        return torch.cat(columns, 1)
+            color = places.color[kept]
+            columns.append(config.color * color)
+            prior = prior - 0.5 * config.color * color.square().sum(1)
+        return torch.cat([*columns, prior[:, None]], 1)
+
+    def _located(self, entry: _Entry) -> Tensor:
+        if not self._config.window:
+            return entry.key
+        if entry.position is None:  # permanent: answers all positions alike
+            return functional.pad(entry.key, (0, 4))
+        scaled = entry.position / self._config.window
+        squared = 0.5 * scaled.square().sum(1, keepdim=True)
+        return torch.cat([entry.key, scaled / self._config.window, -squared, -torch.ones_like(squared)], 1)
 
     def _queries(self, places: Places) -> Tensor:
         config = self._config
         one = torch.ones_like(places.descriptor[:, :1])
-        columns = [places.descriptor]
-        if config.color:
-            columns.append(places.color)
-        columns.append(one)
+        columns = [places.descriptor, places.color, one] if config.color else [places.descriptor, one]
         if config.window:
             position = places.positions()
             columns += [position, one, 0.5 * (position / config.window).square().sum(1, keepdim=True)]
@@ -142,8 +168,8 @@ class MaskMemory:
         (n, P) float tensor, summing to 1 over parts
         """
         entries = (*self._permanent, *self._recent)
-        key = torch.cat([k for k, _ in entries])[None]
-        evidence = torch.cat([m for _, m in entries])
+        key = torch.cat([self._located(entry) for entry in entries])[None]
+        evidence = torch.cat([entry.evidence for entry in entries])
         query = self._queries(places)
         query = query if where is None else query[where]
         return was_attention(query[None], key, evidence, scale=1.0, top_k=self._config.top_k or None)

@@ -32,8 +32,8 @@ class MemoryConfig:
         Places are this many times denser than the descriptor grid on each axis (descriptors are interpolated, colours
         are not), so that thin parts and borders have places of their own.
     budget : int
-        Keys a frame keeps, about; 0 keeps all. Places near the parts are kept first, of the others a sample whose logits
-        carry the log of how many it stands for, so the read-out stays unbiased.
+        Keys a frame keeps, about; 0 keeps all. Places near the parts are kept first, of the others a sample whose
+        logits carry the log of how many it stands for, so the read-out stays unbiased.
     top_k : int
         Keep the largest `top_k` similarities of every place; 0 keeps all.
     enabled : bool
@@ -41,7 +41,7 @@ class MemoryConfig:
     """
 
     recent: int = 4
-    every: int = 1
+    every: int = 3
     detail: int = 2
     budget: int = 1500
     temperature: float = 0.05

@@ -131,10 +131,11 @@ class _Fused:
         return self._soft
 
     def _moved(self, state: FrameState) -> tuple[Array, Array] | None:
-        flow = self._context.flow(state.work, self._work) if self._fusion.flow else None
+        flow = self._context.flow(state.work, self._work)
         back = self._context.flow(self._work, state.work) if flow is not None else None
         if flow is None or back is None:
             return None
+        self._memory.advance(torch.from_numpy(back))
         trust = reliability(flow, back, self._fusion.flow_tolerance)
         return warp_soft(self._soft, flow), self._fusion.flow * trust
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from slimecore.errors import ConfigError
-from slimecore.memory import MaskMemory, Places
+from slimecore.memory import MaskMemory, Places, sample_places
 from slimecore.memory_config import MemoryConfig
 
 GRID = (4, 6)
@@ -25,7 +25,7 @@ def mask(seed, parts=3):
 
 def naive_read(config, query, permanent, recent):
     """Sum of kernels written out: cosine / temperature, Lab distance, position for recent frames, area prior."""
-    out = torch.zeros(mask(0).shape[0], *GRID)
+    out = torch.zeros(24, mask(0).shape[0])
     for q in range(24):
         logits, values = [], []
         for entries, is_recent in ((permanent, False), (recent, True)):
@@ -42,18 +42,18 @@ def naive_read(config, query, permanent, recent):
                         logit = logit - 0.5 * (a - b).square().sum() / config.window**2
                     logits.append(logit)
                     values.append(flat[:, p])
-        out[:, q // 6, q % 6] = torch.stack(logits).softmax(0) @ torch.stack(values)
+        out[q] = torch.stack(logits).softmax(0) @ torch.stack(values)
     return out
 
 
 @pytest.mark.parametrize(
     "config",
     [
-        MemoryConfig(),
-        MemoryConfig(color=0.0),
-        MemoryConfig(window=0.0),
-        MemoryConfig(balance=0.0, temperature=0.2),
-        MemoryConfig(color=0.0, window=0.0, balance=0.0),
+        MemoryConfig(every=1),
+        MemoryConfig(every=1, color=0.0),
+        MemoryConfig(every=1, window=0.0),
+        MemoryConfig(every=1, balance=0.0, temperature=0.2),
+        MemoryConfig(every=1, color=0.0, window=0.0, balance=0.0),
     ],
 )
 def test_reading_equals_the_sum_of_kernels_written_out(config):
@@ -72,7 +72,7 @@ def test_a_remembered_frame_gives_its_own_mask_back():
     memory = MaskMemory(config)
     seen, labels = places(1), mask(1)
     memory.write(seen, labels, permanent=True)
-    torch.testing.assert_close(memory.read(seen), labels, atol=1e-2, rtol=0)
+    torch.testing.assert_close(memory.read(seen), labels.flatten(1).T, atol=1e-2, rtol=0)
 
 
 def test_references_are_never_dropped_and_recent_frames_are_bounded():
@@ -84,7 +84,7 @@ def test_references_are_never_dropped_and_recent_frames_are_bounded():
         sizes.append(memory.nbytes)
     assert len(memory) == 3
     assert sizes[-1] == sizes[8] == max(sizes)
-    assert memory.read(places(0)).argmax(0).eq(mask(0).argmax(0)).float().mean() > 0.8
+    assert memory.read(places(0)).argmax(1).eq(mask(0).argmax(0).flatten()).float().mean() > 0.8
 
 
 def test_every_third_frame_enters():
@@ -105,3 +105,57 @@ def test_no_recent_frames_means_references_only():
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(ConfigError):
         MemoryConfig(**bad)
+
+
+def test_asking_some_places_gives_their_rows():
+    memory = MaskMemory(MemoryConfig())
+    memory.write(places(1), mask(1), permanent=True)
+    where = torch.tensor([3, 17, 4])
+    torch.testing.assert_close(memory.read(places(5), where), memory.read(places(5))[where])
+
+
+def test_remembered_places_ride_on_the_motion():
+    """Keys of a frame whose content moved one cell to the right answer as if they had been written there."""
+    config = MemoryConfig(every=1, color=0.0, window=0.1, temperature=10.0, balance=0.0)
+    left, right = mask(1).zero_(), mask(1).zero_()
+    left[0], right[0] = 1.0, 1.0
+    left[:, 1, 2] = torch.tensor([0.0, 1.0, 0.0])
+    right[:, 1, 3] = torch.tensor([0.0, 1.0, 0.0])
+    flat = Places(torch.ones(24, 8) / 8**0.5, torch.zeros(24, 48), GRID)
+    moved, there = MaskMemory(config), MaskMemory(config)
+    moved.write(flat, left)
+    there.write(flat, right)
+    flow = torch.zeros(8, 12, 2)
+    flow[..., 0] = 2.0  # two pixels of a picture twice the grid: one cell
+    moved.advance(flow)
+    inside = torch.arange(24).reshape(GRID)[:, 1:-1].flatten()
+    assert moved.read(flat)[9, 1] == pytest.approx(float(there.read(flat)[9, 1]), abs=0.02)
+    assert moved.read(flat)[inside].argmax(0)[1] == there.read(flat)[inside].argmax(0)[1]
+    assert there.read(flat)[9, 1] > 0.5
+
+
+def test_sampling_keeps_what_is_near_and_weighs_what_is_far():
+    soft = torch.zeros(2, 60, 80)
+    soft[0] = 1
+    soft[:, 20:30, 20:30] = torch.tensor([0.0, 1.0])[:, None, None]
+    kept, log_weight = sample_places(soft, 1500, torch.Generator().manual_seed(0))
+    inside = soft[1].flatten().bool()
+    assert inside[kept].sum() == 100
+    assert 1300 < len(kept) < 1700
+    assert (log_weight >= 0).all()
+    assert float(log_weight.exp().sum()) == pytest.approx(4800, rel=0.1)
+
+
+def test_sampled_reading_stays_close_to_reading_everything():
+    grid = (40, 60)
+    generator = torch.Generator().manual_seed(3)
+    descriptor = functional.normalize(torch.randn(2400, 8, generator=generator), dim=1)
+    frame = Places(descriptor, torch.rand(2400, 48, generator=generator) * 0.05, grid)
+    soft = torch.zeros(2, *grid)
+    soft[0] = 1
+    soft[:, 10:20, 10:25] = torch.tensor([0.0, 1.0])[:, None, None]
+    full, thin = (MaskMemory(MemoryConfig(budget=b, temperature=1.0, balance=0.0)) for b in (0, 900))
+    full.write(frame, soft, permanent=True)
+    thin.write(frame, soft, permanent=True)
+    assert thin.nbytes < 0.6 * full.nbytes
+    torch.testing.assert_close(thin.read(frame).mean(0), full.read(frame).mean(0), atol=0.01, rtol=0)
