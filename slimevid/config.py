@@ -67,7 +67,7 @@ class RunConfig:
         The only source of randomness.
     """
 
-    short_side: int = 384
+    short_side: int = 256
     work_side: int = 240
     propagator: str = "fused"
     flow: str = "dis"
@@ -86,9 +86,9 @@ class RunConfig:
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"short_side": 256, "work_side": 192, "memory": {"recent": 2}},
+    "fast": {"short_side": 192, "work_side": 192, "memory": {"budget": 800, "recent": 3}},
     "balanced": {},
-    "quality": {"short_side": 480, "work_side": 360, "memory": {"recent": 6}},
+    "quality": {"short_side": 384, "work_side": 320, "memory": {"budget": 4000, "recent": 6}},
 }
 
 
