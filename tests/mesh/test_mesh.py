@@ -11,6 +11,18 @@ from slime3d.mesh import load_mesh
 from slimecore.errors import InputError
 
 
+CLOUD = """ply
+format ascii 1.0
+element vertex 2
+property float x
+property float y
+property float z
+end_header
+0 0 0
+1 1 1
+"""
+
+
 @pytest.fixture
 def cube():
     return trimesh.creation.box((1, 2, 3))
@@ -55,11 +67,7 @@ def test_welding_joins_split_vertices(tmp_path, cube):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        (
-            "cloud.ply",
-            "ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty float y\nproperty float z\nend_header\n0 0 0\n1 1 1\n",
-            "no faces",
-        ),
+        ("cloud.ply", CLOUD, "no faces"),
         ("nan.off", "OFF\n3 1 0\nnan 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "NaN"),
         ("zero.off", "OFF\n3 1 0\n0 0 0\n0 0 0\n0 0 0\n3 0 1 2\n", "all vertices are equal"),
         ("junk.glb", "not a mesh", "cannot be read as a mesh"),
