@@ -86,7 +86,7 @@ class MaskMemory:
     def __len__(self) -> int:
         return len(self._permanent) + len(self._recent)
 
-    def write(self, places: Places, mask: Tensor, *, permanent: bool = False, second: Tensor | None = None) -> None:
+    def write(self, places: Places, mask: Tensor, *, permanent: bool = False) -> None:
         """Remember a frame, or count it as passed.
 
         Parameters
@@ -96,8 +96,6 @@ class MaskMemory:
             Soft labels on the grid of `places`, summing to 1 over parts.
         permanent : bool
             References and corrections: never dropped, always written.
-        second : (P, h, w) float tensor, optional
-            A second opinion on the labels, on the same grid; places where it disagrees count less.
         """
         if not permanent:
             self._since += 1
@@ -108,9 +106,6 @@ class MaskMemory:
         kept, log_weight = sample_places(mask, self._config.budget, self._generator)
         share = evidence.mean(0).clamp(min=1e-3).log()
         prior = log_weight.to(evidence) - self._config.balance * (evidence[kept] @ share)
-        if second is not None:
-            agreed = (evidence * second.flatten(1).T).sum(1)[kept]
-            prior = prior + self._config.doubt * agreed.clamp(min=0.02).log()
         key = self._key(places, kept, prior)
         position = None if permanent else places.positions()[kept]
         (self._permanent if permanent else self._recent).append(_Entry(key, evidence[kept], position))

@@ -34,9 +34,6 @@ class MemoryConfig:
     budget : int
         Keys a frame keeps, about; 0 keeps all. Places near the parts are kept first, of the others a sample whose
         logits carry the log of how many it stands for, so the read-out stays unbiased.
-    doubt : float
-        Against self-confirmation: a recent key's logit gains this times the log of the probability that the learned
-        parts give to the label it was written with.
     top_k : int
         Keep the largest `top_k` similarities of every place; 0 keeps all.
     enabled : bool
@@ -51,7 +48,6 @@ class MemoryConfig:
     color: float = 500.0
     window: float = 0.25
     balance: float = 0.5
-    doubt: float = 0.5
     top_k: int = 0
     enabled: bool = True
 

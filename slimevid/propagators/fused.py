@@ -98,7 +98,6 @@ class _Fused:
         self._context = context
         self._keys = keys
         self._memory = MaskMemory(context.config.memory, context.config.seed)
-        self._learned: Array | None = None
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
         self._work: Array = np.zeros((0, 0, 3), np.uint8)
 
@@ -120,7 +119,6 @@ class _Fused:
         moved = self._moved(state)
         if self._fusion.parts:
             learned = was_evidence(state.features, self._keys)[0].cpu().numpy()
-            self._learned = learned
             evidence.append((resize_soft(learned, size), self._fusion.parts))
         if self._context.config.memory.enabled and self._fusion.memory:
             read = recall(self._memory, state.places, self._soft if moved is None else moved[0])
@@ -144,10 +142,7 @@ class _Fused:
     def _remember(self, state: FrameState, soft: Array, *, permanent: bool) -> None:
         if self._context.config.memory.enabled:
             mask = torch.from_numpy(resize_soft(soft, state.places.grid)).to(state.places.descriptor)
-            second = None
-            if self._learned is not None and not permanent:
-                second = torch.from_numpy(resize_soft(self._learned, state.places.grid)).to(mask)
-            self._memory.write(state.places, mask, permanent=permanent, second=second)
+            self._memory.write(state.places, mask, permanent=permanent)
 
 
 def build(context: Context) -> _Fused:

@@ -10,7 +10,6 @@ from slime3d.cli import main
 from slime3d.mesh import load_mesh
 from slimecore.errors import InputError
 
-
 CLOUD = """ply
 format ascii 1.0
 element vertex 2
