@@ -13,11 +13,9 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
@@ -25,6 +23,7 @@ from PIL import Image, ImageOps
 from slimecore.errors import InputError
 from slimecore.files import write_bytes
 from slimecore.images import open_image, resize_labels
+from slimecore.mask_levels import NOISE, filled_share, flat, meant_levels, nearest_certain, snapped_note
 from slimecore.palette import davis_palette
 from slimecore.types import Parts
 
@@ -42,8 +41,6 @@ __all__ = [
 IGNORE = -1
 _VOID = 255
 _ASPECT_TOLERANCE = 0.03
-_NOISE = 24  # levels that JPEG moves a flat area by, at most
-_SURE = 0.5  # a picture with fewer pixels near its main levels is no mask
 Array = npt.NDArray[Any]
 
 
@@ -148,21 +145,21 @@ def _from_gray(raw: Array, path: Path) -> MaskFile:
     ids = values[(values > 0) & (values < _VOID)]
     small = top <= _VOID and (len(ids) == 0 or int(ids[-1]) <= len(ids) + 32)
     # Every grey level there is: many small ids, or the rims of an anti-aliased black and white mask.
-    small = small and (len(ids) <= 128 or (_flat(raw).mean() > 0.3 and _filled(raw) > 0.9))
+    small = small and (len(ids) <= 128 or (flat(raw).mean() > 0.3 and filled_share(raw) > 0.9))
     if small or (top < 128 and len(values) <= 64):
         return _from_values(raw, path)
     picture = raw.astype(np.uint8)[..., None]
-    keep, noisy = _meant(picture, path)
+    keep, noisy = meant_levels(picture, path)
     levels = keep[:, 0]
-    if ((levels < _NOISE) | (levels > _VOID - _NOISE)).all() and int(levels[-1]) - int(levels[0]) > 128:
+    if ((levels < NOISE) | (levels > _VOID - NOISE)).all() and int(levels[-1]) - int(levels[0]) > 128:
         doubtful = int(np.isin(raw, (0, _VOID), invert=True).sum())
-        return MaskFile((raw >= 128).astype(np.int32), {}, _snapped(path, doubtful, "grey levels"))
-    picture, doubtful = _nearest_certain(picture, keep, noisy, path)
-    levels = levels[levels > (_NOISE / 2 if noisy else 0)]
+        return MaskFile((raw >= 128).astype(np.int32), {}, snapped_note(path, doubtful, "grey levels"))
+    picture, doubtful = nearest_certain(picture, keep, noisy, path)
+    levels = levels[levels > (NOISE / 2 if noisy else 0)]
     note = f"{path.name}: grey levels {', '.join(map(str, levels))} are numbered 1..{len(levels)}"
     numbering = np.zeros(256, np.int32)
     numbering[levels] = np.arange(1, len(levels) + 1)
-    return MaskFile(numbering[picture[..., 0]], {}, (note, *_snapped(path, doubtful, "grey levels")))
+    return MaskFile(numbering[picture[..., 0]], {}, (note, *snapped_note(path, doubtful, "grey levels")))
 
 
 def _eight_bit(raw: Array) -> tuple[Array, Array | None]:
@@ -174,7 +171,7 @@ def _eight_bit(raw: Array) -> tuple[Array, Array | None]:
     if len(levels) > 2 and int(levels[-2]) < _VOID and top == 65535:  # small ids and a 16-bit void
         return np.where(raw == top, _VOID, raw), None
     black_or_white = (levels == 0) | (levels == 65535)
-    if not black_or_white.all() and len(levels) <= _VOID and _filled(raw) >= 0.5:
+    if not black_or_white.all() and len(levels) <= _VOID and filled_share(raw) >= 0.5:
         levels = np.union1d(levels, [0])
         return np.searchsorted(levels, raw), levels
     return (raw * (_VOID / max(top, 65535))).round().astype(np.int32), None
@@ -182,15 +179,15 @@ def _eight_bit(raw: Array) -> tuple[Array, Array | None]:
 
 def _from_colors(rgb: Array, path: Path) -> MaskFile:
     notes: tuple[str, ...] = ()
-    keep, noisy = _meant(rgb, path)
-    slack = _NOISE / 2 if noisy else 0
+    keep, noisy = meant_levels(rgb, path)
+    slack = NOISE / 2 if noisy else 0
     black = keep.max(1) <= slack
     table = davis_palette().astype(np.int32)
     distance = np.abs(keep[:257, None].astype(np.int32) - table).max(-1)
     known = len(keep) <= 256 and bool((distance.min(1) <= slack).all())
     if not known and int((~black).sum()) >= _VOID:
         raise InputError(f"{path}: over 254 colours are too many for a mask; save it as an indexed PNG with ids 1..K")
-    snapped, doubtful = _nearest_certain(rgb, keep, noisy, path)
+    snapped, doubtful = nearest_certain(rgb, keep, noisy, path)
     if known:
         values = distance.argmin(1)
         tones = table[values]
@@ -203,127 +200,7 @@ def _from_colors(rgb: Array, path: Path) -> MaskFile:
         labels[(snapped == color).all(-1)] = value
     named = {int(v): _color(c) for v, c in zip(values, tones, strict=True) if 0 < v < _VOID}
     mask = _from_values(labels, path)  # the palette's colour 255 is void, too
-    return MaskFile(mask.labels, named, (*notes, *mask.notes, *_snapped(path, doubtful, "colours")))
-
-
-def _codes(picture: Array) -> Array:
-    """One number a colour, ordered as the colours are; (h, w, c) or (n, c) uint8."""
-    code = np.zeros(picture.shape[:-1], np.int64)
-    for channel in range(picture.shape[-1]):
-        code = code * 256 + picture[..., channel]
-    return code
-
-
-def _flat(codes: Array) -> Array:
-    """Pixels that look like all their neighbours; (h, w) bool."""
-    plane, window = codes.astype(np.float32), np.ones((3, 3), np.uint8)  # exact to 2 ** 24, three channels
-    return np.asarray(cv2.erode(plane, window) == cv2.dilate(plane, window))
-
-
-def _filled(codes: Array) -> float:
-    """Share of the levels that fill a 3 x 3 pixel area somewhere."""
-    return len(np.unique(codes[_flat(codes)])) / len(np.unique(codes))
-
-
-def _meant(picture: Array, path: Path) -> tuple[Array, bool]:
-    """Levels (n, c) that are meant, increasing, and whether the picture is noisy (JPEG): then others lie near them."""
-    codes = _codes(picture)
-    levels, first, counts = np.unique(codes, return_index=True, return_counts=True)
-    colors = picture.reshape(-1, picture.shape[-1])[first].astype(np.int32)
-    filled = np.isin(levels, codes[_flat(codes)])
-    if len(levels) > 8 and filled.mean() < 0.9:
-        return _apart(picture, path), True
-    if not filled.any():
-        return colors.astype(np.uint8), False
-    keep = np.flatnonzero(filled)
-    thin = np.flatnonzero(~filled & (counts >= (1 if len(levels) <= 8 else 16)))
-    own = [i for i in thin if not _blend(codes == levels[i], colors[i], codes, levels[keep], colors[keep])]
-    return colors[np.union1d(keep, own).astype(np.int64)].astype(np.uint8), False
-
-
-def _apart(picture: Array, path: Path) -> Array:
-    """Colours (n, c) of calm areas that lie apart from those of larger areas, increasing."""
-    window = np.ones((3, 3), np.uint8)
-    spread = (cv2.dilate(picture, window).astype(np.int16) - cv2.erode(picture, window)).reshape(picture.shape)
-    calm = picture[(spread <= _NOISE / 2).all(-1)]
-    levels, first, counts = np.unique(_codes(calm), return_index=True, return_counts=True)
-    colors = calm[first].astype(np.int16)
-    chosen: list[Array] = []
-    free = np.ones(len(levels), bool)
-    while free.any() and len(chosen) <= _VOID:
-        best = colors[np.where(free, counts, 0).argmax()]
-        near = free & (np.abs(colors - best).max(-1) <= _NOISE)
-        free &= ~near
-        large = counts[near].sum() >= max(9, 1e-4 * spread[..., 0].size)
-        if large and (_block(picture, best) or not any(_mixes(best, np.stack(c), 12) for c in combinations(chosen, 2))):
-            chosen.append(best)
-    if not chosen:
-        raise InputError(_photo(path))
-    found = np.array(chosen, np.uint8)
-    return found[np.argsort(_codes(found))]
-
-
-def _block(picture: Array, color: Array) -> bool:
-    """Whether the colour, more or less, fills a 7 x 7 pixel area; a ramp between two others does not."""
-    near = (np.abs(picture.astype(np.int16) - color).max(-1) <= _NOISE / 2).astype(np.uint8)
-    return bool(cv2.erode(near, np.ones((7, 7), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0).any())
-
-
-def _blend(pixels: Array, color: Array, codes: Array, levels: Array, colors: Array) -> bool:
-    """Whether most of the pixels lie between areas of two colours whose mixture they show."""
-    window = np.ones((5, 5), np.uint8)
-    around = codes[cv2.dilate(pixels.astype(np.uint8), window) > 0]
-    near = [i for i in np.flatnonzero(np.isin(levels, around)) if levels[i] not in codes[pixels]][:12]
-    sides = [cv2.dilate((codes == levels[i]).astype(np.uint8), window)[pixels] > 0 for i in near]
-    for group in chain(combinations(range(len(near)), 2), combinations(range(len(near)), 3)):
-        between = np.mean(np.logical_and.reduce([sides[n] for n in group])) >= 0.5
-        if between and _mixes(color, np.stack([colors[near[n]] for n in group])):
-            return True
-    return False
-
-
-def _mixes(color: Array, colors: Array, slack: float = 6) -> bool:
-    """Whether a colour is a mixture, shares 0..1 adding to 1, of (n, c) others."""
-    system = np.vstack([colors.T, np.full(len(colors), 255)]).astype(float)
-    goal = np.append(color, 255).astype(float)
-    shares = np.linalg.lstsq(system, goal, rcond=None)[0]
-    return bool(shares.min() >= 0 and np.abs(system @ shares - goal).max() <= slack)
-
-
-def _nearest_certain(picture: Array, keep: Array, noisy: bool, path: Path) -> tuple[Array, int]:
-    """Give every pixel a colour of `keep` (n, c): its own, one within the noise, else the spatially nearest one.
-
-    Returns the picture and how many pixels were not exact.
-    """
-    exact, sure, certain = (np.zeros(picture.shape[:2], bool) for _ in range(3))
-    out = picture.copy()
-    for color in keep:
-        off = np.abs(picture.astype(np.int16) - color).max(-1)
-        exact |= off == 0
-        sure |= off <= (_NOISE / 4 if noisy else 0)
-        close = (off <= (_NOISE / 2 if noisy else 0)) & ~certain
-        out[close] = color
-        certain |= close
-    if sure.mean() < _SURE:
-        raise InputError(_photo(path))
-    if certain.all():
-        return out, int((~exact).sum())
-    _, index = cv2.distanceTransformWithLabels(
-        (~certain).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    source = np.zeros((int(index.max()) + 1, picture.shape[2]), picture.dtype)
-    source[index[certain]] = out[certain]
-    return source[index], int((~exact).sum())
-
-
-def _photo(path: Path) -> str:
-    return f"{path}: this looks like a photograph, not a mask; save the mask as an indexed PNG with ids 1..K"
-
-
-def _snapped(path: Path, doubtful: int, what: str) -> tuple[str, ...]:
-    if not doubtful:
-        return ()
-    return (f"{path.name}: {doubtful} pixels of in-between {what} took the label of the nearest certain pixel",)
+    return MaskFile(mask.labels, named, (*notes, *mask.notes, *snapped_note(path, doubtful, "colours")))
 
 
 def fit_mask(mask: MaskFile, size: tuple[int, int], source: str) -> MaskFile:
