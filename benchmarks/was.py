@@ -49,7 +49,8 @@ def main() -> None:
                 assert torch.allclose(result, reference, atol=1e-4), name
     pairs = a.heads * a.places * a.keys
     print(
-        f"{a.heads} heads, {a.places} places, {a.keys} keys, {a.width} wide, {a.parts} parts; {torch.get_num_threads()} threads"
+        f"{a.heads} heads, {a.places} places, {a.keys} keys, {a.width} wide, {a.parts} parts, "
+        f"{torch.get_num_threads()} threads"
     )
     print(f"scores {2e-9 * pairs * a.width:.1f} GFLOP, map {4e-6 * pairs:.0f} MB in float32")
     for name, seconds in spent.items():

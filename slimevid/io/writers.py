@@ -27,9 +27,11 @@ class OverlayWriter:
     size : (int, int)
         ``(h, w)``; odd sides are padded by one repeated row or column, which yuv420p needs.
     fps : Fraction
+    crf : int
+        H.264 quality, 0 lossless .. 51 worst.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: Fraction) -> None:
+    def __init__(self, path: Path, size: tuple[int, int], fps: Fraction, crf: int = 20) -> None:
         self._path = path
         self._part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         self._pad = (size[0] % 2, size[1] % 2)
@@ -42,7 +44,7 @@ class OverlayWriter:
         self._stream.width, self._stream.height = size[1] + self._pad[1], size[0] + self._pad[0]
         self._stream.pix_fmt = "yuv420p"
         if codec == "libx264":
-            self._stream.options = {"crf": "20", "preset": "veryfast"}
+            self._stream.options = {"crf": str(crf), "preset": "veryfast"}
 
     def write(self, rgb: npt.NDArray[np.uint8]) -> None:
         """Append one (h, w, 3) uint8 frame."""
