@@ -72,7 +72,9 @@ def load_mesh(path: Path) -> Mesh:
     if not path.is_file():
         raise InputError(f"no such mesh: {path}")
     try:
-        scene = trimesh.load_scene(path, process=False)
+        # OBJ groups faces by material unless told not to, which would change their order.
+        options = {"group_material": False, "maintain_order": True} if path.suffix.lower() == ".obj" else {}
+        scene = trimesh.load_scene(path, process=False, **options)
     except Exception as error:  # every reader of trimesh raises its own kind
         raise InputError(f"{path}: cannot be read as a mesh ({type(error).__name__}: {error})") from error
     vertices, faces, nodes, names = _flattened(scene)

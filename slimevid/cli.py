@@ -72,17 +72,17 @@ def _config(arguments: argparse.Namespace) -> Any:
 
 def _run(arguments: argparse.Namespace) -> int:
     config = _config(arguments)  # before torch is imported: a typing error answers at once
-    from slimecore.artifacts import load_embeddings
     from slimevid.pipeline import RunRequest, run
 
-    out = arguments.out or Path(f"{arguments.clip.resolve().stem}_slime")
+    clip = arguments.clip.resolve()
+    out = arguments.out or Path(f"{clip.name if clip.is_dir() else clip.stem}_slime")
     request = RunRequest(
         arguments.clip,
         arguments.ref,
         out,
         arguments.ref_frame,
         arguments.names,
-        load_embeddings(arguments.parts) if arguments.parts else None,
+        arguments.parts,
         config,
     )
     if arguments.quiet:
@@ -98,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
     print(
         f"{out}: {report['clip']['frames']} frames, {len(report['parts']) - 1} parts, {seconds['total']:.1f} s "
         f"(learning {seconds['learn']:.1f} s, then {report['fps']:.1f} frames/s), "
-        f"peak {report['peak_memory_mb']:.0f} MB"
+        f"peak {report['peak_memory_mb'] or 0:.0f} MB"
     )
     return 0
 

@@ -48,6 +48,15 @@ class FusionConfig:
     refine_eps: float = 1e-4
     present: float = 0.4
 
+    def __post_init__(self) -> None:
+        if min(self.parts, self.memory, self.flow) < 0 or self.flow_tolerance <= 0:
+            raise ConfigError("fusion weights must not be negative and fusion.flow_tolerance must be above 0")
+        if not (0 <= self.floor < 1 and 0 <= self.present <= 1 and 0 <= self.refine <= 100 and self.refine_eps > 0):
+            raise ConfigError(
+                "fusion needs floor in 0..1, present in 0..1, refine in 0..100 pixels and refine_eps above 0, got "
+                f"{self.floor}, {self.present}, {self.refine}, {self.refine_eps}"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
@@ -79,6 +88,8 @@ class RunConfig:
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must not be negative, got {self.seed}")
         for name, low, high in (("short_side", 32, 4096), ("work_side", 32, 4096)):
             value = getattr(self, name)
             if not low <= value <= high:

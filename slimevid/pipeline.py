@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +12,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from slimecore.artifacts import save_embeddings
+from slimecore.artifacts import load_embeddings, require_model, save_embeddings
 from slimecore.config import dump_yaml, to_dict
 from slimecore.errors import InputError, OutputError
 from slimecore.files import make_folder, write_json, write_text
 from slimecore.masks import MaskFile, fit_mask, make_parts, read_mask, read_names, write_mask
-from slimecore.types import Annotation, Frame, PartEmbeddings
+from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimecore.viz import overlay
 from slimevid.config import RunConfig
 from slimevid.io import Clip, open_clip
@@ -42,8 +42,8 @@ class RunRequest:
         Frame the mask was drawn on.
     names : Path or None
         JSON ``{"1": "head"}``.
-    parts : PartEmbeddings or None
-        Learned earlier; the learning step is skipped.
+    parts : Path or None
+        Part embeddings learned earlier; the learning step is skipped.
     config : RunConfig
     """
 
@@ -52,7 +52,7 @@ class RunRequest:
     out: Path
     ref_frame: int = 0
     names: Path | None = None
-    parts: PartEmbeddings | None = None
+    parts: Path | None = None
     config: RunConfig = field(default_factory=RunConfig)
 
 
@@ -86,24 +86,32 @@ def run(request: RunRequest, notify: Notify | None = None) -> RunReport:
         stay valid when a later frame turns out to be corrupt.
     """
     started = time.perf_counter()
-    clip = open_clip(request.clip)
+    clip = open_clip(request.clip, leave_out=request.ref)
     mask = fit_mask(read_mask(request.ref), clip.size, str(request.ref))
     reference = _reference_frame(clip, request.ref_frame)
-    parts = make_parts(mask, read_names(request.names) if request.names else None)
+    given = load_embeddings(request.parts) if request.parts else None
+    parts = make_parts(mask, _names(request, mask, given))
     annotation = Annotation(reference.rgb, parts.index(mask.labels), parts)
-    _refuse_foreign_masks(request.out, clip)
-    needs = _needs_model(request.config)
-    backbone = load_backbone(request.config) if needs else None
-    masks = make_folder(make_folder(request.out) / "masks")
-    write_text(request.out / "config.yaml", dump_yaml(request.config))
-
+    _protect(request, clip)
+    backbone = load_backbone(request.config) if _needs_model(request.config) else None
+    if given is not None:
+        _require_same_parts(given, parts, str(request.parts))
+        if backbone is not None:
+            require_model(given, backbone.name, backbone.revision, str(request.parts))
     loaded = time.perf_counter()
-    segmenter = Segmenter(request.config, backbone, request.parts)
-    if notify:
-        notify("learn", 0, 1)
-    first = segmenter.add_reference(reference, annotation)
-    if notify:
-        notify("learn", 1, 1)
+
+    masks = make_folder(make_folder(request.out) / "masks")
+    for stale in ("overlay.mp4", "parts.safetensors", "scores.csv"):
+        (request.out / stale).unlink(missing_ok=True)
+    write_text(request.out / "config.yaml", dump_yaml(request.config))
+    write_json(request.out / "report.json", {"status": "running", "clip": _clip_entry(clip)})
+    segmenter = Segmenter(request.config, backbone, given)
+
+    def learning(step: int, steps: int, _loss: float) -> None:
+        if notify:
+            notify("learn", step, steps)
+
+    first = segmenter.add_reference(reference, annotation, learning)
     if segmenter.embeddings is not None:
         save_embeddings(request.out / "parts.safetensors", segmenter.embeddings)
     learned = time.perf_counter()
@@ -135,11 +143,53 @@ def _reference_frame(clip: Clip, index: int) -> Frame:
     return next(clip.read(index, index + 1))
 
 
-def _refuse_foreign_masks(out: Path, clip: Clip) -> None:
-    """Masks of another clip in the same folder would be mistaken for results of this one."""
-    folder = out / "masks"
-    if not folder.is_dir():
-        return
+def _names(request: RunRequest, mask: MaskFile, given: PartEmbeddings | None) -> dict[int, str]:
+    """Names the user gave, else those the part embeddings carry."""
+    names = dict(zip(given.parts.values, given.parts.names, strict=True)) if given else {}
+    if request.names:
+        own = read_names(request.names)
+        unknown = sorted(set(own) - {0, *mask.values})
+        if unknown:
+            raise InputError(
+                f"{request.names}: the mask has no part {', '.join(map(str, unknown))}, "
+                f"its values are {', '.join(map(str, mask.values))}"
+            )
+        names |= own
+    return names
+
+
+def _require_same_parts(given: PartEmbeddings, parts: Parts, source: str) -> None:
+    if given.parts.values != parts.values:
+        raise InputError(
+            f"{source}: it holds the part values {given.parts.values[1:]}, the mask has {parts.values[1:]}; "
+            "use the mask they were learned from, or learn again without --parts"
+        )
+
+
+def _clip_entry(clip: Clip) -> dict[str, Any]:
+    return {
+        "name": clip.name,
+        "frames": len(clip),
+        "height": clip.size[0],
+        "width": clip.size[1],
+        "fps": float(clip.fps),
+    }
+
+
+def _protect(request: RunRequest, clip: Clip) -> None:
+    """Refuse to write over the clip itself, or to mix with the results of another clip."""
+    folder = request.out / "masks"
+    inputs = {request.clip.resolve(), request.ref.resolve().parent}
+    if folder.resolve() in inputs or (request.out / "overlay.mp4").resolve() in inputs:
+        raise OutputError(f"{request.out}: results would overwrite the clip or the mask; choose another --out")
+    report = request.out / "report.json"
+    if report.is_file():
+        try:
+            before = json.loads(report.read_text(encoding="utf-8")).get("clip")
+        except (OSError, ValueError, AttributeError):
+            before = None
+        if before != _clip_entry(clip):
+            raise OutputError(f"{request.out} holds the results of another clip; choose another --out")
     foreign = {p.stem for p in folder.glob("*.png")} - set(clip.stems())
     if foreign:
         raise OutputError(
@@ -210,10 +260,14 @@ def _score_rows(result: FrameResult, annotation: Annotation) -> list[tuple[Any, 
     ]
 
 
-def peak_memory_mb() -> float:
-    """Largest resident size of this process so far, in MB."""
+def peak_memory_mb() -> float | None:
+    """Largest resident size of this process so far, in MB; None where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+    return round(float(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)), 1)
 
 
 def _report(request: RunRequest, clip: Clip, mask: MaskFile, segmenter: Segmenter) -> dict[str, Any]:
@@ -227,14 +281,10 @@ def _report(request: RunRequest, clip: Clip, mask: MaskFile, segmenter: Segmente
     backbone = segmenter.backbone
     parts = make_parts(mask)
     return {
-        "clip": {
-            "name": clip.name,
-            "frames": len(clip),
-            "height": clip.size[0],
-            "width": clip.size[1],
-            "fps": float(clip.fps),
-        },
+        "status": "done",
+        "clip": _clip_entry(clip),
         "reference": {"mask": request.ref.name, "frame": request.ref_frame, "notes": list(mask.notes)},
+        "parts_file": None if request.parts is None else request.parts.name,
         "parts": [
             {"value": v, "name": n, "color": list(c)}
             for v, n, c in zip(parts.values, segmenter.part_names, parts.colors, strict=True)
@@ -246,5 +296,5 @@ def _report(request: RunRequest, clip: Clip, mask: MaskFile, segmenter: Segmente
         "seed": request.config.seed,
         "versions": versions,
         "memory_bytes": segmenter.memory_bytes,
-        "peak_memory_mb": round(peak_memory_mb(), 1),
+        "peak_memory_mb": peak_memory_mb(),
     }

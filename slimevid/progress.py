@@ -35,7 +35,11 @@ def bar() -> Iterator[Callable[[str, int, int], None]]:
         _FramesPerSecond(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _stage, _done, _total: None
+        return
+    with Progress(*columns, console=console, transient=True) as progress:
         tasks = {"learn": progress.add_task("learning parts", total=1, visible=False)}
 
         def notify(stage: str, done: int, total: int) -> None:

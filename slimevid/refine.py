@@ -30,7 +30,7 @@ def refine(soft: npt.NDArray[Any], rgb: npt.NDArray[Any], radius: int, eps: floa
     Returns
     -------
     (P, H, W) float32
-        Sums to 1 over parts; may overshoot 0..1 a little at strong edges, as every guided filter does.
+        0..1, summing to 1 over parts.
     """
     size = (int(rgb.shape[0]), int(rgb.shape[1]))
     full = np.array(resize_soft(soft, size))
@@ -44,9 +44,10 @@ def refine(soft: npt.NDArray[Any], rgb: npt.NDArray[Any], radius: int, eps: floa
     source = torch.from_numpy(np.ascontiguousarray(full[1:, box[0], box[1]]))[None]
     # Coefficients at a quarter of the radius lose nothing that can be seen, and cost a fraction (He and Sun 2015).
     filtered = guided_blur(guide, source, 2 * scaled + 1, eps, subsample=max(1, min(2, scaled // 2), scaled // 4))
-    full[1:, box[0], box[1]] = filtered[0].numpy()
-    full[0] = 1 - full[1:].sum(0)  # the filter is linear and keeps constants: the background is what is left
-    return full
+    # The filter is linear and keeps constants, so the background is what is left; edges overshoot a little.
+    full[1:, box[0], box[1]] = filtered[0].numpy().clip(0, 1)
+    full[0] = (1 - full[1:].sum(0)).clip(0, 1)
+    return np.asarray(full / full.sum(0, keepdims=True))
 
 
 def _undecided_box(soft: npt.NDArray[Any], margin: int) -> tuple[slice, slice] | None:

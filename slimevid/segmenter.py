@@ -13,7 +13,7 @@ from slimecore import plugins
 from slimecore.backbones import Backbone
 from slimecore.device import pick_device
 from slimecore.errors import InputError
-from slimecore.learn import learn_parts
+from slimecore.learn import Progress, learn_parts
 from slimecore.segment import prepare
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.config import RunConfig
@@ -22,6 +22,8 @@ from slimevid.refine import refine
 from slimevid.state import FrameState
 
 __all__ = ["FrameResult", "Segmenter", "load_backbone"]
+
+_STRONGEST = 9  # pixels whose mean probability says whether a part is there
 
 
 def load_backbone(config: RunConfig) -> Backbone:
@@ -95,6 +97,8 @@ class Segmenter:
             backbone = load_backbone(self.config)
         self.backbone = backbone if self._module.NEEDS_MODEL else None
         self.embeddings = embeddings
+        self._given = embeddings is not None
+        self._smallest = np.zeros(0, np.int64)
         self._parts: Parts | None = None
         self._propagator: Propagator | None = None
 
@@ -108,7 +112,7 @@ class Segmenter:
         """Bytes of everything remembered between frames."""
         return 0 if self._propagator is None else self._propagator.nbytes
 
-    def add_reference(self, frame: Frame, annotation: Annotation) -> FrameResult:
+    def add_reference(self, frame: Frame, annotation: Annotation, progress: Progress | None = None) -> FrameResult:
         """Learn the parts of the annotated frame and start from it.
 
         Parameters
@@ -116,25 +120,28 @@ class Segmenter:
         frame : Frame
         annotation : Annotation
             Of that frame.
+        progress : callable(step, steps, loss), optional
+            Told after every step of learning.
 
         Returns
         -------
         FrameResult
             The annotation itself, as labels; ignored pixels count as background.
         """
-        self.learn(annotation)
+        self.learn(annotation, progress)
         return self.restart(frame, annotation)
 
-    def learn(self, annotation: Annotation) -> None:
-        """Learn the parts, unless embeddings were given or the propagator needs none."""
+    def learn(self, annotation: Annotation, progress: Progress | None = None) -> None:
+        """Learn the parts, unless embeddings were given at the start or the propagator needs none."""
         self._parts = annotation.parts
-        if self.backbone is not None and self.embeddings is None:
+        if self.backbone is not None and not self._given:
             self.embeddings = learn_parts(
                 self.backbone,
                 [annotation],
                 self.config.learn,
                 short_side=self.config.short_side,
                 seed=self.config.seed,
+                progress=progress,
             )
 
     def restart(self, frame: Frame, annotation: Annotation) -> FrameResult:
@@ -154,7 +161,9 @@ class Segmenter:
         soft = np.stack([(annotation.rows == i) for i in range(len(parts))]).astype(np.float32)
         soft[0] += annotation.rows < 0
         self._propagator.start(FrameState(frame, self.config, self.backbone), soft)
-        return self._result(frame, soft)
+        # A part smaller than the presence test's sample is judged by as many pixels as it had.
+        self._smallest = np.clip(soft[1:].sum((1, 2)), 1, _STRONGEST).astype(np.int64)
+        return self._result(frame, soft, 0.0)
 
     @torch.no_grad()
     def step(self, frame: Frame) -> FrameResult:
@@ -169,14 +178,15 @@ class Segmenter:
             raise InputError("add_reference must come before step: there is nothing to segment yet")
         soft = self._propagator.step(FrameState(frame, self.config, self.backbone))
         radius = self.config.fusion.refine if self._module.REFINE else 0
-        return self._result(frame, refine(soft, frame.rgb, radius, self.config.fusion.refine_eps))
+        soft = refine(soft, frame.rgb, radius, self.config.fusion.refine_eps)
+        return self._result(frame, soft, self.config.fusion.present)
 
-    def _result(self, frame: Frame, soft: npt.NDArray[Any]) -> FrameResult:
+    def _result(self, frame: Frame, soft: npt.NDArray[Any], threshold: float) -> FrameResult:
         parts = self._parts
         if parts is None:
             raise InputError("add_reference must come first: the parts are not known yet")
-        presence = _strongest_mean(soft[1:])
-        present = presence >= self.config.fusion.present
+        presence = _strongest_mean(soft[1:], self._smallest)
+        present = presence >= threshold
         kept = soft if present.all() else np.where(np.r_[True, present][:, None, None], soft, -1.0)
         rows = kept.argmax(0)
         area = np.bincount(rows.ravel(), minlength=len(parts))
@@ -187,8 +197,9 @@ class Segmenter:
         return FrameResult(frame, labels, presence, confidence[1:], area[1:], present & (area[1:] > 0))
 
 
-def _strongest_mean(soft: npt.NDArray[Any], pixels: int = 9) -> npt.NDArray[np.float32]:
-    """Mean of the `pixels` largest values of each plane: one noisy pixel is no part."""
+def _strongest_mean(soft: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Mean of the largest values of each plane, as many as `counts` says: one noisy pixel is no part."""
     flat = soft.reshape(soft.shape[0], -1)
-    count = min(pixels, flat.shape[1])
-    return np.asarray(np.partition(flat, -count, axis=1)[:, -count:].mean(1), np.float32)
+    most = min(_STRONGEST, flat.shape[1])
+    top = np.sort(np.partition(flat, -most, axis=1)[:, -most:], axis=1)
+    return np.asarray([row[-min(int(n), most) :].mean() for row, n in zip(top, counts, strict=True)], np.float32)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,7 +20,6 @@ from slimecore.errors import InputError
 __all__ = [
     "AttentionLayer",
     "Features",
-    "TokenKeys",
     "attend_self",
     "cross_logits",
     "part_probabilities",
@@ -111,14 +109,6 @@ class Features:
         )
 
 
-class TokenKeys(Protocol):
-    """The part of a backbone that read-outs need: project tokens to keys."""
-
-    def token_keys(self, vectors: Tensor) -> tuple[Tensor, ...]:
-        """Keys (heads, T, d) of tokens (T, dim), one tensor for each cross-attention layer; differentiable."""
-        ...
-
-
 def cross_logits(features: Features, keys: tuple[Tensor, ...], layer_weights: Tensor, grid: tuple[int, int]) -> Tensor:
     """Averaged cross-attention logits of tokens.
 
@@ -149,8 +139,9 @@ def cross_logits(features: Features, keys: tuple[Tensor, ...], layer_weights: Te
     total = torch.zeros(())
     for layer, key, weight in zip(features.cross, keys, layer_weights, strict=True):
         heads = layer.query.shape[1]
-        logits = torch.einsum("bhnd,htd->btn", layer.query, key) * (layer.scale / heads)
-        maps = logits.float().unflatten(-1, layer.grid)
+        # Scaled first and summed in float32: unscaled sums over heads overflow half precision on SD 2.x.
+        logits = torch.einsum("bhnd,htd->btn", layer.query.float() * (layer.scale / heads), key.float())
+        maps = logits.unflatten(-1, layer.grid)
         if layer.grid != grid:
             maps = functional.interpolate(maps, size=grid, mode="bilinear", align_corners=False)
         total = total + weight * maps

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ def locate(name: str, revision: str | None = None, variant: str | None = None) -
         Nothing of that name, or the Hub cannot be reached.
     """
     embedded = EMBEDDED / name
-    folder = embedded if "/" not in name and embedded.is_dir() else Path(name).expanduser()
+    plain = "/" not in name and not name.startswith(".") and bool(name)
+    folder = embedded if plain and embedded.is_dir() else Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "unet" / "config.json").is_file():
             raise ModelError(
@@ -133,7 +135,7 @@ def _from_hub(name: str, revision: str | None, variant: str | None) -> Path:
             reason = error
             continue
         folder = Path(found)
-        if (folder / "unet" / "config.json").is_file() and any(folder.glob("unet/*.safetensors")):
+        if _complete(folder, variant):
             return folder
         reason = FileNotFoundError("the cached copy is incomplete")
     raise ModelError(
@@ -142,14 +144,29 @@ def _from_hub(name: str, revision: str | None, variant: str | None) -> Path:
     )
 
 
-def fingerprint(folder: Path) -> str:
+def _complete(folder: Path, variant: str | None) -> bool:
+    """Whether a cached copy holds this variant's weights: a download of another variant leaves half a model."""
+    needed = [folder / "unet" / "config.json", folder / "vae" / "config.json", folder / "scheduler"]
+    return all(path.exists() for path in needed) and bool(_unet_weights(folder, variant))
+
+
+def _unet_weights(folder: Path, variant: str | None) -> list[Path]:
+    middle = f".{variant}" if variant else ""
+    return sorted(
+        file
+        for file in folder.glob("unet/*.safetensors")
+        if re.fullmatch(rf"{_WEIGHTS}{re.escape(middle)}(-\d+-of-\d+)?\.safetensors", file.name)
+    )
+
+
+def fingerprint(folder: Path, variant: str | None = None) -> str:
     """Identity of a checkpoint's weights: 16 hex digits over sizes and sampled bytes of the UNet and its settings.
 
     Small files are hashed whole; of larger ones the two ends and 64 evenly spaced blocks, so that gigabytes take
     milliseconds.
     """
     digest = hashlib.sha256()
-    files = [*sorted(folder.glob("unet/*.safetensors")), folder / "unet" / "config.json", folder / "readout.json"]
+    files = [*_unet_weights(folder, variant), folder / "unet" / "config.json", folder / "readout.json"]
     block = 1 << 16
     for file in files:
         if not file.is_file():

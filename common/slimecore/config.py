@@ -73,7 +73,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
                 raise ConfigError(f"--set {text!r}: {piece!r} was already set to a value")
         try:
             target[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
             raise ConfigError(f"--set {text!r}: the value is not valid YAML") from error
     return nested
 

@@ -6,7 +6,7 @@ import torch
 
 from slimecore.errors import ConfigError
 
-__all__ = ["DTYPES", "generator", "pick_device", "pick_dtype", "synchronize"]
+__all__ = ["DTYPES", "generator", "pick_device", "pick_dtype"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -48,11 +48,3 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     """Give a seeded generator; nothing here touches the global random state."""
     return torch.Generator(device=device).manual_seed(seed)
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait for the device, so that a clock reads what it should."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

@@ -25,7 +25,7 @@ from slimecore.losses import class_weights, cross_entropy, squared_error
 from slimecore.types import Annotation, PartEmbeddings
 from slimecore.views import jittered_views, one_hot_area
 
-__all__ = ["learn_parts", "to_tensor"]
+__all__ = ["Progress", "learn_parts", "to_tensor"]
 
 Progress = Callable[[int, int, float], None]
 

@@ -36,6 +36,12 @@ class ViewConfig:
     color: float = 0.2
     mirror: bool = True
 
+    def __post_init__(self) -> None:
+        if not (0 <= self.count <= 256 and self.scale >= 1 and min(self.rotate, self.shift, self.color) >= 0):
+            raise ConfigError(
+                "learn.views needs count in 0..256, scale at least 1, and rotate, shift and color not negative"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class LearnConfig:
@@ -71,3 +77,5 @@ class LearnConfig:
         for name in ("tokens", "steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"learn.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.lr <= 10 or min(self.balance, self.was_weight, self.weight_decay) < 0:
+            raise ConfigError(f"learn.lr must lie in 0..10 (got {self.lr}), and learn's weights must not be negative")

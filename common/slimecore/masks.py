@@ -177,8 +177,23 @@ def _eight_bit(raw: Array) -> tuple[Array, Array | None]:
     return (raw * (_VOID / max(top, 65535))).round().astype(np.int32), None
 
 
+def _exact_palette(rgb: Array) -> Array | None:
+    """Values of a picture whose every pixel is one of the DAVIS palette's first 32 colours; None for any other."""
+    codes = rgb.astype(np.int32) @ np.array([65536, 256, 1])
+    table = davis_palette()[:32].astype(np.int32) @ np.array([65536, 256, 1])
+    order = np.argsort(table)
+    position = np.searchsorted(table[order], codes).clip(0, len(table) - 1)
+    # Anti-aliasing would show quarters and eighths of a colour too, which the palette does not have.
+    found = np.asarray(order[position])
+    return found if (table[found] == codes).all() else None
+
+
 def _from_colors(rgb: Array, path: Path) -> MaskFile:
     notes: tuple[str, ...] = ()
+    exact = _exact_palette(rgb)
+    if exact is not None:
+        mask = _from_values(exact, path)
+        return MaskFile(mask.labels, {v: _color(davis_palette()[v]) for v in mask.values}, mask.notes)
     keep, noisy = meant_levels(rgb, path)
     slack = NOISE / 2 if noisy else 0
     black = keep.max(1) <= slack
@@ -220,7 +235,14 @@ def fit_mask(mask: MaskFile, size: tuple[int, int], source: str) -> MaskFile:
                 "draw the mask on a frame of this clip"
             )
         note = f"{source}: mask of {w}x{h} fitted to {size[1]}x{size[0]}"
-        mask = MaskFile(resize_labels(mask.labels, size), mask.colors, (*mask.notes, note))
+        fitted = MaskFile(resize_labels(mask.labels, size), mask.colors, (*mask.notes, note))
+        lost = sorted(set(mask.values) - set(fitted.values))
+        if lost and fitted.values:
+            raise InputError(
+                f"{source}: parts {', '.join(map(str, lost))} are too small to survive fitting the mask of {w}x{h} to "
+                f"{size[1]}x{size[0]}; draw the mask at the clip's size"
+            )
+        mask = fitted
     if not mask.values:
         raise InputError(f"{source}: the mask is empty, every pixel is background (0); mark at least one part")
     return mask

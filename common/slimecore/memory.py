@@ -45,10 +45,10 @@ class Places:
     grid: tuple[int, int]
 
     def positions(self) -> Tensor:
-        """(N, 2) float rows and columns, as shares of the grid's short side."""
+        """(N, 2) float rows and columns of the cells' centres, as shares of the grid's short side."""
         h, w = self.grid
         y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-        return (torch.stack([y, x], -1).reshape(-1, 2) / min(h, w)).to(self.descriptor)
+        return ((torch.stack([y, x], -1).reshape(-1, 2) + 0.5) / min(h, w)).to(self.descriptor)
 
 
 @dataclass(slots=True, eq=False)
@@ -119,12 +119,13 @@ class MaskMemory:
             Displacement ``(dx, dy)`` from the previous frame into the present one, in pixels of its own size.
         """
         height, width = flow.shape[:2]
+        flow = flow.to(self._permanent[0].key) if self._permanent else flow
         short = min(height, width)
         for entry in self._recent:
             if entry.position is not None:
-                pixel = ((entry.position + 0.5 / short) * short).long()
+                pixel = (entry.position * short).long()  # a centre at c + 0.5 lies in pixel floor(c + 0.5)
                 y, x = pixel[:, 0].clamp(0, height - 1), pixel[:, 1].clamp(0, width - 1)
-                entry.position = entry.position + flow[y, x].flip(-1).to(entry.position) / short
+                entry.position = entry.position + flow[y, x].flip(-1) / short
 
     def _key(self, places: Places, kept: Tensor, prior: Tensor) -> Tensor:
         config = self._config

@@ -13,21 +13,6 @@ from slimecore.types import Frame
 
 __all__ = ["Clip", "open_clip"]
 
-VIDEO_SUFFIXES = (
-    ".mp4",
-    ".mov",
-    ".mkv",
-    ".avi",
-    ".webm",
-    ".m4v",
-    ".mpg",
-    ".mpeg",
-    ".gif",
-    ".wmv",
-    ".ts",
-    ".mxf",
-)
-
 
 class Clip(Protocol):
     """A clip that can be read in both directions with constant memory."""
@@ -59,8 +44,14 @@ class Clip(Protocol):
         ...
 
 
-def open_clip(path: Path) -> Clip:
+def open_clip(path: Path, leave_out: Path | None = None) -> Clip:
     """Open a video file or a folder of frames.
+
+    Parameters
+    ----------
+    path : Path
+    leave_out : Path, optional
+        A file in the folder that is no frame: the mask, when it lies among them.
 
     Raises
     ------
@@ -70,7 +61,7 @@ def open_clip(path: Path) -> Clip:
     if path.is_dir():
         from slimevid.io.folder import FolderClip
 
-        return FolderClip(path)
+        return FolderClip(path, leave_out)
     if not path.exists():
         raise InputError(f"no such clip: {path}; give a video file or a folder of frames")
     from slimevid.io.video import VideoClip

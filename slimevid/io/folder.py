@@ -22,6 +22,8 @@ class FolderClip:
     Parameters
     ----------
     path : Path
+    leave_out : Path, optional
+        A file in it that is no frame.
 
     Raises
     ------
@@ -29,10 +31,11 @@ class FolderClip:
         No image in it, or two images would write the same mask.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, leave_out: Path | None = None) -> None:
         self.name = path.resolve().name
         self.fps = _FPS
-        self._files = list_images(path)
+        other = None if leave_out is None else leave_out.resolve()
+        self._files = [file for file in list_images(path) if file.resolve() != other]
         if not self._files:
             raise InputError(f"{path}: no frame found{_folder_hint(path)}")
         stems = self.stems()

@@ -50,7 +50,7 @@ def build(spec: ModelSpec, device: torch.device, seed: int = 0) -> StableDiffusi
     null = load_null_prompt(folder, spec.variant, dtype).to(device)
     return StableDiffusion(
         name=spec.name,
-        revision=fingerprint(folder),
+        revision=fingerprint(folder, spec.variant),
         unet=unet,
         vae=vae,
         null_prompt=null,
