@@ -423,3 +423,22 @@ def test_bad_names_are_refused(tmp_path: Path, text: str) -> None:
 def test_missing_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_names(tmp_path / "n.json")
+
+
+def test_a_thin_part_in_exact_palette_colours_is_kept(tmp_path):
+    """Eight flat DAVIS colours and a two-pixel line are ids, not noise."""
+    labels = np.zeros((120, 180), np.uint8)
+    for part in range(1, 8):
+        labels[10:60, 20 * part : 20 * part + 15] = part
+    labels[80:82, 20:80] = 8
+    Image.fromarray(davis_palette()[labels]).save(tmp_path / "m.png")
+    mask = read_mask(tmp_path / "m.png")
+    assert np.array_equal(mask.labels, labels)
+
+
+def test_parts_lost_by_fitting_are_an_error(tmp_path):
+    labels = np.zeros((400, 400), np.int32)
+    labels[:200] = 1
+    labels[301, 301] = 2
+    with pytest.raises(InputError, match="parts 2 are too small"):
+        fit_mask(MaskFile(labels, {}), (100, 100), "mask")

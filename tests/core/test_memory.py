@@ -159,3 +159,17 @@ def test_sampled_reading_stays_close_to_reading_everything():
     thin.write(frame, soft, permanent=True)
     assert thin.nbytes < 0.6 * full.nbytes
     torch.testing.assert_close(thin.read(frame).mean(0), full.read(frame).mean(0), atol=0.01, rtol=0)
+
+
+def test_each_key_rides_on_the_motion_at_its_own_centre():
+    """Flow that differs from pixel to pixel: a key reads the pixel under its cell's centre."""
+    memory = MaskMemory(MemoryConfig(every=1, budget=0))
+    memory.write(places(1), mask(1))
+    flow = torch.zeros(40, 60, 2)  # ten pixels a cell
+    flow[..., 0] = torch.arange(60.0)
+    before = places(1).positions()
+    memory.advance(flow)
+    moved = memory._recent[0].position
+    centres = torch.arange(6).repeat(4) * 10 + 5.0
+    torch.testing.assert_close(moved[:, 1] - before[:, 1], centres / 40)
+    torch.testing.assert_close(moved[:, 0], before[:, 0])

@@ -88,3 +88,12 @@ def test_info_says_what_a_mesh_holds(tmp_path, cube, capsys):
     text = capsys.readouterr().out
     assert "faces     12 (0 without area)" in text
     assert "1 x 2 x 3" in text
+
+
+def test_an_obj_with_interleaved_materials_keeps_its_face_order(tmp_path):
+    path = tmp_path / "t.obj"
+    corners = "".join(f"v {i} {i * i} 0\n" for i in range(7))
+    faces = "".join(f"usemtl {'AB'[i % 2]}\nf {i + 1} {i + 2} {i + 3}\n" for i in range(5))
+    path.write_text(corners + faces)
+    mesh = load_mesh(path)
+    assert mesh.vertices[mesh.faces][:, 0, 0].tolist() == [0, 1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""End to end on the example clip: above both floors by a margin, and worse without its memory.
+"""End to end on the example clip, fast preset: above both floors by a margin, and worse without its memory.
 
 J&F is the mean over the five parts of the mean over frames 1..44 (the walker goes behind the trunk from frame 15 on).
 """
@@ -52,7 +52,7 @@ def score(tiny, propagator, memory=True):
     return float(np.mean(figures))
 
 
-def test_the_default_clears_both_floors_by_the_margin(tiny):
+def test_the_fast_preset_clears_both_floors_by_the_margin(tiny):
     floor = max(score(tiny, "copy"), score(tiny, "flow_warp"))
     assert score(tiny, "fused") > floor + MARGIN
 

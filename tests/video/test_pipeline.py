@@ -182,3 +182,80 @@ def test_an_unforeseen_error_is_one_line_and_status_1(clip, tmp_path, monkeypatc
     monkeypatch.setattr(slimevid.pipeline, "open_clip", explode)
     assert run(clip, "--ref", tmp_path / "ref.png", "--quiet") == 1
     assert "unexpected ZeroDivisionError: boom" in one_line(capsys)
+
+
+def test_results_never_overwrite_the_clip_or_the_mask(tmp_path, two_tone, capsys):
+    rgb, mask = two_tone
+    (tmp_path / "proj" / "masks").mkdir(parents=True)
+    frame = tmp_path / "proj" / "masks" / "f1.png"
+    Image.fromarray(rgb).save(frame)
+    write_mask(tmp_path / "ref.png", mask)
+    before = frame.read_bytes()
+    assert run(frame.parent, "--ref", tmp_path / "ref.png", "--out", tmp_path / "proj", *SMALL) == 2
+    assert "would overwrite the clip" in one_line(capsys)
+    assert frame.read_bytes() == before
+
+
+def test_results_of_another_clip_are_not_overwritten(clip, tmp_path, two_tone, capsys):
+    out = tmp_path / "out"
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, *SMALL) == 0
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, *SMALL) == 0, "the same clip may run again"
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in clip.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    capsys.readouterr()
+    assert run(other, "--ref", tmp_path / "ref.png", "--out", out, *SMALL) == 2
+    assert "results of another clip" in one_line(capsys)
+
+
+def test_a_mask_among_the_frames_is_no_frame(clip, tmp_path, two_tone, capsys):
+    write_mask(clip / "a 0.png", two_tone[1] * 3)
+    assert run(clip, "--ref", clip / "a 0.png", "--out", tmp_path / "out", *SMALL) == 0
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 4
+
+
+def test_parts_of_another_mask_are_refused_before_anything_is_written(clip, tmp_path, two_tone, capsys):
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", tmp_path / "one", *SMALL) == 0
+    write_mask(tmp_path / "five.png", two_tone[1] * 5)
+    parts = tmp_path / "one" / "parts.safetensors"
+    capsys.readouterr()
+    assert run(clip, "--ref", tmp_path / "five.png", "--out", tmp_path / "two", "--parts", parts, *SMALL) == 2
+    assert "the mask has (5,)" in one_line(capsys)
+    assert not (tmp_path / "two").exists()
+
+
+def test_names_come_from_the_parts_file_and_unknown_ids_are_refused(clip, tmp_path, capsys):
+    (tmp_path / "names.json").write_text('{"3": "disc"}')
+    names = ["--names", tmp_path / "names.json"]
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", tmp_path / "one", *names, *SMALL) == 0
+    parts = ["--parts", tmp_path / "one" / "parts.safetensors"]
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", tmp_path / "two", *parts, *SMALL) == 0
+    assert "disc" in (tmp_path / "two" / "scores.csv").read_text()
+    (tmp_path / "names.json").write_text('{"4": "square"}')
+    capsys.readouterr()
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", tmp_path / "three", *names, *SMALL) == 2
+    assert "the mask has no part 4" in one_line(capsys)
+
+
+def test_errors_are_one_line_without_quiet_too(tmp_path, capsys):
+    assert run(tmp_path / "missing.mp4", "--ref", tmp_path / "ref.png") == 2
+    assert one_line(capsys).startswith("slimevid: no such clip")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "seed=-1",
+        "seed=2024-13-45",
+        "learn.views.count=-1",
+        "learn.views.scale=0",
+        "learn.lr=1e9",
+        "fusion.refine=100000",
+        "fusion.flow_tolerance=0",
+        "memory.budget=-1",
+    ],
+)
+def test_values_out_of_range_are_refused(setting, capsys):
+    assert run("clip", "--ref", "mask", "--set", setting, "--quiet") == 2
+    assert "unexpected" not in one_line(capsys)

@@ -124,3 +124,31 @@ def test_no_cue_can_veto():
     sure = np.array([[[1.0]], [[0.0]]], np.float32)
     other = np.array([[[0.01]], [[0.99]]], np.float32)
     assert fuse([(sure, 1.0), (other, 2.0)], 0.02)[1, 0, 0] > 0.5
+
+
+def test_a_tiny_part_is_kept_on_its_own_frame(two_tone, tiny):
+    frames, truth = clip_of(two_tone, count=1)
+    marked = truth[0].copy()
+    marked[5, 5:8] = 2
+    segmenter = Segmenter(RunConfig(short_side=96, work_side=96, learn=QUICK), tiny)
+    result = segmenter.add_reference(frames[0], annotate(frames[0], marked))
+    assert np.array_equal(result.labels, marked)
+    assert result.present.all()
+
+
+def test_a_second_reference_learns_again_unless_parts_were_given(two_tone, tiny):
+    frames, truth = clip_of(two_tone, count=1)
+    other = Frame(0, frames[0].rgb[..., ::-1].copy(), "0")
+    segmenter = Segmenter(RunConfig(short_side=64, work_side=64, learn=QUICK), tiny)
+    segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
+    first = segmenter.embeddings
+    segmenter.add_reference(other, annotate(other, truth[0]))
+    assert not np.array_equal(first.vectors, segmenter.embeddings.vectors)
+    given = Segmenter(RunConfig(short_side=64, work_side=64, learn=QUICK), tiny, first)
+    given.add_reference(other, annotate(other, truth[0]))
+    assert given.embeddings is first
+
+
+def test_presence_is_a_probability(two_tone, tiny):
+    results, _ = run(two_tone, tiny)
+    assert all(0 <= r.presence[0] <= 1 for r in results)
