@@ -72,12 +72,14 @@ def load_mesh(path: Path) -> Mesh:
     if not path.is_file():
         raise InputError(f"no such mesh: {path}")
     try:
-        # OBJ groups faces by material unless told not to, which would change their order.
-        options = {"group_material": False, "maintain_order": True} if path.suffix.lower() == ".obj" else {}
+        # OBJ faces are grouped by material unless told not to, which would change their order; then every run of
+        # faces is a geometry of its own, and trimesh hands the runs over last to first.
+        runs = path.suffix.lower() == ".obj"
+        options = {"group_material": False, "maintain_order": True} if runs else {}
         scene = trimesh.load_scene(path, process=False, **options)
     except Exception as error:  # every reader of trimesh raises its own kind
         raise InputError(f"{path}: cannot be read as a mesh ({type(error).__name__}: {error})") from error
-    vertices, faces, nodes, names = _flattened(scene)
+    vertices, faces, nodes, names = _flattened(scene, last_first=runs)
     if not faces:
         raise InputError(f"{path}: no faces in it; a point cloud or empty scene cannot be labelled face by face")
     mesh = Mesh(np.concatenate(vertices), np.concatenate(faces), np.concatenate(nodes), tuple(names))
@@ -92,13 +94,14 @@ def load_mesh(path: Path) -> Mesh:
     return mesh
 
 
-def _flattened(scene: Any) -> tuple[list[Array], list[Array], list[Array], list[str]]:
+def _flattened(scene: Any, *, last_first: bool) -> tuple[list[Array], list[Array], list[Array], list[str]]:
     vertices: list[Array] = []
     faces: list[Array] = []
     nodes: list[Array] = []
     names: list[str] = []
     offset = 0
-    for name in scene.graph.nodes_geometry:
+    order = list(scene.graph.nodes_geometry)
+    for name in reversed(order) if last_first else order:
         transform, geometry_name = scene.graph[name]
         geometry = scene.geometry[geometry_name]
         if not len(getattr(geometry, "faces", ())):

@@ -97,3 +97,17 @@ def test_an_obj_with_interleaved_materials_keeps_its_face_order(tmp_path):
     path.write_text(corners + faces)
     mesh = load_mesh(path)
     assert mesh.vertices[mesh.faces][:, 0, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_long_obj_with_objects_and_materials_keeps_its_face_order(tmp_path):
+    path = tmp_path / "t.obj"
+    corners = "".join(f"v {i} {i * i} 0\n" for i in range(42))
+    lines = []
+    for i in range(40):
+        lines += [f"o thing{i}"] if i % 7 == 0 else []
+        lines += [f"usemtl {'ABC'[i % 3]}"] if i % 2 else []
+        lines.append(f"f {i + 1} {i + 2} {i + 3}")
+    faces = "\n".join(lines) + "\n"
+    path.write_text(corners + faces)
+    mesh = load_mesh(path)
+    assert mesh.vertices[mesh.faces][:, 0, 0].tolist() == list(range(40))
