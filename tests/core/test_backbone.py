@@ -250,3 +250,12 @@ def test_a_hub_id_in_the_cache_needs_no_network(monkeypatch, sd_folder):
 def test_timestep_out_of_range_is_refused(sd_folder):
     with pytest.raises(InputError, match="timestep 5000"):
         build(ModelSpec(name=str(sd_folder), timestep=5000), CPU)
+
+
+def test_a_part_speaks_with_the_log_sum_exp_of_its_tokens():
+    logits = torch.tensor([[2.0, 0.0, 1.0, 1.0]]).reshape(1, 4, 1, 1)
+    first = torch.tensor([2.0, 0.0]).logsumexp(0)
+    second = torch.tensor([1.0, 1.0]).logsumexp(0)
+    expected = torch.stack([first, second]).softmax(0)
+    torch.testing.assert_close(part_probabilities(logits, 2)[0, :, 0, 0], expected)
+    assert expected[0] > 0.55, "a mean over tokens would give one half"
