@@ -163,7 +163,7 @@ class Segmenter:
         self._propagator.start(FrameState(frame, self.config, self.backbone), soft)
         # A part smaller than the presence test's sample is judged by as many pixels as it had.
         self._smallest = np.clip(soft[1:].sum((1, 2)), 1, _STRONGEST).astype(np.int64)
-        return self._result(frame, soft, 0.0)
+        return self._result(frame, soft)
 
     @torch.no_grad()
     def step(self, frame: Frame) -> FrameResult:
@@ -179,14 +179,14 @@ class Segmenter:
         soft = self._propagator.step(FrameState(frame, self.config, self.backbone))
         radius = self.config.fusion.refine if self._module.REFINE else 0
         soft = refine(soft, frame.rgb, radius, self.config.fusion.refine_eps)
-        return self._result(frame, soft, self.config.fusion.present)
+        return self._result(frame, soft)
 
-    def _result(self, frame: Frame, soft: npt.NDArray[Any], threshold: float) -> FrameResult:
+    def _result(self, frame: Frame, soft: npt.NDArray[Any]) -> FrameResult:
         parts = self._parts
         if parts is None:
             raise InputError("add_reference must come first: the parts are not known yet")
         presence = _strongest_mean(soft[1:], self._smallest)
-        present = presence >= threshold
+        present = presence >= self.config.fusion.present
         kept = soft if present.all() else np.where(np.r_[True, present][:, None, None], soft, -1.0)
         rows = kept.argmax(0)
         area = np.bincount(rows.ravel(), minlength=len(parts))

@@ -152,3 +152,18 @@ def test_a_second_reference_learns_again_unless_parts_were_given(two_tone, tiny)
 def test_presence_is_a_probability(two_tone, tiny):
     results, _ = run(two_tone, tiny)
     assert all(0 <= r.presence[0] <= 1 for r in results)
+
+
+def test_a_part_without_a_sure_pixel_is_absent_and_owns_nothing(two_tone):
+    frames, truth = clip_of(two_tone, count=2)
+    marked = truth[0].copy()
+    marked[48:][truth[0][48:] > 0] = 2
+    segmenter = Segmenter(RunConfig(propagator="copy"))
+    segmenter.add_reference(frames[0], annotate(frames[0], marked))
+    soft = np.zeros((3, 96, 128), np.float32)
+    soft[0], soft[1], soft[2] = 0.31, 0.36, 0.33  # part 1 wins everywhere, but is nowhere sure
+    soft[:, :10] = np.array([0.1, 0.0, 0.9])[:, None, None]
+    segmenter._propagator._soft = soft
+    result = segmenter.step(frames[1])
+    assert result.present.tolist() == [False, True]
+    assert set(np.unique(result.labels)) == {2}
