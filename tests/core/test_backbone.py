@@ -259,3 +259,18 @@ def test_a_part_speaks_with_the_log_sum_exp_of_its_tokens():
     expected = torch.stack([first, second]).softmax(0)
     torch.testing.assert_close(part_probabilities(logits, 2)[0, :, 0, 0], expected)
     assert expected[0] > 0.55, "a mean over tokens would give one half"
+
+
+def test_a_cached_copy_without_the_wanted_variant_does_not_count(monkeypatch, sd_folder):
+    import huggingface_hub
+
+    asked = []
+
+    def cached(name, **kwargs):
+        asked.append(kwargs["local_files_only"])
+        return str(sd_folder)  # holds the plain weights, no fp16 ones
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
+    with pytest.raises(ModelError, match="not in the local Hub cache"):
+        locate("someone/some-model", variant="fp16")
+    assert asked == [True, False], "the network is tried when the cache is incomplete"
