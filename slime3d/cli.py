@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from slimecore.cli import Parser, add_common, guarded, version
+from slimecore.cli import Parser, add_common, guarded, make_parser
 
 __all__ = ["main"]
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="slime3d", description="Label the faces of a mesh from one annotated view.")
-    parser.add_argument("--version", action="version", version=f"slime3d {version()}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parser, commands = make_parser("slime3d", "Label the faces of a mesh from one annotated view.")
     info = commands.add_parser(
         "info",
         help="check a mesh and say what it holds",

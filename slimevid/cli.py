@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slimecore.cli import Parser, add_common, guarded, version
+from slimecore.cli import Parser, add_common, guarded, make_parser
 
 __all__ = ["main"]
 
@@ -20,9 +20,7 @@ overlay.mp4, scores.csv, parts.safetensors, config.yaml, report.json."""
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="slimevid", description="Segment video from one annotated frame.")
-    parser.add_argument("--version", action="version", version=f"slimevid {version()}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parser, commands = make_parser("slimevid", "Segment video from one annotated frame.")
     run = commands.add_parser(
         "run",
         help="segment a clip",
@@ -91,7 +89,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from slimevid.progress import bar
 
     with bar() as notify:
-        report = run(request, notify).content
+        report = run(request, notify)
     for note in report["reference"]["notes"]:
         sys.stderr.write(f"note: {note}\n")
     seconds = report["timings_s"]

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from slimecore.artifacts import load_embeddings, require_model, save_embeddings
+from slimecore.artifacts import load_embeddings, require_model, require_parts, save_embeddings
 from slimecore.config import dump_yaml, to_dict
 from slimecore.errors import InputError, OutputError
 from slimecore.files import make_folder, write_json, write_text
@@ -22,9 +22,9 @@ from slimecore.viz import overlay
 from slimevid.config import RunConfig
 from slimevid.io import Clip, open_clip
 from slimevid.io.writers import OverlayWriter, ScoreWriter
-from slimevid.segmenter import FrameResult, Segmenter, load_backbone
+from slimevid.segmenter import FrameResult, Segmenter
 
-__all__ = ["RunReport", "RunRequest", "run"]
+__all__ = ["RunRequest", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +56,10 @@ class RunRequest:
     config: RunConfig = field(default_factory=RunConfig)
 
 
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """What a run did; written as ``report.json``."""
-
-    content: dict[str, Any]
-
-
 Notify = Callable[[str, int, int], None]
 
 
-def run(request: RunRequest, notify: Notify | None = None) -> RunReport:
+def run(request: RunRequest, notify: Notify | None = None) -> dict[str, Any]:
     """Segment a clip and write everything.
 
     Parameters
@@ -77,7 +70,8 @@ def run(request: RunRequest, notify: Notify | None = None) -> RunReport:
 
     Returns
     -------
-    RunReport
+    dict
+        What the run did, as written in ``report.json``.
 
     Raises
     ------
@@ -93,11 +87,11 @@ def run(request: RunRequest, notify: Notify | None = None) -> RunReport:
     parts = make_parts(mask, _names(request, mask, given))
     annotation = Annotation(reference.rgb, parts.index(mask.labels), parts)
     _protect(request, clip)
-    backbone = load_backbone(request.config) if _needs_model(request.config) else None
+    segmenter = Segmenter(request.config, embeddings=given)
     if given is not None:
-        _require_same_parts(given, parts, str(request.parts))
-        if backbone is not None:
-            require_model(given, backbone.name, backbone.revision, str(request.parts))
+        require_parts(given, parts, str(request.parts))
+        if segmenter.backbone is not None:
+            require_model(given, segmenter.backbone.name, segmenter.backbone.revision, str(request.parts))
     loaded = time.perf_counter()
 
     masks = make_folder(make_folder(request.out) / "masks")
@@ -105,7 +99,6 @@ def run(request: RunRequest, notify: Notify | None = None) -> RunReport:
         (request.out / stale).unlink(missing_ok=True)
     write_text(request.out / "config.yaml", dump_yaml(request.config))
     write_json(request.out / "report.json", {"status": "running", "clip": _clip_entry(clip)})
-    segmenter = Segmenter(request.config, backbone, given)
 
     def learning(step: int, steps: int, _loss: float) -> None:
         if notify:
@@ -118,7 +111,7 @@ def run(request: RunRequest, notify: Notify | None = None) -> RunReport:
 
     count = _segment_all(request, clip, segmenter, first, annotation, masks, notify)
     finished = time.perf_counter()
-    content = _report(request, clip, mask, segmenter)
+    content = _report(request, clip, mask, parts, segmenter)
     content["timings_s"] = {
         "load": round(loaded - started, 3),
         "learn": round(learned - loaded, 3),
@@ -127,14 +120,7 @@ def run(request: RunRequest, notify: Notify | None = None) -> RunReport:
     }
     content["fps"] = round((count - 1) / max(finished - learned, 1e-9), 3)
     write_json(request.out / "report.json", content)
-    return RunReport(content)
-
-
-def _needs_model(config: RunConfig) -> bool:
-    from slimecore import plugins
-
-    plugins.load("slimevid.flows", config.flow)
-    return bool(plugins.load("slimevid.propagators", config.propagator).NEEDS_MODEL)
+    return content
 
 
 def _reference_frame(clip: Clip, index: int) -> Frame:
@@ -156,14 +142,6 @@ def _names(request: RunRequest, mask: MaskFile, given: PartEmbeddings | None) ->
             )
         names |= own
     return names
-
-
-def _require_same_parts(given: PartEmbeddings, parts: Parts, source: str) -> None:
-    if given.parts.values != parts.values:
-        raise InputError(
-            f"{source}: it holds the part values {given.parts.values[1:]}, the mask has {parts.values[1:]}; "
-            "use the mask they were learned from, or learn again without --parts"
-        )
 
 
 def _clip_entry(clip: Clip) -> dict[str, Any]:
@@ -270,7 +248,7 @@ def peak_memory_mb() -> float | None:
     return round(float(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)), 1)
 
 
-def _report(request: RunRequest, clip: Clip, mask: MaskFile, segmenter: Segmenter) -> dict[str, Any]:
+def _report(request: RunRequest, clip: Clip, mask: MaskFile, parts: Parts, segmenter: Segmenter) -> dict[str, Any]:
     packages = ("slime-toolkit", "torch", "diffusers", "numpy", "opencv-python-headless", "av", "kornia")
     versions = {}
     for package in packages:
@@ -279,7 +257,6 @@ def _report(request: RunRequest, clip: Clip, mask: MaskFile, segmenter: Segmente
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
     backbone = segmenter.backbone
-    parts = make_parts(mask)
     return {
         "status": "done",
         "clip": _clip_entry(clip),
@@ -287,7 +264,7 @@ def _report(request: RunRequest, clip: Clip, mask: MaskFile, segmenter: Segmente
         "parts_file": None if request.parts is None else request.parts.name,
         "parts": [
             {"value": v, "name": n, "color": list(c)}
-            for v, n, c in zip(parts.values, segmenter.part_names, parts.colors, strict=True)
+            for v, n, c in zip(parts.values, parts.names, parts.colors, strict=True)
         ],
         "model": None
         if backbone is None

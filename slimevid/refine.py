@@ -45,9 +45,11 @@ def refine(soft: npt.NDArray[Any], rgb: npt.NDArray[Any], radius: int, eps: floa
     # Coefficients at a quarter of the radius lose nothing that can be seen, and cost a fraction (He and Sun 2015).
     filtered = guided_blur(guide, source, 2 * scaled + 1, eps, subsample=max(1, min(2, scaled // 2), scaled // 4))
     # The filter is linear and keeps constants, so the background is what is left; edges overshoot a little.
-    full[1:, box[0], box[1]] = filtered[0].numpy().clip(0, 1)
-    full[0] = (1 - full[1:].sum(0)).clip(0, 1)
-    return np.asarray(full / full.sum(0, keepdims=True))
+    parts = filtered[0].numpy().clip(0, 1)
+    total = np.maximum(parts.sum(0), 1)
+    full[1:, box[0], box[1]] = parts / total
+    full[0, box[0], box[1]] = 1 - parts.sum(0) / total
+    return full
 
 
 def _undecided_box(soft: npt.NDArray[Any], margin: int) -> tuple[slice, slice] | None:

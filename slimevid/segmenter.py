@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from slimecore import plugins
+from slimecore.artifacts import require_parts
 from slimecore.backbones import Backbone
 from slimecore.device import pick_device
 from slimecore.errors import InputError
@@ -103,11 +104,6 @@ class Segmenter:
         self._propagator: Propagator | None = None
 
     @property
-    def part_names(self) -> tuple[str, ...]:
-        """Names of the parts, background first; empty before the first reference."""
-        return () if self._parts is None else self._parts.names
-
-    @property
     def memory_bytes(self) -> int:
         """Bytes of everything remembered between frames."""
         return 0 if self._propagator is None else self._propagator.nbytes
@@ -149,12 +145,7 @@ class Segmenter:
         parts = annotation.parts
         keys = None
         if self.backbone is not None and self.embeddings is not None:
-            if self.embeddings.parts.values != parts.values:
-                raise InputError(
-                    f"the mask has part values {parts.values[1:]}, "
-                    f"the part embeddings {self.embeddings.parts.values[1:]}; "
-                    "use the mask they were learned from, or learn again"
-                )
+            require_parts(self.embeddings, parts, "part embeddings")
             keys = prepare(self.backbone, self.embeddings)
         context = Context(self.config, len(parts), self._flow, keys)
         self._propagator = self._module.build(context)

@@ -43,12 +43,11 @@ class FrameState:
     @cached_property
     def features(self) -> Features:
         """Features of the picture at the network's size, batch of one."""
-        from slimecore.learn import to_tensor
+        from slimecore.segment import encode_picture
 
         if self._backbone is None:
             raise RuntimeError("this propagator was built without a backbone")
-        size = fit_short_side(self.frame.size, self._config.short_side, self._backbone.multiple)
-        return self._backbone.encode(to_tensor(resize_rgb(self.frame.rgb, size)[None], self._backbone.device))
+        return encode_picture(self._backbone, self.frame.rgb, self._config.short_side)
 
     @cached_property
     def places(self) -> Places:

@@ -8,32 +8,31 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["reliability", "warp_soft"]
+__all__ = ["reliability", "targets", "warp_soft"]
 
 Array = npt.NDArray[Any]
 
 
-def warp_soft(soft: Array, flow: Array) -> Array:
+def warp_soft(soft: Array, maps: tuple[Array, Array]) -> Array:
     """Previous soft mask seen from the present frame.
 
     Parameters
     ----------
     soft : (P, h, w) float32
         Soft labels of the previous frame.
-    flow : (h, w, 2) float32
-        Displacement from the present frame into the previous one, in pixels.
+    maps : pair of (h, w) float32
+        :func:`targets` of the flow from the present frame into the previous one.
 
     Returns
     -------
     (P, h, w) float32
         Bilinear; outside the picture the border repeats.
     """
-    map_x, map_y = _targets(flow)
-    planes = [cv2.remap(plane, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for plane in soft]
+    planes = [cv2.remap(plane, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for plane in soft]
     return np.stack(planes)
 
 
-def reliability(flow: Array, back: Array, tolerance: float) -> Array:
+def reliability(flow: Array, back: Array, maps: tuple[Array, Array], tolerance: float) -> Array:
     """Trust in `flow`, 0..1, by the forward-backward check (Sundaram et al., ECCV 2010).
 
     Parameters
@@ -42,6 +41,8 @@ def reliability(flow: Array, back: Array, tolerance: float) -> Array:
         From the present frame into the previous one.
     back : (h, w, 2) float32
         From the previous frame into the present one.
+    maps : pair of (h, w) float32
+        :func:`targets` of `flow`.
     tolerance : float
         Round-trip error in pixels at which trust falls to 1/e; grows by 5 % of the motion's length.
 
@@ -50,7 +51,7 @@ def reliability(flow: Array, back: Array, tolerance: float) -> Array:
     (h, w) float32
         0 where the motion leaves the picture.
     """
-    map_x, map_y = _targets(flow)
+    map_x, map_y = maps
     returned = cv2.remap(back, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     error = np.linalg.norm(flow + returned, axis=-1)
     allowed = tolerance + 0.05 * np.linalg.norm(flow, axis=-1)
@@ -59,7 +60,8 @@ def reliability(flow: Array, back: Array, tolerance: float) -> Array:
     return np.asarray(np.exp(-((error / allowed) ** 2)) * inside, np.float32)
 
 
-def _targets(flow: Array) -> tuple[Array, Array]:
+def targets(flow: Array) -> tuple[Array, Array]:
+    """Where each pixel's motion leads: x and y, (h, w) float32 each, of a flow (h, w, 2) float32 in pixels."""
     h, w = flow.shape[:2]
     x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
     return x + flow[..., 0], y + flow[..., 1]

@@ -12,7 +12,6 @@ _HOME = {
     "Annotation": "types",
     "ArtifactError": "errors",
     "Backbone": "backbones",
-    "BackendMissing": "errors",
     "ConfigError": "errors",
     "Features": "attention",
     "Frame": "types",

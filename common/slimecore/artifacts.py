@@ -17,7 +17,7 @@ from slimecore.errors import ArtifactError, SlimeError
 from slimecore.files import write_bytes
 from slimecore.types import PartEmbeddings, Parts
 
-__all__ = ["SCHEMA", "load_embeddings", "require_model", "save_embeddings"]
+__all__ = ["SCHEMA", "load_embeddings", "require_model", "require_parts", "save_embeddings"]
 
 SCHEMA = 1
 
@@ -89,6 +89,21 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ArtifactError(
             f"{path}: cannot be read as part embeddings ({error}); the file is truncated or no safetensors"
         ) from error
+
+
+def require_parts(embeddings: PartEmbeddings, parts: Parts, source: str) -> None:
+    """Refuse embeddings of other part values than an annotation has.
+
+    Raises
+    ------
+    ArtifactError
+        The values differ.
+    """
+    if embeddings.parts.values != parts.values:
+        raise ArtifactError(
+            f"{source}: it holds the part values {embeddings.parts.values[1:]}, the mask has {parts.values[1:]}; "
+            "use the mask they were learned from, or learn the parts again"
+        )
 
 
 def require_model(embeddings: PartEmbeddings, name: str, revision: str, source: str) -> None:

@@ -94,20 +94,6 @@ class Features:
             first.size,
         )
 
-    def at(self, index: int) -> Features:
-        """Features of one picture of the batch, still with a batch axis."""
-
-        def cut(layer: AttentionLayer) -> AttentionLayer:
-            key = None if layer.key is None else layer.key[index : index + 1]
-            return AttentionLayer(layer.name, layer.grid, layer.query[index : index + 1], key, layer.scale)
-
-        return Features(
-            tuple(map(cut, self.cross)),
-            tuple(map(cut, self.self_layers)),
-            self.descriptor[index : index + 1],
-            self.size,
-        )
-
 
 def cross_logits(features: Features, keys: tuple[Tensor, ...], layer_weights: Tensor, grid: tuple[int, int]) -> Tensor:
     """Averaged cross-attention logits of tokens.

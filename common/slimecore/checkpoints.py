@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 EMBEDDED = Path(__file__).parent / "models"
-_WEIGHTS = "diffusion_pytorch_model"
+_STEM = "diffusion_pytorch_model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,8 @@ def _from_hub(name: str, revision: str | None, variant: str | None) -> Path:
     weights = [
         f"{part}/{stem}{middle}{end}"
         for part, stem in (
-            ("unet", _WEIGHTS),
-            ("vae", _WEIGHTS),
+            ("unet", _STEM),
+            ("vae", _STEM),
             ("text_encoder", "model"),
         )
         for end in (".safetensors", "-*.safetensors", ".safetensors.index.json")
@@ -147,15 +147,15 @@ def _from_hub(name: str, revision: str | None, variant: str | None) -> Path:
 def _complete(folder: Path, variant: str | None) -> bool:
     """Whether a cached copy holds this variant's weights: a download of another variant leaves half a model."""
     needed = [folder / "unet" / "config.json", folder / "vae" / "config.json", folder / "scheduler"]
-    return all(path.exists() for path in needed) and bool(_unet_weights(folder, variant))
+    return all(path.exists() for path in needed) and bool(_weights(folder, "unet", variant))
 
 
-def _unet_weights(folder: Path, variant: str | None) -> list[Path]:
+def _weights(folder: Path, part: str, variant: str | None) -> list[Path]:
     middle = f".{variant}" if variant else ""
     return sorted(
         file
-        for file in folder.glob("unet/*.safetensors")
-        if re.fullmatch(rf"{_WEIGHTS}{re.escape(middle)}(-\d+-of-\d+)?\.safetensors", file.name)
+        for file in folder.glob(f"{part}/*.safetensors")
+        if re.fullmatch(rf"{_STEM}{re.escape(middle)}(-\d+-of-\d+)?\.safetensors", file.name)
     )
 
 
@@ -166,7 +166,7 @@ def fingerprint(folder: Path, variant: str | None = None) -> str:
     milliseconds.
     """
     digest = hashlib.sha256()
-    files = [*_unet_weights(folder, variant), folder / "unet" / "config.json", folder / "readout.json"]
+    files = [*_weights(folder, "unet", variant), folder / "unet" / "config.json", folder / "readout.json"]
     block = 1 << 16
     for file in files:
         if not file.is_file():
@@ -197,16 +197,18 @@ def _readable(folder: Path, part: str, load: Any) -> Any:
         raise
 
 
-def load_unet(folder: Path, variant: str | None, dtype: torch.dtype) -> Any:
-    """The UNet, frozen, in evaluation mode."""
-    from diffusers import UNet2DConditionModel
-
-    unet = _readable(
+def _pretrained(kind: Any, folder: Path, part: str, variant: str | None, dtype: torch.dtype) -> Any:
+    if not _weights(folder, part, variant):
+        asked = f" of variant {variant!r}" if variant else ""
+        raise ModelError(
+            f"{folder}: cannot load {part}, it has no safetensors weights{asked}; give a complete checkpoint"
+        )
+    return _readable(
         folder,
-        "unet",
-        lambda: UNet2DConditionModel.from_pretrained(
+        part,
+        lambda: kind.from_pretrained(
             folder,
-            subfolder="unet",
+            subfolder=part,
             variant=variant,
             torch_dtype=dtype,
             use_safetensors=True,
@@ -214,6 +216,13 @@ def load_unet(folder: Path, variant: str | None, dtype: torch.dtype) -> Any:
             low_cpu_mem_usage=False,
         ),
     )
+
+
+def load_unet(folder: Path, variant: str | None, dtype: torch.dtype) -> Any:
+    """The UNet, frozen, in evaluation mode."""
+    from diffusers import UNet2DConditionModel
+
+    unet = _pretrained(UNet2DConditionModel, folder, "unet", variant, dtype)
     return unet.eval().requires_grad_(False)
 
 
@@ -229,19 +238,7 @@ def load_vae(folder: Path, variant: str | None, dtype: torch.dtype) -> Any:
         return SpaceToDepthCodec.from_config(config).eval()
     if kind not in {"AutoencoderKL", "AutoencoderTiny"}:
         raise ModelError(f"{folder}: unknown codec {kind!r} in vae/config.json; known: AutoencoderKL, AutoencoderTiny")
-    vae = _readable(
-        folder,
-        "vae",
-        lambda: getattr(diffusers, kind).from_pretrained(
-            folder,
-            subfolder="vae",
-            variant=variant,
-            torch_dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-        ),
-    )
+    vae = _pretrained(getattr(diffusers, kind), folder, "vae", variant, dtype)
     vae.decoder = None  # half of the memory, never used here
     return vae.eval().requires_grad_(False)
 

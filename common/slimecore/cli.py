@@ -15,7 +15,7 @@ from typing import Any
 
 from slimecore.errors import SlimeError
 
-__all__ = ["Parser", "add_common", "guarded", "main", "version"]
+__all__ = ["Parser", "add_common", "guarded", "main", "make_parser", "version"]
 
 
 def version() -> str:
@@ -36,6 +36,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         """Print one line and exit with status 2."""
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def make_parser(program: str, description: str) -> tuple[Parser, Any]:
+    """Parser of a program with ``--version``, and the place its commands are added to."""
+    parser = Parser(prog=program, description=description)
+    parser.add_argument("--version", action="version", version=f"{program} {version()}")
+    return parser, parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -77,9 +84,7 @@ def guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="slime", description="Learn parts from annotated images; segment images with them.")
-    parser.add_argument("--version", action="version", version=f"slime {version()}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parser, commands = make_parser("slime", "Learn parts from annotated images; segment images with them.")
     show = commands.add_parser(
         "show",
         help="say what a part-embedding file holds",

@@ -6,8 +6,10 @@ an error that names the nearest known one. The resolved configuration is written
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -129,12 +131,12 @@ def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
             raise ConfigError(f"{where}: {name!r} takes a list, got {value!r}")
         return tuple(_convert(v, args[0], name, where) for v in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
     if hint is float and isinstance(value, str):
-        try:  # YAML 1.1 reads 1e-3 as a string
-            return float(value)
-        except ValueError:
-            pass
+        with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-3 as a string
+            value = float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where}: {name!r} must be a finite number, got {value!r}")
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{where}: {name!r} takes {hint.__name__}, got {value!r}")
     return value

@@ -8,8 +8,7 @@
     ├── ModelError        a diffusion checkpoint that cannot be found or read
     ├── ArtifactError     a part-embedding file that is damaged or belongs to another model
     ├── OutputError       a place that cannot be written
-    ├── UnknownPlugin     no backbone, flow, propagator or renderer of that name
-    └── BackendMissing    an optional dependency that is not installed
+    └── UnknownPlugin     no backbone, flow, propagator or renderer of that name
 
 Every message is one line and says what is wrong, where, and what to do. Libraries raise; only a cli prints and exits
 (status 2 for everything in this tree, 1 for anything else).
@@ -17,7 +16,6 @@ Every message is one line and says what is wrong, where, and what to do. Librari
 
 __all__ = [
     "ArtifactError",
-    "BackendMissing",
     "ConfigError",
     "InputError",
     "ModelError",
@@ -53,7 +51,3 @@ class OutputError(SlimeError):
 
 class UnknownPlugin(SlimeError):
     """No backbone, flow, propagator or renderer of that name."""
-
-
-class BackendMissing(SlimeError):
-    """An optional dependency that is not installed."""

@@ -6,7 +6,6 @@ width W. OpenCV's area, linear and *exact* nearest follow it; its plain nearest 
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from slimecore.errors import InputError
-from slimecore.files import write_bytes
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -29,7 +27,6 @@ __all__ = [
     "resize_labels",
     "resize_rgb",
     "resize_soft",
-    "write_rgb",
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -88,14 +85,6 @@ def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
     return np.array(image.convert("RGB"))
-
-
-def write_rgb(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
-    """Write (h, w, 3) uint8 RGB atomically; the suffix chooses the format."""
-    buffer = io.BytesIO()
-    kind = "JPEG" if path.suffix.lower() in {".jpg", ".jpeg"} else "PNG"
-    Image.fromarray(rgb).save(buffer, kind)
-    write_bytes(path, buffer.getvalue())
 
 
 def fit_short_side(size: tuple[int, int], short_side: int, multiple: int) -> tuple[int, int]:

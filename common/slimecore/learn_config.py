@@ -74,8 +74,8 @@ class LearnConfig:
     views: ViewConfig = field(default_factory=ViewConfig)
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"learn.{name} must be at least 1, got {getattr(self, name)}")
+        for name, most in (("tokens", 1024), ("steps", 1_000_000)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ConfigError(f"learn.{name} must be at least 1 and at most {most}, got {getattr(self, name)}")
         if not 0 < self.lr <= 10 or min(self.balance, self.was_weight, self.weight_decay) < 0:
             raise ConfigError(f"learn.lr must lie in 0..10 (got {self.lr}), and learn's weights must not be negative")

@@ -111,7 +111,7 @@ def _load_npy(path: Path) -> Array:
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"cannot read {path} as a NumPy array: {error}") from error
+        raise InputError(f"cannot read {path} as a plain NumPy array of integers; save it with np.save") from error
     if array.ndim != 2:
         raise InputError(f"{path}: a mask array must be (h, w), got {array.shape}")
     if np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all() and (array == array.round()).all():
@@ -256,7 +256,7 @@ def make_parts(mask: MaskFile, names: Mapping[int, str] | None = None) -> Parts:
     return Parts(
         values=values,
         names=tuple(given.get(v, "background" if v == 0 else f"part {v}") for v in values),
-        colors=tuple(_color(palette[v]) for v in values),
+        colors=tuple(mask.colors.get(v, _color(palette[v])) for v in values),
     )
 
 

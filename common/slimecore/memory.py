@@ -76,6 +76,7 @@ class MaskMemory:
         self._permanent: list[_Entry] = []
         self._recent: deque[_Entry] = deque(maxlen=config.recent)
         self._since = 0
+        self._stacked: tuple[Tensor, Tensor] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -86,8 +87,16 @@ class MaskMemory:
     def __len__(self) -> int:
         return len(self._permanent) + len(self._recent)
 
+    def due(self) -> bool:
+        """Count a frame as passed; whether it is one to :meth:`write`."""
+        self._since += 1
+        if not self._config.recent or self._since < self._config.every:
+            return False
+        self._since = 0
+        return True
+
     def write(self, places: Places, mask: Tensor, *, permanent: bool = False) -> None:
-        """Remember a frame, or count it as passed.
+        """Remember a frame.
 
         Parameters
         ----------
@@ -95,13 +104,8 @@ class MaskMemory:
         mask : (P, h, w) float tensor
             Soft labels on the grid of `places`, summing to 1 over parts.
         permanent : bool
-            References and corrections: never dropped, always written.
+            References and corrections: never dropped.
         """
-        if not permanent:
-            self._since += 1
-            if not self._config.recent or self._since < self._config.every:
-                return
-            self._since = 0
         evidence = mask.flatten(1).T.contiguous().float()
         kept, log_weight = sample_places(mask, self._config.budget, self._generator)
         share = evidence.mean(0).clamp(min=1e-3).log()
@@ -109,6 +113,7 @@ class MaskMemory:
         key = self._key(places, kept, prior)
         position = None if permanent else places.positions()[kept]
         (self._permanent if permanent else self._recent).append(_Entry(key, evidence[kept], position))
+        self._stacked = None
 
     def advance(self, flow: Tensor) -> None:
         """Let remembered places ride on the motion, so that nearness is judged where things are now.
@@ -119,13 +124,14 @@ class MaskMemory:
             Displacement ``(dx, dy)`` from the previous frame into the present one, in pixels of its own size.
         """
         height, width = flow.shape[:2]
-        flow = flow.to(self._permanent[0].key) if self._permanent else flow
         short = min(height, width)
         for entry in self._recent:
             if entry.position is not None:
+                motion = flow.to(entry.position)
                 pixel = (entry.position * short).long()  # a centre at c + 0.5 lies in pixel floor(c + 0.5)
                 y, x = pixel[:, 0].clamp(0, height - 1), pixel[:, 1].clamp(0, width - 1)
-                entry.position = entry.position + flow[y, x].flip(-1) / short
+                entry.position = entry.position + motion[y, x].flip(-1) / short
+        self._stacked = None
 
     def _key(self, places: Places, kept: Tensor, prior: Tensor) -> Tensor:
         config = self._config
@@ -145,14 +151,23 @@ class MaskMemory:
         squared = 0.5 * scaled.square().sum(1, keepdim=True)
         return torch.cat([entry.key, scaled / self._config.window, -squared, -torch.ones_like(squared)], 1)
 
-    def _queries(self, places: Places) -> Tensor:
+    def _queries(self, places: Places, where: Tensor) -> Tensor:
         config = self._config
-        one = torch.ones_like(places.descriptor[:, :1])
-        columns = [places.descriptor, places.color, one] if config.color else [places.descriptor, one]
+        descriptor = places.descriptor[where]
+        one = torch.ones_like(descriptor[:, :1])
+        columns = [descriptor, places.color[where], one] if config.color else [descriptor, one]
         if config.window:
-            position = places.positions()
+            position = places.positions()[where]
             columns += [position, one, 0.5 * (position / config.window).square().sum(1, keepdim=True)]
         return torch.cat(columns, 1)
+
+    def _keys(self) -> tuple[Tensor, Tensor]:
+        """All keys and their evidence; stacked once for all reads of a frame."""
+        if self._stacked is None:
+            entries = (*self._permanent, *self._recent)
+            key = torch.cat([self._located(entry) for entry in entries])
+            self._stacked = key, torch.cat([entry.evidence for entry in entries])
+        return self._stacked
 
     @torch.no_grad()
     def read(self, places: Places, where: Tensor | None = None) -> Tensor:
@@ -168,12 +183,9 @@ class MaskMemory:
         -------
         (n, P) float tensor, summing to 1 over parts
         """
-        entries = (*self._permanent, *self._recent)
-        key = torch.cat([self._located(entry) for entry in entries])[None]
-        evidence = torch.cat([entry.evidence for entry in entries])
-        query = self._queries(places)
-        query = query if where is None else query[where]
-        return was_attention(query[None], key, evidence, scale=1.0, top_k=self._config.top_k or None)
+        key, evidence = self._keys()
+        asked = torch.arange(len(places.descriptor), device=places.descriptor.device) if where is None else where
+        return was_attention(self._queries(places, asked)[None], key[None], evidence, scale=1.0)
 
 
 def sample_places(mask: Tensor, budget: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -34,8 +34,6 @@ class MemoryConfig:
     budget : int
         Keys a frame keeps, about; 0 keeps all. Places near the parts are kept first, of the others a sample whose
         logits carry the log of how many it stands for, so the read-out stays unbiased.
-    top_k : int
-        Keep the largest `top_k` similarities of every place; 0 keeps all.
     enabled : bool
         False switches the memory off (ablation).
     """
@@ -48,16 +46,15 @@ class MemoryConfig:
     color: float = 500.0
     window: float = 0.25
     balance: float = 0.5
-    top_k: int = 0
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        if self.recent < 0 or self.every < 1 or self.temperature <= 0 or self.top_k < 0:
+        if self.recent < 0 or self.every < 1 or not self.temperature > 0:
             raise ConfigError(
-                "memory needs recent >= 0, every >= 1, temperature > 0 and top_k >= 0, got "
-                f"{self.recent}, {self.every}, {self.temperature}, {self.top_k}"
+                "memory needs recent >= 0, every >= 1 and temperature > 0, got "
+                f"{self.recent}, {self.every}, {self.temperature}"
             )
-        if self.detail < 1 or self.budget < 0:
-            raise ConfigError(f"memory needs detail >= 1 and budget >= 0, got {self.detail}, {self.budget}")
+        if not 1 <= self.detail <= 8 or self.budget < 0:
+            raise ConfigError(f"memory needs detail in 1..8 and budget >= 0, got {self.detail}, {self.budget}")
         if min(self.color, self.window, self.balance) < 0:
             raise ConfigError("memory.color, memory.window and memory.balance must not be negative")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["davis_palette"]
 
 
+@cache
 def davis_palette() -> npt.NDArray[np.uint8]:
     """Colours of the label values 0..255.
 
@@ -27,4 +30,5 @@ def davis_palette() -> npt.NDArray[np.uint8]:
             source = 3 * bit + channel
             if source < 8:
                 palette[:, channel] |= ((values >> source) & 1) << (7 - bit)
+    palette.flags.writeable = False  # shared by all callers
     return palette

@@ -16,7 +16,7 @@ from slimecore.images import fit_short_side, resize_rgb, resize_soft
 from slimecore.learn import to_tensor
 from slimecore.types import PartEmbeddings, PartScores
 
-__all__ = ["ReadKeys", "part_evidence", "prepare", "segment_image", "was_evidence"]
+__all__ = ["ReadKeys", "encode_picture", "part_evidence", "prepare", "segment_image", "was_evidence"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,8 +98,11 @@ def segment_image(
         The embeddings were learned with another model.
     """
     keys = prepare(backbone, embeddings)
-    height, width = rgb.shape[:2]
-    size = fit_short_side((height, width), short_side, backbone.multiple)
-    features = backbone.encode(to_tensor(resize_rgb(rgb, size)[None], backbone.device))
-    soft = was_evidence(features, keys)[0].float().cpu().numpy()
-    return PartScores(resize_soft(soft, (height, width)), embeddings.parts)
+    soft = was_evidence(encode_picture(backbone, rgb, short_side), keys)[0].cpu().numpy()
+    return PartScores(resize_soft(soft, (rgb.shape[0], rgb.shape[1])), embeddings.parts)
+
+
+def encode_picture(backbone: Backbone, rgb: npt.NDArray[np.uint8], short_side: int) -> Features:
+    """Features of one picture (h, w, 3) uint8, brought to `short_side` and the backbone's multiples; batch of one."""
+    size = fit_short_side((rgb.shape[0], rgb.shape[1]), short_side, backbone.multiple)
+    return backbone.encode(to_tensor(resize_rgb(rgb, size)[None], backbone.device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import cv2
@@ -33,11 +34,15 @@ def overlay(
     (h, w, 3) uint8
     """
     index = labels.astype(np.uint8)
-    # The palette's dark tones vanish on video: lift them, keep their hue.
-    table = (davis_palette().astype(np.int32) * 3 // 2 + 24).clip(0, 255).astype(np.uint8)
-    blended = cv2.addWeighted(rgb, 1 - opacity, table[index], opacity, 0)
+    blended = cv2.addWeighted(rgb, 1 - opacity, _tones()[index], opacity, 0)
     out = np.where((index > 0)[..., None], blended, rgb)
     if outline:
         edge = cv2.morphologyEx(index, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
         out[edge] = (0.25 * out[edge] + 0.75 * 255).astype(np.uint8)
     return np.asarray(out, np.uint8)
+
+
+@cache
+def _tones() -> npt.NDArray[np.uint8]:
+    """The palette's dark tones vanish on video: lift them, keep their hue."""
+    return (davis_palette().astype(np.int32) * 3 // 2 + 24).clip(0, 255).astype(np.uint8)

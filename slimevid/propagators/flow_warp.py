@@ -10,7 +10,7 @@ import numpy.typing as npt
 from slimevid.flows import Flow
 from slimevid.propagators import Context
 from slimevid.state import FrameState
-from slimevid.warp import warp_soft
+from slimevid.warp import targets, warp_soft
 
 __all__ = ["NEEDS_MODEL", "REFINE", "build"]
 
@@ -30,7 +30,7 @@ class _FlowWarp:
     def step(self, state: FrameState) -> npt.NDArray[Any]:
         flow = self._flow(state.frame.rgb, self._rgb)
         if flow is not None:
-            self._soft = warp_soft(self._soft, flow)
+            self._soft = warp_soft(self._soft, targets(flow))
         self._rgb = state.frame.rgb
         return self._soft
 

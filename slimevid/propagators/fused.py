@@ -22,7 +22,7 @@ from slimecore.segment import ReadKeys, was_evidence
 from slimevid.config import FusionConfig
 from slimevid.propagators import Context
 from slimevid.state import FrameState
-from slimevid.warp import reliability, warp_soft
+from slimevid.warp import reliability, targets, warp_soft
 
 __all__ = ["NEEDS_MODEL", "REFINE", "build", "fuse", "recall"]
 
@@ -98,6 +98,7 @@ class _Fused:
         self._context = context
         self._keys = keys
         self._memory = MaskMemory(context.config.memory, context.config.seed)
+        self._enabled = context.config.memory.enabled
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
         self._work: Array = np.zeros((0, 0, 3), np.uint8)
 
@@ -111,7 +112,8 @@ class _Fused:
 
     def start(self, state: FrameState, soft: Array) -> None:
         self._soft, self._work = resize_soft(soft, state.work.shape[:2]), state.work
-        self._remember(state, soft, permanent=True)
+        if self._enabled:
+            self._remember(state, soft, permanent=True)
 
     def step(self, state: FrameState) -> Array:
         size = state.work.shape[:2]
@@ -120,14 +122,15 @@ class _Fused:
         if self._fusion.parts:
             learned = was_evidence(state.features, self._keys)[0].cpu().numpy()
             evidence.append((resize_soft(learned, size), self._fusion.parts))
-        if self._context.config.memory.enabled and self._fusion.memory:
+        if self._enabled and self._fusion.memory:
             read = recall(self._memory, state.places, self._soft if moved is None else moved[0])
             evidence.append((resize_soft(read, size), self._fusion.memory))
         if moved is not None:
             evidence.append(moved)
         self._soft = fuse(evidence, self._fusion.floor) if evidence else self._soft
         self._work = state.work
-        self._remember(state, self._soft, permanent=False)
+        if self._enabled and self._memory.due():
+            self._remember(state, self._soft, permanent=False)
         return self._soft
 
     def _moved(self, state: FrameState) -> tuple[Array, Array] | None:
@@ -136,13 +139,13 @@ class _Fused:
         if flow is None or back is None:
             return None
         self._memory.advance(torch.from_numpy(back))
-        trust = reliability(flow, back, self._fusion.flow_tolerance)
-        return warp_soft(self._soft, flow), self._fusion.flow * trust
+        maps = targets(flow)
+        trust = reliability(flow, back, maps, self._fusion.flow_tolerance)
+        return warp_soft(self._soft, maps), self._fusion.flow * trust
 
     def _remember(self, state: FrameState, soft: Array, *, permanent: bool) -> None:
-        if self._context.config.memory.enabled:
-            mask = torch.from_numpy(resize_soft(soft, state.places.grid)).to(state.places.descriptor)
-            self._memory.write(state.places, mask, permanent=permanent)
+        mask = torch.from_numpy(resize_soft(soft, state.places.grid)).to(state.places.descriptor)
+        self._memory.write(state.places, mask, permanent=permanent)
 
 
 def build(context: Context) -> _Fused:
