@@ -1,7 +1,8 @@
 """Part embeddings on disk: one safetensors file, never pickle.
 
-Tensors: ``vectors`` (parts, tokens, dim) float32, ``layer_weights`` (layers,) float32. Header metadata, one JSON object
-under ``slime``: schema version, part values, names and colours, model, revision, settings.
+Tensors: ``vectors`` (parts, tokens, dim) float32, ``layer_weights`` (layers,) float32; in faithful mode ``prompt``
+(length, dim); optionally ``delta.<projection>.down`` and ``.up``. Header metadata, one JSON object under ``slime``:
+schema version, part values, names and colours, model, revision, settings.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from slimecore.types import PartEmbeddings, Parts
 
 __all__ = ["SCHEMA", "load_embeddings", "require_model", "require_parts", "save_embeddings"]
 
-SCHEMA = 1
+SCHEMA = 2
+_READABLE = (1, 2)  # 1: no prompt, no deltas
+_DELTA = "delta."
 
 
 def save_embeddings(path: Path, embeddings: PartEmbeddings) -> None:
@@ -41,6 +44,9 @@ def save_embeddings(path: Path, embeddings: PartEmbeddings) -> None:
         "settings": dict(embeddings.settings),
     }
     tensors = {"vectors": embeddings.vectors.copy(), "layer_weights": embeddings.layer_weights.copy()}
+    if embeddings.prompt is not None:
+        tensors["prompt"] = embeddings.prompt.copy()
+    tensors |= {_DELTA + name: value.copy() for name, value in embeddings.deltas.items()}
     write_bytes(path, save(tensors, metadata={"slime": json.dumps(header, sort_keys=True)}))
 
 
@@ -53,9 +59,10 @@ def load_embeddings(path: Path) -> PartEmbeddings:
         Missing, truncated, not part embeddings, or written by a newer version.
     """
     header, tensors = _read(path)
-    if header.get("schema") != SCHEMA:
+    if header.get("schema") not in _READABLE:
         raise ArtifactError(
-            f"{path}: schema {header.get('schema')} is not {SCHEMA}; learn the parts again, or update slime-toolkit"
+            f"{path}: schema {header.get('schema')} is not one of {_READABLE}; learn the parts again, or update "
+            "slime-toolkit"
         )
     try:
         parts = Parts(
@@ -70,6 +77,8 @@ def load_embeddings(path: Path) -> PartEmbeddings:
             str(header["model"]),
             str(header["revision"]),
             dict(header["settings"]),
+            tensors.get("prompt"),
+            {name.removeprefix(_DELTA): value for name, value in tensors.items() if name.startswith(_DELTA)},
         )
     except (KeyError, TypeError, ValueError, SlimeError) as error:
         raise ArtifactError(f"{path}: damaged part embeddings ({error}); learn the parts again") from error

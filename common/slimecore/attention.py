@@ -23,6 +23,7 @@ __all__ = [
     "attend_self",
     "cross_logits",
     "part_probabilities",
+    "resized",
 ]
 
 
@@ -127,10 +128,7 @@ def cross_logits(features: Features, keys: tuple[Tensor, ...], layer_weights: Te
         heads = layer.query.shape[1]
         # Scaled first and summed in float32: unscaled sums over heads overflow half precision on SD 2.x.
         logits = torch.einsum("bhnd,htd->btn", layer.query.float() * (layer.scale / heads), key.float())
-        maps = logits.unflatten(-1, layer.grid)
-        if layer.grid != grid:
-            maps = functional.interpolate(maps, size=grid, mode="bilinear", align_corners=False)
-        total = total + weight * maps
+        total = total + weight * resized(logits.unflatten(-1, layer.grid), grid)
     return total
 
 
@@ -172,15 +170,16 @@ def attend_self(features: Features, evidence: Tensor, *, chunk: int | None = Non
     for layer in features.self_layers:
         if layer.key is None:
             raise InputError(f"layer {layer.name} has no keys; it is not a self-attention layer")
-        source = _resized(evidence, layer.grid)
+        source = resized(evidence, layer.grid)
         values = source.flatten(2).transpose(1, 2)
         read = was_attention(layer.query, layer.key, values, scale=layer.scale, chunk=chunk)
         maps = read.float().transpose(1, 2).unflatten(-1, layer.grid)
-        total = total + _resized(maps, features.grid) / len(features.self_layers)
+        total = total + resized(maps, features.grid) / len(features.self_layers)
     return total
 
 
-def _resized(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+def resized(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Maps (..., h, w) brought to a grid, bilinear, half-pixel centres."""
     if tuple(maps.shape[-2:]) == grid:
         return maps
     return functional.interpolate(maps, size=grid, mode="bilinear", align_corners=False)

@@ -17,13 +17,15 @@ import torch
 from torch import Tensor
 
 from slimecore.errors import ModelError
+from slimecore.noising import Noising
 
 __all__ = [
     "EMBEDDED",
     "Readout",
     "fingerprint",
-    "load_alphas",
+    "load_noising",
     "load_null_prompt",
+    "load_prompt",
     "load_unet",
     "load_vae",
     "locate",
@@ -243,14 +245,22 @@ def load_vae(folder: Path, variant: str | None, dtype: torch.dtype) -> Any:
     return vae.eval().requires_grad_(False)
 
 
-def load_alphas(folder: Path) -> Tensor:
-    """(T,) cumulative signal power of the checkpoint's noise schedule."""
+def load_noising(folder: Path) -> Noising:
+    """Noise schedule of a checkpoint.
+
+    Raises
+    ------
+    ModelError
+        Missing, or the UNet predicts something SLiMe cannot use.
+    """
     from diffusers import DDIMScheduler
 
     config = _json(folder / "scheduler" / "scheduler_config.json", folder)
     scheduler = _readable(folder, "scheduler", lambda: DDIMScheduler.from_config(config))
-    alphas: Tensor = scheduler.alphas_cumprod
-    return alphas
+    prediction = str(config.get("prediction_type", "epsilon"))
+    if prediction not in {"epsilon", "v_prediction"}:
+        raise ModelError(f"{folder}: the scheduler predicts {prediction!r}, which is neither epsilon nor v_prediction")
+    return Noising(scheduler.alphas_cumprod, prediction)
 
 
 def load_null_prompt(folder: Path, variant: str | None, dtype: torch.dtype) -> Tensor:
@@ -262,6 +272,16 @@ def load_null_prompt(folder: Path, variant: str | None, dtype: torch.dtype) -> T
         tensors = _readable(folder, stored.name, lambda: load_file(stored))
         embeddings: Tensor = _readable(folder, stored.name, lambda: tensors["embeddings"])
         return embeddings.to(dtype)
+    return load_prompt(folder, variant, "").to(dtype)
+
+
+def load_prompt(folder: Path, variant: str | None, text: str) -> Tensor:
+    """(1, L, dim) float32 embeddings of a text by the checkpoint's own encoder.
+
+    A folder with a stored neutral prompt and no text encoder gives that prompt for any text: it knows no words.
+    """
+    if not (folder / "text_encoder").is_dir() and (folder / "null_prompt.safetensors").is_file():
+        return load_null_prompt(folder, variant, torch.float32)
     from transformers import CLIPTextModel, CLIPTokenizer
 
     def run() -> Tensor:
@@ -269,13 +289,14 @@ def load_null_prompt(folder: Path, variant: str | None, dtype: torch.dtype) -> T
         encoder = CLIPTextModel.from_pretrained(
             folder / "text_encoder", variant=variant, use_safetensors=True, local_files_only=True
         ).eval()
-        ids = tokenizer("", padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt").input_ids
+        length = tokenizer.model_max_length
+        ids = tokenizer(text, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
         with torch.no_grad():
             hidden: Tensor = encoder(ids)[0]
-        return hidden
+        return hidden.float()
 
     made: Tensor = _readable(folder, "text_encoder", run)
-    return made.to(dtype)
+    return made
 
 
 def read_readout(folder: Path, unet: Any) -> Readout:

@@ -20,7 +20,7 @@ import yaml
 
 from slimecore.errors import ConfigError
 
-__all__ = ["apply", "dump_yaml", "load_yaml", "nearest", "parse_assignments", "to_dict"]
+__all__ = ["apply", "dump_yaml", "flat", "load_yaml", "nearest", "parse_assignments", "to_dict"]
 
 T = TypeVar("T")
 
@@ -151,6 +151,17 @@ def to_dict(config: Any) -> dict[str, Any]:
         return list(value) if isinstance(value, tuple) else value
 
     return typing.cast("dict[str, Any]", plain(config))
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mapping as one level of dotted keys; lists become text."""
+    out: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            out |= flat(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = str(value) if isinstance(value, list) else value
+    return out
 
 
 def dump_yaml(config: Any) -> str:

@@ -87,13 +87,14 @@ def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
     return np.array(image.convert("RGB"))
 
 
-def fit_short_side(size: tuple[int, int], short_side: int, multiple: int) -> tuple[int, int]:
-    """Network size ``(h, w)``: short side as asked, never enlarged, both sides a multiple.
+def fit_short_side(size: tuple[int, int], short_side: int, multiple: int, *, enlarge: bool = False) -> tuple[int, int]:
+    """Network size ``(h, w)``: short side as asked, enlarged only if `enlarge`, both sides a multiple.
 
     Each side is rounded on its own, so the aspect ratio changes by at most ``multiple / 2`` pixels; positions map
     linearly and no padding exists anywhere.
     """
-    factor = min(1.0, short_side / min(size))
+    factor = short_side / min(size)
+    factor = factor if enlarge else min(1.0, factor)
 
     def fit(side: int) -> int:
         return max(multiple, round(side * factor / multiple) * multiple)

@@ -16,16 +16,16 @@ from torch import Tensor
 
 from slimecore.attention import Features, attend_self, cross_logits, part_probabilities
 from slimecore.backbones import Backbone
-from slimecore.config import to_dict
+from slimecore.config import flat, to_dict
 from slimecore.device import generator
 from slimecore.errors import InputError
 from slimecore.images import fit_short_side
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.losses import class_weights, cross_entropy, squared_error
-from slimecore.types import Annotation, PartEmbeddings
+from slimecore.types import Annotation, PartEmbeddings, Parts
 from slimecore.views import jittered_views, one_hot_area
 
-__all__ = ["Progress", "learn_parts", "to_tensor"]
+__all__ = ["Progress", "learn_parts", "shared_parts", "to_tensor"]
 
 Progress = Callable[[int, int, float], None]
 
@@ -68,12 +68,7 @@ def learn_parts(
         No annotation, or their parts differ.
     """
     settings = config or LearnConfig()
-    if not annotations:
-        raise InputError("learning needs at least one annotated picture")
-    parts = annotations[0].parts
-    for annotation in annotations[1:]:
-        if annotation.parts.values != parts.values:
-            raise InputError(f"annotations disagree on part values: {parts.values} and {annotation.parts.values}")
+    parts = shared_parts(annotations)
     views = _encoded_views(backbone, annotations, settings.views, short_side, seed)
     tokens = _initial_tokens(backbone, len(parts) * settings.tokens, seed)
     layer_logits = torch.zeros(backbone.cross_layers, device=backbone.device)
@@ -84,15 +79,25 @@ def learn_parts(
         _layer_weights(layer_logits).detach().cpu().numpy(),
         backbone.name,
         backbone.revision,
-        {**_flat(to_dict(settings)), "mode": "probe", "short_side": short_side, "seed": seed},
+        {**flat(to_dict(settings)), "mode": "probe", "short_side": short_side, "seed": seed},
     )
 
 
-def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+def shared_parts(annotations: Sequence[Annotation]) -> Parts:
+    """The parts all annotations have.
+
+    Raises
+    ------
+    InputError
+        No annotation, or their parts differ.
+    """
+    if not annotations:
+        raise InputError("learning needs at least one annotated picture")
+    parts = annotations[0].parts
+    for annotation in annotations[1:]:
+        if annotation.parts.values != parts.values:
+            raise InputError(f"annotations disagree on part values: {parts.values} and {annotation.parts.values}")
+    return parts
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,14 +1,98 @@
-"""Losses of SLiMe (Khani et al., ICLR 2024, section 3.2), on soft targets and with an ignore weight.
+"""Losses of SLiMe (Khani et al., ICLR 2024, section 3.2), with an ignore label.
 
-Targets are area fractions of each part in each cell, so thin parts and borders keep their share of a coarse grid.
+Published form, for the faithful mode: hard targets ``rows``, -1 = ignore. Probe mode takes soft targets, area fractions
+of each part in each cell, so that thin parts and borders keep their share of a coarse grid.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-__all__ = ["class_weights", "cross_entropy", "squared_error"]
+__all__ = [
+    "class_weights",
+    "cross_entropy",
+    "published_cross_entropy",
+    "published_weights",
+    "squared_error",
+    "tether",
+    "was_error",
+]
+
+
+def published_weights(rows: Tensor, parts: int) -> Tensor:
+    """SLiMe's class weights: ``foreground pixels / pixels of the part``, 1 for the background, 0 for absent parts.
+
+    Parameters
+    ----------
+    rows : (B, h, w) int tensor
+        -1 = ignore.
+    parts : int
+
+    Returns
+    -------
+    (parts,) float tensor
+    """
+    counts = torch.bincount(rows[rows >= 0].flatten(), minlength=parts).float()
+    weights = torch.where(counts > 0, counts[1:].sum() / counts.clamp(min=1), torch.zeros_like(counts))
+    weights[0] = 1.0
+    return weights
+
+
+def published_cross_entropy(logits: Tensor, rows: Tensor) -> Tensor:
+    """SLiMe's first loss: class-weighted cross-entropy of the averaged cross-attention logits.
+
+    Parameters
+    ----------
+    logits : (B, parts, h, w) float tensor
+    rows : (B, h, w) int tensor
+        -1 = ignore.
+
+    Returns
+    -------
+    () float tensor
+        0 if every pixel is ignored.
+    """
+    weights = published_weights(rows, logits.shape[1])
+    each = functional.cross_entropy(logits, rows.long(), weights, ignore_index=-1, reduction="none")
+    total = weights[rows.clamp(min=0).long()][rows >= 0].sum()
+    return each.sum() / total.clamp(min=1e-9)
+
+
+def was_error(was: Tensor, rows: Tensor) -> Tensor:
+    """SLiMe's second loss: squared error of the WAS maps against the hard mask, mean over pixels, sum over parts.
+
+    Parameters
+    ----------
+    was : (B, parts, h, w) float tensor
+    rows : (B, h, w) int tensor
+        -1 = ignore.
+
+    Returns
+    -------
+    () float tensor
+    """
+    targets = functional.one_hot(rows.clamp(min=0).long(), was.shape[1]).permute(0, 3, 1, 2)
+    return squared_error(was, targets, (rows >= 0)[:, None])
+
+
+def tether(conditional: Tensor, unconditional: Tensor, target: Tensor, guidance: float) -> Tensor:
+    """SLiMe's third loss: ``mean((u + s (c - u) - target)^2)``.
+
+    Parameters
+    ----------
+    conditional, unconditional, target : (B, c, h, w) float tensors
+        Predictions under the learned and the neutral prompt, and what a perfect UNet would answer.
+    guidance : float
+        s. At 1 this is the plain Stable Diffusion loss the paper writes; at the code's 100 it ties c to u.
+
+    Returns
+    -------
+    () float32 tensor
+    """
+    c, u = conditional.float(), unconditional.float()  # 100 (c - u) leaves half precision
+    return (u + guidance * (c - u) - target.float()).square().mean()
 
 
 def class_weights(targets: Tensor, valid: Tensor, power: float = 0.5) -> Tensor:

@@ -224,6 +224,11 @@ class PartEmbeddings:
         Hub revision, or the content hash of a local folder. Embeddings are meaningless to any other model.
     settings : mapping of str to scalar
         How they were learned.
+    prompt : (length, dim) float32 or None
+        Faithful mode: the whole prompt the UNet runs with, whose first rows are the part vectors. None: probe mode,
+        the UNet runs with the neutral prompt and the vectors are only keys of the read-out.
+    deltas : mapping of str to float32 array
+        Low-rank changes of attention projections, see :mod:`slimecore.deltas`; empty for a plain model.
     """
 
     parts: Parts
@@ -232,6 +237,8 @@ class PartEmbeddings:
     model: str
     revision: str
     settings: Mapping[str, ScalarSetting] = field(default_factory=dict)
+    prompt: Array | None = None
+    deltas: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _require(
@@ -243,3 +250,17 @@ class PartEmbeddings:
         object.__setattr__(self, "vectors", _frozen(self.vectors.astype(np.float32)))
         object.__setattr__(self, "layer_weights", _frozen(self.layer_weights.astype(np.float32)))
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
+        if self.prompt is not None:
+            fits = self.prompt.ndim == 2 and self.prompt.shape[1] == self.vectors.shape[2]
+            _require(
+                fits and self.vectors.shape[1] == 1 and len(self.prompt) >= len(self.parts),
+                f"prompt {self.prompt.shape} does not fit vectors {self.vectors.shape}: one token a part, all in it",
+            )
+            object.__setattr__(self, "prompt", _frozen(self.prompt.astype(np.float32)))
+        deltas = {name: _frozen(value.astype(np.float32)) for name, value in self.deltas.items()}
+        object.__setattr__(self, "deltas", MappingProxyType(deltas))
+
+    @property
+    def mode(self) -> str:
+        """``faithful`` or ``probe``."""
+        return "probe" if self.prompt is None else "faithful"

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from slimecore.errors import InputError
 
-__all__ = ["was_attention"]
+__all__ = ["attend_with_evidence", "was_attention"]
 
 
 def was_attention(
@@ -85,20 +85,50 @@ def _check(query: Tensor, key: Tensor, evidence: Tensor, chunk: int | None, top_
             raise InputError(f"was_attention: {name} must be at least 1, got {value}")
 
 
+def attend_with_evidence(
+    query: Tensor, key: Tensor, value: Tensor, evidence: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """One attention that carries features and evidence together: ``softmax(scale * q kᵀ) @ [v | F]``.
+
+    The softmax, by far the larger half, is done once instead of twice; WAS then costs a layer that runs anyway a few
+    value columns.
+
+    Parameters
+    ----------
+    query, key, value : (B, heads, N, d) float tensors
+    evidence : (B, N, K) float tensor
+    scale : float
+
+    Returns
+    -------
+    attended : (B, heads, N, d) float tensor
+        What the layer would have computed alone.
+    was : (B, N, K) float tensor
+        Mean over heads of the accumulated evidence.
+    """
+    d, k = value.shape[-1], evidence.shape[-1]
+    spread = evidence.to(value.dtype).unsqueeze(1).expand(-1, value.shape[1], -1, -1)
+    out = _fused_sdpa(query, key, torch.cat([value, spread], -1), scale)
+    return out[..., :d], out[..., d : d + k].mean(1)
+
+
 def _fused(query: Tensor, key: Tensor, evidence: Tensor, scale: float) -> Tensor:
-    # The memory-lean kernels want values as wide as queries: pad the narrower side with zeros, which change neither
-    # the logits (a zero adds nothing to a dot product) nor the columns that are kept.
-    d, k = query.shape[-1], evidence.shape[-1]
-    width = max(d, k)
+    k = evidence.shape[-1]
     lead = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3], evidence.shape[:-2])
     heads = query.shape[-3]
     value = evidence.to(query.dtype).unsqueeze(-3).expand(*lead, heads, *evidence.shape[-2:])
-    value = functional.pad(value, (0, width - k))
-    query = functional.pad(query, (0, width - d)).expand(*lead, -1, -1, -1)
-    key = functional.pad(key, (0, width - d)).expand(*lead, -1, -1, -1)
+    query, key = query.expand(*lead, -1, -1, -1), key.expand(*lead, -1, -1, -1)
     query, key, value = (t.reshape(-1, *t.shape[-3:]) for t in (query, key, value))
-    out = functional.scaled_dot_product_attention(query, key, value, scale=scale)
+    out = _fused_sdpa(query, key, value, scale)
     return out[..., :k].mean(dim=-3).reshape(*lead, query.shape[-2], k)
+
+
+def _fused_sdpa(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    # The memory-lean kernels want values as wide as queries, in steps of 8: pad with zeros, which change neither the
+    # logits (a zero adds nothing to a dot product) nor the columns that are kept.
+    width = -(-max(query.shape[-1], value.shape[-1]) // 8) * 8
+    query, key, value = (functional.pad(t, (0, width - t.shape[-1])) for t in (query, key, value))
+    return functional.scaled_dot_product_attention(query, key, value, scale=scale)
 
 
 def _explicit(query: Tensor, key: Tensor, evidence: Tensor, scale: float, top_k: int | None) -> Tensor:

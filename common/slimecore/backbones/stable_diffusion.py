@@ -7,8 +7,8 @@ queries and keys, whatever attention kernel diffusers uses, and the pass ends ri
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +20,9 @@ from slimecore.backbones import ModelSpec
 from slimecore.checkpoints import (
     Readout,
     fingerprint,
+    load_noising,
     load_null_prompt,
+    load_prompt,
     load_unet,
     load_vae,
     locate,
@@ -28,8 +30,9 @@ from slimecore.checkpoints import (
 )
 from slimecore.device import generator, pick_dtype
 from slimecore.errors import InputError
+from slimecore.noising import Noising
 
-__all__ = ["StableDiffusion", "build"]
+__all__ = ["StableDiffusion", "build", "layer_grid"]
 
 
 def build(spec: ModelSpec, device: torch.device, seed: int = 0) -> StableDiffusion:
@@ -47,26 +50,20 @@ def build(spec: ModelSpec, device: torch.device, seed: int = 0) -> StableDiffusi
     readout = read_readout(folder, unet)
     if spec.timestep is not None:
         readout = readout.at(spec.timestep)
-    null = load_null_prompt(folder, spec.variant, dtype).to(device)
+    noising = load_noising(folder)
+    if not 0 <= readout.timestep < len(noising.alphas):
+        raise InputError(f"timestep {readout.timestep} lies outside 0..{len(noising.alphas) - 1}; set model.timestep")
     return StableDiffusion(
         name=spec.name,
         revision=fingerprint(folder, spec.variant),
         unet=unet,
         vae=vae,
-        null_prompt=null,
+        null_prompt=load_null_prompt(folder, spec.variant, dtype).to(device),
         readout=readout,
-        alpha_bar=_alpha_bar(folder, readout.timestep),
+        noising=noising,
+        encode_text=lambda text: load_prompt(folder, spec.variant, text),
         seed=seed,
     )
-
-
-def _alpha_bar(folder: Path, timestep: int) -> float:
-    from slimecore.checkpoints import load_alphas
-
-    alphas = load_alphas(folder)
-    if not 0 <= timestep < len(alphas):
-        raise InputError(f"timestep {timestep} lies outside 0..{len(alphas) - 1}; set model.timestep")
-    return float(alphas[timestep])
 
 
 class _Done(Exception):  # control flow, not an error: the last wanted layer has spoken
@@ -87,8 +84,10 @@ class StableDiffusion:
         Embeddings of the neutral prompt.
     readout : Readout
         Which layers, at which timestep.
-    alpha_bar : float
-        Cumulative signal power at that timestep, 0..1.
+    noising : Noising
+        Noise schedule and what the UNet predicts.
+    encode_text : callable(str) -> (1, L, dim) float32 tensor
+        The checkpoint's own text encoder, loaded when called.
     seed : int
         Seed of the noise, when the read-out adds any.
     """
@@ -99,7 +98,8 @@ class StableDiffusion:
     vae: Any
     null_prompt: Tensor
     readout: Readout
-    alpha_bar: float
+    noising: Noising
+    encode_text: Callable[[str], Tensor]
     seed: int = 0
 
     @property
@@ -116,14 +116,16 @@ class StableDiffusion:
     def multiple(self) -> int:
         """Both sides of an input must be multiples of this."""
         levels = len(self.unet.config.block_out_channels)
-        return self._codec_factor() << (levels - 1)
+        return self.codec_factor << (levels - 1)
 
     @property
     def cross_layers(self) -> int:
         """Number of cross-attention layers of the read-out."""
         return len(self.readout.cross)
 
-    def _codec_factor(self) -> int:
+    @property
+    def codec_factor(self) -> int:
+        """Pixels a latent cell spans."""
         config = self.vae.config
         if "block_size" in config:
             return int(config.block_size)
@@ -138,25 +140,36 @@ class StableDiffusion:
         """Keys (heads, T, d) of tokens (T, dim) for each cross-attention layer; differentiable."""
         keys = []
         for path in self.readout.cross:
-            attention = self._attention(path, "attn2")
+            attention = self.attention(path, "attn2")
             key: Tensor = attention.to_k(vectors.to(self.null_prompt.dtype))
             keys.append(key.unflatten(-1, (attention.heads, -1)).transpose(0, 1))
         return tuple(keys)
 
     @torch.no_grad()
-    def latents(self, rgb: Tensor) -> Tensor:
-        """Latents (B, c, H/f, W/f) of RGB (B, 3, H, W) 0..1, noised to the read-out's timestep if it asks for it.
+    def clean_latents(self, rgb: Tensor) -> Tensor:
+        """Latents (B, c, H/f, W/f) of RGB (B, 3, H, W) 0..1: the posterior's mode, so equal input gives equal output.
 
-        The posterior's mode is taken, and the noise is the same for every picture: equal input, equal output.
+        Raises
+        ------
+        InputError
+            H or W is not a multiple of :attr:`multiple`.
         """
+        height, width = int(rgb.shape[-2]), int(rgb.shape[-1])
+        if height % self.multiple or width % self.multiple:
+            raise InputError(f"input {width}x{height}: both sides must be multiples of {self.multiple}")
         pixels = (rgb.to(self.device, self.null_prompt.dtype) * 2 - 1).contiguous()
         encoded = self.vae.encode(pixels)
         latent: Tensor = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
-        latent = latent * getattr(self.vae.config, "scaling_factor", 1.0)
+        return latent * getattr(self.vae.config, "scaling_factor", 1.0)
+
+    @torch.no_grad()
+    def latents(self, rgb: Tensor) -> Tensor:
+        """Latents at the read-out's timestep; if it asks for noise, the same noise for every picture."""
+        latent = self.clean_latents(rgb)
         if not self.readout.noise:
             return latent
         noise = torch.randn(latent.shape[1:], generator=generator(self.seed)).to(latent)
-        return math.sqrt(self.alpha_bar) * latent + math.sqrt(1 - self.alpha_bar) * noise
+        return self.noising.add(latent, noise, torch.tensor([self.readout.timestep]))
 
     @torch.no_grad()
     def encode(self, rgb: Tensor) -> Features:
@@ -168,24 +181,23 @@ class StableDiffusion:
             H or W is not a multiple of :attr:`multiple`.
         """
         height, width = int(rgb.shape[-2]), int(rgb.shape[-1])
-        if height % self.multiple or width % self.multiple:
-            raise InputError(f"input {width}x{height}: both sides must be multiples of {self.multiple}")
         caught = self._run(self.latents(rgb))
-        cross = tuple(self._layer(caught, path, "attn2", height, width) for path in self.readout.cross)
-        own = tuple(self._layer(caught, path, "attn1", height, width) for path in self.readout.self_layers)
+        cross = tuple(self.layer(caught, path, "attn2", height, width) for path in self.readout.cross)
+        own = tuple(self.layer(caught, path, "attn1", height, width) for path in self.readout.self_layers)
         descriptor = caught[self.readout.descriptor].float()
         if descriptor.ndim == 3:
-            descriptor = descriptor.transpose(1, 2).unflatten(-1, _grid(descriptor.shape[1], height, width))
+            descriptor = descriptor.transpose(1, 2).unflatten(-1, layer_grid(descriptor.shape[1], height, width))
         return Features(cross, own, functional.normalize(descriptor, dim=1), (height, width))
 
-    def _attention(self, path: str, kind: str) -> Any:
+    def attention(self, path: str, kind: str) -> Any:
+        """Attention module ``attn1`` (self) or ``attn2`` (cross) of the transformer at `path`."""
         return self.unet.get_submodule(f"{path}.transformer_blocks.0.{kind}")
 
     def _watched(self) -> dict[str, nn.Module]:
-        modules = {f"{p}/attn2/q": self._attention(p, "attn2").to_q for p in self.readout.cross}
+        modules = {f"{p}/attn2/q": self.attention(p, "attn2").to_q for p in self.readout.cross}
         for path in self.readout.self_layers:
-            modules[f"{path}/attn1/q"] = self._attention(path, "attn1").to_q
-            modules[f"{path}/attn1/k"] = self._attention(path, "attn1").to_k
+            modules[f"{path}/attn1/q"] = self.attention(path, "attn1").to_q
+            modules[f"{path}/attn1/k"] = self.attention(path, "attn1").to_k
         modules[self.readout.descriptor] = self.unet.get_submodule(self.readout.descriptor)
         return modules
 
@@ -212,8 +224,9 @@ class StableDiffusion:
                 handle.remove()
         return caught
 
-    def _layer(self, caught: dict[str, Tensor], path: str, kind: str, height: int, width: int) -> AttentionLayer:
-        heads, scale = self._attention(path, kind).heads, float(self._attention(path, kind).scale)
+    def layer(self, caught: Mapping[str, Tensor], path: str, kind: str, height: int, width: int) -> AttentionLayer:
+        """Queries (and keys of ``attn1``) caught as ``PATH/KIND/q`` and ``/k`` on a picture of that size."""
+        heads, scale = self.attention(path, kind).heads, float(self.attention(path, kind).scale)
 
         def split(name: str) -> Tensor:
             batch, places, channels = caught[name].shape
@@ -221,10 +234,10 @@ class StableDiffusion:
 
         query = split(f"{path}/{kind}/q")
         key = split(f"{path}/{kind}/k") if kind == "attn1" else None
-        return AttentionLayer(path, _grid(query.shape[2], height, width), query, key, scale)
+        return AttentionLayer(path, layer_grid(query.shape[2], height, width), query, key, scale)
 
 
-def _grid(places: int, height: int, width: int) -> tuple[int, int]:
+def layer_grid(places: int, height: int, width: int) -> tuple[int, int]:
     """Grid of a layer with `places` places on an input of that size."""
     stride = round(math.sqrt(height * width / places))
     return height // stride, width // stride
