@@ -7,7 +7,7 @@ the pass ends after the last map unless the prediction is wanted. Nothing of siz
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -37,7 +37,7 @@ class Readings:
     logits : (B, P, h, w) float32 tensor
         Cross-attention logits of the parts, mean over heads, then layers.
     was : (B, P, h, w) float32 tensor
-        Softmax over parts of `logits`, accumulated by self-attention, mean over heads and layers.
+        Their softmax over parts, as `shape` changed it, accumulated by self-attention; mean over heads and layers.
     prediction : (B, c, lh, lw) tensor or None
         What the UNet predicts.
     """
@@ -59,12 +59,21 @@ class PromptedReader:
         Prompt positions ``0 .. parts - 1`` are the parts, position 0 the background.
     deltas : mapping of str to tensor
         See :mod:`slimecore.deltas`.
+    shape : callable, optional
+        Changes the evidence (B, P, h, w) before it accumulates.
     """
 
-    def __init__(self, model: StableDiffusion, parts: int, deltas: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        model: StableDiffusion,
+        parts: int,
+        deltas: Mapping[str, Tensor] | None = None,
+        shape: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         self._model = model
         self._parts = parts
         self._deltas = deltas or {}
+        self._shape = shape or (lambda evidence: evidence)
         self._stack = ExitStack()
         self._caught: dict[str, Tensor] = {}
         self._size = (0, 0)
@@ -127,7 +136,7 @@ class PromptedReader:
             total = torch.stack([resized(self.was[path], self._grid()) for path in self._model.readout.self_layers])
             was = total.mean(0)
         else:
-            was = attend_self(self._features(), logits.softmax(1))
+            was = attend_self(self._features(), self._shape(logits.softmax(1)))
         return Readings(logits, was, prediction)
 
     def _streams(self) -> bool:
@@ -151,7 +160,7 @@ class PromptedReader:
 
     def _gather(self) -> None:
         if self.evidence is None:
-            self.evidence = self._logits(self._grid()).softmax(1)
+            self.evidence = self._shape(self._logits(self._grid()).softmax(1))
 
     def keep(self, path: str, was: Tensor) -> None:
         """Take a layer's accumulated evidence (B, N, P)."""

@@ -12,11 +12,12 @@ from torch import Tensor
 from slimecore.artifacts import require_model
 from slimecore.attention import Features, attend_self, cross_logits, part_probabilities
 from slimecore.backbones import Backbone
+from slimecore.errors import ArtifactError
 from slimecore.images import fit_short_side, resize_rgb, resize_soft
 from slimecore.learn import to_tensor
 from slimecore.types import PartEmbeddings, PartScores
 
-__all__ = ["ReadKeys", "encode_picture", "part_evidence", "prepare", "segment_image", "was_evidence"]
+__all__ = ["ReadKeys", "encode_picture", "part_evidence", "prepare", "segment_image", "stretched", "was_evidence"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,9 +42,14 @@ def prepare(backbone: Backbone, embeddings: PartEmbeddings, source: str = "part 
     Raises
     ------
     ArtifactError
-        They were learned with another model.
+        They were learned with another model, or in faithful mode.
     """
     require_model(embeddings, backbone.name, backbone.revision, source)
+    if embeddings.mode != "probe":
+        raise ArtifactError(
+            f"{source}: learned in faithful mode, which the UNet must run with; use slime segment, or learn the parts "
+            "again with --mode probe"
+        )
     vectors = torch.from_numpy(embeddings.vectors.copy()).to(backbone.device)
     with torch.no_grad():
         keys = backbone.token_keys(vectors.flatten(0, 1))
@@ -68,11 +74,15 @@ def was_evidence(features: Features, keys: ReadKeys) -> Tensor:
     (B, parts, h, w) float32, summing to 1 over parts
     """
     evidence = part_evidence(features, keys)
-    was = attend_self(features, evidence)
+    maps = stretched(evidence, attend_self(features, evidence))
+    return maps / maps.sum(1, keepdim=True).clamp(min=1e-6)
+
+
+def stretched(evidence: Tensor, was: Tensor) -> Tensor:
+    """WAS maps (B, P, h, w) with the minimum and maximum that each part's evidence had."""
     low, high = evidence.amin((2, 3), keepdim=True), evidence.amax((2, 3), keepdim=True)
     bottom, top = was.amin((2, 3), keepdim=True), was.amax((2, 3), keepdim=True)
-    stretched = (was - bottom) / (top - bottom).clamp(min=1e-6) * (high - low) + low
-    return stretched / stretched.sum(1, keepdim=True).clamp(min=1e-6)
+    return (was - bottom) / (top - bottom).clamp(min=1e-6) * (high - low) + low
 
 
 def segment_image(

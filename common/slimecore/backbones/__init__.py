@@ -63,8 +63,11 @@ class Backbone(Protocol):
         """(dim,) mean of the neutral prompt's embeddings: where learned tokens start."""
         ...
 
-    def encode(self, rgb: Tensor) -> Features:
-        """Features of (B, 3, H, W) float RGB 0..1 with H and W multiples of `multiple`; deterministic."""
+    def encode(self, rgb: Tensor, draws: int = 1) -> Features:
+        """Features of (B, 3, H, W) float RGB 0..1 with H and W multiples of `multiple`; deterministic.
+
+        With `draws` > 1, each picture's features come that often, side by side, under other seeded noise.
+        """
         ...
 
     def token_keys(self, vectors: Tensor) -> tuple[Tensor, ...]:

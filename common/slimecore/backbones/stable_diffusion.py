@@ -163,17 +163,17 @@ class StableDiffusion:
         return latent * getattr(self.vae.config, "scaling_factor", 1.0)
 
     @torch.no_grad()
-    def latents(self, rgb: Tensor) -> Tensor:
-        """Latents at the read-out's timestep; if it asks for noise, the same noise for every picture."""
-        latent = self.clean_latents(rgb)
+    def latents(self, rgb: Tensor, draws: int = 1) -> Tensor:
+        """Latents (B * draws, c, h, w) at the read-out's timestep; if it asks for noise, the same for every picture."""
+        latent = self.clean_latents(rgb).repeat_interleave(draws, 0)
         if not self.readout.noise:
             return latent
-        noise = torch.randn(latent.shape[1:], generator=generator(self.seed)).to(latent)
-        return self.noising.add(latent, noise, torch.tensor([self.readout.timestep]))
+        noise = torch.randn(draws, *latent.shape[1:], generator=generator(self.seed)).to(latent)
+        return self.noising.add(latent, noise.repeat(len(rgb), 1, 1, 1), torch.tensor([self.readout.timestep]))
 
     @torch.no_grad()
-    def encode(self, rgb: Tensor) -> Features:
-        """Features of (B, 3, H, W) float RGB 0..1.
+    def encode(self, rgb: Tensor, draws: int = 1) -> Features:
+        """Features (B * draws, draws of a picture adjacent) of (B, 3, H, W) float RGB 0..1.
 
         Raises
         ------
@@ -181,7 +181,7 @@ class StableDiffusion:
             H or W is not a multiple of :attr:`multiple`.
         """
         height, width = int(rgb.shape[-2]), int(rgb.shape[-1])
-        caught = self._run(self.latents(rgb))
+        caught = self._run(self.latents(rgb, draws))
         cross = tuple(self.layer(caught, path, "attn2", height, width) for path in self.readout.cross)
         own = tuple(self.layer(caught, path, "attn1", height, width) for path in self.readout.self_layers)
         descriptor = caught[self.readout.descriptor].float()
