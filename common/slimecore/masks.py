@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,17 @@ class MaskFile:
         Colour of each value, where the file said one.
     notes : tuple of str
         What was decided about doubtful content, one sentence each.
+    numbered : bool
+        The file holds colours or spread-out greys that were numbered 1..K: values mean something in this file only.
+    lone : bool
+        Part 1 stands for a lone 255 (or white).
     """
 
     labels: Array
     colors: Mapping[int, tuple[int, int, int]]
     notes: tuple[str, ...] = ()
+    numbered: bool = False
+    lone: bool = False
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -88,7 +94,7 @@ def read_mask(path: Path) -> MaskFile:
         palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
         mask = _from_values(np.array(image, np.int32), path)
         colors = {v: _color(palette[v]) for v in mask.values if v < len(palette)}
-        return MaskFile(mask.labels, colors, mask.notes)
+        return replace(mask, colors=colors)
     if image.mode == "1":
         return _from_values(np.array(image, np.int32), path)
     if image.mode in {"I", "I;16", "I;16B", "L"}:
@@ -126,7 +132,7 @@ def _from_values(raw: Array, path: Path) -> MaskFile:
     labels = raw.astype(np.int32)
     foreground = [v for v in present if v > 0]
     if foreground == [_VOID]:
-        return MaskFile(np.where(labels == _VOID, 1, labels.clip(min=IGNORE)).astype(np.int32), {})
+        return MaskFile(np.where(labels == _VOID, 1, labels.clip(min=IGNORE)).astype(np.int32), {}, lone=True)
     if foreground and foreground[-1] > _VOID:
         raise InputError(f"{path}: part value {foreground[-1]} does not fit an indexed PNG; use values 1..254")
     if _VOID in foreground:
@@ -139,7 +145,7 @@ def _from_gray(raw: Array, path: Path) -> MaskFile:
     raw, numbers = _eight_bit(raw)
     if numbers is not None:
         listed = ", ".join(f"{level}={i}" for i, level in enumerate(numbers) if i)
-        return MaskFile(raw.astype(np.int32), {}, (f"{path.name}: grey levels are numbered {listed}",))
+        return MaskFile(raw.astype(np.int32), {}, (f"{path.name}: grey levels are numbered {listed}",), numbered=True)
     values = np.unique(raw)
     top = int(values[-1])
     ids = values[(values > 0) & (values < _VOID)]
@@ -153,13 +159,14 @@ def _from_gray(raw: Array, path: Path) -> MaskFile:
     levels = keep[:, 0]
     if ((levels < NOISE) | (levels > _VOID - NOISE)).all() and int(levels[-1]) - int(levels[0]) > 128:
         doubtful = int(np.isin(raw, (0, _VOID), invert=True).sum())
-        return MaskFile((raw >= 128).astype(np.int32), {}, snapped_note(path, doubtful, "grey levels"))
+        return MaskFile((raw >= 128).astype(np.int32), {}, snapped_note(path, doubtful, "grey levels"), lone=True)
     picture, doubtful = nearest_certain(picture, keep, noisy, path)
     levels = levels[levels > (NOISE / 2 if noisy else 0)]
     note = f"{path.name}: grey levels {', '.join(map(str, levels))} are numbered 1..{len(levels)}"
     numbering = np.zeros(256, np.int32)
     numbering[levels] = np.arange(1, len(levels) + 1)
-    return MaskFile(numbering[picture[..., 0]], {}, (note, *snapped_note(path, doubtful, "grey levels")))
+    notes = (note, *snapped_note(path, doubtful, "grey levels"))
+    return MaskFile(numbering[picture[..., 0]], {}, notes, numbered=True)
 
 
 def _eight_bit(raw: Array) -> tuple[Array, Array | None]:
@@ -193,7 +200,7 @@ def _from_colors(rgb: Array, path: Path) -> MaskFile:
     exact = _exact_palette(rgb)
     if exact is not None:
         mask = _from_values(exact, path)
-        return MaskFile(mask.labels, {v: _color(davis_palette()[v]) for v in mask.values}, mask.notes)
+        return replace(mask, colors={v: _color(davis_palette()[v]) for v in mask.values})
     keep, noisy = meant_levels(rgb, path)
     slack = NOISE / 2 if noisy else 0
     black = keep.max(1) <= slack
@@ -215,7 +222,8 @@ def _from_colors(rgb: Array, path: Path) -> MaskFile:
         labels[(snapped == color).all(-1)] = value
     named = {int(v): _color(c) for v, c in zip(values, tones, strict=True) if 0 < v < _VOID}
     mask = _from_values(labels, path)  # the palette's colour 255 is void, too
-    return MaskFile(mask.labels, named, (*notes, *mask.notes, *snapped_note(path, doubtful, "colours")))
+    notes = (*notes, *mask.notes, *snapped_note(path, doubtful, "colours"))
+    return replace(mask, colors=named, notes=notes, numbered=not known)
 
 
 def fit_mask(mask: MaskFile, size: tuple[int, int], source: str) -> MaskFile:
@@ -235,7 +243,7 @@ def fit_mask(mask: MaskFile, size: tuple[int, int], source: str) -> MaskFile:
                 "draw the mask on a frame of this clip"
             )
         note = f"{source}: mask of {w}x{h} fitted to {size[1]}x{size[0]}"
-        fitted = MaskFile(resize_labels(mask.labels, size), mask.colors, (*mask.notes, note))
+        fitted = replace(mask, labels=resize_labels(mask.labels, size), notes=(*mask.notes, note))
         lost = sorted(set(mask.values) - set(fitted.values))
         if lost and fitted.values:
             raise InputError(

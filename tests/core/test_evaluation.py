@@ -1,0 +1,212 @@
+"""IoU per image and over the data set, by hand and against a naive twin."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from slimecore.errors import InputError
+from slimecore.evaluation import PartTally, evaluate_folders, evaluate_labels
+from slimecore.masks import write_mask
+
+TRUTH = np.array([[0, 0, 1, 1], [0, 0, 1, 2]])
+GUESS = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
+
+
+def by_value(report):
+    return {part.value: part for part in report.parts}
+
+
+def test_one_pair_by_hand():
+    report = evaluate_labels([(GUESS, TRUTH)], {1: "head"})
+    parts = by_value(report)
+    assert report.images == 1
+    assert (parts[0].per_image, parts[0].dataset) == (3 / 4, 3 / 4)
+    assert (parts[1].per_image, parts[1].dataset) == (3 / 5, 3 / 5)
+    assert (parts[2].per_image, parts[2].dataset) == (0, 0)
+    assert [p.name for p in report.parts] == ["background", "head", "part 2"]
+    assert report.mean("per_image") == pytest.approx((0.75 + 0.6 + 0) / 3)
+    assert report.mean("dataset", background=False) == pytest.approx(0.3)
+
+
+def test_a_part_found_where_there_is_none_costs_only_at_dataset_level():
+    without = np.zeros_like(TRUTH)
+    clean = evaluate_labels([(TRUTH, TRUTH), (without, without)])
+    wrong = evaluate_labels([(TRUTH, TRUTH), (np.full_like(TRUTH, 1), without)])
+    assert by_value(clean)[1].per_image == by_value(wrong)[1].per_image == 1
+    assert by_value(wrong)[1].images == 1
+    assert by_value(clean)[1].dataset == 1
+    assert by_value(wrong)[1].dataset == pytest.approx(3 / 11)
+    assert by_value(wrong)[0].per_image == 0.5  # the background is there, and lost
+
+
+def test_a_value_that_is_only_predicted_scores_nothing_per_image_and_zero_over_the_data_set():
+    part = by_value(evaluate_labels([(np.full((2, 2), 9), np.zeros((2, 2), int))]))[9]
+    assert (part.images, part.per_image, part.dataset) == (0, None, 0.0)
+
+
+def test_images_count_alike_per_image_and_pixels_alike_over_the_data_set():
+    small = np.array([[1, 0]])
+    large = np.ones((10, 10), int)
+    parts = by_value(evaluate_labels([(np.array([[0, 0]]), small), (large, large)]))
+    assert parts[1].per_image == 0.5
+    assert parts[1].dataset == pytest.approx(100 / 101)
+
+
+def test_ignored_truth_counts_nowhere_and_void_predictions_are_wrong():
+    truth = np.array([[1, -1, 0, 1]])
+    parts = by_value(evaluate_labels([(np.array([[1, 1, 0, -1]]), truth)]))
+    assert parts[1].per_image == 0.5
+    assert parts[0].per_image == 1
+    assert by_value(evaluate_labels([(np.array([[1, 7, 0, 1]]), truth)])).keys() == {0, 1}
+
+
+def naive(pairs, value):
+    ious, both, either = [], 0, 0
+    for guess, truth in pairs:
+        inside = seen = union = 0
+        for g, t in zip(guess.ravel(), truth.ravel(), strict=True):
+            if t < 0:
+                continue
+            seen += t == value
+            inside += g == value and t == value
+            union += g == value or t == value
+        both, either = both + inside, either + union
+        if seen:
+            ious.append(inside / union)
+    return (np.mean(ious) if ious else None), (both / either if either else None), len(ious)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_agrees_with_a_naive_twin(seed):
+    rng = np.random.default_rng(seed)
+    pairs = [(rng.integers(-1, 5, (6, 7)), rng.integers(-1, 2 + i, (6, 7))) for i in range(4)]
+    report = evaluate_labels(iter(pairs))
+    assert [p.value for p in report.parts] == [0, 1, 2, 3, 4]
+    for part in report.parts:
+        per_image, dataset, images = naive(pairs, part.value)
+        assert part.per_image == pytest.approx(per_image)
+        assert part.dataset == pytest.approx(dataset)
+        assert part.images == images
+
+
+def test_squashing_brings_both_to_one_size():
+    truth = np.kron(TRUTH, np.ones((4, 2), int))
+    report = evaluate_labels([(TRUTH, truth)], size=8)
+    assert report.mean("per_image") == 1
+    with pytest.raises(InputError, match="of one size"):
+        evaluate_labels([(TRUTH, truth)])
+
+
+def test_floats_are_no_labels():
+    with pytest.raises(InputError, match="integers"):
+        PartTally().add(TRUTH.astype(float), TRUTH)
+
+
+def test_the_report_is_json_and_a_table():
+    report = evaluate_labels([(GUESS, TRUTH), (TRUTH, TRUTH)], {1: "head"})
+    told = json.loads(json.dumps(report.to_dict()))
+    assert told["images"] == 2
+    assert told["parts"][1] == {
+        "value": 1,
+        "name": "head",
+        "images": 2,
+        "per_image": pytest.approx(0.8),
+        "dataset": pytest.approx(6 / 8),
+    }
+    assert told["miou"]["per_image"]["with_background"] == pytest.approx((0.875 + 0.8 + 0.5) / 3)
+    assert told["miou"]["dataset"]["without_background"] == pytest.approx((0.75 + 0.5) / 2)
+    lines = report.table().splitlines()
+    assert lines[0].split("  ")[0].strip() == "value"
+    assert lines[2].split() == ["1", "head", "2", "80.0", "75.0"]
+    assert lines[-2].split() == ["mean", "with", "background", "2", "72.5", "70.8"]
+
+
+def folders(tmp_path, guesses, truths):
+    for name, masks in (("guess", guesses), ("truth", truths)):
+        (tmp_path / name).mkdir()
+        for stem, labels in masks.items():
+            write_mask(tmp_path / name / f"{stem}.png", labels)
+    return tmp_path / "guess", tmp_path / "truth"
+
+
+def test_folders_are_paired_by_stem_and_extra_predictions_left_out(tmp_path):
+    guess, truth = folders(tmp_path, {"a": GUESS, "c": GUESS}, {"a": TRUTH})
+    np.save(guess / "b.npy", TRUTH)
+    write_mask(truth / "b.png", TRUTH)
+    (truth / "labels.json").write_text("{}")
+    report = evaluate_folders(guess, truth, {2: "tail"})
+    assert report.images == 2
+    assert by_value(report)[2].per_image == 0.5
+    assert by_value(report)[2].name == "tail"
+
+
+def test_everything_wrong_is_said_at_once(tmp_path):
+    guess, truth = folders(
+        tmp_path, {"a": GUESS, "size": GUESS[:, :2], "gray": GUESS}, dict.fromkeys(("a", "size", "gray", "lost"), TRUTH)
+    )
+    Image.fromarray(np.kron([[0, 90], [180, 230]], np.ones((9, 9))).astype(np.uint8)).save(guess / "gray.png")
+    write_mask(truth / "broken.png", TRUTH)
+    (guess / "broken.png").write_bytes(b"no image")
+    write_mask(truth / "twice.png", TRUTH)
+    write_mask(guess / "twice.png", TRUTH)
+    np.save(guess / "twice.npy", TRUTH)
+    with pytest.raises(InputError) as caught:
+        evaluate_folders(guess, truth)
+    message = str(caught.value)
+    assert "\n" not in message
+    for piece in ("no prediction for lost.png", "size.png is 2x2, its ground truth 4x2", "indexed PNG", "cannot read"):
+        assert piece in message
+    assert "twice.npy and twice.png" in message
+
+
+def test_a_long_list_of_problems_is_cut(tmp_path):
+    guess, truth = folders(tmp_path, {"a": TRUTH}, {"a": TRUTH, **{f"x{i}": TRUTH for i in range(20)}})
+    with pytest.raises(InputError, match=r"x11\.png; and 8 more$"):
+        evaluate_folders(guess, truth)
+
+
+def test_nothing_in_common_names_both_sides(tmp_path):
+    guess, truth = folders(tmp_path, {"a": TRUTH}, {"b": TRUTH})
+    with pytest.raises(InputError, match=r"a\.png.*b\.png"):
+        evaluate_folders(guess, truth)
+    with pytest.raises(InputError, match="no such folder"):
+        evaluate_folders(tmp_path / "none", truth)
+    with pytest.raises(InputError, match="size"):
+        evaluate_folders(guess, truth, size=0)
+
+
+def test_colours_that_would_be_numbered_file_by_file_are_refused(tmp_path):
+    guess, truth = folders(tmp_path, {"a": TRUTH}, {})
+    rgb = np.zeros((2, 4, 3), np.uint8)
+    rgb[:, 2:] = (10, 200, 90)
+    Image.fromarray(np.kron(rgb, np.ones((8, 8, 1), np.uint8))).save(truth / "a.png")
+    with pytest.raises(InputError, match="numbered file by file; save masks as indexed PNG"):
+        evaluate_folders(guess, truth)
+
+
+def gray(path, labels):
+    Image.fromarray(labels.astype(np.uint8)).save(path)
+
+
+def test_a_lone_255_is_part_1_only_in_a_folder_without_other_values(tmp_path):
+    guess, truth = folders(tmp_path, {}, {})
+    gray(guess / "a.png", (TRUTH > 0) * 255)
+    gray(truth / "a.png", (TRUTH > 0) * 1)
+    parts = by_value(evaluate_folders(guess, truth))
+    assert parts.keys() == {0, 1}
+    assert parts[1].per_image == 1
+
+    gray(truth / "b.png", (TRUTH > 0) * 255)  # beside a truth with ids: void
+    gray(guess / "b.png", (TRUTH > 0) * 0)
+    report = evaluate_folders(guess, truth)
+    assert by_value(report)[1].images == 1
+    assert report.mean("dataset") == 1
+
+
+def test_folders_may_differ_in_size_when_squashed(tmp_path):
+    guess, truth = folders(tmp_path, {"a": TRUTH}, {"a": np.kron(TRUTH, np.ones((3, 3), int))})
+    assert evaluate_folders(guess, truth, size=12).mean("dataset") == 1
