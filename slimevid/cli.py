@@ -86,9 +86,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.quiet:
         run(request)
         return 0
-    from slimevid.progress import bar
+    from slimecore.progress import bar
 
-    with bar() as notify:
+    with bar({"learn": "learning parts", "segment": "segmenting"}, "fps") as notify:
         report = run(request, notify)
     for note in report["reference"]["notes"]:
         sys.stderr.write(f"note: {note}\n")

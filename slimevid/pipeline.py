@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from slimecore.config import dump_yaml, to_dict
 from slimecore.errors import InputError, OutputError
 from slimecore.files import make_folder, write_json, write_text
 from slimecore.masks import MaskFile, fit_mask, make_parts, read_mask, read_names, write_mask
+from slimecore.report import model_entry, parts_entry, peak_memory_mb, versions
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimecore.viz import overlay
 from slimevid.config import RunConfig
@@ -238,40 +237,18 @@ def _score_rows(result: FrameResult, annotation: Annotation) -> list[tuple[Any, 
     ]
 
 
-def peak_memory_mb() -> float | None:
-    """Largest resident size of this process so far, in MB; None where the system does not say (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(float(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)), 1)
-
-
 def _report(request: RunRequest, clip: Clip, mask: MaskFile, parts: Parts, segmenter: Segmenter) -> dict[str, Any]:
-    packages = ("slime-toolkit", "torch", "diffusers", "numpy", "opencv-python-headless", "av", "kornia")
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
     backbone = segmenter.backbone
     return {
         "status": "done",
         "clip": _clip_entry(clip),
         "reference": {"mask": request.ref.name, "frame": request.ref_frame, "notes": list(mask.notes)},
         "parts_file": None if request.parts is None else request.parts.name,
-        "parts": [
-            {"value": v, "name": n, "color": list(c)}
-            for v, n, c in zip(parts.values, parts.names, parts.colors, strict=True)
-        ],
-        "model": None
-        if backbone is None
-        else {"name": backbone.name, "revision": backbone.revision, "device": str(backbone.device)},
+        "parts": parts_entry(parts),
+        "model": None if backbone is None else model_entry(backbone),
         "settings": to_dict(request.config),
         "seed": request.config.seed,
-        "versions": versions,
+        "versions": versions("av", "kornia"),
         "memory_bytes": segmenter.memory_bytes,
         "peak_memory_mb": peak_memory_mb(),
     }
