@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from slimecore.backbones import load_model
 from slimecore.config import apply, parse_assignments
 from slimecore.masks import fit_mask, make_parts, read_mask
 from slimecore.metrics import boundary_f, region_j
 from slimecore.types import Annotation
 from slimevid.config import RunConfig, preset
 from slimevid.io import open_clip
-from slimevid.segmenter import Segmenter, load_backbone
+from slimevid.segmenter import Segmenter
 
 
 def score(root: Path, sequence: str, config: RunConfig, backbone: Any, limit: int | None) -> dict[str, float]:
@@ -74,7 +75,7 @@ def main() -> None:
     config = apply(preset(arguments.preset), parse_assignments(arguments.set), where="--set")
     if arguments.model:
         config = replace(config, model=replace(config.model, name=arguments.model))
-    backbone = load_backbone(config)
+    backbone = load_model(config.model, config.device, config.seed)
     results: dict[str, dict[str, dict[str, float]]] = {}
     for propagator in arguments.propagators:
         rows = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from slimecore.cli import Parser, add_common, guarded, make_parser
+from slimecore.cli_base import Parser, add_common, guarded, make_parser
 
 __all__ = ["main"]
 

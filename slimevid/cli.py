@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slimecore.cli import Parser, add_common, guarded, make_parser
+from slimecore.cli_base import Parser, add_common, add_settings, configured, guarded, make_parser
 
 __all__ = ["main"]
 
@@ -38,34 +38,21 @@ def _parser() -> Parser:
     run.add_argument("--propagator", metavar="NAME", help="fused (default), per_frame, flow_warp or copy")
     run.add_argument("--flow", metavar="NAME", help="dis (default) or none")
     run.add_argument("--size", type=int, metavar="PIXELS", help="short side the network sees")
-    run.add_argument("--device", metavar="NAME", help="auto (default), cpu, cuda or mps")
-    run.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default 0)")
-    run.add_argument("--config", type=Path, metavar="FILE", help="YAML settings over the preset")
-    run.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as learn.steps=300"
-    )
-    run.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    add_settings(run)
     add_common(run)
     return parser
 
 
 def _config(arguments: argparse.Namespace) -> Any:
-    from slimecore.config import apply, load_yaml, parse_assignments
     from slimevid.config import preset
 
-    config = preset(arguments.preset)
-    if arguments.config:
-        config = apply(config, load_yaml(arguments.config), where=str(arguments.config))
     direct = {
         "short_side": arguments.size,
         "propagator": arguments.propagator,
         "flow": arguments.flow,
-        "device": arguments.device,
-        "seed": arguments.seed,
         "model": {"name": arguments.model} if arguments.model else None,
     }
-    config = apply(config, {k: v for k, v in direct.items() if v is not None}, where="command line")
-    return apply(config, parse_assignments(arguments.set), where="--set")
+    return configured(preset(arguments.preset), arguments, direct)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -11,8 +11,7 @@ import torch
 
 from slimecore import plugins
 from slimecore.artifacts import require_parts
-from slimecore.backbones import Backbone
-from slimecore.device import pick_device
+from slimecore.backbones import Backbone, load_model
 from slimecore.errors import InputError
 from slimecore.learn import Progress, learn_parts
 from slimecore.segment import prepare
@@ -22,22 +21,9 @@ from slimevid.propagators import Context, Propagator
 from slimevid.refine import refine
 from slimevid.state import FrameState
 
-__all__ = ["FrameResult", "Segmenter", "load_backbone"]
+__all__ = ["FrameResult", "Segmenter"]
 
 _STRONGEST = 9  # pixels whose mean probability says whether a part is there
-
-
-def load_backbone(config: RunConfig) -> Backbone:
-    """The model a configuration names.
-
-    Raises
-    ------
-    ModelError
-        Not found, not reachable or damaged.
-    """
-    module = plugins.load("slimecore.backbones", config.model.backbone)
-    backbone: Backbone = module.build(config.model, pick_device(config.device), config.seed)
-    return backbone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +81,7 @@ class Segmenter:
         self._module = plugins.load("slimevid.propagators", self.config.propagator)
         self._flow = plugins.load("slimevid.flows", self.config.flow).build()
         if self._module.NEEDS_MODEL and backbone is None:
-            backbone = load_backbone(self.config)
+            backbone = load_model(self.config.model, self.config.device, self.config.seed)
         self.backbone = backbone if self._module.NEEDS_MODEL else None
         self.embeddings = embeddings
         self._given = embeddings is not None

@@ -1,106 +1,161 @@
-"""Shared pieces of the command lines, and ``slime`` itself. Only a cli prints or exits.
-
-Exit status: 0 done, 1 failed, 2 wrong use or bad input with one line that says what, where and what to do.
-"""
+"""``slime``: learn parts from annotated images, segment images with them, measure the result."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-import traceback
-from collections.abc import Callable, Sequence
-from importlib import metadata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slimecore.errors import SlimeError
+from slimecore.cli_base import Parser, add_common, add_settings, configured, guarded, make_parser
 
-__all__ = ["Parser", "add_common", "guarded", "main", "make_parser", "version"]
+__all__ = ["main"]
 
+_LEARN = """Learn parts from annotated pictures.
 
-def version() -> str:
-    """Version of the installed distribution."""
-    try:
-        return metadata.version("slime-toolkit")
-    except metadata.PackageNotFoundError:
-        return "0+uninstalled"
+Give IMAGE MASK pairs, or one folder of pictures and one of masks with the same names. A mask is an indexed PNG, grey or
+RGB colours, 0/255, anti-aliased, or .npy; a value means the same part in every mask."""
 
+_SEGMENT = """Segment pictures with learned parts.
 
-class Parser(argparse.ArgumentParser):
-    """Argument parser whose errors are one line."""
+Written to DIR: masks/*.png (indexed, DAVIS palette, the picture's own size and the part values that were learned),
+overlays/*.png, scores.csv, config.yaml, report.json; with --soft also soft/*.npy (parts, h, w) and confidence/*.png."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("allow_abbrev", False)
-        super().__init__(*args, **kwargs)
+_EVAL = """Compare masks with the truth, files paired by name.
 
-    def error(self, message: str) -> Any:
-        """Print one line and exit with status 2."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
-def make_parser(program: str, description: str) -> tuple[Parser, Any]:
-    """Parser of a program with ``--version``, and the place its commands are added to."""
-    parser = Parser(prog=program, description=description)
-    parser.add_argument("--version", action="version", version=f"{program} {version()}")
-    return parser, parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Options every command has."""
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-
-
-def guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
-    """Run a command; turn errors into one line and a status.
-
-    Parameters
-    ----------
-    program : str
-        Name in front of the message.
-    debug : bool
-        Print the traceback too.
-    action : callable
-        Returns the status.
-
-    Returns
-    -------
-    int
-        0 done, 1 failed, 2 bad input, 130 interrupted.
-    """
-    try:
-        return action()
-    except SlimeError as error:
-        status, text = 2, str(error)
-    except KeyboardInterrupt:
-        status, text = 130, "interrupted; what was written is kept"
-    except MemoryError:
-        status, text = 1, "out of memory; use a smaller --size or --preset fast"
-    except Exception as error:  # noqa: BLE001 # the last line of defence: users get one line, --debug gets the rest
-        status, text = 1, f"unexpected {type(error).__name__}: {error} (--debug shows where)"
-    if debug:
-        traceback.print_exc()
-    sys.stderr.write(f"{program}: {' '.join(text.split())}\n")
-    return status
+IoU of every part in two protocols: per image (SLiMe's: the mean over images whose truth has the part) and dataset (sum
+of intersections over sum of unions)."""
 
 
 def _parser() -> Parser:
     parser, commands = make_parser("slime", "Learn parts from annotated images; segment images with them.")
-    show = commands.add_parser(
-        "show",
-        help="say what a part-embedding file holds",
-        description="Say what a part-embedding file holds.",
-    )
+    _add_learn(commands)
+    _add_segment(commands)
+    _add_eval(commands)
+    show = _command(commands, "show", "say what a part-embedding file holds")
     show.add_argument("parts", type=Path, metavar="PARTS", help="parts.safetensors")
     add_common(show)
+    export = _command(commands, "export", "write learned vectors as textual-inversion files")
+    export.add_argument("parts", type=Path, metavar="PARTS", help="parts.safetensors")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="one NAME.safetensors a part")
+    add_common(export)
     return parser
 
 
-def _show(path: Path) -> int:
+def _command(commands: Any, name: str, summary: str, description: str = "") -> Any:
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=description or f"{summary[0].upper()}{summary[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_learn(commands: Any) -> None:
+    learn = _command(commands, "learn", "learn parts from annotated pictures", _LEARN)
+    learn.add_argument("pairs", type=Path, nargs="+", metavar="IMAGE MASK", help="pictures and their masks")
+    learn.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write parts.safetensors")
+    learn.add_argument("--names", type=Path, metavar="JSON", help='part names, {"1": "head", ...}')
+    learn.add_argument("--mode", metavar="MODE", help="probe (default) or faithful, SLiMe's optimisation")
+    learn.add_argument("--model", metavar="MODEL", help="slime-tiny (default), a Stable Diffusion folder, or a Hub id")
+    learn.add_argument("--size", type=int, metavar="PIXELS", help="short side the network sees")
+    add_settings(learn)
+    add_common(learn)
+
+
+def _add_segment(commands: Any) -> None:
+    segment = _command(commands, "segment", "segment pictures with learned parts", _SEGMENT)
+    segment.add_argument("parts", type=Path, metavar="PARTS", help="parts.safetensors")
+    segment.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="pictures, or folders of them")
+    segment.add_argument("--out", type=Path, required=True, metavar="DIR", help="result folder")
+    segment.add_argument("--model", metavar="MODEL", help="another place of the model the parts were learned with")
+    segment.add_argument("--size", type=int, metavar="PIXELS", help="short side the network sees (default: as learned)")
+    segment.add_argument("--soft", action="store_true", help="write soft maps and confidence too")
+    add_settings(segment)
+    add_common(segment)
+
+
+def _add_eval(commands: Any) -> None:
+    evaluate = _command(commands, "eval", "measure masks against the truth", _EVAL)
+    evaluate.add_argument("pred", type=Path, metavar="PRED", help="folder of predicted masks")
+    evaluate.add_argument("truth", type=Path, metavar="GT", help="folder of true masks")
+    evaluate.add_argument("--names", type=Path, metavar="JSON", help='part names, {"1": "head", ...}')
+    evaluate.add_argument("--size", type=int, metavar="PIXELS", help="squash all to a square first (paper: 512)")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    add_common(evaluate)
+
+
+def _learn(arguments: argparse.Namespace) -> int:
+    from slimecore.image_config import ImageConfig
+
+    direct = {
+        "mode": arguments.mode,
+        "short_side": arguments.size,
+        "model": {"name": arguments.model} if arguments.model else None,
+    }
+    config = configured(ImageConfig(), arguments, direct)  # before torch is imported: a typing error answers at once
+    from slimecore.learn_run import LearnRequest, run_learn
+    from slimecore.progress import bar
+
+    request = LearnRequest(arguments.pairs, arguments.out, arguments.names, config)
+    if arguments.quiet:
+        run_learn(request)
+        return 0
+    with bar({"learn": "learning parts"}, "steps/s") as notify:
+        report = run_learn(request, notify)
+    for note in report["notes"]:
+        sys.stderr.write(f"note: {note}\n")
+    print(
+        f"{arguments.out}: {len(report['parts']) - 1} parts from {report['images']} "
+        f"{'picture' if report['images'] == 1 else 'pictures'}, {report['mode']} mode, "
+        f"{report['timings_s']['learn']:.1f} s, peak {report['peak_memory_mb'] or 0:.0f} MB"
+    )
+    return 0
+
+
+def _segment(arguments: argparse.Namespace) -> int:
+    from slimecore.image_config import ImageConfig
+
+    direct = {"segment": {"short_side": arguments.size} if arguments.size else None}
+    config = configured(ImageConfig(), arguments, direct)
+    from slimecore.progress import bar
+    from slimecore.segment_run import SegmentRequest, run_segment
+
+    request = SegmentRequest(arguments.parts, arguments.images, arguments.out, arguments.model, arguments.soft, config)
+    if arguments.quiet:
+        run_segment(request)
+        return 0
+    with bar({"segment": "segmenting"}, "pictures/s") as notify:
+        report = run_segment(request, notify)
+    print(
+        f"{arguments.out}: {report['images']} {'picture' if report['images'] == 1 else 'pictures'}, "
+        f"{len(report['parts']) - 1} parts, {report['seconds_per_image']:.2f} s each, "
+        f"peak {report['peak_memory_mb'] or 0:.0f} MB"
+    )
+    return 0
+
+
+def _eval(arguments: argparse.Namespace) -> int:
+    from slimecore.evaluation import evaluate_folders
+    from slimecore.files import write_json
+    from slimecore.masks import read_names
+
+    names = read_names(arguments.names) if arguments.names else None
+    report = evaluate_folders(arguments.pred, arguments.truth, names, arguments.size)
+    if arguments.json:
+        write_json(arguments.json, report.to_dict())
+    print(report.table())
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
     from slimecore.artifacts import load_embeddings
 
-    embeddings = load_embeddings(path)
+    embeddings = load_embeddings(arguments.parts)
     _, tokens, dim = embeddings.vectors.shape
     print(f"model     {embeddings.model} ({embeddings.revision})")
+    print(f"mode      {embeddings.mode}")
     print(f"tokens    {tokens} a part, {dim} wide")
     for value, name, (r, g, b) in zip(
         embeddings.parts.values, embeddings.parts.names, embeddings.parts.colors, strict=True
@@ -111,7 +166,19 @@ def _show(path: Path) -> int:
     return 0
 
 
+def _export(arguments: argparse.Namespace) -> int:
+    from slimecore.artifacts import load_embeddings
+    from slimecore.textual_inversion import export_tokens
+
+    for path in export_tokens(load_embeddings(arguments.parts), arguments.out):
+        print(path)
+    return 0
+
+
+_COMMANDS = {"learn": _learn, "segment": _segment, "eval": _eval, "show": _show, "export": _export}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``slime``."""
     arguments = _parser().parse_args(argv)
-    return guarded("slime", arguments.debug, lambda: _show(arguments.parts))
+    return guarded("slime", arguments.debug, lambda: _COMMANDS[arguments.command](arguments))

@@ -6,6 +6,7 @@ width W. OpenCV's area, linear and *exact* nearest follow it; its plain nearest 
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from slimecore.errors import InputError
+from slimecore.files import write_bytes
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -27,6 +29,7 @@ __all__ = [
     "resize_labels",
     "resize_rgb",
     "resize_soft",
+    "write_png",
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -85,6 +88,13 @@ def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
     return np.array(image.convert("RGB"))
+
+
+def write_png(path: Path, picture: Array) -> None:
+    """Write (h, w, 3) RGB or (h, w) grey uint8 as PNG, atomically."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
+    write_bytes(path, buffer.getvalue())
 
 
 def fit_short_side(size: tuple[int, int], short_side: int, multiple: int, *, enlarge: bool = False) -> tuple[int, int]:

@@ -141,9 +141,9 @@ class PartSegmenter:
 
     def _read(self, rgb: Tensor) -> Tensor:
         """Evidence (B, P, h, w) of a batch, mean over noise draws, each part stretched back to its range."""
-        shaped, was = self._reader.read(rgb, self.config)
-        maps = stretched(shaped, was)
-        maps[:, 1:] *= shaped[:, 1:].amax((2, 3), keepdim=True) >= self.config.threshold
+        evidence, was = self._reader.read(rgb, self.config)
+        maps = stretched(evidence, was)
+        maps[:, 1:] *= evidence[:, 1:].amax((2, 3), keepdim=True) >= self.config.threshold
         mean: Tensor = maps.unflatten(0, (len(rgb), self.config.draws)).mean(1)
         return mean
 
@@ -163,7 +163,7 @@ class PartSegmenter:
 
 class _Reader(Protocol):
     def read(self, rgb: Tensor, config: SegmentConfig) -> tuple[Tensor, Tensor]:
-        """Evidence F, background cut if asked, and its WAS map, both (B * draws, P, h, w), draws adjacent."""
+        """Evidence F and the WAS map of it, background cut if asked: (B * draws, P, h, w), draws adjacent."""
         ...
 
 
@@ -174,8 +174,8 @@ class _ProbeReader:
 
     def read(self, rgb: Tensor, config: SegmentConfig) -> tuple[Tensor, Tensor]:
         features = self._backbone.encode(rgb, draws=config.draws)
-        shaped = _cut(part_evidence(features, self._keys), config)
-        return shaped, attend_self(features, shaped)
+        evidence = part_evidence(features, self._keys)
+        return evidence, attend_self(features, _cut(evidence, config))
 
 
 class _FaithfulReader:
@@ -190,7 +190,7 @@ class _FaithfulReader:
         timestep = torch.tensor([self._backbone.readout.timestep])
         with PromptedReader(self._backbone, self._parts, self._deltas, lambda f: _cut(f, config)) as reader:
             readings = reader.run(latents, timestep, self._prompt)
-        return _cut(readings.logits.softmax(1), config), readings.was
+        return readings.logits.softmax(1), readings.was
 
 
 def _cut(evidence: Tensor, config: SegmentConfig) -> Tensor:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from slimecore.attention import Features
 
-__all__ = ["Backbone", "ModelSpec"]
+__all__ = ["Backbone", "ModelSpec", "load_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +73,18 @@ class Backbone(Protocol):
     def token_keys(self, vectors: Tensor) -> tuple[Tensor, ...]:
         """Keys (heads, T, d) of tokens (T, dim) for each cross-attention layer; differentiable."""
         ...
+
+
+def load_model(spec: ModelSpec, device: str, seed: int) -> Backbone:
+    """The model of a specification.
+
+    Raises
+    ------
+    ModelError
+        Not found, not reachable or damaged.
+    """
+    from slimecore import plugins
+    from slimecore.device import pick_device
+
+    backbone: Backbone = plugins.load("slimecore.backbones", spec.backbone).build(spec, pick_device(device), seed)
+    return backbone

@@ -1,0 +1,113 @@
+"""Shared pieces of the command lines. Only a cli prints or exits.
+
+Exit status: 0 done, 1 failed, 2 wrong use or bad input with one line that says what, where and what to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from slimecore.errors import SlimeError
+
+__all__ = ["Parser", "add_common", "add_settings", "configured", "guarded", "make_parser", "version"]
+
+T = TypeVar("T")
+
+
+def version() -> str:
+    """Version of the installed distribution."""
+    try:
+        return metadata.version("slime-toolkit")
+    except metadata.PackageNotFoundError:
+        return "0+uninstalled"
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument parser whose errors are one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> Any:
+        """Print one line and exit with status 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def make_parser(program: str, description: str) -> tuple[Parser, Any]:
+    """Parser of a program with ``--version``, and the place its commands are added to."""
+    parser = Parser(prog=program, description=description)
+    parser.add_argument("--version", action="version", version=f"{program} {version()}")
+    return parser, parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Options every command has."""
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that has settings."""
+    parser.add_argument("--device", metavar="NAME", help="auto (default), cpu, cuda or mps")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default 0)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML settings")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as seed=1; may be repeated"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+
+
+def configured(config: T, arguments: argparse.Namespace, direct: Mapping[str, Any]) -> T:
+    """Settings under ``--config``, then the options in `direct` that were given, then ``--set``.
+
+    Raises
+    ------
+    ConfigError
+        An unknown key or a value out of range.
+    """
+    from slimecore.config import apply, load_yaml, parse_assignments
+
+    if arguments.config:
+        config = apply(config, load_yaml(arguments.config), where=str(arguments.config))
+    given = {"device": arguments.device, "seed": arguments.seed, **direct}
+    config = apply(config, {k: v for k, v in given.items() if v is not None}, where="command line")
+    return apply(config, parse_assignments(arguments.set), where="--set")
+
+
+def guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
+    """Run a command; turn errors into one line and a status.
+
+    Parameters
+    ----------
+    program : str
+        Name in front of the message.
+    debug : bool
+        Print the traceback too.
+    action : callable
+        Returns the status.
+
+    Returns
+    -------
+    int
+        0 done, 1 failed, 2 bad input, 130 interrupted.
+    """
+    try:
+        return action()
+    except SlimeError as error:
+        status, text = 2, str(error)
+    except KeyboardInterrupt:
+        status, text = 130, "interrupted; what was written is kept"
+    except MemoryError:
+        status, text = 1, "out of memory; use a smaller --size or --preset fast"
+    except Exception as error:  # noqa: BLE001 # the last line of defence: users get one line, --debug gets the rest
+        status, text = 1, f"unexpected {type(error).__name__}: {error} (--debug shows where)"
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"{program}: {' '.join(text.split())}\n")
+    return status

@@ -1,0 +1,124 @@
+"""``slime learn``: from annotated pictures to a file of part embeddings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slimecore.artifacts import save_embeddings
+from slimecore.backbones import load_model
+from slimecore.errors import InputError, OutputError
+from slimecore.files import make_folder
+from slimecore.image_config import ImageConfig
+from slimecore.images import list_images, read_rgb
+from slimecore.learn_any import learn
+from slimecore.masks import fit_mask, make_parts, read_mask, read_names
+from slimecore.report import model_entry, parts_entry, peak_memory_mb
+from slimecore.types import Annotation
+
+__all__ = ["LearnRequest", "run_learn"]
+
+Notify = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnRequest:
+    """What to learn from, and where to put it.
+
+    Parameters
+    ----------
+    pairs : sequence of Path
+        Picture, mask, picture, mask ...; or a folder of pictures and a folder of masks with the same file stems.
+    out : Path
+        The part-embedding file.
+    names : Path or None
+        JSON ``{"1": "head"}``.
+    config : ImageConfig
+    """
+
+    pairs: Sequence[Path]
+    out: Path
+    names: Path | None = None
+    config: ImageConfig = field(default_factory=ImageConfig)
+
+
+def run_learn(request: LearnRequest, notify: Notify | None = None) -> dict[str, Any]:
+    """Learn parts from annotated pictures and write them.
+
+    Returns
+    -------
+    dict
+        Parts, model, notes about doubtful masks, seconds and peak memory.
+
+    Raises
+    ------
+    SlimeError
+        Bad input, model or output place.
+    """
+    started = time.perf_counter()
+    annotations, notes = _annotations(_paired(request.pairs), request.names)
+    make_folder(request.out.parent)
+    if request.out.is_dir():
+        raise OutputError(f"{request.out} is a folder; give a file name such as {request.out / 'parts.safetensors'}")
+    config = request.config
+    backbone = load_model(config.model, config.device, config.seed)
+    loaded = time.perf_counter()
+    embeddings = learn(backbone, annotations, config, lambda step, steps, _: notify and notify("learn", step, steps))
+    save_embeddings(request.out, embeddings)
+    return {
+        "images": len(annotations),
+        "parts": parts_entry(embeddings.parts),
+        "model": model_entry(backbone),
+        "mode": embeddings.mode,
+        "notes": notes,
+        "timings_s": {"load": round(loaded - started, 3), "learn": round(time.perf_counter() - loaded, 3)},
+        "peak_memory_mb": peak_memory_mb(),
+    }
+
+
+def _paired(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
+    if len(paths) % 2:
+        raise InputError(f"{len(paths)} paths are no pairs; give IMAGE MASK [IMAGE MASK ...], or two folders")
+    pairs = []
+    for image, mask in zip(paths[::2], paths[1::2], strict=True):
+        if image.is_dir() != mask.is_dir():
+            raise InputError(f"{image} and {mask}: one is a folder and one is not; give two files or two folders")
+        pairs += _paired_folders(image, mask) if image.is_dir() else [(image, mask)]
+    return pairs
+
+
+def _paired_folders(images: Path, masks: Path) -> list[tuple[Path, Path]]:
+    known = {path.stem: path for path in sorted(masks.iterdir()) if path.suffix.lower() in {".png", ".npy"}}
+    pairs = [(image, known[image.stem]) for image in list_images(images) if image.stem in known]
+    if not pairs:
+        raise InputError(f"{images} and {masks}: no picture has a mask of the same name; name them alike")
+    return pairs
+
+
+def _annotations(pairs: Sequence[tuple[Path, Path]], names_file: Path | None) -> tuple[list[Annotation], list[str]]:
+    names: Mapping[int, str] = read_names(names_file) if names_file else {}
+    annotations: list[Annotation] = []
+    notes: list[str] = []
+    seen = {0}
+    for image, path in pairs:
+        rgb = read_rgb(image)
+        mask = fit_mask(read_mask(path), (rgb.shape[0], rgb.shape[1]), str(path))
+        if mask.numbered and len(pairs) > 1:
+            raise InputError(
+                f"{path}: its colours or greys are numbered file by file, so they cannot be matched between masks; "
+                "save masks with part values 1..K, as indexed PNG"
+            )
+        parts = make_parts(mask, names)
+        annotations.append(Annotation(rgb, parts.index(mask.labels), parts))
+        notes += mask.notes
+        seen |= set(mask.values)
+    unknown = sorted(set(names) - seen)
+    if unknown:
+        listed = ", ".join(map(str, sorted(seen - {0})))
+        raise InputError(
+            f"{names_file}: no mask has part {', '.join(map(str, unknown))}; the values are {listed}; remove the name"
+        )
+    return annotations, notes
