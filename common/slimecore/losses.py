@@ -22,7 +22,7 @@ __all__ = [
 
 
 def published_weights(rows: Tensor, parts: int) -> Tensor:
-    """SLiMe's class weights: ``foreground pixels / pixels of the part``, 1 for the background, 0 for absent parts.
+    """SLiMe's class weights of each picture: ``foreground / pixels of the part``, 1 for the background, 0 if absent.
 
     Parameters
     ----------
@@ -32,49 +32,50 @@ def published_weights(rows: Tensor, parts: int) -> Tensor:
 
     Returns
     -------
-    (parts,) float tensor
+    (B, parts) float tensor
     """
-    counts = torch.bincount(rows[rows >= 0].flatten(), minlength=parts).float()
-    weights = torch.where(counts > 0, counts[1:].sum() / counts.clamp(min=1), torch.zeros_like(counts))
-    weights[0] = 1.0
-    return weights
+    counts = torch.stack([(rows == part).sum((1, 2)) for part in range(parts)], 1).float()
+    foreground = counts[:, 1:].sum(1, keepdim=True)
+    weights = torch.where(counts > 0, foreground / counts.clamp(min=1), 0.0)
+    return torch.cat([torch.ones_like(weights[:, :1]), weights[:, 1:]], 1)
 
 
 def published_cross_entropy(logits: Tensor, rows: Tensor) -> Tensor:
-    """SLiMe's first loss: class-weighted cross-entropy of the averaged cross-attention logits.
+    """SLiMe's first loss: class-weighted cross-entropy of the averaged cross-attention logits, mean over pictures.
 
     Parameters
     ----------
     logits : (B, parts, h, w) float tensor
     rows : (B, h, w) int tensor
-        -1 = ignore.
+        -1 = ignore; a picture that is all ignored counts as 0.
 
     Returns
     -------
     () float tensor
-        0 if every pixel is ignored.
     """
     weights = published_weights(rows, logits.shape[1])
-    each = functional.cross_entropy(logits, rows.long(), weights, ignore_index=-1, reduction="none")
-    total = weights[rows.clamp(min=0).long()][rows >= 0].sum()
-    return each.sum() / total.clamp(min=1e-9)
+    each = functional.cross_entropy(logits, rows, ignore_index=-1, reduction="none")
+    pixel = torch.gather(weights, 1, rows.clamp(min=0).flatten(1)).view_as(each) * (rows >= 0)
+    return ((each * pixel).sum((1, 2)) / pixel.sum((1, 2)).clamp(min=1e-9)).mean()
 
 
 def was_error(was: Tensor, rows: Tensor) -> Tensor:
-    """SLiMe's second loss: squared error of the WAS maps against the hard mask, mean over pixels, sum over parts.
+    """SLiMe's second loss: squared error of WAS against the hard mask, summed over parts, mean over pixels, pictures.
 
     Parameters
     ----------
     was : (B, parts, h, w) float tensor
     rows : (B, h, w) int tensor
-        -1 = ignore.
+        -1 = ignore; a picture that is all ignored counts as 0.
 
     Returns
     -------
     () float tensor
     """
-    targets = functional.one_hot(rows.clamp(min=0).long(), was.shape[1]).permute(0, 3, 1, 2)
-    return squared_error(was, targets, (rows >= 0)[:, None])
+    targets = functional.one_hot(rows.clamp(min=0), was.shape[1]).permute(0, 3, 1, 2)
+    known = rows >= 0
+    each = (was - targets).square().sum(1) * known
+    return (each.sum((1, 2)) / known.sum((1, 2)).clamp(min=1)).mean()
 
 
 def tether(conditional: Tensor, unconditional: Tensor, target: Tensor, guidance: float) -> Tensor:

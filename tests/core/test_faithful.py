@@ -1,0 +1,320 @@
+"""Faithful mode against its naive twin, on tiny random UNets of the SD 1.x and 2.x architectures."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from slimecore.backbones import ModelSpec
+from slimecore.backbones.stable_diffusion import build
+from slimecore.deltas import applied, new_deltas
+from slimecore.errors import ArtifactError, ConfigError, InputError
+from slimecore.faithful import learn_faithful
+from slimecore.faithful_config import AugmentConfig, DeltaConfig, FaithfulConfig
+from slimecore.losses import published_cross_entropy, published_weights, tether, was_error
+from slimecore.masks import MaskFile, make_parts
+from slimecore.metrics import region_j
+from slimecore.part_segmenter import PartSegmenter
+from slimecore.prompted import PromptedReader
+from slimecore.types import Annotation
+from tests import naive_slime as naive
+
+CPU = torch.device("cpu")
+PARTS = 3
+QUICK = FaithfulConfig(epochs=4, views=2, validate=2)
+
+
+@pytest.fixture(scope="module")
+def backbone(sd_folder):
+    return build(ModelSpec(name=str(sd_folder)), CPU)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Two pictures at two timesteps, a prompt with learned vectors, and their mask with ignored pixels."""
+
+    clean: torch.Tensor
+    noise: torch.Tensor
+    steps: torch.Tensor
+    base: torch.Tensor
+    vectors: torch.Tensor
+    rows: torch.Tensor
+
+    def prompt(self):
+        return naive.naive_prompt(self.base, self.vectors)[0]
+
+
+@pytest.fixture(scope="module")
+def case(backbone):
+    draw = torch.Generator().manual_seed(5)
+    clean = backbone.clean_latents(torch.rand(2, 3, 64, 128, generator=draw))
+    base = backbone.encode_text("part part part")
+    rows = torch.randint(-1, PARTS, (2, 8, 16), generator=draw)
+    rows[1][rows[1] == 2] = 1  # a part that one picture lacks
+    vectors = base[0, 1:PARTS] + 0.5 * torch.randn(PARTS - 1, base.shape[2], generator=draw)
+    return Case(clean, torch.randn(clean.shape, generator=draw), torch.tensor([5, 97]), base, vectors, rows)
+
+
+def naive_maps(backbone, case):
+    noised = naive.naive_noisy(case.clean, case.noise, backbone.noising.alphas[case.steps])
+    prompt = naive.naive_prompt(case.base, case.vectors).expand(2, -1, -1)
+    scores, prediction = naive.naive_pass(backbone.unet, noised, case.steps, prompt)
+    cross = naive.naive_cross_maps(scores, PARTS, (8, 16), (8, 16))
+    return noised, cross, naive.naive_was(naive.naive_self_map(scores), naive.naive_weights(cross)), prediction
+
+
+def close(ours, truth, tolerance=1e-5):
+    """Largest difference as a share of the largest entry."""
+    assert ours.shape == truth.shape
+    scale = truth.abs().max().clamp(min=1e-12)
+    assert float((ours - truth).abs().max() / scale) < tolerance
+
+
+def test_maps_and_prediction_equal_the_materialised_twin(backbone, case):
+    with torch.no_grad():
+        noised, cross, was, prediction = naive_maps(backbone, case)
+        with PromptedReader(backbone, PARTS) as reader:
+            seen = reader.run(noised, case.steps, case.prompt(), predict=True)
+    close(seen.logits, cross)
+    close(seen.was, was)
+    close(seen.prediction, prediction)
+    assert float(was.std()) > 1e-4, "maps that are flat would agree by chance"
+
+
+def test_noising_is_the_forward_diffusion(backbone, case):
+    noised = backbone.noising.add(case.clean, case.noise, case.steps)
+    close(noised, naive.naive_noisy(case.clean, case.noise, backbone.noising.alphas[case.steps]), 1e-6)
+    target = backbone.noising.target(case.clean, case.noise, case.steps)
+    expected = naive.naive_target(
+        case.clean, case.noise, backbone.noising.alphas[case.steps], backbone.noising.prediction
+    )
+    close(target, expected, 1e-6)
+
+
+def test_losses_equal_the_twin_picture_by_picture(case):
+    draw = torch.Generator().manual_seed(1)
+    logits = torch.randn(2, PARTS, 8, 16, generator=draw)
+    was = logits.softmax(1)
+    close(published_weights(case.rows, PARTS)[1].double(), naive.naive_class_weights(case.rows[1], PARTS), 1e-6)
+    close(published_cross_entropy(logits, case.rows), naive.naive_cross_entropy(logits, case.rows).mean(), 1e-6)
+    close(was_error(was, case.rows), naive.naive_squared(was, case.rows).mean(), 1e-6)
+    c, u, target = torch.randn(3, 2, 4, 8, 16, generator=draw)
+    close(tether(c, u, target, 100.0), naive.naive_tether(c, u, target).mean(), 1e-6)
+
+
+def test_a_picture_without_a_known_pixel_teaches_nothing():
+    rows = torch.full((1, 4, 4), -1)
+    assert float(published_cross_entropy(torch.randn(1, 2, 4, 4), rows)) == 0
+    assert float(was_error(torch.rand(1, 2, 4, 4), rows)) == 0
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.005])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_gradient_equals_the_twin_s(backbone, case, beta, checkpointing):
+    """All three losses, with and without recomputation; without the tether the pass ends at the last map."""
+    truth, losses = naive.naive_gradient(
+        backbone.unet,
+        case.clean,
+        case.noise,
+        case.steps,
+        case.base,
+        case.vectors,
+        backbone.null_prompt,
+        case.rows,
+        backbone.noising.alphas,
+        beta=beta,
+        prediction=backbone.noising.prediction,
+    )
+    vectors = case.vectors.clone().requires_grad_()
+    noised = backbone.noising.add(case.clean, case.noise, case.steps)
+    with torch.no_grad():
+        free = backbone.unet(noised, case.steps, encoder_hidden_states=backbone.null_prompt.expand(2, -1, -1)).sample
+    if checkpointing:
+        backbone.unet.enable_gradient_checkpointing()
+    try:
+        with PromptedReader(backbone, PARTS) as reader:
+            seen = reader.run(noised, case.steps, naive.naive_prompt(case.base, vectors)[0], predict=beta > 0)
+            loss = published_cross_entropy(seen.logits, case.rows) + was_error(seen.was, case.rows)
+            if beta:
+                target = backbone.noising.target(case.clean, case.noise, case.steps)
+                loss = loss + beta * tether(seen.prediction, free, target, 100.0)
+            loss.backward()
+    finally:
+        backbone.unet.disable_gradient_checkpointing()
+    assert (seen.prediction is None) == (beta == 0)
+    close(loss.detach(), losses.total)
+    close(vectors.grad, truth)
+
+
+def test_a_batch_equals_its_pictures_alone(backbone, case):
+    noised = backbone.noising.add(case.clean, case.noise, case.steps)
+    with torch.no_grad(), PromptedReader(backbone, PARTS) as reader:
+        both = reader.run(noised, case.steps, case.prompt())
+        alone = reader.run(noised[1:], case.steps[1:], case.prompt())
+    close(both.logits[1:], alone.logits)
+    close(both.was[1:], alone.was)
+
+
+def test_reading_leaves_the_unet_as_it_was(backbone, case):
+    before = dict(backbone.unet.attn_processors)
+    with pytest.raises(KeyError), PromptedReader(backbone, PARTS, new_deltas(backbone.unet, 1, torch.Generator())):
+        raise KeyError
+    assert backbone.unet.attn_processors == before
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in backbone.unet.modules())
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_reads_nearly_the_same_maps(sd_folder, backbone, case, dtype):
+    half = build(ModelSpec(name=str(sd_folder), dtype=dtype), CPU)
+    noised = backbone.noising.add(case.clean, case.noise, case.steps)
+    with torch.no_grad(), PromptedReader(backbone, PARTS) as full, PromptedReader(half, PARTS) as lean:
+        truth = full.run(noised, case.steps, case.prompt())
+        ours = lean.run(noised.to(half.null_prompt.dtype), case.steps, case.prompt())
+    close(ours.logits, truth.logits, 0.05)
+    close(ours.was, truth.was, 0.02)
+
+
+def test_layers_that_mix_in_one_block_are_read_after_the_pass(tiny):
+    """slime-tiny's self-attention runs before the cross-attention of its block: no evidence can ride along."""
+    latents = tiny.clean_latents(torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
+    step = torch.tensor([tiny.readout.timestep])
+    prompt = tiny.null_prompt.clone()
+    with torch.no_grad(), PromptedReader(tiny, PARTS) as reader:
+        seen = reader.run(latents, step, prompt[0])
+    scores, _ = naive.naive_pass(tiny.unet, latents, step, prompt, tiny.readout.cross, tiny.readout.self_layers)
+    cross = naive.naive_cross_maps(scores, PARTS, (8, 12), (16, 24))
+    close(seen.logits, cross)
+    close(seen.was, naive.naive_was(naive.naive_self_map(scores), naive.naive_weights(cross)))
+
+
+def annotate(rgb, mask):
+    parts = make_parts(MaskFile(mask.astype(np.int32), {}))
+    return Annotation(rgb, parts.index(mask), parts)
+
+
+def test_learning_through_the_unet_segments_the_reference(tiny, two_tone):
+    rgb, mask = two_tone
+    config = FaithfulConfig(epochs=20, views=4, validate=5)
+    made = learn_faithful(tiny, [annotate(rgb, mask)], config, short_side=96)
+    assert made.mode == "faithful"
+    assert region_j(PartSegmenter(tiny, made)(rgb).labels.labels, mask) > 0.8
+
+
+def test_only_the_parts_rows_of_the_prompt_are_learned(backbone, two_tone):
+    """The start token, which is the background, and the rest of the prompt stay the text encoder's."""
+    made = learn_faithful(backbone, [annotate(*two_tone)], QUICK, short_side=64)
+    start = backbone.encode_text("part part")[0].numpy()
+    changed = np.abs(made.prompt - start).max(1) > 0
+    assert changed.nonzero()[0].tolist() == [1]
+    assert np.array_equal(made.vectors[:, 0], made.prompt[:2])
+
+
+def test_equal_seeds_learn_bit_for_bit_the_same(backbone, two_tone):
+    reference = [annotate(*two_tone)]
+    one, two, other = (learn_faithful(backbone, reference, QUICK, short_side=64, seed=s) for s in (7, 7, 8))
+    assert np.array_equal(one.prompt, two.prompt)
+    assert not np.array_equal(one.prompt, other.prompt)
+
+
+def test_few_shot_and_batches_take_one_step_a_picture(backbone, two_tone):
+    rgb, mask = two_tone
+    seen = []
+    config = dataclasses.replace(QUICK, batch=2, draws=1)
+    pair = [annotate(rgb, mask), annotate(rgb[:, ::-1], mask[:, ::-1])]
+    learn_faithful(backbone, pair, config, short_side=64, progress=lambda *step: seen.append(step))
+    assert [step[:2] for step in seen] == [(i, 8) for i in range(1, 9)]
+
+
+def test_prepared_draws_meet_the_unet_once(backbone, two_tone, monkeypatch):
+    """Two views, one draw each: the neutral prompt is run twice, however many epochs there are."""
+    calls = []
+    whole = type(backbone.unet).forward
+
+    def counting(self, *arguments, **options):
+        calls.append(torch.is_grad_enabled())
+        return whole(self, *arguments, **options)
+
+    monkeypatch.setattr(type(backbone.unet), "forward", counting)
+    config = FaithfulConfig(epochs=6, views=2, draws=1, validate=0)
+    learn_faithful(backbone, [annotate(*two_tone)], config, short_side=64)
+    assert calls.count(False) == 2
+    assert calls.count(True) == 6
+
+
+def test_the_best_validated_state_is_kept(backbone, two_tone, monkeypatch):
+    from slimecore import faithful
+
+    scores = iter([0.2, 0.9, 0.3])
+    monkeypatch.setattr(faithful, "_mean_iou", lambda *_: next(scores))
+    config = FaithfulConfig(epochs=3, views=1, validate=1)
+    best = learn_faithful(backbone, [annotate(*two_tone)], config, short_side=64)
+    two = learn_faithful(
+        backbone, [annotate(*two_tone)], dataclasses.replace(config, epochs=2, validate=0), short_side=64
+    )
+    assert np.array_equal(best.prompt, two.prompt)
+
+
+def test_deltas_start_as_no_change_and_learn_later(backbone, two_tone, case):
+    fresh = new_deltas(backbone.unet, 2, torch.Generator().manual_seed(0))
+    assert len(fresh) == 2 * 2 * 16, "keys and values of 16 transformer blocks, two factors each"
+    noised = backbone.noising.add(case.clean, case.noise, case.steps)
+    with torch.no_grad():
+        with PromptedReader(backbone, PARTS) as reader:
+            plain = reader.run(noised, case.steps, case.prompt())
+        with PromptedReader(backbone, PARTS, fresh) as reader:
+            same = reader.run(noised, case.steps, case.prompt())
+        moved = {name: delta + 0.3 for name, delta in fresh.items()}
+        with PromptedReader(backbone, PARTS, moved) as reader:
+            other = reader.run(noised, case.steps, case.prompt())
+    assert torch.equal(same.logits, plain.logits)
+    assert not torch.allclose(other.logits, plain.logits, atol=1e-3)
+    config = dataclasses.replace(QUICK, deltas=DeltaConfig(rank=2, start=0.5, lr=1e-2), validate=0)
+    made = learn_faithful(backbone, [annotate(*two_tone)], config, short_side=64)
+    ups = [value for name, value in made.deltas.items() if name.endswith("attn2.to_k.up")]
+    assert len(ups) == 16
+    assert all(np.abs(value).max() > 0 for value in ups)
+
+
+def test_a_delta_equals_the_changed_weight(backbone):
+    path = "up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
+    module = backbone.unet.get_submodule(path)
+    draw = torch.Generator().manual_seed(0)
+    down, up = torch.randn(2, module.in_features, generator=draw), torch.randn(module.out_features, 2, generator=draw)
+    states = torch.randn(1, 5, module.in_features, generator=draw)
+    expected = torch.nn.functional.linear(states, module.weight + up @ down, module.bias)
+    with applied(backbone.unet, {f"{path}.down": down, f"{path}.up": up}):
+        close(module(states), expected)
+
+
+def test_a_delta_of_another_model_is_refused(backbone):
+    path = "up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
+    for deltas in (
+        {"nowhere.to_k.down": torch.ones(1, 3), "nowhere.to_k.up": torch.ones(3, 1)},
+        {f"{path}.down": torch.ones(1, 3), f"{path}.up": torch.ones(3, 1)},
+        {f"{path}.down": torch.ones(1, 24)},
+    ):
+        with pytest.raises(ArtifactError, match="does not fit this model"), applied(backbone.unet, deltas):
+            pass
+
+
+def test_more_parts_than_the_prompt_has_tokens_are_refused(tiny):
+    mask = np.arange(64 * 64).reshape(64, 64) // 410  # values 0..9, slime-tiny's prompt has 8
+    rgb = np.zeros((64, 64, 3), np.uint8)
+    with pytest.raises(InputError, match=r"9 parts and the background are more than the 8 tokens.*--mode probe"):
+        learn_faithful(tiny, [annotate(rgb, mask)], QUICK)
+
+
+def test_settings_out_of_range_are_refused(backbone, two_tone):
+    for wrong in ({"epochs": 0}, {"timesteps": (9, 3)}, {"timesteps": (1, 2, 3)}, {"lr": 0.0}, {"tether": -1.0}):
+        with pytest.raises(ConfigError):
+            FaithfulConfig(**wrong)
+    with pytest.raises(ConfigError):
+        AugmentConfig(crop=0)
+    with pytest.raises(ConfigError):
+        DeltaConfig(rank=-1)
+    late = FaithfulConfig(epochs=1, timesteps=(5, 5000))
+    with pytest.raises(InputError, match="timesteps reach 5000, the model has 1000"):
+        learn_faithful(backbone, [annotate(*two_tone)], late, short_side=64)
