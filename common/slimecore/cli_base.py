@@ -6,6 +6,7 @@ Exit status: 0 done, 1 failed, 2 wrong use or bad input with one line that says 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -103,6 +104,9 @@ def guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
         status, text = 2, str(error)
     except KeyboardInterrupt:
         status, text = 130, "interrupted; what was written is kept"
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except MemoryError:
         status, text = 1, "out of memory; use a smaller --size or --preset fast"
     except Exception as error:  # noqa: BLE001 # the last line of defence: users get one line, --debug gets the rest

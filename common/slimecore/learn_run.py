@@ -116,9 +116,11 @@ def _annotations(pairs: Sequence[tuple[Path, Path]], names_file: Path | None) ->
         notes += mask.notes
         seen |= set(mask.values)
     unknown = sorted(set(names) - seen)
-    if unknown:
-        listed = ", ".join(map(str, sorted(seen - {0})))
+    if unknown and not set(names) & (seen - {0}):
         raise InputError(
-            f"{names_file}: no mask has part {', '.join(map(str, unknown))}; the values are {listed}; remove the name"
+            f"{names_file}: names parts {', '.join(map(str, unknown))}, the masks hold "
+            f"{', '.join(map(str, sorted(seen - {0})))}; name the values of the masks"
         )
+    if unknown:  # the names of a whole data set, most likely
+        notes.append(f"{names_file}: no mask has part {', '.join(map(str, unknown))}")
     return annotations, notes

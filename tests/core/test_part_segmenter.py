@@ -1,0 +1,170 @@
+"""Parts set once, read off many pictures, in both modes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from slimecore.backbones import ModelSpec
+from slimecore.backbones.stable_diffusion import build
+from slimecore.errors import ArtifactError, ConfigError, InputError
+from slimecore.faithful import learn_faithful
+from slimecore.faithful_config import FaithfulConfig
+from slimecore.images import resize_rgb
+from slimecore.learn import learn_parts, to_tensor
+from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.masks import MaskFile, make_parts
+from slimecore.metrics import region_j
+from slimecore.part_segmenter import PartSegmenter
+from slimecore.segment import prepare
+from slimecore.segment_config import SegmentConfig
+from slimecore.types import Annotation
+from tests import naive_slime as naive
+
+
+def annotate(rgb, mask):
+    parts = make_parts(MaskFile(mask.astype(np.int32), {}))
+    return Annotation(rgb, parts.index(mask), parts)
+
+
+@pytest.fixture(scope="module")
+def sd(sd_folder):
+    return build(ModelSpec(name=str(sd_folder)), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module", params=["probe", "faithful"])
+def learned(request, sd):
+    """Random weights and hardly any learning: the road matters here, not the accuracy."""
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    mask = np.kron(np.array([[0, 1], [5, 0]]), np.ones((32, 32))).astype(np.uint8)
+    if request.param == "probe":
+        config = LearnConfig(tokens=2, steps=3, views=ViewConfig(count=1))
+        return rgb, learn_parts(sd, [annotate(rgb, mask)], config, short_side=64)
+    config = FaithfulConfig(epochs=3, views=2)
+    return rgb, learn_faithful(sd, [annotate(rgb, mask)], config, short_side=64, square=True)
+
+
+@pytest.fixture(scope="module")
+def disc(tiny):
+    """slime-tiny and a disc it can find."""
+    y, x = np.mgrid[:96, :128]
+    mask = ((y - 48) ** 2 + (x - 60) ** 2 < 26**2).astype(np.uint8)
+    rgb = np.where(mask[..., None] > 0, (220, 120, 30), (40, 70, 160)).astype(np.uint8)
+    rgb[::4, ::4] += 20
+    made = learn_parts(tiny, [annotate(rgb, mask)], LearnConfig(tokens=2, steps=60, views=ViewConfig(count=2)))
+    return rgb, mask, made
+
+
+def test_both_modes_give_the_parts_own_values(sd, learned):
+    rgb, made = learned
+    result = PartSegmenter(sd, made, SegmentConfig(threshold=0))(rgb)
+    assert set(np.unique(result.labels.labels)) <= {0, 1, 5}
+    assert result.labels.labels.shape == (64, 64)
+    np.testing.assert_allclose(result.scores.values.sum(0), 1, atol=1e-5)
+    assert result.confidence.min() >= 0
+    assert result.confidence.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_faithful_reading_follows_the_published_rules(sd, drop):
+    """Threshold, background cut, WAS and rescaling, from the twin; squashed to a square, one crop.
+
+    Two differences: the twin drops a weak background too, and rescales after enlarging the 8 x 8 maps, not before.
+    """
+    rng = np.random.default_rng(1)
+    rgb = rng.integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    mask = np.kron(np.array([[0, 1], [2, 0]]), np.ones((32, 32))).astype(np.uint8)
+    made = learn_faithful(sd, [annotate(rgb, mask)], FaithfulConfig(epochs=5, views=2), short_side=64, square=True)
+    latents = sd.latents(to_tensor(rgb[None], sd.device))
+    prompt = torch.from_numpy(made.prompt.copy())[None]
+    scores, _ = naive.naive_pass(sd.unet, latents, 100, prompt)
+    strongest = naive.naive_weights(naive.naive_cross_maps(scores, 3, (8, 8), (8, 8)))[0].amax((1, 2)).tolist()
+    threshold = sorted(strongest[1:])[0] + 1e-4 if drop else 0.0
+    ours = PartSegmenter(sd, made, SegmentConfig(merge="uniform", threshold=threshold))(rgb)
+    _, canvas = naive.naive_test(sd.unet, [latents], 100, prompt, 3, [(0, 64, 0, 64)], 64, 64, threshold)
+    dropped = [part for part in (1, 2) if ours.scores.values[part].max() == 0]
+    assert len(dropped) == int(drop)
+    if strongest[0] >= threshold:
+        share = (canvas / canvas.sum(0)).numpy()
+        assert float(np.abs(ours.scores.values - share).max()) < 0.05
+
+
+def test_batches_and_neighbours_do_not_matter(sd, learned):
+    rgb, made = learned
+    other = rgb[:48].copy()
+    alone = PartSegmenter(sd, made, SegmentConfig(patches=2, batch=1))
+    together = PartSegmenter(sd, made, SegmentConfig(patches=2, batch=5))
+    for one, two in zip([alone(rgb), alone(other)], together.segment([rgb, other]), strict=True):
+        np.testing.assert_allclose(one.scores.values, two.scores.values, atol=1e-5)
+
+
+def test_more_noise_draws_are_averaged_and_seeded(sd, learned):
+    rgb, made = learned
+    config = SegmentConfig(draws=3, threshold=0)
+    first, again = (PartSegmenter(sd, made, config)(rgb).scores.values for _ in range(2))
+    single = PartSegmenter(sd, made, dataclasses.replace(config, draws=1))(rgb).scores.values
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, single)
+
+
+def test_any_output_size(tiny, disc):
+    rgb, mask, made = disc
+    result = PartSegmenter(tiny, made)(rgb, size=(192, 256))
+    big = np.kron(mask, np.ones((2, 2)))
+    assert region_j(result.labels.labels, big) > 0.85
+    assert result.confidence.shape == (192, 256)
+
+
+def test_crops_see_more_detail_and_agree_with_the_whole(tiny, disc):
+    rgb, mask, made = disc
+    for patches in (1, 2):
+        result = PartSegmenter(tiny, made, SegmentConfig(patches=patches))(rgb)
+        assert region_j(result.labels.labels, mask) > 0.85
+
+
+def test_a_part_below_the_threshold_is_left_out(tiny, disc):
+    rgb, _, made = disc
+    plain = np.full_like(rgb, (40, 70, 160))
+    assert not PartSegmenter(tiny, made, SegmentConfig(threshold=0.9))(plain).labels.labels.any()
+
+
+def test_labels_of_large_pictures_are_the_most_likely_parts(tiny, disc):
+    rgb, _, made = disc
+    result = PartSegmenter(tiny, made)(rgb)
+    assert result.labels.labels.shape == rgb.shape[:2]
+    shrunk = PartSegmenter(tiny, made)(rgb, size=result.scores.values.shape[1:])
+    assert np.array_equal(shrunk.labels.labels, result.scores.label_map().labels)
+    np.testing.assert_allclose(shrunk.confidence, result.scores.values.max(0), atol=1e-5)
+
+
+def test_pictures_of_another_kind_and_models_of_another_kind_are_refused(tiny, sd, disc):
+    rgb, _, made = disc
+    with pytest.raises(InputError, match=r"must be \(h, w, 3\) uint8 RGB"):
+        PartSegmenter(tiny, made)(rgb[..., 0])
+    with pytest.raises(ArtifactError, match="use --model slime-tiny"):
+        PartSegmenter(sd, made)
+
+
+def test_faithful_parts_are_no_keys_of_a_neutral_pass(sd):
+    rgb = np.zeros((64, 64, 3), np.uint8)
+    mask = np.eye(64, dtype=np.uint8)
+    made = learn_faithful(sd, [annotate(rgb, mask)], FaithfulConfig(epochs=1, views=1), short_side=64)
+    with pytest.raises(ArtifactError, match=r"faithful mode.*use slime segment"):
+        prepare(sd, made)
+
+
+def test_settings_out_of_range_are_refused():
+    for wrong in ({"patches": 3, "patch": 0.2}, {"merge": "mean"}, {"threshold": 2.0}, {"draws": 0}):
+        with pytest.raises(ConfigError):
+            SegmentConfig(**wrong)
+
+
+def test_a_small_picture_is_enlarged_in_faithful_mode_only(tiny, disc):
+    """The published input is 512 whatever the picture; probe mode sees pictures at their own size at most."""
+    rgb, _, made = disc
+    small = resize_rgb(rgb, (48, 64))
+    assert PartSegmenter(tiny, made)(small).scores.values.shape[1:] == (48, 64)
