@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -286,9 +288,10 @@ def load_prompt(folder: Path, variant: str | None, text: str) -> Tensor:
 
     def run() -> Tensor:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        encoder = CLIPTextModel.from_pretrained(
-            folder / "text_encoder", variant=variant, use_safetensors=True, local_files_only=True
-        ).eval()
+        with _no_progress_bar():
+            encoder = CLIPTextModel.from_pretrained(
+                folder / "text_encoder", variant=variant, use_safetensors=True, local_files_only=True
+            ).eval()
         length = tokenizer.model_max_length
         ids = tokenizer(text, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
         with torch.no_grad():
@@ -297,6 +300,20 @@ def load_prompt(folder: Path, variant: str | None, text: str) -> Tensor:
 
     made: Tensor = _readable(folder, "text_encoder", run)
     return made
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing into the one line a command may print on standard error."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def read_readout(folder: Path, unet: Any) -> Readout:

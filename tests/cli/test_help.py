@@ -16,7 +16,11 @@ CASES = [
     ("slime", []),
     ("slimevid", []),
     ("slime3d", []),
+    ("slime", ["learn"]),
+    ("slime", ["segment"]),
+    ("slime", ["eval"]),
     ("slime", ["show"]),
+    ("slime", ["export"]),
     ("slimevid", ["run"]),
     ("slime3d", ["info"]),
 ]
