@@ -25,11 +25,12 @@ from slimecore.files import write_bytes
 from slimecore.images import open_image, resize_labels
 from slimecore.mask_levels import NOISE, filled_share, flat, meant_levels, nearest_certain, snapped_note
 from slimecore.palette import davis_palette
-from slimecore.types import Parts
+from slimecore.types import Annotation, Parts
 
 __all__ = [
     "IGNORE",
     "MaskFile",
+    "annotate",
     "encode_mask",
     "fit_mask",
     "make_parts",
@@ -266,6 +267,21 @@ def make_parts(mask: MaskFile, names: Mapping[int, str] | None = None) -> Parts:
         names=tuple(given.get(v, "background" if v == 0 else f"part {v}") for v in values),
         colors=tuple(mask.colors.get(v, _color(palette[v])) for v in values),
     )
+
+
+def annotate(rgb: Array, labels: Array, names: Mapping[int, str] | None = None) -> Annotation:
+    """Annotation of a picture (h, w, 3) uint8 by part values (h, w) int: 0 background, negative values ignored.
+
+    Raises
+    ------
+    InputError
+        The shapes differ, a name repeats, or no pixel holds a part.
+    """
+    mask = MaskFile(np.asarray(labels).astype(np.int32).clip(min=IGNORE), {})
+    if not mask.values:
+        raise InputError("the mask holds no part: every pixel is background (0); mark at least one part")
+    parts = make_parts(mask, names)
+    return Annotation(rgb, parts.index(mask.labels), parts)
 
 
 def read_names(path: Path) -> dict[int, str]:

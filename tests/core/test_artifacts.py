@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
 from slimecore.artifacts import SCHEMA, load_embeddings, require_model, save_embeddings
-from slimecore.errors import ArtifactError
+from slimecore.errors import ArtifactError, InputError
 from slimecore.types import PartEmbeddings, Parts
 
 PARTS = Parts((0, 3, 254), ("background", "Kopf", "Füße"), ((0, 0, 0), (1, 2, 3), (4, 5, 6)))
@@ -111,3 +111,40 @@ def test_another_model_is_refused_with_a_remedy(learned: PartEmbeddings) -> None
     require_model(learned, "moved/elsewhere", "abc", "p.safetensors")
     with pytest.raises(ArtifactError, match=r"p\.safetensors: learned with tiny \(abc\).*use --model tiny"):
         require_model(learned, "tiny", "def", "p.safetensors")
+
+
+def faithful() -> PartEmbeddings:
+    rng = np.random.default_rng(1)
+    prompt = rng.normal(size=(9, 8)).astype(np.float32)
+    deltas = {"a.to_k.down": rng.normal(size=(2, 8)).astype(np.float32), "a.to_k.up": np.zeros((4, 2), np.float32)}
+    return PartEmbeddings(PARTS, prompt[:3, None], np.ones(5), "sd", "abc", {"mode": "faithful"}, prompt, deltas)
+
+
+def test_prompt_and_deltas_survive_bit_for_bit(tmp_path: Path) -> None:
+    made = faithful()
+    save_embeddings(tmp_path / "p.safetensors", made)
+    back = load_embeddings(tmp_path / "p.safetensors")
+    assert back.mode == "faithful"
+    assert back.prompt is not None
+    assert back.prompt.tobytes() == made.prompt.tobytes()
+    assert {k: v.tobytes() for k, v in back.deltas.items()} == {k: v.tobytes() for k, v in made.deltas.items()}
+
+
+def test_files_of_the_first_schema_are_read_as_probe_parts(tmp_path: Path, learned: PartEmbeddings) -> None:
+    path = tmp_path / "p.safetensors"
+    save_embeddings(path, learned)
+    rewrite(path, schema=1)
+    assert load_embeddings(path).mode == "probe"
+    rewrite(path, schema=SCHEMA + 1)
+    with pytest.raises(ArtifactError, match="schema"):
+        load_embeddings(path)
+
+
+def test_a_prompt_that_does_not_hold_the_vectors_is_refused() -> None:
+    made = faithful()
+    for prompt in (made.prompt[:2], made.prompt[:, :7], made.prompt[0]):
+        with pytest.raises(InputError, match="prompt"):
+            PartEmbeddings(PARTS, made.vectors, made.layer_weights, "sd", "abc", {}, prompt)
+    two = np.repeat(made.vectors, 2, 1)
+    with pytest.raises(InputError, match="one token a part"):
+        PartEmbeddings(PARTS, two, made.layer_weights, "sd", "abc", {}, made.prompt)

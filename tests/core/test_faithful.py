@@ -15,11 +15,10 @@ from slimecore.errors import ArtifactError, ConfigError, InputError
 from slimecore.faithful import learn_faithful
 from slimecore.faithful_config import AugmentConfig, DeltaConfig, FaithfulConfig
 from slimecore.losses import published_cross_entropy, published_weights, tether, was_error
-from slimecore.masks import MaskFile, make_parts
+from slimecore.masks import annotate
 from slimecore.metrics import region_j
 from slimecore.part_segmenter import PartSegmenter
 from slimecore.prompted import PromptedReader
-from slimecore.types import Annotation
 from tests import naive_slime as naive
 
 CPU = torch.device("cpu")
@@ -188,11 +187,6 @@ def test_layers_that_mix_in_one_block_are_read_after_the_pass(tiny):
     cross = naive.naive_cross_maps(scores, PARTS, (8, 12), (16, 24))
     close(seen.logits, cross)
     close(seen.was, naive.naive_was(naive.naive_self_map(scores), naive.naive_weights(cross)))
-
-
-def annotate(rgb, mask):
-    parts = make_parts(MaskFile(mask.astype(np.int32), {}))
-    return Annotation(rgb, parts.index(mask), parts)
 
 
 def test_learning_through_the_unet_segments_the_reference(tiny, two_tone):

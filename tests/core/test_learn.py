@@ -12,17 +12,12 @@ from slimecore.errors import ArtifactError, ConfigError, InputError
 from slimecore.learn import learn_parts
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.losses import class_weights, cross_entropy, squared_error
-from slimecore.masks import MaskFile, make_parts
+from slimecore.masks import MaskFile, annotate, make_parts
 from slimecore.metrics import region_j
 from slimecore.segment import segment_image
 from slimecore.types import Annotation
 
 FAST = LearnConfig(tokens=2, steps=60, views=ViewConfig(count=2))
-
-
-def annotate(rgb, mask):
-    parts = make_parts(MaskFile(mask.astype(np.int32), {}))
-    return Annotation(rgb, parts.index(mask), parts)
 
 
 def test_learned_parts_segment_the_reference_and_a_shifted_copy(tiny, two_tone):

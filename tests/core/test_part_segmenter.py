@@ -16,18 +16,12 @@ from slimecore.faithful_config import FaithfulConfig
 from slimecore.images import resize_rgb
 from slimecore.learn import learn_parts, to_tensor
 from slimecore.learn_config import LearnConfig, ViewConfig
-from slimecore.masks import MaskFile, make_parts
+from slimecore.masks import annotate
 from slimecore.metrics import region_j
 from slimecore.part_segmenter import PartSegmenter
 from slimecore.segment import prepare
 from slimecore.segment_config import SegmentConfig
-from slimecore.types import Annotation
 from tests import naive_slime as naive
-
-
-def annotate(rgb, mask):
-    parts = make_parts(MaskFile(mask.astype(np.int32), {}))
-    return Annotation(rgb, parts.index(mask), parts)
 
 
 @pytest.fixture(scope="module")
