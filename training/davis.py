@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from slimecore.images import fit_short_side, resize_rgb
+from slimecore.metrics import region_j
 from training.encoder import Encoder
 from training.pairs import CELL
 
@@ -28,9 +30,7 @@ class Settings:
 
 
 def _fit(rgb: np.ndarray, short_side: int) -> np.ndarray:
-    scale = short_side / min(rgb.shape[:2])
-    height, width = (max(16, round(side * scale / 16) * 16) for side in rgb.shape[:2])
-    return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+    return resize_rgb(rgb, fit_short_side((rgb.shape[0], rgb.shape[1]), short_side, 16))
 
 
 def _window(grid: tuple[int, int], radius: int) -> Tensor:
@@ -127,9 +127,5 @@ def mean_j(root: Path, sequences: list[str], encode: Encoder, settings: Settings
     for name in sequences:
         frames, truth = _clip(root, name, settings.frames)
         found = propagate([np.ascontiguousarray(f) for f in frames], truth[0], encode, settings)
-        ious = [
-            (a & b).sum() / max((a | b).sum(), 1) if (a | b).any() else 1.0
-            for a, b in zip(found, truth[1:], strict=True)
-        ]
-        scores[name] = float(np.mean(ious))
+        scores[name] = float(np.mean([region_j(a, b) for a, b in zip(found, truth[1:], strict=True)]))
     return scores

@@ -274,3 +274,8 @@ def test_a_cached_copy_without_the_wanted_variant_does_not_count(monkeypatch, sd
     with pytest.raises(ModelError, match="not in the local Hub cache"):
         locate("someone/some-model", variant="fp16")
     assert asked == [True, False], "the network is tried when the cache is incomplete"
+
+
+def test_a_variant_that_is_not_there_is_one_line():
+    with pytest.raises(ModelError, match=r"no safetensors weights of variant 'bf16'"):
+        build(ModelSpec(variant="bf16"), CPU)

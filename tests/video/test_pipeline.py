@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 
 from slimecore.artifacts import load_embeddings
+from slimecore.images import read_rgb
 from slimecore.masks import read_mask, write_mask
 from slimecore.palette import davis_palette
 from slimevid.cli import main
@@ -90,6 +91,22 @@ def test_a_reference_in_the_middle_labels_both_sides(clip, tmp_path, two_tone, c
         assert (found & truth).sum() / (found | truth).sum() > 0.7, name
     with av.open(str(out / "overlay.mp4")) as video:
         assert len(list(video.decode(video=0))) == 4
+
+
+def test_the_backward_pass_starts_from_the_reference_alone(clip, tmp_path, two_tone):
+    """Frames before the reference get the masks of a run that never saw the frames after it."""
+    rgb, mask = two_tone
+    reversed_clip = tmp_path / "reversed"
+    reversed_clip.mkdir()
+    pictures = [clip / name for name in ("b.png", "a 11.bmp", "a 10.jpg", "a 2.png")]
+    for i, path in enumerate(pictures[2:]):
+        Image.fromarray(read_rgb(path)).save(reversed_clip / f"{i}.png")
+    write_mask(tmp_path / "middle.png", np.roll(mask, 5, 1) * 3)
+    reference = ["--ref", tmp_path / "middle.png"]
+    assert run(clip, *reference, "--ref-frame", 1, "--out", tmp_path / "whole", *SMALL) == 0
+    assert run(reversed_clip, *reference, "--out", tmp_path / "before", *SMALL) == 0
+    whole = read_mask(tmp_path / "whole" / "masks" / "a 2.png").labels
+    assert np.array_equal(whole, read_mask(tmp_path / "before" / "masks" / "1.png").labels)
 
 
 def test_learned_parts_serve_another_run(clip, tmp_path, capsys):
@@ -254,6 +271,10 @@ def test_errors_are_one_line_without_quiet_too(tmp_path, capsys):
         "fusion.refine=100000",
         "fusion.flow_tolerance=0",
         "memory.budget=-1",
+        "memory.detail=99999",
+        "learn.tokens=1000000000",
+        "fusion.parts=.nan",
+        "fusion.flow_tolerance=.inf",
     ],
 )
 def test_values_out_of_range_are_refused(setting, capsys):
