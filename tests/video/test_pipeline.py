@@ -95,7 +95,7 @@ def test_a_reference_in_the_middle_labels_both_sides(clip, tmp_path, two_tone, c
 
 def test_the_backward_pass_starts_from_the_reference_alone(clip, tmp_path, two_tone):
     """Frames before the reference get the masks of a run that never saw the frames after it."""
-    rgb, mask = two_tone
+    _, mask = two_tone
     reversed_clip = tmp_path / "reversed"
     reversed_clip.mkdir()
     pictures = [clip / name for name in ("b.png", "a 11.bmp", "a 10.jpg", "a 2.png")]
