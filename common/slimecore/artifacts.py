@@ -1,7 +1,8 @@
 """Part embeddings on disk: one safetensors file, never pickle.
 
-Tensors: ``vectors`` (parts, tokens, dim) float32, ``layer_weights`` (layers,) float32. Header metadata, one JSON object
-under ``slime``: schema version, part values, names and colours, model, revision, settings.
+Tensors: ``vectors`` (parts, tokens, dim) float32, ``layer_weights`` (layers,) float32 and, where tokens have some,
+``columns`` (parts, tokens, C) float32. Header metadata, one JSON object under ``slime``: schema version, part values,
+names and colours, model, revision, settings.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def save_embeddings(path: Path, embeddings: PartEmbeddings) -> None:
         "settings": dict(embeddings.settings),
     }
     tensors = {"vectors": embeddings.vectors.copy(), "layer_weights": embeddings.layer_weights.copy()}
+    if embeddings.columns is not None:
+        tensors["columns"] = embeddings.columns.copy()
     write_bytes(path, save(tensors, metadata={"slime": json.dumps(header, sort_keys=True)}))
 
 
@@ -70,6 +73,7 @@ def load_embeddings(path: Path) -> PartEmbeddings:
             str(header["model"]),
             str(header["revision"]),
             dict(header["settings"]),
+            tensors.get("columns"),
         )
     except (KeyError, TypeError, ValueError, SlimeError) as error:
         raise ArtifactError(f"{path}: damaged part embeddings ({error}); learn the parts again") from error

@@ -224,6 +224,8 @@ class PartEmbeddings:
         Hub revision, or the content hash of a local folder. Embeddings are meaningless to any other model.
     settings : mapping of str to scalar
         How they were learned.
+    columns : (parts, tokens, C) float32, optional
+        What each token adds for the columns of :mod:`slimecore.columns`; None without.
     """
 
     parts: Parts
@@ -232,6 +234,7 @@ class PartEmbeddings:
     model: str
     revision: str
     settings: Mapping[str, ScalarSetting] = field(default_factory=dict)
+    columns: Array | None = None
 
     def __post_init__(self) -> None:
         _require(
@@ -243,3 +246,10 @@ class PartEmbeddings:
         object.__setattr__(self, "vectors", _frozen(self.vectors.astype(np.float32)))
         object.__setattr__(self, "layer_weights", _frozen(self.layer_weights.astype(np.float32)))
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
+        if self.columns is not None:
+            _require(
+                self.columns.ndim == 3 and self.columns.shape[:2] == self.vectors.shape[:2],
+                f"columns must be {(*self.vectors.shape[:2], 'C')}, got {self.columns.shape}",
+            )
+            _require(bool(np.isfinite(self.columns).all()), "part columns hold NaN or infinity")
+            object.__setattr__(self, "columns", _frozen(self.columns.astype(np.float32)))

@@ -1,7 +1,8 @@
 """More views of one annotated picture: small geometric and photometric changes, with the mask moved along.
 
 One mask is little data. Learning from jittered copies keeps tokens from memorising places and lighting. Pixels that a
-view invents (outside the picture) are ignored, and pictures whose part names say left or right are never mirrored.
+view invents (outside the picture) are ignored. Mirroring swaps the parts whose names say left and right; where one of
+them lacks its counterpart, nothing is mirrored.
 """
 
 from __future__ import annotations
@@ -16,10 +17,39 @@ import numpy.typing as npt
 from slimecore.learn_config import ViewConfig
 from slimecore.types import Annotation, Parts
 
-__all__ = ["jittered_views", "one_hot_area"]
+__all__ = ["jittered_views", "mirror_rows", "one_hot_area"]
 
 Array = npt.NDArray[Any]
-_SIDED = re.compile(r"(^|[\s_\-.])(l|r|left|right)([\s_\-.]|$)", re.IGNORECASE)
+_SIDED = re.compile(r"(?<![^\s_\-.])(l|r|left|right)(?![^\s_\-.])", re.IGNORECASE)
+_OTHER = {"l": "r", "r": "l", "left": "right", "right": "left"}
+
+
+def mirror_rows(parts: Parts) -> tuple[int, ...] | None:
+    """Row of each part in a mirrored picture: left and right change places.
+
+    A part is sided if its name holds the word left, right, l or r. An ``l`` beside a ``u`` (``u_lip``, ``l_lip``) is a
+    lower one and has no side.
+
+    Parameters
+    ----------
+    parts : Parts
+
+    Returns
+    -------
+    tuple of int, or None
+        A permutation of the rows; None if a sided part has no counterpart, so that mirroring would mislabel.
+    """
+    rows = {name.lower(): i for i, name in enumerate(parts.names)}
+    mirrored = []
+    for name in rows:
+        other = rows.get(_SIDED.sub(lambda side: _OTHER[side[0].lower()], name))
+        if other is None:
+            upper = re.sub(r"(?<![^\s_\-.])l(?![^\s_\-.])", "u", name)
+            if upper == name or upper not in rows:
+                return None
+            other = rows[name]
+        mirrored.append(other)
+    return tuple(mirrored) if len(mirrored) == len(parts) else None
 
 
 def jittered_views(
@@ -41,12 +71,13 @@ def jittered_views(
     rows : (1 + count, H, W) int16
         Part rows, -1 = ignore.
     """
-    mirror = config.mirror and not any(_SIDED.search(name) for name in annotation.parts.names)
+    swap = mirror_rows(annotation.parts) if config.mirror else None
     h, w = annotation.rows.shape
     base = np.array([[size[1] / w, 0, 0.5 * size[1] / w - 0.5], [0, size[0] / h, 0.5 * size[0] / h - 0.5], [0, 0, 1]])
     pictures, masks = [], []
     for i in range(1 + config.count):
-        change = np.eye(3) if i == 0 else _random_affine(size, config, mirror and i % 2 == 1, rng)
+        mirrored = swap is not None and i % 2 == 1
+        change = np.eye(3) if i == 0 else _random_affine(size, config, mirrored, rng)
         matrix = (change @ base)[:2]
         blurred = _antialiased(annotation.rgb, size)
         rgb = cv2.warpAffine(blurred, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
@@ -59,6 +90,8 @@ def jittered_views(
             borderValue=-1.0,
         )
         pictures.append(rgb if i == 0 else _recolored(rgb, config.color, rng))
+        if mirrored and swap is not None:
+            rows = np.where(rows < 0, -1, np.asarray(swap)[rows.astype(np.int16)])
         masks.append(rows.astype(np.int16))
     return np.stack(pictures), np.stack(masks)
 
