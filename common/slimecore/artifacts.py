@@ -1,8 +1,9 @@
 """Part embeddings on disk: one safetensors file, never pickle.
 
-Tensors: ``vectors`` (parts, tokens, dim) float32, ``layer_weights`` (layers,) float32; in faithful mode ``prompt``
-(length, dim); optionally ``delta.<projection>.down`` and ``.up``. Header metadata, one JSON object under ``slime``:
-schema version, part values, names and colours, model, revision, settings.
+Tensors: ``vectors`` (parts, tokens, dim) float32, ``layer_weights`` (layers,) float32 and, where tokens have some,
+``columns`` (parts, tokens, C) float32; in faithful mode ``prompt`` (length, dim) and optionally
+``delta.<projection>.down`` and ``.up``. Header metadata, one JSON object under ``slime``: schema version, part values,
+names and colours, model, revision, settings.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def save_embeddings(path: Path, embeddings: PartEmbeddings) -> None:
     if embeddings.prompt is not None:
         tensors["prompt"] = embeddings.prompt.copy()
     tensors |= {_DELTA + name: value.copy() for name, value in embeddings.deltas.items()}
+    if embeddings.columns is not None:
+        tensors["columns"] = embeddings.columns.copy()
     write_bytes(path, save(tensors, metadata={"slime": json.dumps(header, sort_keys=True)}))
 
 
@@ -79,6 +82,7 @@ def load_embeddings(path: Path) -> PartEmbeddings:
             dict(header["settings"]),
             tensors.get("prompt"),
             {name.removeprefix(_DELTA): value for name, value in tensors.items() if name.startswith(_DELTA)},
+            tensors.get("columns"),
         )
     except (KeyError, TypeError, ValueError, SlimeError) as error:
         raise ArtifactError(f"{path}: damaged part embeddings ({error}); learn the parts again") from error

@@ -23,7 +23,9 @@ __all__ = [
     "attend_self",
     "cross_logits",
     "part_probabilities",
+    "place_queries",
     "resized",
+    "token_columns",
 ]
 
 
@@ -130,6 +132,33 @@ def cross_logits(features: Features, keys: tuple[Tensor, ...], layer_weights: Te
         logits = torch.einsum("bhnd,htd->btn", layer.query.float() * (layer.scale / heads), key.float())
         total = total + weight * resized(logits.unflatten(-1, layer.grid), grid)
     return total
+
+
+def place_queries(features: Features) -> Tensor:
+    """Cross-attention queries of all layers as columns of one matrix, for many read-outs of the same places.
+
+    Its product with :func:`token_columns` is :func:`cross_logits`: resizing is linear, so queries may be resized first.
+
+    Parameters
+    ----------
+    features : Features
+
+    Returns
+    -------
+    (B, h * w, sum of layers' widths) float tensor on ``features.grid``
+    """
+    columns = []
+    for layer in features.cross:
+        scaled = layer.query.float() * (layer.scale / layer.query.shape[1])
+        maps = scaled.permute(0, 1, 3, 2).flatten(1, 2).unflatten(-1, layer.grid)
+        columns.append(resized(maps, features.grid).flatten(2).transpose(1, 2))
+    return torch.cat(columns, 2)
+
+
+def token_columns(keys: tuple[Tensor, ...], layer_weights: Tensor) -> Tensor:
+    """(T, sum of layers' widths) columns of tokens that :func:`place_queries` meet, from their keys (heads, T, d)."""
+    weighted = [weight * key.float() for weight, key in zip(layer_weights, keys, strict=True)]
+    return torch.cat([key.transpose(0, 1).flatten(1) for key in weighted], 1)
 
 
 def part_probabilities(token_logits: Tensor, parts: int) -> Tensor:

@@ -23,8 +23,9 @@ from slimecore.device import generator
 from slimecore.errors import InputError
 from slimecore.faithful_config import FaithfulConfig
 from slimecore.images import fit_short_side, resize_labels, resize_rgb
-from slimecore.learn import Progress, shared_parts, to_tensor
+from slimecore.learn import Progress, to_tensor
 from slimecore.losses import published_cross_entropy, tether, was_error
+from slimecore.parts import with_shared_parts
 from slimecore.prompted import PromptedReader
 from slimecore.types import Annotation, PartEmbeddings
 
@@ -47,7 +48,7 @@ def learn_faithful(
     ----------
     backbone : StableDiffusion
     annotations : sequence of Annotation
-        One or more; all with the same parts.
+        One or more; each may hold some of the parts only, a value means the same part in each.
     config : FaithfulConfig
     short_side : int
         Short side of the network's input, pixels (paper: 512).
@@ -67,7 +68,7 @@ def learn_faithful(
         No annotation, parts that differ, more parts than the prompt has places, or timesteps out of range.
     """
     settings = config or FaithfulConfig()
-    parts = shared_parts(annotations)
+    parts, annotations = with_shared_parts(annotations)
     start = backbone.encode_text(" ".join([settings.prompt] * len(parts)))[0].to(backbone.device).float()
     if len(parts) > len(start):
         raise InputError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from slimecore.backbones import ModelSpec
 from slimecore.errors import ConfigError
 from slimecore.faithful_config import FaithfulConfig
-from slimecore.learn_config import LearnConfig
+from slimecore.learn_config import IMAGE_LEARNING, LearnConfig
 from slimecore.segment_config import SegmentConfig
 
 __all__ = ["ImageConfig"]
@@ -40,7 +40,7 @@ class ImageConfig:
     device: str = "auto"
     seed: int = 0
     model: ModelSpec = field(default_factory=ModelSpec)
-    probe: LearnConfig = field(default_factory=LearnConfig)
+    probe: LearnConfig = IMAGE_LEARNING
     faithful: FaithfulConfig = field(default_factory=FaithfulConfig)
     segment: SegmentConfig = field(default_factory=SegmentConfig)
 

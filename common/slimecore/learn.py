@@ -14,20 +14,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimecore.attention import Features, attend_self, cross_logits, part_probabilities
+from slimecore.attention import (
+    Features,
+    attend_self,
+    cross_logits,
+    part_probabilities,
+    place_queries,
+    token_columns,
+)
 from slimecore.backbones import Backbone
+from slimecore.columns import column_logits, query_columns
 from slimecore.config import flat, to_dict
 from slimecore.device import generator
-from slimecore.errors import InputError
 from slimecore.images import fit_short_side
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.losses import class_weights, cross_entropy, squared_error
-from slimecore.types import Annotation, PartEmbeddings, Parts
+from slimecore.parts import with_shared_parts
+from slimecore.types import Annotation, PartEmbeddings
 from slimecore.views import jittered_views, one_hot_area
 
-__all__ = ["Progress", "learn_parts", "shared_parts", "to_tensor"]
+__all__ = ["Progress", "learn_parts", "to_tensor"]
 
 Progress = Callable[[int, int, float], None]
+_MOST_PLACES = 65_536  # kept of all views: enough for every part, and a bound on memory with wide networks
 
 
 def to_tensor(rgb: Any, device: torch.device) -> Tensor:
@@ -50,7 +59,7 @@ def learn_parts(
     ----------
     backbone : Backbone
     annotations : sequence of Annotation
-        One or more; all with the same parts.
+        One or more; each may hold some of the parts only, a value means the same part in each.
     config : LearnConfig
     short_side : int
         Short side in pixels that pictures are brought to.
@@ -65,14 +74,16 @@ def learn_parts(
     Raises
     ------
     InputError
-        No annotation, or their parts differ.
+        No annotation, or one value has different names.
     """
     settings = config or LearnConfig()
-    parts = shared_parts(annotations)
+    parts, annotations = with_shared_parts(annotations)
     views = _encoded_views(backbone, annotations, settings.views, short_side, seed)
     tokens = _initial_tokens(backbone, len(parts) * settings.tokens, seed)
     layer_logits = torch.zeros(backbone.cross_layers, device=backbone.device)
-    _optimise(backbone, views, tokens, layer_logits, len(parts), settings, progress)
+    width = query_columns(views[0].features, settings.descriptor, settings.position).shape[1]
+    columns = torch.zeros(len(tokens), width, device=backbone.device)
+    _optimise(backbone, views, (tokens, layer_logits, columns), len(parts), settings, generator(seed), progress)
     return PartEmbeddings(
         parts,
         tokens.detach().reshape(len(parts), settings.tokens, -1).cpu().numpy(),
@@ -80,24 +91,8 @@ def learn_parts(
         backbone.name,
         backbone.revision,
         {**flat(to_dict(settings)), "mode": "probe", "short_side": short_side, "seed": seed},
+        columns=columns.detach().unflatten(0, (len(parts), -1)).cpu().numpy() if width else None,
     )
-
-
-def shared_parts(annotations: Sequence[Annotation]) -> Parts:
-    """The parts all annotations have.
-
-    Raises
-    ------
-    InputError
-        No annotation, or their parts differ.
-    """
-    if not annotations:
-        raise InputError("learning needs at least one annotated picture")
-    parts = annotations[0].parts
-    for annotation in annotations[1:]:
-        if annotation.parts.values != parts.values:
-            raise InputError(f"annotations disagree on part values: {parts.values} and {annotation.parts.values}")
-    return parts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,6 +121,31 @@ def _encoded_views(
     return sets
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Places:
+    """Places of all views."""
+
+    queries: Tensor  # (N, Q + C) cross-attention queries and further columns
+    targets: Tensor  # (N, P) area fractions
+    valid: Tensor  # (N,)
+
+
+def _gathered(sets: list[_Views], config: LearnConfig, random: torch.Generator) -> _Places:
+    """Places of all views; of a great many, a sample."""
+    total = sum(views.valid.numel() for views in sets)
+    found = []
+    for views in sets:
+        own = query_columns(views.features, config.descriptor, config.position).flatten(2).transpose(1, 2)
+        queries = torch.cat([place_queries(views.features), own], 2).flatten(0, 1)
+        targets = views.targets.permute(0, 2, 3, 1).flatten(0, 2)
+        valid = views.valid.flatten()
+        if total > _MOST_PLACES:
+            kept = torch.randperm(len(queries), generator=random)[: len(queries) * _MOST_PLACES // total]
+            queries, targets, valid = (tensor[kept.to(tensor.device)] for tensor in (queries, targets, valid))
+        found.append((queries, targets, valid))
+    return _Places(*(torch.cat(tensors) for tensors in zip(*found, strict=True)))
+
+
 def _initial_tokens(backbone: Backbone, count: int, seed: int) -> Tensor:
     null = backbone.null_token()
     noise = torch.randn(count, backbone.token_dim, generator=generator(seed)).to(null)
@@ -140,30 +160,50 @@ def _layer_weights(layer_logits: Tensor) -> Tensor:
 def _optimise(
     backbone: Backbone,
     sets: list[_Views],
-    tokens: Tensor,
-    layer_logits: Tensor,
+    learned: tuple[Tensor, Tensor, Tensor],
     parts: int,
     config: LearnConfig,
+    random: torch.Generator,
     progress: Progress | None,
 ) -> None:
-    layer_logits.requires_grad_(True)
+    tokens, layer_logits, columns = (tensor.requires_grad_(True) for tensor in learned)
     start = tokens.detach().clone()
-    optimiser = torch.optim.Adam([tokens, layer_logits], lr=config.lr)
+    optimiser = torch.optim.Adam([tokens, layer_logits, *([columns] if columns.numel() else [])], lr=config.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps, eta_min=0.05 * config.lr)
-    weights = torch.stack([class_weights(s.targets, s.valid, config.balance) for s in sets]).mean(0)
+    places = _gathered(sets, config, random)
+    maps = [places.targets.T[None, :, None], places.valid[None, None, None]]
+    weights = class_weights(maps[0], maps[1], config.balance)
+    decay = config.weight_decay / len(sets)
     for step in range(config.steps):
         keys = backbone.token_keys(tokens)
-        loss = config.weight_decay * (tokens - start).square().sum()
-        for views in sets:
-            logits = cross_logits(views.features, keys, _layer_weights(layer_logits), views.features.grid)
-            probabilities = part_probabilities(logits, parts)
-            loss = loss + cross_entropy(probabilities, views.targets, views.valid, weights) / len(sets)
-            if config.was_weight:
-                was = attend_self(views.features, probabilities)
-                loss = loss + config.was_weight * squared_error(was, views.targets, views.valid) / len(sets)
+        meet = torch.cat([token_columns(keys, _layer_weights(layer_logits)), columns], 1)
+        queries, (targets, valid) = places.queries, maps
+        if 0 < config.batch < len(queries):
+            some = torch.randint(len(queries), (config.batch,), generator=random).to(queries.device)
+            queries, targets, valid = queries[some], targets[..., some], valid[..., some]
+        probabilities = part_probabilities((queries @ meet.T).T[None, :, None], parts)
+        loss = cross_entropy(probabilities, targets, valid, weights)
+        loss = loss + decay * ((tokens - start).square().sum() + columns.square().sum())
+        if config.was_weight:
+            loss = loss + config.was_weight * _was_error(sets, keys, (layer_logits, columns), parts, config)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
         if progress is not None:
             progress(step + 1, config.steps, float(loss.detach()))
+
+
+def _was_error(
+    sets: list[_Views], keys: tuple[Tensor, ...], learned: tuple[Tensor, Tensor], parts: int, config: LearnConfig
+) -> Tensor:
+    """SLiMe's WAS term, over whole views: mean over annotations."""
+    total = torch.zeros(())
+    for views in sets:
+        features = views.features
+        logits = cross_logits(features, keys, _layer_weights(learned[0]), features.grid)
+        if learned[1].numel():
+            logits = logits + column_logits(query_columns(features, config.descriptor, config.position), learned[1])
+        was = attend_self(features, part_probabilities(logits, parts))
+        total = total + squared_error(was, views.targets, views.valid) / len(sets)
+    return total

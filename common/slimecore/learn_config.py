@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from slimecore.errors import ConfigError
 
-__all__ = ["LearnConfig", "ViewConfig"]
+__all__ = ["IMAGE_LEARNING", "LearnConfig", "ViewConfig"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class ViewConfig:
     color : float
         Strength of gain, offset and gamma changes.
     mirror : bool
-        Mirror every second view, unless part names tell left from right.
+        Mirror every second view; parts named left and right change places, and if one lacks its counterpart nothing
+        is mirrored.
     """
 
     count: int = 6
@@ -60,7 +61,13 @@ class LearnConfig:
     was_weight : float
         Weight of the squared error on the WAS map (alpha in SLiMe; its ablation finds no gain from it).
     weight_decay : float
-        Pull of the tokens towards the neutral token.
+        Pull of the tokens towards the neutral token, and of their columns towards 0; shared by the annotations.
+    descriptor : float
+        Length of the descriptor columns that tokens read beside the cross-attention queries; 0 for none.
+    position : float
+        Amplitude of the position columns; 0 for none, as where things move.
+    batch : int
+        Places of the views that a step looks at, drawn afresh for each; 0 for all.
     views : ViewConfig
         Changed copies of the reference.
     """
@@ -71,11 +78,29 @@ class LearnConfig:
     balance: float = 0.5
     was_weight: float = 0.0
     weight_decay: float = 1e-4
+    descriptor: float = 0.0
+    position: float = 0.0
+    batch: int = 0
     views: ViewConfig = field(default_factory=ViewConfig)
 
     def __post_init__(self) -> None:
         for name, most in (("tokens", 1024), ("steps", 1_000_000)):
             if not 1 <= getattr(self, name) <= most:
                 raise ConfigError(f"learn.{name} must be at least 1 and at most {most}, got {getattr(self, name)}")
+        if not (0 <= self.descriptor <= 1000 and 0 <= self.position <= 1000 and self.batch >= 0):
+            raise ConfigError("learn.descriptor and learn.position must lie in 0..1000, learn.batch must be at least 0")
         if not 0 < self.lr <= 10 or min(self.balance, self.was_weight, self.weight_decay) < 0:
             raise ConfigError(f"learn.lr must lie in 0..10 (got {self.lr}), and learn's weights must not be negative")
+
+
+# Pictures of a kind differ more from each other than frames of a clip, but their subject lies alike: parts are also
+# known by where they are, small changes of the views keep that, and what they look like in one picture is doubted.
+IMAGE_LEARNING = LearnConfig(
+    steps=300,
+    lr=0.2,
+    weight_decay=1e-2,
+    descriptor=5.0,
+    position=5.0,
+    batch=4096,
+    views=ViewConfig(count=4, scale=1.15, rotate=8.0, shift=0.05),
+)

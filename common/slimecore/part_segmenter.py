@@ -124,7 +124,9 @@ class PartSegmenter:
         crops.sort(key=lambda crop: crop[0])  # stable: equal sizes become neighbours
         for batch in _batches(crops, max(1, config.batch // config.draws)):
             rgb = np.stack([resize_rgb(np.ascontiguousarray(pictures[i][src]), net) for net, i, src, _ in batch])
-            maps = self._read(to_tensor(rgb, self.backbone.device))
+            maps = self._read(
+                to_tensor(rgb, self.backbone.device), [_shares(net, target) for net, _, _, target in batch]
+            )
             for (_, i, _, target), evidence in zip(batch, maps.cpu().numpy(), strict=True):
                 canvases[i].add(target, evidence)
         return [
@@ -139,9 +141,9 @@ class PartSegmenter:
         enlarge = self._faithful or self._square
         return fit_short_side(shape, self._short_side, self.backbone.multiple, enlarge=enlarge)
 
-    def _read(self, rgb: Tensor) -> Tensor:
+    def _read(self, rgb: Tensor, shares: list[tuple[float, ...]]) -> Tensor:
         """Evidence (B, P, h, w) of a batch, mean over noise draws, each part stretched back to its range."""
-        evidence, was = self._reader.read(rgb, self.config)
+        evidence, was = self._reader.read(rgb, shares, self.config)
         maps = stretched(evidence, was)
         maps[:, 1:] *= evidence[:, 1:].amax((2, 3), keepdim=True) >= self.config.threshold
         mean: Tensor = maps.unflatten(0, (len(rgb), self.config.draws)).mean(1)
@@ -162,7 +164,7 @@ class PartSegmenter:
 
 
 class _Reader(Protocol):
-    def read(self, rgb: Tensor, config: SegmentConfig) -> tuple[Tensor, Tensor]:
+    def read(self, rgb: Tensor, shares: list[tuple[float, ...]], config: SegmentConfig) -> tuple[Tensor, Tensor]:
         """Evidence F and the WAS map of it, background cut if asked: (B * draws, P, h, w), draws adjacent."""
         ...
 
@@ -172,9 +174,9 @@ class _ProbeReader:
         self._backbone = backbone
         self._keys = prepare(backbone, embeddings, source)
 
-    def read(self, rgb: Tensor, config: SegmentConfig) -> tuple[Tensor, Tensor]:
+    def read(self, rgb: Tensor, shares: list[tuple[float, ...]], config: SegmentConfig) -> tuple[Tensor, Tensor]:
         features = self._backbone.encode(rgb, draws=config.draws)
-        evidence = part_evidence(features, self._keys)
+        evidence = part_evidence(features, self._keys, [s for s in shares for _ in range(config.draws)])
         return evidence, attend_self(features, _cut(evidence, config))
 
 
@@ -185,7 +187,7 @@ class _FaithfulReader:
         self._prompt = torch.from_numpy(embeddings.prompt.copy()).to(backbone.device)
         self._deltas = {name: torch.from_numpy(d.copy()).to(backbone.device) for name, d in embeddings.deltas.items()}
 
-    def read(self, rgb: Tensor, config: SegmentConfig) -> tuple[Tensor, Tensor]:
+    def read(self, rgb: Tensor, _shares: list[tuple[float, ...]], config: SegmentConfig) -> tuple[Tensor, Tensor]:
         latents = self._backbone.latents(rgb, config.draws)
         timestep = torch.tensor([self._backbone.readout.timestep])
         with PromptedReader(self._backbone, self._parts, self._deltas, lambda f: _cut(f, config)) as reader:
@@ -199,6 +201,12 @@ def _cut(evidence: Tensor, config: SegmentConfig) -> Tensor:
     background = evidence[:, :1]
     kept = torch.where(background < background.mean((2, 3), keepdim=True), 0.0, background)
     return torch.cat([kept, evidence[:, 1:]], 1)
+
+
+def _shares(size: tuple[int, int], window: tuple[slice, slice]) -> tuple[float, ...]:
+    """Top, bottom, left and right of a crop as shares of the picture's sides."""
+    rows, columns = window
+    return rows.start / size[0], rows.stop / size[0], columns.start / size[1], columns.stop / size[1]
 
 
 def _batches(crops: list[Any], most: int) -> list[list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from slimecore.artifacts import require_model
 from slimecore.attention import Features, attend_self, cross_logits, part_probabilities
 from slimecore.backbones import Backbone
+from slimecore.columns import WHOLE, column_logits, query_columns
 from slimecore.errors import ArtifactError
 from slimecore.images import fit_short_side, resize_rgb, resize_soft
 from slimecore.learn import to_tensor
@@ -29,11 +31,18 @@ class ReadKeys:
     keys : tuple of (heads, parts * tokens, d) float tensors
     layer_weights : (layers,) float tensor
     parts : int
+    columns : (parts * tokens, C) float tensor or None
+        Vectors that meet the columns of :func:`slimecore.columns.query_columns`.
+    descriptor, position : float
+        Its scales.
     """
 
     keys: tuple[Tensor, ...]
     layer_weights: Tensor
     parts: int
+    columns: Tensor | None = None
+    descriptor: float = 0.0
+    position: float = 0.0
 
 
 def prepare(backbone: Backbone, embeddings: PartEmbeddings, source: str = "part embeddings") -> ReadKeys:
@@ -54,13 +63,31 @@ def prepare(backbone: Backbone, embeddings: PartEmbeddings, source: str = "part 
     with torch.no_grad():
         keys = backbone.token_keys(vectors.flatten(0, 1))
     weights = torch.from_numpy(embeddings.layer_weights.copy()).to(backbone.device)
-    return ReadKeys(keys, weights, len(embeddings.parts))
+    if embeddings.columns is None:
+        return ReadKeys(keys, weights, len(embeddings.parts))
+    columns = torch.from_numpy(embeddings.columns.copy()).to(backbone.device).flatten(0, 1)
+    descriptor, position = (float(embeddings.settings.get(name) or 0) for name in ("descriptor", "position"))
+    return ReadKeys(keys, weights, len(embeddings.parts), columns, descriptor, position)
 
 
 @torch.no_grad()
-def part_evidence(features: Features, keys: ReadKeys) -> Tensor:
-    """Cross-attention evidence F: (B, parts, h, w) float32 on ``features.grid``, summing to 1 over parts."""
-    return part_probabilities(cross_logits(features, keys.keys, keys.layer_weights, features.grid), keys.parts)
+def part_evidence(features: Features, keys: ReadKeys, windows: Sequence[tuple[float, ...]] = (WHOLE,)) -> Tensor:
+    """Cross-attention evidence F of pictures, or of crops whose `windows` say which share of theirs they show.
+
+    Returns
+    -------
+    (B, parts, h, w) float32 tensor on ``features.grid``, summing to 1 over parts
+    """
+    logits = cross_logits(features, keys.keys, keys.layer_weights, features.grid)
+    if keys.columns is not None:
+        columns = query_columns(features, keys.descriptor, keys.position, windows)
+        if columns.shape[1] != keys.columns.shape[1]:
+            raise ArtifactError(
+                f"the part embeddings hold {keys.columns.shape[1]} columns a token, their settings say "
+                f"{columns.shape[1]}; learn the parts again"
+            )
+        logits = logits + column_logits(columns, keys.columns)
+    return part_probabilities(logits, keys.parts)
 
 
 @torch.no_grad()

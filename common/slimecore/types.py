@@ -229,6 +229,8 @@ class PartEmbeddings:
         the UNet runs with the neutral prompt and the vectors are only keys of the read-out.
     deltas : mapping of str to float32 array
         Low-rank changes of attention projections, see :mod:`slimecore.deltas`; empty for a plain model.
+    columns : (parts, tokens, C) float32, optional
+        What each token adds for the columns of :mod:`slimecore.columns`; None without.
     """
 
     parts: Parts
@@ -239,6 +241,7 @@ class PartEmbeddings:
     settings: Mapping[str, ScalarSetting] = field(default_factory=dict)
     prompt: Array | None = None
     deltas: Mapping[str, Array] = field(default_factory=dict)
+    columns: Array | None = None
 
     def __post_init__(self) -> None:
         _require(
@@ -257,6 +260,13 @@ class PartEmbeddings:
                 f"prompt {self.prompt.shape} does not fit vectors {self.vectors.shape}: one token a part, all in it",
             )
             object.__setattr__(self, "prompt", _frozen(self.prompt.astype(np.float32)))
+        if self.columns is not None:
+            _require(
+                self.columns.ndim == 3 and self.columns.shape[:2] == self.vectors.shape[:2],
+                f"columns must be {(*self.vectors.shape[:2], 'C')}, got {self.columns.shape}",
+            )
+            _require(bool(np.isfinite(self.columns).all()), "part columns hold NaN or infinity")
+            object.__setattr__(self, "columns", _frozen(self.columns.astype(np.float32)))
         deltas = {name: _frozen(value.astype(np.float32)) for name, value in self.deltas.items()}
         object.__setattr__(self, "deltas", MappingProxyType(deltas))
 

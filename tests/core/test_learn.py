@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from slimecore.artifacts import load_embeddings, save_embeddings
+from slimecore.attention import cross_logits, place_queries, token_columns
 from slimecore.backbones import ModelSpec
 from slimecore.backbones.stable_diffusion import build
+from slimecore.columns import query_columns
 from slimecore.errors import ArtifactError, ConfigError, InputError
 from slimecore.learn import learn_parts
-from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.learn_config import IMAGE_LEARNING, LearnConfig, ViewConfig
 from slimecore.losses import class_weights, cross_entropy, squared_error
 from slimecore.masks import MaskFile, annotate, make_parts
 from slimecore.metrics import region_j
-from slimecore.segment import segment_image
+from slimecore.segment import encode_picture, segment_image
 from slimecore.types import Annotation
 
 FAST = LearnConfig(tokens=2, steps=60, views=ViewConfig(count=2))
@@ -84,10 +89,18 @@ def test_any_stable_diffusion_folder_learns_and_segments(two_tone, sd_folder):
     np.testing.assert_allclose(scores.values.sum(0), 1, atol=1e-5)
 
 
-def test_annotations_must_agree_on_parts(tiny, two_tone):
+def test_annotations_with_other_subsets_of_the_parts_are_learned_together(tiny, two_tone):
     rgb, mask = two_tone
-    with pytest.raises(InputError, match="disagree on part values"):
-        learn_parts(tiny, [annotate(rgb, mask), annotate(rgb, 2 * mask)], FAST)
+    half = mask * (np.arange(128) < 60)
+    config = LearnConfig(tokens=1, steps=40, views=ViewConfig(count=0))
+    parts = learn_parts(tiny, [annotate(rgb, 2 * mask), annotate(rgb[..., ::-1].copy(), 5 * half)], config)
+    assert parts.parts.values == (0, 2, 5)
+    labels = segment_image(tiny, parts, rgb).label_map().labels
+    assert region_j(labels == 2, mask) > 0.7
+    assert np.bincount(labels[mask > 0], minlength=6)[5] < 200
+
+
+def test_learning_needs_an_annotation(tiny):
     with pytest.raises(InputError, match="at least one"):
         learn_parts(tiny, [], FAST)
 
@@ -118,3 +131,100 @@ def test_class_weights_level_areas_and_drop_absent_parts():
     assert float(even[0] * 9) == pytest.approx(float(even[1] * 1), rel=1e-5)
     assert float(even[2]) == 0
     assert class_weights(targets, valid, power=0.0)[:2].tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_more_parts_than_a_prompt_has_tokens(tiny):
+    """SLiMe's route through the text encoder ends at 77; probe mode does not."""
+    values = np.arange(1, 101)
+    mask = np.kron(values.reshape(10, 10), np.ones((32, 32), int))
+    tones = np.random.default_rng(0).integers(0, 256, (101, 3)).astype(np.uint8)
+    config = LearnConfig(tokens=1, steps=150, balance=0.0, descriptor=5.0, position=5.0, batch=2048)
+    config = replace(config, views=ViewConfig(count=0))
+    parts = learn_parts(tiny, [annotate(tones[mask], mask)], config)
+    assert parts.vectors.shape[0] == 101
+    labels = segment_image(tiny, parts, tones[mask]).label_map().labels
+    assert (labels == mask).mean() > 0.5  # chance: 0.01
+    assert len(np.unique(labels)) > 77
+
+
+def twins():
+    """Two discs that look alike: only their places tell them apart."""
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[:96, :128]
+    mask = ((y - 48) ** 2 + (x - 32) ** 2 < 400) + 2 * ((y - 48) ** 2 + (x - 96) ** 2 < 400)
+    rgb = np.where(mask[..., None] > 0, (220, 120, 30), (40, 70, 160)) + rng.normal(0, 6, (96, 128, 3))
+    return rgb.clip(0, 255).astype(np.uint8), mask
+
+
+def test_position_tells_twins_apart_and_is_off_by_default(tiny):
+    rgb, mask = twins()
+    still = replace(FAST, lr=0.2, descriptor=5.0, views=ViewConfig(count=0, mirror=False))
+    blind, aware = (learn_parts(tiny, [annotate(rgb, mask)], replace(still, position=p)) for p in (0.0, 5.0))
+    mirrored = np.ascontiguousarray(rgb[:, ::-1])
+    found = segment_image(tiny, aware, mirrored).label_map().labels
+    assert min(region_j(found == v, mask == v) for v in (1, 2)) > 0.6
+    assert aware.columns.shape[2] - blind.columns.shape[2] == 25
+    assert LearnConfig().position == 0
+    assert learn_parts(tiny, [annotate(rgb, mask)], replace(FAST, steps=1)).columns is None
+
+
+def test_columns_survive_the_file_and_damaged_settings_are_told(tiny, two_tone, tmp_path):
+    rgb, mask = two_tone
+    parts = learn_parts(tiny, [annotate(rgb, mask)], replace(IMAGE_LEARNING, steps=3, views=ViewConfig(count=1)))
+    save_embeddings(tmp_path / "a.safetensors", parts)
+    again = load_embeddings(tmp_path / "a.safetensors")
+    assert np.array_equal(again.columns, parts.columns)
+    assert np.abs(again.columns).max() > 0
+    assert np.array_equal(segment_image(tiny, again, rgb).values, segment_image(tiny, parts, rgb).values)
+    other = replace(parts, settings={**parts.settings, "position": 0.0})
+    with pytest.raises(ArtifactError, match="89 columns a token, their settings say 64"):
+        segment_image(tiny, other, rgb)
+
+
+def test_what_is_learned_is_what_is_read(tiny, two_tone):
+    """The matrix of places gives the logits of the maps."""
+    features = encode_picture(tiny, two_tone[0], 96)
+    keys = tiny.token_keys(torch.randn(3, tiny.token_dim, generator=torch.Generator().manual_seed(0)))
+    weights = torch.tensor([0.3, 0.7])
+    maps = cross_logits(features, keys, weights, features.grid).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(place_queries(features) @ token_columns(keys, weights).T, maps, rtol=1e-4, atol=1e-4)
+
+
+def test_a_batch_of_places_repeats_under_a_seed_and_learns(tiny, two_tone):
+    rgb, mask = two_tone
+    config = replace(FAST, batch=256)
+    first, second = (learn_parts(tiny, [annotate(rgb, mask)], config, seed=2) for _ in range(2))
+    assert np.array_equal(first.vectors, second.vectors)
+    assert not np.array_equal(first.vectors, learn_parts(tiny, [annotate(rgb, mask)], FAST, seed=2).vectors)
+    assert region_j(segment_image(tiny, first, rgb).label_map().labels, mask) > 0.8
+
+
+def test_of_a_great_many_places_a_sample_is_kept(tiny, two_tone, monkeypatch):
+    from slimecore import learn
+
+    sets = learn._encoded_views(tiny, [annotate(*two_tone)] * 2, ViewConfig(count=1), 96, 0)
+    whole = learn._gathered(sets, FAST, torch.Generator().manual_seed(0))
+    monkeypatch.setattr(learn, "_MOST_PLACES", 300)
+    some = learn._gathered(sets, FAST, torch.Generator().manual_seed(0))
+    assert len(whole.queries) == 4 * 12 * 16
+    assert len(some.queries) == len(some.targets) == len(some.valid) == 300
+
+
+def test_weight_decay_is_shared_by_the_annotations(tiny, two_tone):
+    one = replace(FAST, weight_decay=1.0, views=ViewConfig(count=0))
+    annotation = annotate(*two_tone)
+    held, free = (learn_parts(tiny, [annotation] * n, one) for n in (1, 20))
+    start = tiny.null_token().numpy()
+    assert np.abs(held.vectors - start).mean() < np.abs(free.vectors - start).mean()
+
+
+def test_position_columns_are_smooth_and_scaled(tiny, two_tone):
+    features = encode_picture(tiny, two_tone[0], 96)
+    columns = query_columns(features, 0.0, 3.0)
+    assert columns.shape == (1, 25, *features.grid)
+    assert (columns[:, 0] == 3).all()
+    x = (torch.arange(16) + 0.5) / 16
+    torch.testing.assert_close(columns[0, 1, 5], 3 * torch.cos(torch.pi * x))
+    assert query_columns(features, 0.0, 0.0).shape[1] == 0
+    lengths = query_columns(features, 2.0, 0.0).norm(dim=1)
+    torch.testing.assert_close(lengths, torch.full_like(lengths, 2.0))

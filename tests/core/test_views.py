@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from slimecore.learn_config import ViewConfig
 from slimecore.types import Annotation, Parts
-from slimecore.views import jittered_views, one_hot_area
+from slimecore.views import jittered_views, mirror_rows, one_hot_area
 
 H, W = 48, 64
 TONES = np.array([[40, 40, 40], [220, 60, 60], [60, 60, 220]], np.uint8)
@@ -66,8 +66,33 @@ def test_what_lies_outside_the_picture_is_ignored() -> None:
     assert (ignored == outside).mean() > 0.95
 
 
-@pytest.mark.parametrize("names", [("left arm", "right arm"), ("arm_l", "arm_r"), ("a", "Right")])
-def test_sided_parts_are_never_mirrored(names: tuple[str, str]) -> None:
+def test_mirroring_swaps_counterparts() -> None:
+    still = ViewConfig(count=1, scale=1.0, rotate=0.0, shift=0.0, color=0.0)
+    rgb, rows = views(still, names=("left arm", "Right arm"))
+    assert (rgb[1] == rgb[0][:, ::-1]).all()
+    assert (rows[1] == np.array([0, 2, 1])[rows[0][:, ::-1]]).all()
+    _, shifted = views(ViewConfig(count=1, scale=1.0, rotate=0.0, shift=0.3, color=0.0), names=("l", "r"))
+    assert (shifted[1] == -1).any()  # what lies outside stays ignored
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("a", "b"), (0, 1, 2)),
+        (("l_eye", "r_eye"), (0, 2, 1)),
+        (("back_left_door", "back_right_door"), (0, 2, 1)),
+        (("u_lip", "l_lip"), (0, 1, 2)),
+        (("left arm", "a"), None),
+        (("l_lip", "r_eye"), None),
+        (("collar", "leftover"), (0, 1, 2)),
+    ],
+)
+def test_rows_of_a_mirrored_picture(names: tuple[str, str], expected: tuple[int, ...] | None) -> None:
+    assert mirror_rows(annotation(*names).parts) == expected
+
+
+@pytest.mark.parametrize("names", [("left arm", "leg"), ("arm_l", "arm"), ("a", "Right")])
+def test_sided_parts_without_counterpart_are_never_mirrored(names: tuple[str, str]) -> None:
     still = ViewConfig(count=3, scale=1.0, rotate=0.0, shift=0.0, color=0.0)
     _, sided = views(still, names=names)
     assert all(np.array_equal(view, sided[0]) for view in sided)
