@@ -78,7 +78,7 @@ class LearnConfig:
     balance: float = 0.5
     was_weight: float = 0.0
     weight_decay: float = 1e-4
-    descriptor: float = 0.0
+    descriptor: float = 5.0
     position: float = 0.0
     batch: int = 0
     views: ViewConfig = field(default_factory=ViewConfig)
@@ -99,7 +99,6 @@ IMAGE_LEARNING = LearnConfig(
     steps=300,
     lr=0.2,
     weight_decay=1e-2,
-    descriptor=5.0,
     position=5.0,
     batch=4096,
     views=ViewConfig(count=4, scale=1.15, rotate=8.0, shift=0.05),

@@ -165,7 +165,7 @@ def test_position_tells_twins_apart_and_is_off_by_default(tiny):
     assert min(region_j(found == v, mask == v) for v in (1, 2)) > 0.6
     assert aware.columns.shape[2] - blind.columns.shape[2] == 25
     assert LearnConfig().position == 0
-    assert learn_parts(tiny, [annotate(rgb, mask)], replace(FAST, steps=1)).columns is None
+    assert learn_parts(tiny, [annotate(rgb, mask)], replace(FAST, steps=1, descriptor=0.0)).columns is None
 
 
 def test_columns_survive_the_file_and_damaged_settings_are_told(tiny, two_tone, tmp_path):
