@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from slimecore.errors import SlimeError
+from slimecore.errors import InputProblems, SlimeError
 
 __all__ = ["Parser", "add_common", "guarded", "main", "make_parser", "version"]
 
@@ -51,7 +51,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
-    """Run a command; turn errors into one line and a status.
+    """Run a command; turn an error into one line (a list of problems into one line each) and a status.
 
     Parameters
     ----------
@@ -69,17 +69,19 @@ def guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
     """
     try:
         return action()
+    except InputProblems as error:
+        status, text = 2, "\n".join(error.lines())
     except SlimeError as error:
-        status, text = 2, str(error)
+        status, text = 2, " ".join(str(error).split())
     except KeyboardInterrupt:
         status, text = 130, "interrupted; what was written is kept"
     except MemoryError:
         status, text = 1, "out of memory; use a smaller --size or --preset fast"
     except Exception as error:  # noqa: BLE001 # the last line of defence: users get one line, --debug gets the rest
-        status, text = 1, f"unexpected {type(error).__name__}: {error} (--debug shows where)"
+        status, text = 1, f"unexpected {type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)"
     if debug:
         traceback.print_exc()
-    sys.stderr.write(f"{program}: {' '.join(text.split())}\n")
+    sys.stderr.writelines(f"{program}: {line}\n" for line in text.splitlines())
     return status
 
 

@@ -100,7 +100,7 @@ class Outline:
     def near(self, radius: int) -> Mask:
         """Pixels within `radius` of the boundary: its box, grown by `radius` on every side."""
         if radius not in self._near:
-            grown = cv2.copyMakeBorder(self._edge.view(np.uint8), *[radius] * 4, cv2.BORDER_CONSTANT, value=0)
+            grown = np.pad(self._edge.view(np.uint8), radius)
             reach = np.zeros_like(grown)
             for rectangle in _rectangles(radius):
                 cv2.max(reach, cv2.dilate(grown, rectangle), reach)
