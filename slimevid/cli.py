@@ -1,4 +1,4 @@
-"""``slimevid``: segment a clip from one annotated frame."""
+"""``slimevid``: segment a clip from one annotated frame; the evaluation's commands are in ``evaluation/cli.py``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from slimecore.cli import Parser, add_common, guarded, make_parser
+from slimevid.evaluation.cli import add_evaluation
+from slimevid.options import add_settings, read_settings
 
 __all__ = ["main"]
 
@@ -33,43 +34,16 @@ def _parser() -> Parser:
     run.add_argument("--out", type=Path, metavar="DIR", help="result folder (default CLIP_slime)")
     run.add_argument("--names", type=Path, metavar="JSON", help='part names, {"1": "head", ...}')
     run.add_argument("--parts", type=Path, metavar="FILE", help="parts.safetensors of an earlier run: skip learning")
-    run.add_argument("--model", metavar="MODEL", help="slime-tiny (default), a Stable Diffusion folder, or a Hub id")
-    run.add_argument("--preset", default="balanced", metavar="NAME", help="fast, balanced (default) or quality")
-    run.add_argument("--propagator", metavar="NAME", help="fused (default), per_frame, flow_warp or copy")
-    run.add_argument("--flow", metavar="NAME", help="dis (default) or none")
-    run.add_argument("--size", type=int, metavar="PIXELS", help="short side the network sees")
-    run.add_argument("--device", metavar="NAME", help="auto (default), cpu, cuda or mps")
-    run.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default 0)")
-    run.add_argument("--config", type=Path, metavar="FILE", help="YAML settings over the preset")
-    run.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as learn.steps=300"
-    )
+    add_settings(run)
     run.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     add_common(run)
+    run.set_defaults(action=_run)
+    add_evaluation(commands)
     return parser
 
 
-def _config(arguments: argparse.Namespace) -> Any:
-    from slimecore.config import apply, load_yaml, parse_assignments
-    from slimevid.config import preset
-
-    config = preset(arguments.preset)
-    if arguments.config:
-        config = apply(config, load_yaml(arguments.config), where=str(arguments.config))
-    direct = {
-        "short_side": arguments.size,
-        "propagator": arguments.propagator,
-        "flow": arguments.flow,
-        "device": arguments.device,
-        "seed": arguments.seed,
-        "model": {"name": arguments.model} if arguments.model else None,
-    }
-    config = apply(config, {k: v for k, v in direct.items() if v is not None}, where="command line")
-    return apply(config, parse_assignments(arguments.set), where="--set")
-
-
 def _run(arguments: argparse.Namespace) -> int:
-    config = _config(arguments)  # before torch is imported: a typing error answers at once
+    config = read_settings(arguments)  # before torch is imported: a typing error answers at once
     from slimevid.pipeline import RunRequest, run
 
     clip = arguments.clip.resolve()
@@ -104,4 +78,4 @@ def _run(arguments: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``slimevid``."""
     arguments = _parser().parse_args(argv)
-    return guarded("slimevid", arguments.debug, lambda: _run(arguments))
+    return guarded("slimevid", arguments.debug, lambda: arguments.action(arguments))

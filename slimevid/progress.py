@@ -19,6 +19,8 @@ from rich.text import Text
 
 __all__ = ["bar"]
 
+_WORDS = {"segment": "segmenting", "evaluate": "measuring"}
+
 
 class _FramesPerSecond(ProgressColumn):
     def render(self, task: Task) -> Text:
@@ -45,7 +47,7 @@ def bar() -> Iterator[Callable[[str, int, int], None]]:
         def notify(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
                 progress.update(tasks["learn"], visible=False)
-                tasks[stage] = progress.add_task("segmenting", total=total)
+                tasks[stage] = progress.add_task(_WORDS.get(stage, stage), total=total)
             progress.update(tasks[stage], completed=done, total=total, visible=True)
 
         yield notify

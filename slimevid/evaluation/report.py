@@ -14,7 +14,17 @@ from slimecore.files import make_folder, write_json, write_text
 from slimevid.evaluation.compare import Comparison, Interval
 from slimevid.evaluation.protocol import Evaluation, ObjectScore, statistic, summarize
 
-__all__ = ["as_json", "comparison_table", "score_table", "table", "unique_labels", "write_csv", "write_report"]
+__all__ = [
+    "as_json",
+    "comparison_table",
+    "require_folder",
+    "scope",
+    "score_table",
+    "table",
+    "unique_labels",
+    "write_csv",
+    "write_report",
+]
 
 GLOBAL = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
 
@@ -112,18 +122,26 @@ def _object(score: ObjectScore) -> dict[str, Any]:
     }
 
 
-def write_report(path: Path, evaluations: Sequence[Evaluation], rows: Sequence[Comparison]) -> None:
-    """Write everything as one JSON file.
+def require_folder(path: Path) -> None:
+    """Say before the work, not after it, that a file cannot be written.
 
     Raises
     ------
     ConfigError
         The file's folder does not exist.
-    OutputError
-        It cannot be written.
     """
     if not path.parent.is_dir():
         raise ConfigError(f"--json {path}: no such folder {path.parent}; create it first")
+
+
+def write_report(path: Path, evaluations: Sequence[Evaluation], rows: Sequence[Comparison]) -> None:
+    """Write everything as one JSON file.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
     comparison = [asdict(row) for row in rows] if len(rows) > 1 else []
     write_json(path, {"schema": 1, "results": [as_json(e) for e in evaluations], "comparison": comparison})
 
@@ -156,6 +174,20 @@ def score_table(evaluation: Evaluation) -> str:
         values += [] if s.strict is None else [s.strict.mean]
         rows.append([name, str(s.frames), *(f"{100 * v:.1f}" for v in values)])
     return table(head, rows)
+
+
+def scope(evaluation: Evaluation, label: str) -> str:
+    """One line: what the figures are about."""
+    p, s = evaluation.protocol, evaluation.summary
+    rule = {
+        "inner": "first and last frame not scored",
+        "all": "all frames",
+        "later": "frames after each object's first",
+    }
+    return (
+        f"{label}, {p.task}: {len(evaluation.sequences)} sequences, {s.objects} objects, {s.frames} frames "
+        f"({rule[p.frames]})"
+    )
 
 
 def comparison_table(rows: Sequence[Comparison], evaluations: Sequence[Evaluation]) -> str:

@@ -57,10 +57,12 @@ def evaluate(
     work = pair(dataset, results, protocol)
     longest_first = sorted(work, key=lambda job: -len(job.truths))  # the last process to finish started early
     outcomes: dict[str, _Outcome] = {}
+    total, done = sum(len(job.truths) for job in work), 0
     for (job, _), outcome in each(_score, [(job, protocol) for job in longest_first], jobs):
         outcomes[job.name] = outcome
+        done += len(job.truths)
         if notify:
-            notify("evaluate", len(outcomes), len(work))
+            notify("evaluate", done, total)
     problems = [text for job in work for text in outcomes[job.name].problems]
     if problems:
         raise InputProblems(problems)
