@@ -90,7 +90,7 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
 
 def _label(folder: str, score: ObjectScore, folders: int, objects: int) -> str:
     names = [*([folder] if folders > 1 else []), *([f"object {score.object}"] if objects > 1 else [])]
-    return ", ".join(names) or "mean"
+    return ", ".join([*names, "mean"])
 
 
 def _sequence(sides: Sequence[tuple[str, SequenceScore]]) -> Figure:
@@ -111,8 +111,9 @@ def _sequence(sides: Sequence[tuple[str, SequenceScore]]) -> Figure:
         axis.set_ylim(-3, 103)
         if len(curves) <= _MOST_LEGENDS:
             axis.legend(loc="center left", bbox_to_anchor=(1.005, 0.5), frameon=False, fontsize=8)
-    ticks = np.unique(np.linspace(0, len(place) - 1, min(len(place), 10)).round().astype(int))
     ordered = list(place)
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, len(ordered)) if len(ordered) <= 10 * s)
+    ticks = range(0, len(ordered), step)
     axes[1, 0].set_xticks(ticks, [ordered[t] for t in ticks])
     axes[1, 0].set_xlabel("frame")
     figure.suptitle(name, fontsize=11)
@@ -139,10 +140,12 @@ def _summary(evaluations: Sequence[Evaluation]) -> Figure:
             mean = 100 * getattr(evaluation.summary, pick).mean
             color = COLORS[i % len(COLORS)]
             # The first folder on top, as in the legend; barh counts upwards.
-            axis.barh(rows + 0.4 - bar * (i + 0.5), values, bar * 0.9, color=color)
-            label = f"{evaluation.label} {mean:.1f}" if count > 1 else f"mean {mean:.1f}"
+            bars = axis.barh(rows + 0.4 - bar * (i + 0.5), values, bar * 0.9, color=color)
+            axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=7, color="#333333")
+            label = f"{evaluation.label}, mean {mean:.1f}" if count > 1 else f"mean {mean:.1f}"
             axis.axvline(mean, color=color, linestyle="--", linewidth=1.2, label=label)
-        axis.set_xlim(0, 100)
+        axis.set_xlim(0, 109)
+        axis.set_xticks(range(0, 101, 20))
         axis.set_xlabel(f"{title}, per cent")
         axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=8, ncols=min(count, 3))
     axes[0, 0].set_yticks(rows, [names[s] for s in order])

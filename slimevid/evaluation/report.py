@@ -192,13 +192,16 @@ def scope(evaluation: Evaluation, label: str) -> str:
 
 def comparison_table(rows: Sequence[Comparison], evaluations: Sequence[Evaluation]) -> str:
     """Per cent, a row a result folder."""
-    head = ["per cent", "J&F", "95 %", "J", "F", "to the first", "95 %"]
+    strict = evaluations[0].protocol.strict
+    head = ["per cent", "J&F", "95 %", "J", "F", *([] if strict is None else [f"F at {strict} px"])]
+    head += ["to the first", "95 %"]
     lines = []
     for row, evaluation in zip(rows, evaluations, strict=True):
         s, d = evaluation.summary, row.difference
         difference = ["", ""] if d is None else [f"{100 * d.value:+.1f}", _range(d, "+.1f")]
         jf, j, f = (f"{100 * v:.1f}" for v in (row.jf.value, s.j.mean, s.f.mean))
-        lines.append([row.label, jf, _range(row.jf, ".1f"), j, f, *difference])
+        sharp = [] if s.strict is None else [f"{100 * s.strict.mean:.1f}"]
+        lines.append([row.label, jf, _range(row.jf, ".1f"), j, f, *sharp, *difference])
     return table(head, lines)
 
 
