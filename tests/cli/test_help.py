@@ -18,6 +18,9 @@ CASES = [
     ("slime3d", []),
     ("slime", ["show"]),
     ("slimevid", ["run"]),
+    ("slimevid", ["eval"]),
+    ("slimevid", ["davis"]),
+    ("slimevid", ["eval-tracks"]),
     ("slime3d", ["info"]),
 ]
 
