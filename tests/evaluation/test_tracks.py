@@ -95,7 +95,6 @@ def test_the_command_prints_a_table_and_writes_json(scene, tmp_path, capsys):
 )
 def test_bad_input_is_one_line(change, message, scene, write, tmp_path, capsys):
     folder, joints, masks = scene
-    arguments = []
     if change == "missing mask":
         (folder / "00004.png").unlink()
     elif change == "no masks":
@@ -108,12 +107,12 @@ def test_bad_input_is_one_line(change, message, scene, write, tmp_path, capsys):
         write(folder, [masks[2][:20]], first=2)
     elif change == "empty":
         write(folder, masks * 0)
-    arguments = {
+    options = {
         "reference": ["--ref-frame", "00003"],
         "tolerance": ["--tolerance", 3],
         "sequence": ["--sequences", "cat"],
     }
-    assert run(folder.parent, "--joints", joints, *arguments.get(change, [])) == 2
+    assert run(folder.parent, "--joints", joints, *options.get(change, [])) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
