@@ -11,9 +11,9 @@ import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,21 +21,21 @@ import numpy as np
 
 from slimecore import plugins
 from slimecore.config import to_dict
-from slimecore.errors import InputError, InputProblems, OutputError
-from slimecore.files import atomic_path, make_folder, write_json
+from slimecore.errors import InputError, InputProblems
+from slimecore.files import atomic_path, make_folder
 from slimecore.images import list_images
 from slimecore.masks import MaskFile, fit_mask, make_parts, read_mask, write_mask
 from slimecore.types import Annotation
 from slimevid.config import RunConfig
+from slimevid.davis_manifest import Manifest, digest, program
 from slimevid.evaluation.dataset import Dataset, open_davis
-from slimevid.parallel import each
+from slimevid.parallel import checked, each
 
 if TYPE_CHECKING:
     from slimecore.backbones import Backbone
 
-__all__ = ["DavisRequest", "dataset_of", "floors", "run_davis", "zip_results"]
+__all__ = ["DavisRequest", "Work", "dataset_of", "floors", "run_davis", "zip_results"]
 
-MANIFEST = "davis_run.json"
 Notify = Callable[[str, int, int], None]
 
 
@@ -72,7 +72,9 @@ class DavisRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class Work:
+    """One sequence to segment: its frames, its first mask, where the masks go, and how."""
+
     name: str
     frames: Path
     mask: Path
@@ -104,9 +106,9 @@ def run_davis(request: DavisRequest, notify: Notify | None = None) -> dict[str, 
         The folder holds results of other settings or inputs, or masks that changed since; nothing was touched.
     """
     work = _work(request, dataset_of(request))
-    manifest = _Manifest(request.out)
+    manifest = Manifest(request.out)
     settings = _settings_key(request)
-    sources = {w.name: _digest([w.mask, *list_images(w.frames)]) for w in work}
+    sources = {w.name: digest([w.mask, *list_images(w.frames)]) for w in work}
     manifest.check_others(sources, settings)
     keep = {w.name for w in work if manifest.check(w, settings, sources[w.name], redo=request.redo)}
     make_folder(request.out)
@@ -130,10 +132,10 @@ def dataset_of(request: DavisRequest) -> Dataset:
     )
 
 
-def _work(request: DavisRequest, dataset: Dataset) -> list[_Work]:
+def _work(request: DavisRequest, dataset: Dataset) -> list[Work]:
     import torch
 
-    threads = max(1, torch.get_num_threads() // request.jobs)
+    threads = max(1, torch.get_num_threads() // checked(request.jobs))
     work, problems = [], []
     for name, truths in dataset.truths:
         frames = request.root / "JPEGImages" / request.resolution / name
@@ -144,13 +146,13 @@ def _work(request: DavisRequest, dataset: Dataset) -> list[_Work]:
             problems.append(f"{name}: the first frame is {pictures[0].name}, the first annotation {truths[0].name}")
         else:
             binary = request.year == 2016
-            work.append(_Work(name, frames, truths[0], binary, request.out / name, request.config, threads))
+            work.append(Work(name, frames, truths[0], binary, request.out / name, request.config, threads))
     if problems:
         raise InputProblems(problems)
     return work
 
 
-def _segment(work: _Work) -> float:
+def _segment(work: Work) -> float:
     """Run one sequence; seconds spent on it. A process of its own, or this one."""
     import torch
 
@@ -194,97 +196,9 @@ def _settings_key(request: DavisRequest) -> str:
         "settings": to_dict(request.config),
         "model": None if model is None else [model.name, model.revision, str(model.device)],
         "task": [request.year, request.resolution],
-        "program": _program(),
+        "program": program(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-@cache
-def _program() -> str:
-    """Hash of the code that makes masks: results of another version are not taken for this one's."""
-    import slimecore
-    import slimevid
-
-    folders = [Path(str(module.__file__)).parent for module in (slimecore, slimevid)]
-    return _digest(
-        file for folder in folders for file in sorted(folder.rglob("*.py")) if "evaluation" not in file.parts
-    )
-
-
-def _digest(files: Iterable[Path]) -> str:
-    """Hash of names and contents."""
-    total = hashlib.sha256()
-    for file in files:
-        total.update(f"{file.name}\0".encode())
-        total.update(hashlib.sha256(file.read_bytes()).digest())
-    return total.hexdigest()
-
-
-class _Manifest:
-    """What each finished sequence was made of."""
-
-    def __init__(self, out: Path) -> None:
-        self._path = out / MANIFEST
-        self._out = out
-        self._entries: dict[str, dict[str, Any]] = {}
-        if self._path.is_file():
-            try:
-                self._entries = dict(json.loads(self._path.read_text(encoding="utf-8"))["sequences"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise OutputError(
-                    f"{self._path}: damaged; remove it and the folder's masks, or choose another --out"
-                ) from error
-        elif out.is_dir() and any(out.glob("*/*.png")):
-            raise OutputError(f"{out} holds masks that slimevid davis did not write; choose another --out")
-
-    def check(self, work: _Work, settings: str, source: str, *, redo: bool) -> bool:
-        """Whether a sequence is done; what else lies there is refused unless it may be made again."""
-        entry = self._entries.get(work.name)
-        why = "" if entry is None else self._why(entry, work, settings, source)
-        if why and not redo:
-            raise OutputError(f"{self._out}: {why}; choose another --out, or --redo")
-        if entry is None or why:
-            self._entries.pop(work.name, None)
-            return False
-        return True
-
-    def check_others(self, names: Iterable[str], settings: str) -> None:
-        """Refuse to mix: one folder holds the results of one set of settings."""
-        others = [n for n, entry in self._entries.items() if n not in set(names) and entry.get("key") != settings]
-        if others:
-            raise OutputError(f"{self._out}: {others[0]} was made with other settings; choose another --out")
-
-    def _why(self, entry: dict[str, Any], work: _Work, settings: str, source: str) -> str:
-        if entry.get("key") != settings:
-            changed = _changes(entry.get("settings", {}), to_dict(work.config))
-            return f"{work.name} was made with other settings ({changed or 'another model, device or version'})"
-        if entry.get("source") != source:
-            return f"the frames or the mask of {work.name} have changed since it was made"
-        if entry.get("masks") != _digest(list_images(work.out) if work.out.is_dir() else []):
-            return f"masks of {work.name} were changed or removed since they were made"
-        return ""
-
-    def add(self, work: _Work, settings: str, source: str, config: dict[str, Any]) -> None:
-        """Note a finished sequence, at once: whoever stops the run keeps it."""
-        masks = _digest(list_images(work.out))
-        self._entries[work.name] = {"key": settings, "source": source, "masks": masks, "settings": config}
-        self.save()
-
-    def save(self) -> None:
-        """Write the file, atomically."""
-        write_json(self._path, {"schema": 1, "sequences": dict(sorted(self._entries.items()))})
-
-
-def _changes(before: Any, now: Any, prefix: str = "") -> str:
-    """Settings that differ, as text."""
-    texts = []
-    for key in sorted({*before, *now}):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            texts.append(_changes(old, new, f"{prefix}{key}."))
-        elif old != new:
-            texts.append(f"{prefix}{key} {old} -> {new}")
-    return ", ".join(text for text in texts if text)
 
 
 def zip_results(out: Path, names: Sequence[str]) -> Path:

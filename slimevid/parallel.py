@@ -10,10 +10,23 @@ from typing import TypeVar
 
 from slimecore.errors import ConfigError, OutputError
 
-__all__ = ["each"]
+__all__ = ["checked", "each"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def checked(jobs: int) -> int:
+    """Give `jobs` back if it is a number of processes.
+
+    Raises
+    ------
+    ConfigError
+        It is below 1.
+    """
+    if jobs < 1:
+        raise ConfigError(f"--jobs must be 1 or more, got {jobs}")
+    return jobs
 
 
 def each(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[tuple[Item, Result]]:
@@ -34,9 +47,7 @@ def each(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -
     OutputError
         A process was killed, for want of memory most likely.
     """
-    if jobs < 1:
-        raise ConfigError(f"--jobs must be 1 or more, got {jobs}")
-    if jobs == 1 or len(items) < 2:
+    if checked(jobs) == 1 or len(items) < 2:
         yield from ((item, function(item)) for item in items)
         return
     with ProcessPoolExecutor(min(jobs, len(items)), get_context("spawn")) as pool:

@@ -15,6 +15,7 @@ from PIL import Image
 from slimecore.masks import read_mask, write_mask
 from slimevid import davis_run
 from slimevid.cli import main
+from slimevid.davis_manifest import MANIFEST
 
 FRAMES = 4
 
@@ -91,7 +92,7 @@ def test_interrupted_in_a_sequence_it_goes_on_to_the_same_masks(root, tmp_path, 
     monkeypatch.setattr(davis_run, "write_mask", interrupted)
     assert run(root, "--out", broken, *small) == 130
     monkeypatch.undo()
-    done = json.loads((broken / davis_run.MANIFEST).read_text())["sequences"]
+    done = json.loads((broken / MANIFEST).read_text())["sequences"]
     assert len(done) == 2
     kept = {name: stamp for name, stamp in times(broken).items() if name[0] in done}
     assert run(root, "--out", broken, *small) == 0
@@ -119,7 +120,7 @@ def test_killed_between_sequences_it_goes_on_to_the_same_masks(root, tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     stopped = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, check=False)
     assert stopped.returncode == 9
-    done = json.loads((broken / davis_run.MANIFEST).read_text())["sequences"]
+    done = json.loads((broken / MANIFEST).read_text())["sequences"]
     assert len(done) == 2
     kept = {name: stamp for name, stamp in times(broken).items() if name[0] in done}
     assert run(root, "--out", broken, *small) == 0
@@ -157,7 +158,7 @@ def test_what_no_longer_holds_is_refused_and_made_again_on_request(
     elif change == "removed":
         (out / "a" / "00002.png").unlink()
     elif change == "program":
-        monkeypatch.setattr(davis_run, "_program", lambda: "another")
+        monkeypatch.setattr(davis_run, "program", lambda: "another")
     before = masks(out)
     capsys.readouterr()
     assert run(root, "--out", out, *arguments) == 2
@@ -193,7 +194,7 @@ def test_foreign_masks_are_not_written_over(root, tmp_path, write, capsys):
     assert run(root, "--out", tmp_path / "r", "--propagator", "copy") == 2
     assert "masks that slimevid davis did not write" in capsys.readouterr().err
     assert masks(tmp_path / "r") == before
-    (tmp_path / "r" / davis_run.MANIFEST).write_text("[]")
+    (tmp_path / "r" / MANIFEST).write_text("[]")
     assert run(root, "--out", tmp_path / "r", "--propagator", "copy") == 2
     assert "damaged" in capsys.readouterr().err
 
@@ -203,6 +204,12 @@ def test_missing_frames_are_said_before_the_first_sequence_starts(root, tmp_path
         file.unlink()
     assert run(root, "--out", tmp_path / "r", "--propagator", "copy") == 2
     assert "b: no frames" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_no_process_is_wrong_use(root, tmp_path, capsys):
+    assert run(root, "--out", tmp_path / "r", "--propagator", "copy", "--jobs", 0) == 2
+    assert "--jobs must be 1 or more" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
 
 

@@ -74,10 +74,11 @@ def test_the_screen_says_what_was_measured(scene, capsys):
 def test_figures_are_drawn_and_the_same_every_time(scene, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     root, results, copied = scene
+    arguments = ["--davis", root, "--year", 2017, "--sequences", "one", "--quiet"]
     for name in ("f", "g"):
-        assert run(results, copied, "--davis", root, "--year", 2017, "--figures", tmp_path / name, "--quiet") == 0
+        assert run(results, copied, *arguments, "--figures", tmp_path / name) == 0
     drawn = sorted(p.name for p in (tmp_path / "f").iterdir())
-    assert drawn == sorted(f"{n}.{k}" for n in ("one", "two", "three", "summary") for k in ("png", "svg"))
+    assert drawn == sorted(f"{n}.{k}" for n in ("one", "summary") for k in ("png", "svg"))
     for name in drawn:
         assert (tmp_path / "f" / name).read_bytes() == (tmp_path / "g" / name).read_bytes(), name
     with Image.open(tmp_path / "f" / "one.png") as picture:
