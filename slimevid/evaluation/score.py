@@ -41,7 +41,8 @@ def evaluate(
     results : Path
     protocol : Protocol
     jobs : int
-        Processes; a sequence is never split, so the figures do not depend on it.
+        Processes; a sequence is never split, so the figures do not depend on it. Above 1, a script that calls this needs
+        its ``if __name__ == "__main__":``, as fresh processes import it.
     notify : callable(stage, done, total), optional
         Told after every sequence.
 
@@ -140,7 +141,7 @@ class _Reader:
         if int(plane.max()) == VOID:
             void = plane == VOID
             plane = np.where(void, 0, plane).astype(np.uint8)
-        if int(plane.max()) > (self.ids[-1] if self.ids else 0):
+        if self.protocol.objects != "count" or int(plane.max()) > self.ids[-1]:
             self._late.update(set(values_of(plane)) - set(self.ids))
         return plane, void if self.protocol.task == "unsupervised" else None
 

@@ -109,6 +109,7 @@ def test_sparse_annotation_with_an_object_that_appears_later(write, tmp_path, ca
     truth[:, 2:8, 2:8] = result[:, 2:8, 2:8] = 1
     truth[10:, 12:18, 10:20] = 2
     result[10:, 12:18, 10:15] = 2
+    truth[:, 0, :4] = 255  # void is no object
     folder = write(tmp_path / "y" / "Annotations" / "v", truth)
     for i in range(21):
         if i % 5:
@@ -126,6 +127,17 @@ def test_sparse_annotation_with_an_object_that_appears_later(write, tmp_path, ca
     capsys.readouterr()
     (line,) = refused(capsys, tmp_path / "r", "--ytvos", tmp_path / "y")
     assert "results hold the ids 3, but the objects are 1, 2" in line
+
+
+def test_an_object_with_a_smaller_id_may_appear_later(write, tmp_path):
+    truth = np.zeros((4, 20, 30), np.uint8)
+    truth[:, 2:8, 2:8] = 5
+    truth[1:, 12:18, 10:20] = 2
+    write(tmp_path / "y" / "Annotations" / "v", truth)
+    write(tmp_path / "r" / "v", truth)
+    protocol = Protocol(frames="later", objects="growing")
+    scores = evaluate(open_youtube(tmp_path / "y"), tmp_path / "r", protocol).objects
+    assert [(o.object, len(o.frames), o.j.mean()) for o in scores] == [(2, 2, 1.0), (5, 3, 1.0)]
 
 
 def test_missing_frames_are_all_listed_before_anything_is_read(single, write, davis, tmp_path, capsys):

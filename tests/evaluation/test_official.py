@@ -192,6 +192,7 @@ def test_void_counts_for_neither_in_the_unsupervised_task_only(write, davis, tmp
     for task, frames, j in (("semi-supervised", "inner", 100 / 150), ("unsupervised", "all", 1.0)):
         ours = evaluate(open_davis(root, 2017, task=task), tmp_path / "r", Protocol(task, frames))
         assert ours.summary.j.mean == pytest.approx(j)
+        assert ours.sequences[0].notes == ()  # void is no object that came late
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 7, 88, 256, 257, 300, 1000])
