@@ -41,8 +41,8 @@ def evaluate(
     results : Path
     protocol : Protocol
     jobs : int
-        Processes; a sequence is never split, so the figures do not depend on it. Above 1, a script that calls this needs
-        its ``if __name__ == "__main__":``, as fresh processes import it.
+        Processes; a sequence is never split, so the figures do not depend on it. Above 1, a script that calls this
+        needs its ``if __name__ == "__main__":``, as fresh processes import it.
     notify : callable(stage, done, total), optional
         Told after every sequence.
 
