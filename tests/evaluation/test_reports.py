@@ -169,3 +169,5 @@ def test_objects_weigh_the_same_wherever_they_are():
     )
     assert compare([two])[0].jf.value == pytest.approx(0.8)
     assert two.summary.jf == pytest.approx(0.8)
+    # and so in every draw: both from a, one of each, both from b
+    assert (compare([two])[0].jf.low, compare([two])[0].jf.high) == pytest.approx((0.4, 1.0))
