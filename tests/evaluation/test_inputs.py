@@ -60,14 +60,16 @@ def test_any_style_of_a_binary_mask(style, single, write, tmp_path, capsys):
     assert mean_j(capsys, tmp_path / "r", "--davis", root, "--year", 2016) == 100.0
 
 
-def test_anti_aliased_rims_of_a_binary_mask(davis, write, tmp_path, capsys):
+@pytest.mark.parametrize(("suffix", "least"), [("png", 100), ("jpg", 97)])
+def test_rims_of_an_anti_aliased_mask(suffix, least, davis, tmp_path, capsys):
     y, x = np.mgrid[:60, :90]
     distance = np.hypot(y - 30, x - 40)
     soft = (255 * (20.5 - distance).clip(0, 1)).astype(np.uint8)
     root = davis(2016, {"a": [(distance < 20).astype(np.uint8) * 255] * 3}, "L")
-    write(tmp_path / "r" / "a", [soft] * 3, "L")
+    (tmp_path / "r" / "a").mkdir(parents=True)
+    Image.fromarray(soft).save(tmp_path / "r" / "a" / f"00001.{suffix}")
     assert len(np.unique(soft)) > 10
-    assert mean_j(capsys, tmp_path / "r", "--davis", root) == 100.0
+    assert mean_j(capsys, tmp_path / "r", "--davis", root) >= least
 
 
 @pytest.mark.parametrize("style", ["indexed", "L", "RGB palette", "npy"])
