@@ -88,8 +88,13 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
     return [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
 
 
+def _short(label: str) -> str:
+    """End of a label: a long path would leave no room for the curves."""
+    return label if len(label) <= 28 else f"...{label[-25:]}"
+
+
 def _label(folder: str, score: ObjectScore, folders: int, objects: int) -> str:
-    names = [*([folder] if folders > 1 else []), *([f"object {score.object}"] if objects > 1 else [])]
+    names = [*([_short(folder)] if folders > 1 else []), *([f"object {score.object}"] if objects > 1 else [])]
     return ", ".join([*names, "mean"])
 
 
@@ -131,7 +136,7 @@ def _summary(evaluations: Sequence[Evaluation]) -> Figure:
     scores = [[summarize(s.objects) for s in e.sequences] for e in evaluations]
     order = np.argsort([s.jf for s in scores[0]], kind="stable")
     rows, count = np.arange(len(names)), len(evaluations)
-    figure, axes = _figure(9, max(2.4, 1.3 + len(names) * (0.16 + 0.16 * count)), columns=2)
+    figure, axes = _figure(9, 1.6 + 0.2 * count + len(names) * (0.16 + 0.16 * count), columns=2)
     bar = 0.8 / count
     for column, (title, pick) in enumerate((("J (region)", "j"), ("F (boundary)", "f"))):
         axis = axes[0, column]
@@ -142,11 +147,11 @@ def _summary(evaluations: Sequence[Evaluation]) -> Figure:
             # The first folder on top, as in the legend; barh counts upwards.
             bars = axis.barh(rows + 0.4 - bar * (i + 0.5), values, bar * 0.9, color=color)
             axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=7, color="#333333")
-            label = f"{evaluation.label}, mean {mean:.1f}" if count > 1 else f"mean {mean:.1f}"
+            label = f"{_short(evaluation.label)}, mean {mean:.1f}" if count > 1 else f"mean {mean:.1f}"
             axis.axvline(mean, color=color, linestyle="--", linewidth=1.2, label=label)
         axis.set_xlim(0, 109)
         axis.set_xticks(range(0, 101, 20))
         axis.set_xlabel(f"{title}, per cent")
-        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=8, ncols=min(count, 3))
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=8)
     axes[0, 0].set_yticks(rows, [names[s] for s in order])
     return figure

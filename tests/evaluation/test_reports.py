@@ -13,6 +13,7 @@ from PIL import Image
 from slimevid.cli import main
 from slimevid.evaluation.compare import compare
 from slimevid.evaluation.dataset import open_davis
+from slimevid.evaluation.figures import draw_figures
 from slimevid.evaluation.protocol import Evaluation, ObjectScore, Protocol, SequenceScore
 from slimevid.evaluation.score import evaluate
 
@@ -86,6 +87,12 @@ def test_figures_are_drawn_and_the_same_every_time(scene, tmp_path, capsys):
     text = (tmp_path / "f" / "one.svg").read_text()
     for label in ("J (region), per cent", "F (boundary), per cent", "frame", "00001", "copy, object 2, mean"):
         assert label in text, label
+
+
+def test_long_names_leave_room_for_the_bars(tmp_path):
+    pytest.importorskip("matplotlib")
+    several = [evaluation("a/long/path/" * 9 + str(i), [0.2]) for i in range(6)]
+    assert len(draw_figures(tmp_path, several)) == 4  # a layout that does not fit is a warning, hence an error here
 
 
 def test_without_matplotlib_one_line_says_so_first(scene, tmp_path, capsys, monkeypatch):
