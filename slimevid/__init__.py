@@ -6,13 +6,19 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "DavisRequest": "davis_run",
     "FrameResult": "segmenter",
+    "Protocol": "evaluation.protocol",
     "RunConfig": "config",
     "RunRequest": "pipeline",
     "Segmenter": "segmenter",
+    "evaluate": "evaluation.score",
     "open_clip": "io",
+    "open_davis": "evaluation.dataset",
+    "open_pairs": "evaluation.dataset",
     "preset": "config",
     "run": "pipeline",
+    "run_davis": "davis_run",
 }
 
 __all__ = sorted(_HOME)  # the table above is the one list of public names

@@ -1,4 +1,4 @@
-"""``slimevid``: segment a clip from one annotated frame."""
+"""``slimevid``: segment a clip from one annotated frame; the evaluation's commands are in ``evaluation/cli.py``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from slimecore.cli_base import Parser, add_common, add_settings, configured, guarded, make_parser
+from slimecore.cli_base import Parser, add_common, guarded, make_parser
+from slimevid.evaluation.cli import add_evaluation
+from slimevid.options import add_settings, read_settings
 
 __all__ = ["main"]
 
@@ -33,30 +34,16 @@ def _parser() -> Parser:
     run.add_argument("--out", type=Path, metavar="DIR", help="result folder (default CLIP_slime)")
     run.add_argument("--names", type=Path, metavar="JSON", help='part names, {"1": "head", ...}')
     run.add_argument("--parts", type=Path, metavar="FILE", help="parts.safetensors of an earlier run: skip learning")
-    run.add_argument("--model", metavar="MODEL", help="slime-tiny (default), a Stable Diffusion folder, or a Hub id")
-    run.add_argument("--preset", default="balanced", metavar="NAME", help="fast, balanced (default) or quality")
-    run.add_argument("--propagator", metavar="NAME", help="fused (default), per_frame, flow_warp or copy")
-    run.add_argument("--flow", metavar="NAME", help="dis (default) or none")
-    run.add_argument("--size", type=int, metavar="PIXELS", help="short side the network sees")
     add_settings(run)
+    run.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     add_common(run)
+    run.set_defaults(action=_run)
+    add_evaluation(commands)
     return parser
 
 
-def _config(arguments: argparse.Namespace) -> Any:
-    from slimevid.config import preset
-
-    direct = {
-        "short_side": arguments.size,
-        "propagator": arguments.propagator,
-        "flow": arguments.flow,
-        "model": {"name": arguments.model} if arguments.model else None,
-    }
-    return configured(preset(arguments.preset), arguments, direct)
-
-
 def _run(arguments: argparse.Namespace) -> int:
-    config = _config(arguments)  # before torch is imported: a typing error answers at once
+    config = read_settings(arguments)  # before torch is imported: a typing error answers at once
     from slimevid.pipeline import RunRequest, run
 
     clip = arguments.clip.resolve()
@@ -91,4 +78,4 @@ def _run(arguments: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``slimevid``."""
     arguments = _parser().parse_args(argv)
-    return guarded("slimevid", arguments.debug, lambda: _run(arguments))
+    return guarded("slimevid", arguments.debug, lambda: arguments.action(arguments))

@@ -52,6 +52,10 @@ def _command(commands: Any, name: str, summary: str, description: str = "") -> A
     )
 
 
+def _add_quiet(parser: Any) -> None:
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+
+
 def _add_learn(commands: Any) -> None:
     learn = _command(commands, "learn", "learn parts from annotated pictures", _LEARN)
     learn.add_argument("pairs", type=Path, nargs="+", metavar="IMAGE MASK", help="pictures and their masks")
@@ -61,6 +65,7 @@ def _add_learn(commands: Any) -> None:
     learn.add_argument("--model", metavar="MODEL", help="slime-tiny (default), a Stable Diffusion folder, or a Hub id")
     learn.add_argument("--size", type=int, metavar="PIXELS", help="short side the network sees")
     add_settings(learn)
+    _add_quiet(learn)
     add_common(learn)
 
 
@@ -73,6 +78,7 @@ def _add_segment(commands: Any) -> None:
     segment.add_argument("--size", type=int, metavar="PIXELS", help="short side the network sees (default: as learned)")
     segment.add_argument("--soft", action="store_true", help="write soft maps and confidence too")
     add_settings(segment)
+    _add_quiet(segment)
     add_common(segment)
 
 

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slimecore.errors import SlimeError
+from slimecore.errors import InputProblems, SlimeError
 
 __all__ = ["Parser", "add_common", "add_settings", "configured", "guarded", "make_parser", "version"]
 
@@ -61,7 +61,6 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as seed=1; may be repeated"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
 
 
 def configured(config: T, arguments: argparse.Namespace, direct: Mapping[str, Any]) -> T:
@@ -82,7 +81,7 @@ def configured(config: T, arguments: argparse.Namespace, direct: Mapping[str, An
 
 
 def guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
-    """Run a command; turn errors into one line and a status.
+    """Run a command; turn an error into one line (a list of problems into one line each) and a status.
 
     Parameters
     ----------
@@ -100,8 +99,10 @@ def guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
     """
     try:
         return action()
+    except InputProblems as error:
+        status, text = 2, "\n".join(error.lines())
     except SlimeError as error:
-        status, text = 2, str(error)
+        status, text = 2, " ".join(str(error).split())
     except KeyboardInterrupt:
         status, text = 130, "interrupted; what was written is kept"
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
@@ -110,8 +111,8 @@ def guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
     except MemoryError:
         status, text = 1, "out of memory; use a smaller --size or --preset fast"
     except Exception as error:  # noqa: BLE001 # the last line of defence: users get one line, --debug gets the rest
-        status, text = 1, f"unexpected {type(error).__name__}: {error} (--debug shows where)"
+        status, text = 1, f"unexpected {type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)"
     if debug:
         traceback.print_exc()
-    sys.stderr.write(f"{program}: {' '.join(text.split())}\n")
+    sys.stderr.writelines(f"{program}: {line}\n" for line in text.splitlines())
     return status

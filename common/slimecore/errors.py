@@ -4,6 +4,7 @@
 
     SlimeError
     ├── InputError        a file, folder or array the user gave is missing, broken or of the wrong kind
+    │   └── InputProblems several of them at once, one line each
     ├── ConfigError       an unknown key, preset or a value out of range
     ├── ModelError        a diffusion checkpoint that cannot be found or read
     ├── ArtifactError     a part-embedding file that is damaged or belongs to another model
@@ -14,10 +15,13 @@ Every message is one line and says what is wrong, where, and what to do. Librari
 (status 2 for everything in this tree, 1 for anything else).
 """
 
+from collections.abc import Sequence
+
 __all__ = [
     "ArtifactError",
     "ConfigError",
     "InputError",
+    "InputProblems",
     "ModelError",
     "OutputError",
     "SlimeError",
@@ -31,6 +35,25 @@ class SlimeError(Exception):
 
 class InputError(SlimeError):
     """A file, folder or array the user gave is missing, broken or of the wrong kind."""
+
+
+class InputProblems(InputError):
+    """Several problems of the user's files, found in one pass.
+
+    Parameters
+    ----------
+    problems : sequence of str
+        One line each: what, where, what to do.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+    def lines(self, most: int = 20) -> list[str]:
+        """The first problems, and how many more there are."""
+        more = len(self.problems) - most
+        return [*self.problems[:most], *([f"... and {more} more problems"] if more > 0 else [])]
 
 
 class ConfigError(SlimeError):

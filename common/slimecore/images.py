@@ -42,10 +42,10 @@ def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
     return tuple((0, int(piece)) if piece.isdecimal() else (1, piece) for piece in pieces if piece)
 
 
-def list_images(folder: Path) -> list[Path]:
+def list_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
     """Image files of a folder in natural order; hidden files are left out."""
     return sorted(
-        (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")),
+        (p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")),
         key=lambda p: (natural_key(p.name), p.name),  # 1.png and 01.png: one order on every disk
     )
 

@@ -22,6 +22,9 @@ CASES = [
     ("slime", ["show"]),
     ("slime", ["export"]),
     ("slimevid", ["run"]),
+    ("slimevid", ["eval"]),
+    ("slimevid", ["davis"]),
+    ("slimevid", ["eval-tracks"]),
     ("slime3d", ["info"]),
 ]
 

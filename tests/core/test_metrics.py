@@ -137,6 +137,15 @@ def test_hand_cases(one: str, other: str, j: float, f: float) -> None:
     assert boundary_f(a, b) == f == naive_f(a, b)
 
 
+@QUICK
+@given(mask_pairs(), st.integers(0, 2**16))
+def test_void_pixels_are_background_in_both(pair, seed: int) -> None:
+    a, b = pair
+    void = np.random.default_rng(seed).random(a.shape) < 0.3
+    assert region_j(a, b, void) == pytest.approx(naive_j(a & ~void, b & ~void), abs=1e-9)
+    assert boundary_f(a, b, 2, void) == pytest.approx(naive_f(a & ~void, b & ~void, 2), abs=1e-9)
+
+
 def test_boundary_of_one_pixel_lies_towards_the_origin() -> None:
     assert naive_boundary(masks()["pixel"]) == {(8, 13), (8, 14), (9, 13), (9, 14)}
     assert np.argwhere(boundary_map(masks()["pixel"])).tolist() == [[8, 13], [8, 14], [9, 13], [9, 14]]
@@ -147,3 +156,5 @@ def test_masks_of_two_sizes_are_refused() -> None:
         region_j(np.zeros((3, 4)), np.zeros((4, 3)))
     with pytest.raises(InputError, match="one size"):
         boundary_f(np.zeros((3, 4, 1)), np.zeros((3, 4, 1)))
+    with pytest.raises(InputError, match="one size"):
+        region_j(np.zeros((3, 4)), np.zeros((3, 4)), np.zeros((4, 4), bool))

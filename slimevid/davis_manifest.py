@@ -1,0 +1,125 @@
+"""What finished sequences of ``slimevid davis`` were made of: they count as done only while all of it still holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimecore.config import to_dict
+from slimecore.errors import OutputError
+from slimecore.files import write_json
+from slimecore.images import list_images
+
+if TYPE_CHECKING:
+    from slimevid.davis_run import Work
+
+__all__ = ["MANIFEST", "Manifest", "digest", "program"]
+
+MANIFEST = "davis_run.json"
+
+
+@cache
+def program() -> str:
+    """Hash of the code that makes masks: results of another version are not taken for this one's."""
+    import slimecore
+    import slimevid
+
+    folders = [Path(str(module.__file__)).parent for module in (slimecore, slimevid)]
+    return digest(file for folder in folders for file in sorted(folder.rglob("*.py")) if "evaluation" not in file.parts)
+
+
+def digest(files: Iterable[Path]) -> str:
+    """Hash of names and contents."""
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{file.name}\0".encode())
+        total.update(hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()
+
+
+class Manifest:
+    """What each finished sequence was made of.
+
+    Parameters
+    ----------
+    out : Path
+        Result folder; its ``davis_run.json`` is read if there is one.
+
+    Raises
+    ------
+    OutputError
+        The file is damaged, or the folder holds masks and no such file.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._path = out / MANIFEST
+        self._out = out
+        self._entries: dict[str, dict[str, Any]] = {}
+        if self._path.is_file():
+            try:
+                self._entries = dict(json.loads(self._path.read_text(encoding="utf-8"))["sequences"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise OutputError(
+                    f"{self._path}: damaged; remove it and the folder's masks, or choose another --out"
+                ) from error
+        elif out.is_dir() and any(out.glob("*/*.png")):
+            raise OutputError(f"{out} holds masks that slimevid davis did not write; choose another --out")
+
+    def check(self, work: Work, settings: str, source: str, *, redo: bool) -> bool:
+        """Whether a sequence is done.
+
+        Raises
+        ------
+        OutputError
+            It was made from something else, or changed since, and may not be made again.
+        """
+        entry = self._entries.get(work.name)
+        why = "" if entry is None else self._why(entry, work, settings, source)
+        if why and not redo:
+            raise OutputError(f"{self._out}: {why}; choose another --out, or --redo")
+        if entry is None or why:
+            self._entries.pop(work.name, None)
+            return False
+        return True
+
+    def check_others(self, names: Iterable[str], settings: str) -> None:
+        """Refuse to mix: one folder holds the results of one set of settings."""
+        others = [n for n, entry in self._entries.items() if n not in set(names) and entry.get("key") != settings]
+        if others:
+            raise OutputError(f"{self._out}: {others[0]} was made with other settings; choose another --out")
+
+    def _why(self, entry: dict[str, Any], work: Work, settings: str, source: str) -> str:
+        if entry.get("key") != settings:
+            changed = _changes(entry.get("settings", {}), to_dict(work.config))
+            return f"{work.name} was made with other settings ({changed or 'another model, device or version'})"
+        if entry.get("source") != source:
+            return f"the frames or the mask of {work.name} have changed since it was made"
+        if entry.get("masks") != digest(list_images(work.out) if work.out.is_dir() else []):
+            return f"masks of {work.name} were changed or removed since they were made"
+        return ""
+
+    def add(self, work: Work, settings: str, source: str, config: dict[str, Any]) -> None:
+        """Note a finished sequence, at once: whoever stops the run keeps it."""
+        masks = digest(list_images(work.out))
+        self._entries[work.name] = {"key": settings, "source": source, "masks": masks, "settings": config}
+        self.save()
+
+    def save(self) -> None:
+        """Write the file, atomically."""
+        write_json(self._path, {"schema": 1, "sequences": dict(sorted(self._entries.items()))})
+
+
+def _changes(before: Any, now: Any, prefix: str = "") -> str:
+    """Settings that differ, as text."""
+    texts = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            texts.append(_changes(old, new, f"{prefix}{key}."))
+        elif old != new:
+            texts.append(f"{prefix}{key} {old} -> {new}")
+    return ", ".join(text for text in texts if text)

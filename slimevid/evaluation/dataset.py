@@ -1,0 +1,264 @@
+"""What belongs together: the annotated frames of every sequence, and the masks of a result folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimecore.config import nearest
+from slimecore.errors import ConfigError, InputError, InputProblems
+from slimecore.images import IMAGE_SUFFIXES, list_images
+from slimevid.evaluation.protocol import Protocol
+
+__all__ = ["Dataset", "Job", "davis_set", "mask_files", "open_davis", "open_pairs", "open_youtube", "pair"]
+
+YEARS = (2016, 2017)
+_MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Ground truth.
+
+    Parameters
+    ----------
+    label : str
+        Ends the names of the files written: ``val`` in ``global_results-val.csv``.
+    truths : tuple of (str, tuple of Path)
+        Sequence name and its annotation files, in frame order.
+    single : bool
+        The folder given was one sequence: results may lie in the result folder itself.
+    """
+
+    label: str
+    truths: tuple[tuple[str, tuple[Path, ...]], ...]
+    single: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One sequence to score.
+
+    Parameters
+    ----------
+    name : str
+    truths, results : tuple of Path
+        Annotated frames in order, and the result of each frame that is scored (None where it is not).
+    """
+
+    name: str
+    truths: tuple[Path, ...]
+    results: tuple[Path | None, ...]
+
+
+def mask_files(folder: Path) -> list[Path]:
+    """Masks of a folder in natural order, pictures or arrays."""
+    return list_images(folder, _MASK_SUFFIXES) if folder.is_dir() else []
+
+
+def davis_set(root: Path, year: int, subset: str, task: str = "semi-supervised") -> list[str]:
+    """Sequences of a split, as the dataset's own lists say.
+
+    Parameters
+    ----------
+    root : Path
+        Holds ``ImageSets``.
+    year : int
+        2016 or 2017.
+    subset : str
+        ``train``, ``val``, ``test-dev`` ...
+
+    Raises
+    ------
+    ConfigError
+        The year is neither.
+    InputError
+        No such list; the message names those there are.
+    """
+    if year not in YEARS:
+        raise ConfigError(f"--year must be 2016 or 2017, got {year}")
+    folders = [str(year)] if year == 2016 or task == "semi-supervised" else [str(year), "2019"]
+    if year == 2016:
+        folders.append("480p")  # the original release lists pairs of paths there
+    for folder in folders:
+        file = root / "ImageSets" / folder / f"{subset}.txt"
+        if file.is_file():
+            lines = file.read_text(encoding="utf-8").splitlines()
+            names = [_sequence_of(line) for line in lines if line.strip()]
+            return list(dict.fromkeys(names))
+    there = sorted(str(p.relative_to(root).with_suffix("")) for p in (root / "ImageSets").glob("*/*.txt"))
+    raise InputError(
+        f"{root / 'ImageSets' / str(year) / (subset + '.txt')}: no such list; "
+        + (f"there are {', '.join(there)}" if there else "give the folder that holds ImageSets and Annotations")
+    )
+
+
+def _sequence_of(line: str) -> str:
+    first = line.split()[0]
+    return first.split("/")[-2] if "/" in first else first
+
+
+def open_davis(
+    root: Path,
+    year: int,
+    subset: str = "val",
+    task: str = "semi-supervised",
+    resolution: str = "480p",
+    sequences: Sequence[str] = (),
+) -> Dataset:
+    """Annotations of a DAVIS split.
+
+    Parameters
+    ----------
+    root : Path
+        DAVIS folder with ``Annotations/<resolution>/<sequence>/*.png`` and ``ImageSets/<year>/<subset>.txt``.
+    sequences : sequence of str
+        Only these of the split; empty = all.
+
+    Raises
+    ------
+    InputError
+        The split, a sequence or its annotations are missing.
+    """
+    names = _chosen(davis_set(root, year, subset, task), sequences, f"{year} {subset}")
+    base = (
+        root / ("Annotations_unsupervised" if task == "unsupervised" and year == 2017 else "Annotations") / resolution
+    )
+    if not base.is_dir():
+        raise InputError(f"no such folder: {base}; give the DAVIS folder that holds it")
+    return Dataset(subset, _truths(base, names))
+
+
+def open_youtube(root: Path, sequences: Sequence[str] = ()) -> Dataset:
+    """YouTube-VOS layout: ``Annotations/<sequence>/*.png``, only some frames annotated.
+
+    Raises
+    ------
+    InputError
+        No annotations, or a sequence is missing.
+    """
+    base = root / "Annotations"
+    names = _folders(base)
+    if not names:
+        raise InputError(f"{base}: no sequence folders; give the folder that holds Annotations/<sequence>/*.png")
+    return Dataset("ytvos", _truths(base, _chosen(names, sequences, str(base))))
+
+
+def open_pairs(truth: Path, sequences: Sequence[str] = ()) -> Dataset:
+    """A folder of masks, or of one folder of masks a sequence.
+
+    Raises
+    ------
+    InputError
+        Neither.
+    """
+    if not truth.is_dir():
+        raise InputError(f"no such folder: {truth}; --truth takes a folder of masks, or of folders of masks")
+    files = mask_files(truth)
+    if files:
+        return Dataset("pairs", ((truth.resolve().name, tuple(files)),), single=True)
+    names = [name for name in _folders(truth) if mask_files(truth / name)]
+    if not names:
+        raise InputError(f"{truth}: holds no masks, nor folders of masks")
+    return Dataset("pairs", _truths(truth, _chosen(names, sequences, str(truth))))
+
+
+def _folders(base: Path) -> list[str]:
+    return sorted(p.name for p in base.iterdir() if p.is_dir() and not p.name.startswith(".")) if base.is_dir() else []
+
+
+def _chosen(names: list[str], wanted: Sequence[str], where: str) -> list[str]:
+    for name in wanted:
+        if name not in names:
+            raise InputError(f"no sequence {name!r} in {where}; {nearest(name, names)}")
+    return [name for name in names if name in wanted] if wanted else names
+
+
+def _truths(base: Path, names: Sequence[str]) -> tuple[tuple[str, tuple[Path, ...]], ...]:
+    truths = tuple((name, tuple(mask_files(base / name))) for name in names)
+    missing = [
+        f"{base / name}: no annotations; complete the dataset or name --sequences" for name, f in truths if not f
+    ]
+    if missing:
+        raise InputProblems(missing)
+    return truths
+
+
+def pair(dataset: Dataset, results: Path, protocol: Protocol) -> list[Job]:
+    """Find the result of every scored frame.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    results : Path
+        ``<results>/<sequence>/<frame>.png``; the folder `slimevid run` writes for a sequence is taken, too.
+    protocol : Protocol
+
+    Raises
+    ------
+    InputProblems
+        Everything that is missing or there twice, one line a sequence; nothing was decoded yet.
+    """
+    if not results.is_dir():
+        raise InputError(f"no such folder: {results}; RESULTS holds one folder of masks a sequence")
+    jobs, problems = [], []
+    for name, truths in dataset.truths:
+        scored = _scored(truths, protocol.frames)
+        if not scored:
+            problems.append(
+                f"{name}: {len(truths)} annotated frames are too few to score any under the rule "
+                f"{protocol.frames!r}; see --frames"
+            )
+            continue
+        folder = _result_folder(results, name, dataset.single)
+        if folder is None:
+            problems.append(f"{results / name}: no masks{_elsewhere(results, name)}")
+            continue
+        found, trouble = _match(folder, [truths[i].stem for i in scored])
+        problems += [f"{folder}: {text}" for text in trouble]
+        chosen = dict(zip(scored, found, strict=True))
+        jobs.append(Job(name, truths, tuple(chosen.get(i) for i in range(len(truths)))))
+    if problems:
+        raise InputProblems(problems)
+    return jobs
+
+
+def _scored(truths: Sequence[Path], rule: str) -> list[int]:
+    count = len(truths)
+    return list({"inner": range(1, count - 1), "all": range(count), "later": range(1, count)}[rule])
+
+
+def _result_folder(results: Path, name: str, single: bool) -> Path | None:
+    places = [results / name / "masks", results / name]  # `slimevid run` writes masks beside its overlay
+    if single:
+        places = [results / "masks", results, *places]
+    return next((place for place in places if mask_files(place)), None)
+
+
+def _elsewhere(results: Path, name: str) -> str:
+    for folder in sorted(p for p in results.iterdir() if p.is_dir()):
+        if (folder / name).is_dir():
+            return f", but {folder / name} exists: give {folder}"
+    return "; RESULTS holds one folder of masks a sequence"
+
+
+def _match(folder: Path, stems: Sequence[str]) -> tuple[list[Path | None], list[str]]:
+    """Result file of every frame, and what is wrong."""
+    files: dict[str, list[Path]] = {}
+    for file in mask_files(folder):
+        files.setdefault(file.stem, []).append(file)
+    problems = [
+        f"frame {stem} has several masks ({', '.join(p.name for p in files[stem])}); keep one"
+        for stem in stems
+        if len(files.get(stem, ())) > 1
+    ]
+    missing = [stem for stem in stems if stem not in files]
+    if missing:
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        held = min(files) if len(missing) == len(stems) else ""
+        problems.append(
+            f"{len(missing)} of {len(stems)} scored frames have no mask: {shown}"
+            + (f"; the files there are named like {held}.png, name them as the annotations are" if held else "")
+        )
+    return [files[stem][0] if stem in files else None for stem in stems], problems
