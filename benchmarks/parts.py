@@ -4,8 +4,8 @@
 
 DATA_ROOT/carparts and DATA_ROOT/celebamask hold ``images`` and ``masks`` (research-only; they never enter this
 repository). References are drawn by a rule that sees the masks' labels only: greedily, the picture whose parts were
-seen least so far. Draw 0 chooses among all pictures, draw n among a random half. All other pictures are scored,
-squashed to 512 x 512 as in SLiMe's evaluation. Both methods know all label names of a data set and learn from the same
+seen least so far; every draw leaves out the references of the draws before it. All other pictures are scored, squashed
+to 512 x 512 as in SLiMe's evaluation. Both methods know all label names of a data set and learn from the same
 references.
 """
 
@@ -67,17 +67,20 @@ class Dataset:
         return self._features[key]
 
     def draw(self, shots: int, draw: int) -> list[int]:
-        """References."""
+        """References number `draw`, apart from those of all earlier draws."""
         visible = [set(np.unique(item.rows)) - {-1, 0} for item in self.items]
-        count = len(self.items)
-        pool = np.random.default_rng(draw).permutation(count)[: count // 2].tolist() if draw else list(range(count))
-        seen = dict.fromkeys(range(len(self.parts)), 0)
-        picked: list[int] = []
-        for _ in range(shots):
-            rest = [i for i in pool if i not in picked]
-            picked.append(max(rest, key=lambda i: (sum(1 / (1 + seen[p]) for p in visible[i]), -i)))
-            for part in visible[picked[-1]]:
-                seen[part] += 1
+        if (draw + 1) * shots >= len(self.items):
+            raise SystemExit(f"draw {draw} of {shots} references needs more than the {len(self.items)} pictures")
+        used: list[int] = []
+        for _ in range(draw + 1):
+            seen = dict.fromkeys(range(len(self.parts)), 0)
+            picked: list[int] = []
+            for _ in range(shots):
+                rest = [i for i in range(len(self.items)) if i not in used and i not in picked]
+                picked.append(max(rest, key=lambda i: (sum(1 / (1 + seen[p]) for p in visible[i]), -i)))
+                for part in visible[picked[-1]]:
+                    seen[part] += 1
+            used += picked
         return picked
 
     def score(self, references: list[int], predict: Predict) -> SegmentationReport:
