@@ -131,14 +131,14 @@ class _All(list[int]):
         return list(self)
 
 
-def _original_step(bench: Bench, patches: int) -> Run:
-    state = original.new_state(bench.models, PARTS, n_patches=patches, threshold=0.0)
+def _original_step(bench: Bench, patches: int, fused: bool = True) -> Run:
+    state = original.new_state(bench.models, PARTS, n_patches=patches, threshold=0.0, fused=fused)
     rgb, mask = bench.rgb, np.array(bench.annotation.rows)
     return lambda: original.training_step(bench.models, state, rgb, mask)
 
 
-def _original_image(bench: Bench, patches: int) -> Run:
-    state = original.new_state(bench.models, PARTS, threshold=0.0)
+def _original_image(bench: Bench, patches: int, fused: bool = True) -> Run:
+    state = original.new_state(bench.models, PARTS, threshold=0.0, fused=fused)
     return lambda: original.segment_image(bench.models, state, bench.rgb, patches)
 
 
@@ -226,7 +226,9 @@ def _probe_steps(bench: Bench) -> Run:
 CASES: dict[str, Callable[[Bench], Run]] = {
     "original step, log 1 patch": lambda b: _original_step(b, 1),
     "original step, log 4 patches": lambda b: _original_step(b, 4),
+    "original step, log 1 patch, torch 1.13": lambda b: _original_step(b, 1, fused=False),
     "original image, 1 patch": lambda b: _original_image(b, 1),
+    "original image, 1 patch, torch 1.13": lambda b: _original_image(b, 1, fused=False),
     "original image, 4 patches": lambda b: _original_image(b, 4),
     "our step": _our_step,
     "our step, draw prepared": lambda b: _our_step(b, views=16, draws=2),

@@ -8,8 +8,8 @@ first shown to read the same maps.
 flops   FLOPs and bytes of live tensors at full size (SD 2.1's UNet and VAE, 512 pixels). The very code that the other
         two run is run on tensors that have shapes and no data (FakeTensorMode), so it needs neither memory nor time.
 memory  High-water mark of resident memory, each case in a process of its own, model of `--heads`.
-time    Wall seconds, cases interleaved, medians, model of `--heads` (5 is full size). The cases with four patches run
-        once, the others `--repeats` times, after one warm-up each.
+time    Wall seconds, cases interleaved, medians, model of `--heads` (5 is full size). Cases with four patches or torch
+        1.13's attention run once, the others `--repeats` times, all but those after one warm-up.
 
 Ours spends some work once a run and not in every step; tables add it in, spread over the published 200 steps.
 """
@@ -34,7 +34,7 @@ from slimecore.prompted import PromptedReader
 STEPS = [name for name in CASES if " step" in name and "probe" not in name]
 IMAGES = [name for name in CASES if " image" in name]
 ROUNDS = FaithfulConfig()
-DRAWS = 16 * 2  # of "our step, draw prepared": 16 views, two draws each
+VIEWS, DRAWS = 16, 32  # of "our step, draw prepared": 16 views, two draws each
 
 
 def training(cost: dict[str, float]) -> dict[str, float]:
@@ -42,13 +42,14 @@ def training(cost: dict[str, float]) -> dict[str, float]:
     view, steps = cost["two views"] / 2, ROUNDS.epochs
     checks = steps // ROUNDS.validate * cost["validation"]
     fixed = ((ROUNDS.views + 1) * view + checks) / steps
-    drawn = (17 * view + DRAWS * cost["unconditional pass"] + checks) / steps
+    drawn = ((VIEWS + 1) * view + DRAWS * cost["unconditional pass"] + checks) / steps
     probe = cost["probe steps"] / PROBE_STEPS
     views = 1 + LearnConfig().views.count
     return {
         "original, 1 patch logged": cost["original step, log 1 patch"],
         "original, 1 patch logged, and its validation image an epoch": cost["original step, log 1 patch"]
         + cost["original image, 1 patch"],
+        "original, 1 patch logged, attention as under torch 1.13": cost["original step, log 1 patch, torch 1.13"],
         "original, 4 patches logged (its default)": cost["original step, log 4 patches"],
         "original, 4 patches logged, and its validation image an epoch": cost["original step, log 4 patches"]
         + cost["original image, 4 patches"],
@@ -65,21 +66,25 @@ def training(cost: dict[str, float]) -> dict[str, float]:
 
 def print_training(rows: dict[str, float], unit: str) -> None:
     """One line a row, and how many times cheaper it is than each of the original's four."""
-    baselines = [value for name, value in rows.items() if name.startswith("original")]
+    baselines = [value for name, value in rows.items() if name.startswith("original") and "torch" not in name]
     print(f"\n| training step | {unit} | /1 patch | /1 and validation | /4 patches | /4 and validation |")
     print("|---|---|---|---|---|---|")
     for name, value in rows.items():
         times = " | ".join(f"{base / value:.2f}" if base / value < 100 else f"{base / value:.0f}" for base in baselines)
-        print(f"| {name} | {value:.4g} | {times} |", flush=True)
+        print(f"| {name} | {_digits(value)} | {times} |", flush=True)
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def print_images(cost: dict[str, float], unit: str) -> None:
     """Test images, ours beside the original."""
-    print(f"\n| test image | original, {unit} | ours, {unit} | times cheaper |")
-    print("|---|---|---|---|")
-    for theirs, ours in (("1 patch", "1 patch"), ("4 patches", "2x2 patches")):
+    print(f"\n| original | ours | original, {unit} | ours, {unit} | times cheaper |")
+    print("|---|---|---|---|---|")
+    for theirs, ours in (("1 patch", "1 patch"), ("1 patch, torch 1.13", "1 patch"), ("4 patches", "2x2 patches")):
         a, b = cost[f"original image, {theirs}"], cost[f"our image, {ours}"]
-        print(f"| {ours} | {a:.4g} | {b:.4g} | {a / b:.2f} |", flush=True)
+        print(f"| {theirs} | {ours} | {_digits(a)} | {_digits(b)} | {a / b:.2f} |", flush=True)
 
 
 def print_cases(cost: dict[str, float], unit: str) -> None:
@@ -87,7 +92,7 @@ def print_cases(cost: dict[str, float], unit: str) -> None:
     print(f"\n| case | {unit} |")
     print("|---|---|")
     for name, value in cost.items():
-        print(f"| {name} | {value:.4g} |", flush=True)
+        print(f"| {name} | {_digits(value)} |", flush=True)
 
 
 def flops(heads: int = 5) -> None:
@@ -138,7 +143,7 @@ def seconds(heads: int, repeats: int) -> None:
     worked: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(repeats + 1):
         for name, run in runs.items():
-            rare = "4 patches" in name or "2x2" in name
+            rare = "4 patches" in name or "2x2" in name or "torch" in name
             if rare and turn != 1:
                 continue
             wall, cpu = _timed(run)

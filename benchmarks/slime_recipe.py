@@ -4,7 +4,9 @@ What it spends, all of it on purpose, is what the published program spends:
 - every training step encodes the picture with the VAE (a posterior sample) and runs the UNet on a batch of two, [empty
   prompt; learned prompt], with gradients through both rows;
 - EVERY attention layer computes its scores by baddbmm, their softmax (thrown away), and then runs
-  scaled_dot_product_attention over the same queries and keys; eight layers keep the scores of both rows;
+  scaled_dot_product_attention over the same queries and keys; eight layers keep the scores of both rows. That is the
+  code under torch 2; under torch 1.13, which it pins, there is no scaled_dot_product_attention, and the softmax is what
+  multiplies the values (`State.fused = False`): fewer FLOPs, and every layer's probabilities stay for the backward;
 - WAS multiplies the self map (1, N, h, w) with the weights (K, N, 1, 1) and sums: a (K, N, h, w) product;
 - the learned vectors and Adam live on the CPU and are copied to the device every step; logs come back every step;
 - before the backward, the whole patched inference runs on the training picture, for a training IoU that is only logged;
@@ -80,6 +82,7 @@ class State:
     threshold: float = 0.2
     test_softmax: str = "tokens"
     published_bug: bool = True
+    fused: bool = True
     log: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -100,10 +103,10 @@ def new_state(models: Models, parts: int, seed: int = 0, lr: float = 0.1, **sett
 
 
 class PublishedAttention:
-    """Scores by baddbmm with their softmax, then scaled_dot_product_attention all the same."""
+    """Scores by baddbmm with their softmax, then, if fused, scaled_dot_product_attention all the same."""
 
-    def __init__(self, name: str, store: dict[str, Tensor], keep: bool) -> None:
-        self.name, self.store, self.keep = name, store, keep
+    def __init__(self, name: str, store: dict[str, Tensor], keep: bool, fused: bool) -> None:
+        self.name, self.store, self.keep, self.fused = name, store, keep, fused
 
     def __call__(
         self,
@@ -122,24 +125,27 @@ class PublishedAttention:
         flat_query, flat_key = query.flatten(0, 1), key.flatten(0, 1)  # copies, as there
         empty = flat_query.new_empty(len(flat_query), flat_query.shape[1], flat_key.shape[1])
         scores = torch.baddbmm(empty, flat_query, flat_key.transpose(1, 2), beta=0, alpha=attn.scale)
-        unused = scores.softmax(dim=-1)
-        out = F.scaled_dot_product_attention(query, key, value)
+        probabilities = scores.softmax(dim=-1)
+        if self.fused:
+            out = F.scaled_dot_product_attention(query, key, value)
+        else:
+            out = torch.bmm(probabilities, value.flatten(0, 1)).unflatten(0, query.shape[:2])
         if self.keep:
             self.store[self.name] = scores
-        del unused
+        del probabilities
         out = out.transpose(1, 2).reshape(len(out), -1, attn.heads * out.shape[-1])
         return attn.to_out[1](attn.to_out[0](out))
 
 
 @contextmanager
-def published_attention(unet: Any, store: dict[str, Tensor]) -> Iterator[None]:
+def published_attention(unet: Any, store: dict[str, Tensor], fused: bool = True) -> Iterator[None]:
     """Every attention layer in the published manner; the processors are put back afterwards."""
     layers = {name: module for name, module in unet.named_modules() if isinstance(module, Attention)}
     before = {name: layer.processor for name, layer in layers.items()}
     kept = {*CROSS_LAYERS, *SELF_LAYERS}
     try:
         for name, layer in layers.items():
-            layer.set_processor(PublishedAttention(name, store, name in kept))
+            layer.set_processor(PublishedAttention(name, store, name in kept, fused))
         yield
     finally:
         for name, layer in layers.items():
@@ -176,7 +182,7 @@ def unet_pass(
         noise = noise_like(clean, state)
         abar = models.alphas_cumprod[t].to(clean)
         noisy = abar.sqrt() * clean + (1 - abar).sqrt() * noise
-        with published_attention(models.unet, store):
+        with published_attention(models.unet, store, state.fused):
             prediction = models.unet(torch.cat([noisy] * 2), t, encoder_hidden_states=prompts).sample
     cross, self_map = average_maps(store, state, clean.shape[-1], train)
     store.clear()
