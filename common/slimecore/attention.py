@@ -87,8 +87,10 @@ class Features:
         def join(index: int, kind: str) -> AttentionLayer:
             layers = [getattr(item, kind)[index] for item in items]
             one = layers[0]
+            # Laid out place by place, as they come from the projections: what sums over heads then reads them as is.
+            query = torch.cat([layer.query.transpose(1, 2) for layer in layers]).transpose(1, 2)
             key = None if one.key is None else torch.cat([layer.key for layer in layers])
-            return AttentionLayer(one.name, one.grid, torch.cat([layer.query for layer in layers]), key, one.scale)
+            return AttentionLayer(one.name, one.grid, query, key, one.scale)
 
         return Features(
             tuple(join(i, "cross") for i in range(len(first.cross))),
@@ -125,13 +127,13 @@ def cross_logits(features: Features, keys: tuple[Tensor, ...], layer_weights: Te
             f"{len(features.cross)} cross-attention layers, {len(keys)} keys and {len(layer_weights)} weights do not "
             "match; the embeddings were learned with other layers"
         )
-    total = torch.zeros(())
+    by_grid: dict[tuple[int, int], Tensor] = {}
     for layer, key, weight in zip(features.cross, keys, layer_weights, strict=True):
-        heads = layer.query.shape[1]
-        # Scaled first and summed in float32: unscaled sums over heads overflow half precision on SD 2.x.
-        logits = torch.einsum("bhnd,htd->btn", layer.query.float() * (layer.scale / heads), key.float())
-        total = total + weight * resized(logits.unflatten(-1, layer.grid), grid)
-    return total
+        # Keys are scaled, being few. In float32: sums over heads overflow half precision on SD 2.x.
+        scaled = key.float() * (weight * layer.scale / layer.query.shape[1])
+        logits = torch.einsum("bhnd,htd->btn", layer.query.float(), scaled).unflatten(-1, layer.grid)
+        by_grid[layer.grid] = by_grid[layer.grid] + logits if layer.grid in by_grid else logits
+    return torch.stack([resized(logits, grid) for logits in by_grid.values()]).sum(0)
 
 
 def place_queries(features: Features) -> Tensor:
