@@ -24,7 +24,6 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from slimecore.attention import Features
 from slimecore.backbones import ModelSpec
 from slimecore.backbones.stable_diffusion import build
 from slimecore.config import apply, parse_assignments
@@ -33,7 +32,8 @@ from slimecore.images import fit_short_side, read_rgb, resize_labels, resize_rgb
 from slimecore.learn import learn_parts
 from slimecore.learn_config import IMAGE_LEARNING, LearnConfig
 from slimecore.masks import read_mask, read_names
-from slimecore.segment import encode_picture, part_evidence, prepare, was_evidence
+from slimecore.part_segmenter import PartSegmenter
+from slimecore.segment_config import SegmentConfig
 from slimecore.types import Annotation, Parts
 from slimecore.views import jittered_views
 
@@ -46,7 +46,7 @@ Predict = Callable[[int], np.ndarray]
 
 
 class Dataset:
-    """Pictures with masks of one folder, features of each picture kept once made."""
+    """Pictures with masks of one folder."""
 
     def __init__(self, folder: Path) -> None:
         listed = folder / "labels.json"
@@ -57,14 +57,6 @@ class Dataset:
             rows = self.parts.index(read_mask(folder / "masks" / f"{path.stem}.png").labels)
             self.items.append(Annotation(read_rgb(path), rows, self.parts))
         self.truths = [resize_labels(np.asarray(item.rows), (SIZE, SIZE)) for item in self.items]
-        self._features: dict[tuple[int, int], Features] = {}
-
-    def features(self, backbone: Any, index: int, short_side: int) -> Features:
-        """Features of one picture."""
-        key = (index, short_side)
-        if key not in self._features:
-            self._features[key] = encode_picture(backbone, self.items[index].rgb, short_side)
-        return self._features[key]
 
     def draw(self, shots: int, draw: int) -> list[int]:
         """References number `draw`, apart from those of all earlier draws."""
@@ -147,9 +139,10 @@ def slime(
     """Learned tokens, read as ``slime segment`` does."""
     config = apply(base, parse_assignments(arguments.set), where="--set")
     items = [data.items[i] for i in references]
-    keys = prepare(backbone, learn_parts(backbone, items, config, short_side=arguments.short_side))
-    read = part_evidence if arguments.no_was else was_evidence
-    return lambda i: read(data.features(backbone, i, arguments.short_side), keys)[0].numpy()
+    reading = apply(SegmentConfig(), parse_assignments(arguments.read), where="--read")
+    learned = learn_parts(backbone, items, config, short_side=arguments.short_side)
+    segmenter = PartSegmenter(backbone, learned, reading)
+    return lambda i: segmenter(data.items[i].rgb).scores.values
 
 
 def main() -> None:
@@ -162,7 +155,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", choices=["floor", "video", "slime"], default=["floor", "slime"])
     parser.add_argument("--short-side", type=int, default=384)
     parser.add_argument("--set", action="append", default=[], help="change a setting of learning, KEY=VALUE")
-    parser.add_argument("--no-was", action="store_true", help="the learned tokens' evidence as it is")
+    parser.add_argument("--read", action="append", default=[], help="change a setting of reading, KEY=VALUE")
     parser.add_argument("--floor-color", type=int, default=1, help="0: position alone")
     parser.add_argument("--floor-views", type=int, default=1, help="0: the references as they are")
     parser.add_argument("--floor-balance", type=float, default=0.5)

@@ -14,11 +14,11 @@ from slimecore.artifacts import require_parts
 from slimecore.backbones import Backbone, load_model
 from slimecore.errors import InputError
 from slimecore.learn import Progress, learn_parts
+from slimecore.refine import refine
 from slimecore.segment import prepare
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.config import RunConfig
 from slimevid.propagators import Context, Propagator
-from slimevid.refine import refine
 from slimevid.state import FrameState
 
 __all__ = ["FrameResult", "Segmenter"]

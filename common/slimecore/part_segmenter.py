@@ -20,11 +20,14 @@ from slimecore.images import fit_short_side, resize_rgb, resize_soft
 from slimecore.learn import to_tensor
 from slimecore.patches import Canvas, windows
 from slimecore.prompted import PromptedReader
+from slimecore.refine import refine
 from slimecore.segment import part_evidence, prepare, stretched
 from slimecore.segment_config import SegmentConfig
 from slimecore.types import LabelMap, PartEmbeddings, PartScores
 
 __all__ = ["PartSegmenter", "Segmentation"]
+
+_EPS = 1e-4  # regularisation of the guided filter, squared intensity
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +133,7 @@ class PartSegmenter:
             for (_, i, _, target), evidence in zip(batch, maps.cpu().numpy(), strict=True):
                 canvases[i].add(target, evidence)
         return [
-            self._labelled(canvas.soft(), size or (rgb.shape[0], rgb.shape[1]))
+            self._labelled(self._refined(canvas.soft(), rgb), size or (rgb.shape[0], rgb.shape[1]))
             for canvas, rgb in zip(canvases, pictures, strict=True)
         ]
 
@@ -148,6 +151,10 @@ class PartSegmenter:
         maps[:, 1:] *= evidence[:, 1:].amax((2, 3), keepdim=True) >= self.config.threshold
         mean: Tensor = maps.unflatten(0, (len(rgb), self.config.draws)).mean(1)
         return mean
+
+    def _refined(self, soft: npt.NDArray[np.float32], rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        guide = resize_rgb(rgb, (soft.shape[1], soft.shape[2]))
+        return np.asarray(refine(soft, guide, self.config.refine, _EPS), np.float32)
 
     def _labelled(self, soft: npt.NDArray[np.float32], size: tuple[int, int]) -> Segmentation:
         """Labels at full size, one part at a time: never parts x pixels of a large picture."""

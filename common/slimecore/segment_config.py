@@ -28,6 +28,9 @@ class SegmentConfig:
     cut_background : bool
         Background evidence below its mean becomes 0 before it accumulates (code). The code cuts the first part that
         passes the threshold, whichever it is; ours cuts the background.
+    refine : int
+        Radius of the edge-aware (guided) filter at the network's size, in pixels of a 480-line picture; 0 (as
+        published) switches it off.
     draws : int
         Noise draws averaged (code: 1, unseeded; ours is seeded).
     batch : int
@@ -40,6 +43,7 @@ class SegmentConfig:
     merge: str = "tent"
     threshold: float = 0.2
     cut_background: bool = True
+    refine: int = 4
     draws: int = 1
     batch: int = 4
 
@@ -56,5 +60,7 @@ class SegmentConfig:
             )
         if self.merge not in {"tent", "uniform"}:
             raise ConfigError(f"segment.merge must be tent or uniform, got {self.merge!r}")
+        if not 0 <= self.refine <= 100:
+            raise ConfigError(f"segment.refine must lie in 0..100 pixels, got {self.refine}")
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"segment.threshold must lie in 0..1, got {self.threshold}")

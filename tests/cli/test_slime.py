@@ -206,4 +206,5 @@ def test_published_constants_are_the_defaults():
         "faithful.views",
         "faithful.validate",
         "segment.merge",
+        "segment.refine",
     }

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimevid.refine import refine
+from slimecore.refine import refine
 from slimevid.warp import reliability, targets, warp_soft
 
 RNG = np.random.default_rng(0)
