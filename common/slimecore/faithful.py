@@ -126,6 +126,8 @@ class _Learner:
         self._deltas = new_deltas(model.unet, config.deltas.rank, self._noise)
         self._draws: dict[tuple[int, int, int], _Draw] = {}
         self._kept: tuple[float, Tensor, dict[str, Tensor]] | None = None
+        # Gradients of a mean over thousands of cells vanish below float16's smallest number on their way through.
+        self._scale = 2.0**12 if model.null_prompt.dtype == torch.float16 else 1.0
 
     def views(self, annotation: Annotation, short_side: int, square: bool) -> _Views:
         """Draw and encode the views of one annotation, once."""
@@ -184,9 +186,19 @@ class _Learner:
                 target = self._model.noising.target(clean, noise, steps)
                 loss = loss + config.tether * tether(seen.prediction, free, target, config.guidance)
             optimiser.zero_grad()
-            loss.backward()
-        optimiser.step()
+            (loss * self._scale).backward()
+        self._update(optimiser)
         return float(loss.detach())
+
+    def _update(self, optimiser: torch.optim.Optimizer) -> None:
+        """Adam step with gradients at their own scale; one that overflowed in half precision is left out."""
+        gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+        if not all(bool(gradient.isfinite().all()) for gradient in gradients):
+            self._scale /= 2
+            return
+        for gradient in gradients:
+            gradient /= self._scale
+        optimiser.step()
 
     def _draw(self, sets: list[_Views], which: int, turn: int) -> _Draw:
         view = turn % self._config.views

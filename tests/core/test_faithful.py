@@ -197,6 +197,30 @@ def test_learning_through_the_unet_segments_the_reference(tiny, two_tone):
     assert region_j(PartSegmenter(tiny, made)(rgb).labels.labels, mask) > 0.8
 
 
+def test_float16_learns_what_float32_learns(sd_folder, backbone, two_tone):
+    """Float32 tokens through a float16 network, the loss scaled on its way back: nearly the same way."""
+    half = build(ModelSpec(name=str(sd_folder), dtype="float16"), CPU)
+    config = FaithfulConfig(epochs=6, views=1, lr=0.01, validate=0)
+    reference = [annotate(*two_tone)]
+    start = backbone.encode_text("part part")[0].numpy()[1]
+    moved = [learn_faithful(b, reference, config, short_side=64).prompt[1] - start for b in (backbone, half)]
+    assert np.isfinite(moved[1]).all()
+    cosine = (moved[0] @ moved[1]) / (np.linalg.norm(moved[0]) * np.linalg.norm(moved[1]))
+    assert cosine > 0.9
+
+
+def test_a_step_that_overflows_is_left_out(backbone, two_tone):
+    from slimecore import faithful
+
+    learner = faithful._Learner(backbone, QUICK, backbone.encode_text("part part")[0].float(), 2, 0)
+    optimiser = torch.optim.Adam([learner._vectors], lr=0.1)
+    before = learner._vectors.detach().clone()
+    learner._vectors.grad = torch.full_like(before, torch.inf)
+    learner._update(optimiser)
+    assert torch.equal(learner._vectors, before)
+    assert learner._scale == 0.5
+
+
 def test_only_the_parts_rows_of_the_prompt_are_learned(backbone, two_tone):
     """The start token, which is the background, and the rest of the prompt stay the text encoder's."""
     made = learn_faithful(backbone, [annotate(*two_tone)], QUICK, short_side=64)
