@@ -1,0 +1,79 @@
+"""Columns beside the cross-attention queries: what learning and reading must agree on."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from slimecore.attention import AttentionLayer, Features, cross_logits, place_queries, token_columns
+from slimecore.columns import column_logits, query_columns
+
+
+def features(grid=(4, 6), batch=2):
+    """Two cross-attention layers, one of them coarser, and descriptors on a finer grid."""
+    draw = torch.Generator().manual_seed(0)
+    rand = lambda *shape: torch.randn(*shape, generator=draw)  # noqa: E731
+    coarse = (grid[0] // 2, grid[1] // 2)
+    cross = (
+        AttentionLayer("a", grid, rand(batch, 2, grid[0] * grid[1], 3), None, 3**-0.5),
+        AttentionLayer("b", coarse, rand(batch, 1, coarse[0] * coarse[1], 5), None, 5**-0.5),
+    )
+    own = AttentionLayer("c", grid, rand(batch, 1, 24, 2), rand(batch, 1, 24, 2), 1.0)
+    descriptor = torch.nn.functional.normalize(rand(batch, 7, 2 * grid[0], 2 * grid[1]), dim=1)
+    return Features(cross, (own,), descriptor, (32, 48))
+
+
+def test_descriptor_columns_are_the_scaled_descriptors_on_the_grid():
+    item = features()
+    columns = query_columns(item, 5.0, 0.0)
+    assert columns.shape == (2, 7, 4, 6)
+    expected = 5.0 * item.descriptor[1, 3, 2:4, 4:6].mean()  # halving is a mean of 2 x 2 under half-pixel bilinear
+    assert float(columns[1, 3, 1, 2]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_position_columns_are_products_of_waves_at_cell_centres():
+    columns = query_columns(features(), 0.0, 2.0)
+    assert columns.shape == (2, 25, 4, 6)
+
+    def waves(place):
+        out = [1.0]
+        for cycles in (0.5, 1.0):
+            out += [math.cos(2 * math.pi * cycles * place), math.sin(2 * math.pi * cycles * place)]
+        return out
+
+    y, x = (2 + 0.5) / 4, (5 + 0.5) / 6
+    expected = torch.tensor([2 * a * b for a in waves(y) for b in waves(x)])
+    torch.testing.assert_close(columns[0, :, 2, 5], expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(columns[0], columns[1])
+
+
+def test_a_crop_lies_where_it_lies_in_its_picture():
+    """The lower right quarter at the same cell size has the columns of those cells of the whole."""
+    whole = query_columns(features((8, 12)), 0.0, 1.0)
+    quarter = query_columns(features((4, 6)), 0.0, 1.0, [(0.5, 1.0, 0.5, 1.0), (0.0, 0.5, 0.0, 0.5)])
+    torch.testing.assert_close(quarter[0], whole[0, :, 4:, 6:], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(quarter[1], whole[0, :, :4, :6], rtol=1e-5, atol=1e-5)
+
+
+def test_nothing_asked_no_columns():
+    assert query_columns(features(), 0.0, 0.0).shape == (2, 0, 4, 6)
+
+
+def test_column_logits_are_dot_products():
+    columns = torch.randn(1, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+    vectors = torch.randn(4, 3, generator=torch.Generator().manual_seed(2))
+    expected = sum(columns[0, c, 1, 0] * vectors[2, c] for c in range(3))
+    assert float(column_logits(columns, vectors)[0, 2, 1, 0]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_learning_reads_places_as_segmenting_reads_maps():
+    """Queries gathered place by place and keys as columns give the logits of the resized maps."""
+    item = features()
+    draw = torch.Generator().manual_seed(3)
+    keys = (torch.randn(2, 4, 3, generator=draw), torch.randn(1, 4, 5, generator=draw))
+    weights = torch.tensor([0.3, 0.7])
+    maps = cross_logits(item, keys, weights, item.grid)
+    places = place_queries(item) @ token_columns(keys, weights).T
+    torch.testing.assert_close(places.transpose(1, 2).unflatten(-1, item.grid), maps, rtol=1e-4, atol=1e-5)
