@@ -148,6 +148,26 @@ def test_the_gradient_equals_the_twin_s(backbone, case, beta, checkpointing):
     close(vectors.grad, truth)
 
 
+@pytest.mark.parametrize("kind", ["streamed", "after the pass"])
+def test_evidence_can_be_changed_before_it_accumulates(backbone, tiny, case, kind):
+    """SLiMe's cut background: what accumulates is the changed evidence, and the logits stay what they were."""
+    model = backbone if kind == "streamed" else tiny
+    latents = model.clean_latents(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    step, prompt = torch.tensor([model.readout.timestep]), model.null_prompt[0]
+
+    def only_the_last_part(evidence):
+        return torch.cat([torch.zeros_like(evidence[:, :-1]), torch.ones_like(evidence[:, -1:])], 1)
+
+    with torch.no_grad():
+        with PromptedReader(model, PARTS) as reader:
+            plain = reader.run(latents, step, prompt)
+        with PromptedReader(model, PARTS, shape=only_the_last_part) as reader:
+            shaped = reader.run(latents, step, prompt)
+    assert torch.equal(shaped.logits, plain.logits)
+    torch.testing.assert_close(shaped.was[:, -1], torch.ones_like(shaped.was[:, -1]))
+    assert float(shaped.was[:, :-1].abs().max()) == 0
+
+
 def test_a_batch_equals_its_pictures_alone(backbone, case):
     noised = backbone.noising.add(case.clean, case.noise, case.steps)
     with torch.no_grad(), PromptedReader(backbone, PARTS) as reader:
