@@ -1,9 +1,10 @@
 """Meshes: how much one annotated view gives, and how fast views are rendered.
 
 ``python benchmarks/mesh.py ROOT`` with ROOT a folder of categories of ``NAME.labels.json`` beside meshes
-(``../shared/data/mesh``). The annotated view is the one, of ten, that shows most parts with at least 1 % of their area, on
-ties the most area; the second is chosen likewise to add to it. Masks are the true labels of the pixels. Scored: parts with
-at least 1 % of their area visible in the annotated views, IoU by area over all faces. ``--timing MESH ...`` for renderers.
+(``../shared/data/mesh``). The annotated view is the one, of ten, that shows most parts with at least 1 % of their area,
+on ties the most area; the second is chosen likewise to add to it. Masks are the true labels of the pixels. Scored: parts
+with at least 1 % of their area visible in the annotated views, IoU by area over all faces. ``--timing MESH ...``: how
+fast the installed renderers are.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def floor(root: Path, size: int, config: RunConfig, detail: bool) -> None:
         (one, spent), (two, _) = measure(case, 1, config), measure(case, 2, config)
         scores[case.category].append((one, two, spent))
         if detail:
-            print(f"  {case.name:<28} {len(case.mesh.faces):>7} faces  {100 * one:6.1f} {100 * two:6.1f}  {spent:.2f} s")
+            print(
+                f"  {case.name:<28} {len(case.mesh.faces):>7} faces  {100 * one:6.1f} {100 * two:6.1f}  {spent:.2f} s"
+            )
     print(f"{'category':<18} meshes  one view  two views  worst, one  worst, two  seconds a mesh")
     scores["all"] = [row for rows in list(scores.values()) for row in rows]
     for category, rows in scores.items():

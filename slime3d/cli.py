@@ -19,16 +19,16 @@ contact_sheet.png. Views lie all around the mesh, some above, some below; the sa
 
 _RUN = """Label every face of a mesh from masks of one or more of its views.
 
-Draw MASK on a view_NNN.png of slime3d render made with the same --views, --size and --up. Any mask style; part values stay
-what they are. Written into DIR: face_labels.npy (int, the file's face order), labels.json (names, colours, confidence,
-what each label rests on), segmented.glb (a named node and material per part), labels.png, turntable.mp4, report.json,
-config.yaml."""
+Draw MASK on a view_NNN.png of slime3d render made with the same --views, --size and --up. Any mask style; part values
+stay what they are. Written into DIR: face_labels.npy (int, the file's face order), labels.json (names, colours,
+confidence, what each label rests on), segmented.glb (a named node and material per part), labels.png, turntable.mp4,
+report.json, config.yaml."""
 
 _EVAL = """Measure face labels: IoU of every part by area and by count, class-agnostic best match, Rand index.
 
-PRED is an --out folder of slime3d run, a labels.json or a .npy. TRUTH is NAME.labels.json, Princeton .seg, .npy (with -1 in
-it, 0 is a part: PartNet-E), or labels of vertices (.txt, .json). Two folders are matched by name. Parts are
-matched by name where both sides have names, else by value, where files that count from 0 are read as counting from 1."""
+PRED is an --out folder of slime3d run, a labels.json or a .npy. TRUTH is NAME.labels.json, Princeton .seg, .npy (with
+-1 in it, 0 is a part: PartNet-E), or labels of vertices (.txt, .json). Two folders are matched by name. Parts are matched
+by name where both sides have names, else by value, where files that count from 0 are read as counting from 1."""
 
 
 def _parser() -> Parser:
@@ -59,9 +59,7 @@ def _add_views(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--views", type=int, metavar="N", help="views around the mesh (default 12)")
     parser.add_argument("--size", type=int, metavar="S", help="side of the square pictures, pixels (default 512)")
     parser.add_argument("--up", metavar="AXIS", help="axis that points up: x, y, z, -x, -y or -z (default y)")
-    parser.add_argument(
-        "--renderer", metavar="NAME", help="zbuffer (default, nothing to install), embree or pytorch3d"
-    )
+    parser.add_argument("--renderer", metavar="NAME", help="zbuffer (default, nothing to install), embree or pytorch3d")
 
 
 def _add_render(commands: Any) -> None:

@@ -15,14 +15,21 @@ import numpy.typing as npt
 
 from slime3d.mesh import Mesh
 from slime3d.renderers import Renderer
-from slime3d.shade import shade_colors
+from slime3d.shade import lighting_normals, shade_colors
 from slime3d.views import turntable_views
 from slime3d.walk import SOURCES, FaceLabels
 from slimecore.files import write_bytes, write_text
 from slimecore.images import write_png
 from slimecore.types import Parts
 
-__all__ = ["write_contact_sheet", "write_face_labels", "write_labels_json", "write_segmented", "write_turntable"]
+__all__ = [
+    "picture_colors",
+    "write_contact_sheet",
+    "write_face_labels",
+    "write_labels_json",
+    "write_segmented",
+    "write_turntable",
+]
 
 Array = npt.NDArray[Any]
 _COLUMNS = 4
@@ -92,8 +99,15 @@ def _linear(color: Sequence[int]) -> list[int]:
     return [round(255 * (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4)) for s in share]
 
 
+def picture_colors(parts: Parts) -> Array:
+    """(P, 3) uint8 colours of parts in pictures: lighter, as dark ones show no shape; the rest (row 0) is grey."""
+    colors = (np.asarray(parts.colors, np.int64) * 3 // 2 + 24).clip(0, 255)
+    colors[0] = 200
+    return colors.astype(np.uint8)
+
+
 def write_contact_sheet(path: Path, pictures: Array, parts: Parts | None = None, cell: int = 320) -> None:
-    """All views (N, h, w, 3) on one page, numbered; with `parts`, a legend below."""
+    """All views (N, h, w, 3) on one page, numbered; with `parts`, a legend below, in the colours of pictures."""
     from PIL import Image, ImageDraw
 
     from slimecore.images import resize_rgb
@@ -119,12 +133,12 @@ def write_contact_sheet(path: Path, pictures: Array, parts: Parts | None = None,
 def _legend(parts: Parts, width: int) -> list[tuple[int, int, str, tuple[int, int, int]]]:
     out = []
     x = y = 0
-    for value, name, color in zip(parts.values, parts.names, parts.colors, strict=True):
+    for value, name, color in zip(parts.values, parts.names, picture_colors(parts).tolist(), strict=True):
         text = f"{value} {name}".encode("latin-1", "replace").decode("latin-1")[:60]
         need = 40 + 7 * len(text)
         if x and x + need > width:
             x, y = 0, y + _LEGEND_ROW
-        out.append((x, y, text, color))
+        out.append((x, y, text, (color[0], color[1], color[2])))
         x += need
     return out
 
@@ -136,9 +150,10 @@ def write_turntable(
     from slimecore.video import VideoWriter
 
     cameras = turntable_views(mesh.used(), frames, size, up)
+    normals = lighting_normals(mesh)
     with VideoWriter(path, (size, size), _FPS) as video:
         for first in range(0, frames, 8):
             few = cameras[first : first + 8]
             fragments = renderer.rasterize(mesh.vertices, mesh.faces, few)
-            for picture in shade_colors(fragments, mesh, few, face_colors):
+            for picture in shade_colors(fragments, mesh, few, face_colors, normals):
                 video.write(picture)

@@ -55,7 +55,7 @@ def touching(mesh: Mesh) -> Edges:
     pairs = np.stack([owner[one], owner[two]], 1)
     same_way = forward[one] == forward[two]
     normals, middles = mesh.normals(), mesh.middles()
-    outward = _outward(mesh, pairs)
+    outward = _outward(mesh, pairs, same_way)
     a, b = normals[pairs[:, 0]], normals[pairs[:, 1]] * np.where(same_way, -1, 1)[:, None]
     sine, cosine = np.linalg.norm(np.cross(a, b), axis=1), (a * b).sum(1)
     flat = (a == 0).all(1) | (b == 0).all(1)
@@ -64,12 +64,33 @@ def touching(mesh: Mesh) -> Edges:
     return Edges(pairs, angle, (rise > 0) & ~flat)
 
 
-def _outward(mesh: Mesh, pairs: Array) -> Array:
-    """(F,) +1, or -1 for faces of shells that are inside out."""
+def _outward(mesh: Mesh, pairs: Array, same_way: Array) -> Array:
+    """(F,) +1, or -1 for faces whose normal points into their shell."""
     shell = shells(len(mesh.faces), pairs)
+    turned = _turned(shell, pairs, same_way) if same_way.any() else np.ones(len(shell))
     corner = mesh.vertices[mesh.faces] - mesh.vertices.mean(0)
-    volume = np.bincount(shell, (corner[:, 0] * np.cross(corner[:, 1], corner[:, 2])).sum(1))
-    return np.where(volume < 0, -1.0, 1.0)[shell]
+    volume = np.bincount(shell, turned * (corner[:, 0] * np.cross(corner[:, 1], corner[:, 2])).sum(1))
+    return np.asarray(np.where(volume < 0, -1.0, 1.0)[shell] * turned)
+
+
+def _turned(shell: Array, pairs: Array, same_way: Array) -> Array:
+    """(F,) +1, or -1 for faces wound against the first face of their shell, followed from neighbour to neighbour."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import breadth_first_order
+
+    count = len(shell)
+    firsts = np.unique(shell, return_index=True)[1]
+    one = np.concatenate([pairs[:, 0], np.full(len(firsts), count)])  # a root beside the faces, joined to every shell
+    two = np.concatenate([pairs[:, 1], firsts])
+    graph = coo_array((np.ones(len(one), np.int8), (one, two)), (count + 1, count + 1)).tocsr()
+    order, before = breadth_first_order(graph, count, directed=False)
+    key = np.sort(pairs, 1) @ np.array([count, 1])
+    against = set(key[same_way].tolist())
+    sign = [1.0] * (count + 1)
+    for face, parent in zip(order[1:].tolist(), before[order[1:]].tolist(), strict=True):
+        edge = min(face, parent) * count + max(face, parent)
+        sign[face] = -sign[parent] if parent != count and edge in against else sign[parent]
+    return np.array(sign[:count])
 
 
 def shells(count: int, pairs: Array) -> Array:

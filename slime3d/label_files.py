@@ -43,9 +43,9 @@ def read_label_file(path: Path) -> LabelFile:
     Parameters
     ----------
     path : Path
-        ``labels.json`` or ``face_labels.npy`` of this project, or a folder with the latter two; ``NAME.labels.json`` with
-        ``labels`` counting from 0 in ``parts``; ``.npy`` of integers (with -1 in it, 0 is a part: PartNet-E); ``.seg`` or
-        ``.txt`` with one integer a line, from 0; a JSON list of integers or names, one a vertex or face.
+        ``labels.json`` or ``face_labels.npy`` of this project, or a folder with one of them; ``NAME.labels.json``
+        with ``labels`` counting from 0 in ``parts``; ``.npy`` of integers (with -1 in it, 0 is a part: PartNet-E);
+        ``.seg`` or ``.txt`` with one integer a line, from 0; a JSON list of integers or names, one a vertex or face.
 
     Raises
     ------
@@ -126,6 +126,8 @@ def on_faces(file: LabelFile, faces: Array, vertices: int, source: str) -> Label
     if len(file.values) == len(faces):
         return file
     if len(file.values) != vertices:
-        raise InputError(f"{source}: {len(file.values)} labels, but the mesh has {len(faces)} faces, {vertices} vertices")
+        raise InputError(
+            f"{source}: {len(file.values)} labels, but the mesh has {len(faces)} faces, {vertices} vertices"
+        )
     a, b, c = file.values[faces].T
     return replace(file, values=np.where(b == c, b, a))

@@ -90,7 +90,7 @@ class Mesh:
             near = np.abs(cosine) >= np.cos(crease)
             out[mine[near]] += normals[other[near]] * (np.sign(cosine) * areas[other])[near, None]
         out /= np.linalg.norm(out, axis=1, keepdims=True).clip(1e-30)
-        return out.reshape(-1, 3, 3)
+        return np.asarray(out.reshape(-1, 3, 3))
 
     def areas(self) -> Array:
         """(F,) float64 face areas in squared file units."""
@@ -238,9 +238,7 @@ def _listening() -> Iterator[list[str]]:
         logger.propagate = passes
 
 
-def _flattened(
-    scene: Any, *, last_first: bool
-) -> tuple[list[Array], list[Array], list[Array], list[str], list[Any]]:
+def _flattened(scene: Any, *, last_first: bool) -> tuple[list[Array], list[Array], list[Array], list[str], list[Any]]:
     vertices: list[Array] = []
     faces: list[Array] = []
     nodes: list[Array] = []

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from slime3d.config import RunConfig
 from slime3d.evidence import Evidence, cast_votes
 from slime3d.export import (
+    picture_colors,
     write_contact_sheet,
     write_face_labels,
     write_labels_json,
@@ -23,7 +24,7 @@ from slime3d.export import (
 from slime3d.mesh import Mesh, load_mesh
 from slime3d.references import Reference, References, read_references
 from slime3d.renderers import Fragments, build_renderer
-from slime3d.shade import shade, shade_colors
+from slime3d.shade import lighting_normals, shade, shade_colors
 from slime3d.views import Cameras, cameras_entry, frame_views
 from slime3d.walk import SOURCES, FaceLabels, walk
 from slimecore.config import dump_yaml, to_dict
@@ -77,11 +78,12 @@ def render_mesh(
     mesh = load_mesh(path)
     cameras = frame_views(mesh.used(), views, size, up)
     tool = build_renderer(renderer)
+    normals = lighting_normals(mesh)
     sheet = []
     for index in range(views):  # one by one: a hundred big views would not fit in memory
         camera = cameras[index : index + 1]
         fragments = tool.rasterize(mesh.vertices, mesh.faces, camera)
-        picture = shade(fragments, mesh, camera, shading)[0]
+        picture = shade(fragments, mesh, camera, shading, normals)[0]
         if index == 0:
             make_folder(out)
         buffer = io.BytesIO()
@@ -141,8 +143,7 @@ def run(
     write_face_labels(out / "face_labels.npy", labels, given.parts)
     write_labels_json(out / "labels.json", mesh, path.name, labels, given.parts, seen)
     write_segmented(out / "segmented.glb", mesh, labels, given.parts)
-    colors = np.asarray(given.parts.colors, np.uint8)[labels.rows]
-    colors[labels.rows == 0] = 200  # the rest is light grey: black shows no shape
+    colors = picture_colors(given.parts)[labels.rows]
     small = frame_views(mesh.used(), _SHEET_VIEWS, _SHEET_SIZE, config.up)
     fragments: Fragments = renderer.rasterize(mesh.vertices, mesh.faces, small)
     write_contact_sheet(out / "labels.png", shade_colors(fragments, mesh, small, colors), given.parts)

@@ -75,8 +75,8 @@ def read_references(
     Raises
     ------
     InputError
-        A mask that cannot be read or does not fit, that marks no face, or whose values mean something else than those of
-        another mask.
+        A mask that cannot be read or does not fit, that marks no face, or whose values mean something else than
+        those of another mask.
     """
     sources = [f"{r.path.name} (view {r.view})" for r in references]
     size = face_id.shape[1:]
@@ -87,8 +87,8 @@ def read_references(
     for source, reference, plane, ids in zip(sources, references, labels, face_id, strict=True):
         if not (plane[ids >= 0] > 0).any():
             raise InputError(
-                f"{reference.path}: the mask marks no face of view {reference.view}, only the ground around it; draw it "
-                f"on view_{reference.view:03d}.png of slime3d render, with the same --views, --size and --up"
+                f"{reference.path}: the mask marks no face of view {reference.view}, only the ground around it; draw "
+                f"it on view_{reference.view:03d}.png of slime3d render, with the same --views, --size and --up"
             )
         notes += _outside(source, plane, ids)
         notes += _rest(source, plane, ids, unmarked)

@@ -13,7 +13,7 @@ from slime3d.renderers import Fragments
 from slime3d.views import Cameras
 from slimecore.errors import ConfigError
 
-__all__ = ["SHADINGS", "shade", "shade_colors"]
+__all__ = ["SHADINGS", "lighting_normals", "shade", "shade_colors"]
 
 Array = npt.NDArray[Any]
 SHADINGS = ("auto", "textured", "vertex", "clay", "normal", "depth")
@@ -22,7 +22,9 @@ _AMBIENT = 0.35
 _CREASE = 0.5  # radians: sharper edges stay sharp, as smooth normals would round off boxes
 
 
-def shade(fragments: Fragments, mesh: Mesh, cameras: Cameras, mode: str = "auto") -> Array:
+def shade(
+    fragments: Fragments, mesh: Mesh, cameras: Cameras, mode: str = "auto", corner_normals: Array | None = None
+) -> Array:
     """(N, h, w, 3) uint8 pictures of fragments.
 
     Parameters
@@ -33,6 +35,8 @@ def shade(fragments: Fragments, mesh: Mesh, cameras: Cameras, mode: str = "auto"
         Those the fragments were made with.
     mode : str
         One of :data:`SHADINGS`; ``auto`` takes what the file offers.
+    corner_normals : (F, 3, 3) float64, optional
+        What :func:`lighting_normals` gave, to save time where a mesh is shaded often.
 
     Raises
     ------
@@ -43,7 +47,7 @@ def shade(fragments: Fragments, mesh: Mesh, cameras: Cameras, mode: str = "auto"
     mode = kind if mode == "auto" else mode
     if mode not in SHADINGS:
         raise ConfigError(f"--shading must be one of {', '.join(SHADINGS)}, got {mode!r}")
-    if mode == "textured" and kind != "textured" or (mode == "vertex" and mesh.appearance.colors is None):
+    if (mode == "textured" and kind != "textured") or (mode == "vertex" and mesh.appearance.colors is None):
         raise ConfigError(f"--shading {mode}: this mesh has no such colours; use clay or auto")
     if mode == "depth":
         return _depth(fragments)
@@ -53,19 +57,36 @@ def shade(fragments: Fragments, mesh: Mesh, cameras: Cameras, mode: str = "auto"
         colors = _clay
     else:
         colors = _file_colors(mesh, textured=mode == "textured")
-    return _lit(fragments, mesh, cameras, colors, normals=mode == "normal")
+    return _lit(fragments, mesh, cameras, colors, normals=mode == "normal", corner_normals=corner_normals)
 
 
-def shade_colors(fragments: Fragments, mesh: Mesh, cameras: Cameras, face_colors: Array) -> Array:
-    """(N, h, w, 3) uint8 pictures of faces in colours (F, 3) of their own, lit as clay is."""
+def shade_colors(
+    fragments: Fragments, mesh: Mesh, cameras: Cameras, face_colors: Array, corner_normals: Array | None = None
+) -> Array:
+    """(N, h, w, 3) uint8 pictures of faces in colours (F, 3) of their own, lit as clay is.
+
+    `corner_normals`, what :func:`lighting_normals` gave, saves time where a mesh is shaded often.
+    """
     table = face_colors.astype(np.float64)
-    return _lit(fragments, mesh, cameras, lambda face, _bary: table[face], normals=False)
+    return _lit(fragments, mesh, cameras, lambda face, _bary: table[face], normals=False, corner_normals=corner_normals)
+
+
+def lighting_normals(mesh: Mesh) -> Array:
+    """(F, 3, 3) normals at the corners of faces; sharp edges stay sharp."""
+    return mesh.corner_normals(_CREASE)
 
 
 def _lit(
-    fragments: Fragments, mesh: Mesh, cameras: Cameras, colors: Callable[[Array, Array], Array], *, normals: bool
+    fragments: Fragments,
+    mesh: Mesh,
+    cameras: Cameras,
+    colors: Callable[[Array, Array], Array],
+    *,
+    normals: bool,
+    corner_normals: Array | None = None,
 ) -> Array:
-    corner_normals = mesh.corner_normals(_CREASE)
+    if corner_normals is None:
+        corner_normals = lighting_normals(mesh)
     eyes = cameras.eyes()
     out = np.full((*fragments.face_id.shape, 3), 255, np.uint8)
     for view, ids in enumerate(fragments.face_id):

@@ -1,4 +1,4 @@
-"""From evidence to labels: a random walk over the face graph, solved once, and nearest faces for what it cannot reach."""
+"""From evidence to labels: a random walk over the face graph, and nearest faces for what it cannot reach."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ class FaceLabels:
 def walk(mesh: Mesh, evidence: Sequence[Evidence], config: WalkConfig | None = None) -> FaceLabels:
     """Label every face.
 
-    The probabilities x minimise ``sum w_ij |x_i - x_j|^2 + sum c_i |x_i - v_i|^2`` over bonds w and votes v of weight c,
-    with x fixed on faces whose evidence is certain. They are the chances that a walker who starts at a face meets each
-    part first.
+    The probabilities x minimise ``sum w_ij |x_i - x_j|^2 + sum c_i |x_i - v_i|^2`` over bonds w and votes v of
+    weight c, with x fixed on faces whose evidence is certain. They are the chances that a walker who starts at a face
+    meets each part first.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def _solved(bonds: Any, total: Array, weight: Array, certain: Array, chance: Arr
     from scipy.sparse.linalg import cg, splu
 
     if not len(free):
-        return np.zeros((0, total.shape[1]))
+        return np.zeros((0, int(total.shape[1])))
     rows = bonds[free]
     degree = np.asarray(rows.sum(1)).ravel() + weight[free]
     system = (diags_array(degree) - rows[:, free]).tocsc()
@@ -142,7 +142,7 @@ def _solved(bonds: Any, total: Array, weight: Array, certain: Array, chance: Arr
     if len(free) <= _DIRECT:
         factors = splu(system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         return np.asarray(factors.solve(right))
-    out = np.zeros_like(right)
+    out: Array = np.zeros(right.shape)
     inverse = diags_array(1 / degree)
     for part in range(right.shape[1]):
         out[:, part] = cg(system, right[:, part], rtol=1e-6, maxiter=3000, M=inverse)[0]

@@ -1,4 +1,4 @@
-"""PyTorch3D's rasteriser, for CUDA: on a CPU it tests every face at every pixel, thousands of times slower than ours."""
+"""PyTorch3D's rasteriser, for CUDA: on a CPU it tests every face at every pixel, thousands of times slower."""
 
 from __future__ import annotations
 

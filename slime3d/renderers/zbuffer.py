@@ -36,8 +36,8 @@ _SIDES = np.unique([1, 2, 3, 4, 5, 6, 7, *(int(power * f) for power in 2 ** np.a
 class _Triangles:
     """What drawing needs of T triangles that cover at least one pixel centre's row and column.
 
-    planes (T, 9): first two barycentric coordinates and the inverse depth as value at the box's first pixel, slope along
-    x, slope along y. box (T, 2): height and width. base (T,): flat index of the box's first pixel. face (T,).
+    planes (T, 9): first two barycentric coordinates and the inverse depth as value at the box's first pixel, slope
+    along x, slope along y. box (T, 2): height and width. base (T,): flat index of the box's first pixel. face (T,).
     """
 
     planes: Array
