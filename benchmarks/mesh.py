@@ -2,9 +2,9 @@
 
 ``python benchmarks/mesh.py ROOT`` with ROOT a folder of categories of ``NAME.labels.json`` beside meshes
 (``../shared/data/mesh``). The annotated view is the one, of ten, that shows most parts with at least 1 % of their area,
-on ties the most area; the second is chosen likewise to add to it. Masks are the true labels of the pixels. Scored: parts
-with at least 1 % of their area visible in the annotated views, IoU by area over all faces. ``--timing MESH ...``: how
-fast the installed renderers are.
+on ties the most area; the second is chosen likewise to add to it. Masks are the true labels of the pixels. Scored:
+parts with at least 1 % of their area visible in the annotated views, IoU by area over all faces. ``--timing MESH ...``:
+how fast the installed renderers are.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ report.json, config.yaml."""
 _EVAL = """Measure face labels: IoU of every part by area and by count, class-agnostic best match, Rand index.
 
 PRED is an --out folder of slime3d run, a labels.json or a .npy. TRUTH is NAME.labels.json, Princeton .seg, .npy (with
--1 in it, 0 is a part: PartNet-E), or labels of vertices (.txt, .json). Two folders are matched by name. Parts are matched
-by name where both sides have names, else by value, where files that count from 0 are read as counting from 1."""
+-1 in it, 0 is a part: PartNet-E), or labels of vertices (.txt, .json). Two folders are matched by name. Parts are
+matched by name where both sides have names, else by value, files that count from 0 being read as counting from 1."""
 
 
 def _parser() -> Parser:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slime3d.label_files import LabelFile, on_faces, read_label_file
+from slime3d.label_files import RUN_FILES, LabelFile, on_faces, read_label_file
 from slime3d.mesh import load_mesh
 from slimecore.errors import InputError
 
@@ -154,7 +154,7 @@ def pair_up(predicted: Path, truth: Path, mesh: Path | None) -> list[tuple[str, 
     InputError
         No truth in the folder, or one without a prediction.
     """
-    if truth.is_file():
+    if truth.is_file() or any((truth / name).is_file() for name in RUN_FILES):
         return [(_stem(truth), predicted, truth, mesh)]
     if not truth.is_dir() or not predicted.is_dir():
         missing = truth if not truth.is_dir() else predicted

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from slimecore.errors import InputError
 
-__all__ = ["LabelFile", "on_faces", "read_label_file"]
+__all__ = ["RUN_FILES", "LabelFile", "on_faces", "read_label_file"]
 
 Array = npt.NDArray[Any]
+RUN_FILES = ("labels.json", "face_labels.npy")  # of a run's folder, the one that says more first
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +54,7 @@ def read_label_file(path: Path) -> LabelFile:
         Missing or not such a file.
     """
     if path.is_dir():
-        files = [path / name for name in ("labels.json", "face_labels.npy") if (path / name).is_file()]
+        files = [path / name for name in RUN_FILES if (path / name).is_file()]
         if not files:
             raise InputError(f"{path}: no labels.json and no face_labels.npy in this folder")
         path = files[0]

@@ -175,6 +175,8 @@ def _require_views(references: Sequence[Reference], views: int) -> None:
     if not references:
         raise InputError("no annotated view: give --ref MASK, drawn on a picture of slime3d render")
     for reference in references:
+        if reference.view < 0:
+            raise InputError(f"--view must be 0 or more, got {reference.view}")
         if reference.view >= views:
             raise InputError(
                 f"{reference.path}: there is no view {reference.view}, views are 0 .. {views - 1}; see --views"

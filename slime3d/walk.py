@@ -19,7 +19,6 @@ __all__ = ["ANNOTATED", "FILLED", "SOURCES", "WALKED", "FaceLabels", "WalkConfig
 Array = npt.NDArray[Any]
 SOURCES = ("annotated", "walked", "filled")
 ANNOTATED, WALKED, FILLED = range(3)
-_DIRECT = 150_000  # unknown faces up to which the system is factorised; above, conjugate gradients need less memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ def _bonds(mesh: Mesh, config: WalkConfig) -> Any:
 def _solved(bonds: Any, total: Array, weight: Array, certain: Array, chance: Array, free: Array) -> Array:
     """Probabilities (free, P) of the free faces."""
     from scipy.sparse import diags_array
-    from scipy.sparse.linalg import cg, splu
+    from scipy.sparse.linalg import splu
 
     if not len(free):
         return np.zeros((0, int(total.shape[1])))
@@ -139,14 +138,11 @@ def _solved(bonds: Any, total: Array, weight: Array, certain: Array, chance: Arr
     degree = np.asarray(rows.sum(1)).ravel() + weight[free]
     system = (diags_array(degree) - rows[:, free]).tocsc()
     right = rows[:, np.flatnonzero(certain)] @ chance[certain] + total[free]
-    if len(free) <= _DIRECT:
+    try:  # surfaces have small separators: factors of half a million faces take seconds, and serve all parts
         factors = splu(system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         return np.asarray(factors.solve(right))
-    out: Array = np.zeros(right.shape)
-    inverse = diags_array(1 / degree)
-    for part in range(right.shape[1]):
-        out[:, part] = cg(system, right[:, part], rtol=1e-6, maxiter=3000, M=inverse)[0]
-    return out
+    except MemoryError as error:
+        raise InputError(f"{len(free)} faces are too many for the memory of this machine; decimate the mesh") from error
 
 
 def _nearest(mesh: Mesh, known: Array, asking: Array) -> Array:
