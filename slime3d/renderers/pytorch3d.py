@@ -39,6 +39,7 @@ class PyTorch3D:
                 f"pytorch3d without a GPU would take hours for {len(faces)} faces; use --renderer zbuffer"
             )
         h, w = cameras.size
+        half = min(h, w) / 2
         settings = RasterizationSettings(
             image_size=(h, w), blur_radius=0.0, faces_per_pixel=1, bin_size=0 if device.type == "cpu" else None
         )
@@ -47,13 +48,13 @@ class PyTorch3D:
         flip = np.diag([-1.0, 1.0, -1.0])
         out = np.full((len(cameras), h, w), -1, np.int32)
         for view, pose in enumerate(cameras.pose):
+            # Its normalised coordinates: x left, y up, 1 at half the shorter side from the middle of the picture.
+            offset = (np.array([w / 2, h / 2]) - cameras.centre[view]) / half
             camera = PerspectiveCameras(
-                focal_length=cameras.focal,
-                principal_point=torch.tensor(cameras.centre[view : view + 1], dtype=torch.float32),
+                focal_length=cameras.focal / half,
+                principal_point=torch.tensor(offset[None], dtype=torch.float32),
                 R=torch.tensor((flip @ pose[:3, :3]).T[None], dtype=torch.float32),
                 T=torch.tensor((flip @ pose[:3, 3])[None], dtype=torch.float32),
-                in_ndc=False,
-                image_size=torch.tensor([[h, w]]),
                 device=device,
             )
             found = MeshRasterizer(cameras=camera, raster_settings=settings)(mesh)

@@ -90,9 +90,7 @@ def _set_up(vertices: Array, faces: Array, camera: Cameras, offset: int) -> _Tri
     h, w = camera.size
     usable = depth > NEAR * depth.max()
     x, y = (np.where(usable, pixels[:, i], np.nan)[faces] for i in (0, 1))
-    # fmin would hide a dropped vertex; min carries its NaN, and comparisons with NaN are false.
-    x0, x1 = np.ceil(x.min(1) - 0.5).clip(0), np.floor(x.max(1) - 0.5).clip(max=w - 1)
-    y0, y1 = np.ceil(y.min(1) - 0.5).clip(0), np.floor(y.max(1) - 0.5).clip(max=h - 1)
+    (x0, x1), (y0, y1) = _span(x, w), _span(y, h)
     area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
     face = np.flatnonzero((x1 >= x0) & (y1 >= y0) & (np.abs(area) > 1e-12))
     x, y, x0, x1, y0, y1, area = (a[face] for a in (x, y, x0, x1, y0, y1, area))
@@ -108,6 +106,13 @@ def _set_up(vertices: Array, faces: Array, camera: Cameras, offset: int) -> _Tri
     planes[:, 6] += inverse[:, 2]
     box = np.stack([y1 - y0 + 1, x1 - x0 + 1], 1).astype(np.int64)
     return _Triangles(planes, box, (offset + y0 * w + x0).astype(np.int64), face)
+
+
+def _span(positions: Array, size: int) -> tuple[Array, Array]:
+    """First and last pixel whose centre lies between corners (T, 3); NaN where a corner was dropped."""
+    a, b, c = positions.T
+    low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+    return np.ceil(low - 0.5).clip(0), np.floor(high - 0.5).clip(max=size - 1)
 
 
 def _draw(buffer: Array, planes: Array, box: Array, base: Array, face: Array, width: int) -> None:
