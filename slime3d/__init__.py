@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
-__all__ = ["Mesh", "load_mesh"]
+_HOMES = {
+    "Evidence": "evidence",
+    "FaceLabels": "walk",
+    "Mesh": "mesh",
+    "Reference": "references",
+    "RunConfig": "config",
+    "WalkConfig": "walk",
+    "build_renderer": "renderers",
+    "cast_votes": "evidence",
+    "evaluate": "evaluation",
+    "frame_views": "views",
+    "label_mesh": "pipeline",
+    "load_mesh": "mesh",
+    "run": "pipeline",
+}
+__all__ = [
+    "Evidence",
+    "FaceLabels",
+    "Mesh",
+    "Reference",
+    "RunConfig",
+    "WalkConfig",
+    "build_renderer",
+    "cast_votes",
+    "evaluate",
+    "frame_views",
+    "label_mesh",
+    "load_mesh",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'slime3d' has no attribute {name!r}")
-    from slime3d import mesh
-
-    return getattr(mesh, name)
+    return getattr(import_module(f"slime3d.{_HOMES[name]}"), name)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slime3d.appearance import Appearance, appearance_of
 from slimecore.errors import InputError
 
 __all__ = ["Mesh", "load_mesh"]
 
 Array = npt.NDArray[Any]
+_BYTES_A_FACE = 2000  # peak of `slime3d run`: 1.2 KB on half a million faces, rounded up as factors grow faster
+_NO_COLORS = Appearance(None, None, np.zeros(0, np.int32), ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,12 +38,59 @@ class Mesh:
     node : (F,) int32
         Which node of the scene a face belongs to.
     node_names : tuple of str
+    appearance : Appearance
+        Colours and textures.
+    notes : tuple of str
+        What loading left out, one sentence each.
     """
 
     vertices: Array
     faces: Array
     node: Array
     node_names: tuple[str, ...]
+    appearance: Appearance = _NO_COLORS
+    notes: tuple[str, ...] = ()
+
+    def used(self) -> Array:
+        """(U, 3) float64 positions that faces use; a file may hold others."""
+        return np.asarray(self.vertices[np.unique(self.faces)])
+
+    def middles(self) -> Array:
+        """(F, 3) float64 centroids of the faces."""
+        return np.asarray(self.vertices[self.faces].mean(1))
+
+    def normals(self) -> Array:
+        """(F, 3) float64 unit normals by the winding; zeros for faces without area."""
+        a, b, c = (self.vertices[self.faces[:, i]] for i in range(3))
+        normal = np.cross(b - a, c - a)
+        length = np.linalg.norm(normal, axis=1, keepdims=True)
+        return np.asarray(np.divide(normal, length, out=np.zeros_like(normal), where=length > 0))
+
+    def corner_normals(self, crease: float, most: int = 64) -> Array:
+        """(F, 3, 3) float64 normals for shading: neighbours that bend less than `crease` radians are averaged in.
+
+        Windings may disagree: a neighbour turned over counts by its back. Where more than `most` corners meet, faces
+        keep their own normal.
+        """
+        normals, areas = self.normals(), self.areas()
+        corner = self.welded()[self.faces].reshape(-1)
+        count = np.bincount(corner)
+        start = np.cumsum(count) - count
+        order = np.argsort(corner, kind="stable")
+        rank = np.zeros_like(order)
+        rank[order] = np.arange(len(order)) - start[corner[order]]
+        own = np.repeat(normals, 3, axis=0)
+        out = own * np.repeat(areas, 3)[:, None]
+        meeting = np.where(count <= most, count, 1)
+        for step in range(1, int(meeting.max())):  # each corner meets the others at its place, one by one
+            mine = np.flatnonzero(meeting[corner] > step)
+            place = corner[mine]
+            other = order[start[place] + (rank[mine] + step) % count[place]] // 3
+            cosine = (own[mine] * normals[other]).sum(1)
+            near = np.abs(cosine) >= np.cos(crease)
+            out[mine[near]] += normals[other[near]] * (np.sign(cosine) * areas[other])[near, None]
+        out /= np.linalg.norm(out, axis=1, keepdims=True).clip(1e-30)
+        return np.asarray(out.reshape(-1, 3, 3))
 
     def areas(self) -> Array:
         """(F,) float64 face areas in squared file units."""
@@ -70,35 +126,124 @@ def load_mesh(path: Path) -> Mesh:
     import trimesh
 
     if not path.is_file():
-        raise InputError(f"no such mesh: {path}")
-    try:
-        # OBJ faces are grouped by material unless told not to, which would change their order; then every run of
-        # faces is a geometry of its own, and trimesh hands the runs over last to first.
-        runs = path.suffix.lower() == ".obj"
-        options = {"group_material": False, "maintain_order": True} if runs else {}
-        scene = trimesh.load_scene(path, process=False, **options)
-    except Exception as error:  # every reader of trimesh raises its own kind
-        raise InputError(f"{path}: cannot be read as a mesh ({type(error).__name__}: {error})") from error
-    vertices, faces, nodes, names = _flattened(scene, last_first=runs)
+        raise InputError(f"no such mesh: {path}" + (", it is a folder" if path.is_dir() else ""))
+    _require_decoder(path)
+    # OBJ faces are grouped by material unless told not to, which would change their order; then every run of
+    # faces is a geometry of its own, and trimesh hands the runs over last to first.
+    runs = path.suffix.lower() == ".obj"
+    options = {"group_material": False, "maintain_order": True} if runs else {}
+    with _listening() as said:
+        try:
+            scene = trimesh.load_scene(path, process=False, **options)
+        except Exception as error:  # every reader of trimesh raises its own kind
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(f"{path}: cannot be read as a mesh ({reason})") from error
+    vertices, faces, nodes, names, geometries = _flattened(scene, last_first=runs)
     if not faces:
         raise InputError(f"{path}: no faces in it; a point cloud or empty scene cannot be labelled face by face")
-    mesh = Mesh(np.concatenate(vertices), np.concatenate(faces), np.concatenate(nodes), tuple(names))
-    if not np.isfinite(mesh.vertices).all():
+    notes = tuple(f"{path.name}: {text}; going on without it" for text in said)
+    _require_memory(path, sum(map(len, faces)))
+    mesh = Mesh(
+        np.concatenate(vertices),
+        np.concatenate(faces),
+        np.concatenate(nodes),
+        tuple(names),
+        appearance_of(geometries, linear=path.suffix.lower() in {".glb", ".gltf"}),
+        notes,
+    )
+    _require_shape(path, mesh)
+    return mesh
+
+
+def _require_shape(path: Path, mesh: Mesh) -> None:
+    corners = mesh.vertices[mesh.faces]
+    if not np.isfinite(corners).all():
         bad = int((~np.isfinite(mesh.vertices)).any(1).sum())
         raise InputError(f"{path}: {bad} vertices are NaN or infinite; repair the mesh")
-    if not np.ptp(mesh.vertices, axis=0).any():
+    if not np.ptp(corners.reshape(-1, 3), axis=0).any():
         raise InputError(
             f"{path}: all vertices are equal; if it is Draco-compressed, decompress it (gltf-transform copy) "
             "or install DracoPy"
         )
-    return mesh
+    if not mesh.areas().any():
+        raise InputError(f"{path}: no face has any area; repair the mesh")
 
 
-def _flattened(scene: Any, *, last_first: bool) -> tuple[list[Array], list[Array], list[Array], list[str]]:
+def _require_memory(path: Path, faces: int) -> None:
+    free = _free_memory()
+    if free is not None and faces * _BYTES_A_FACE > free:
+        raise InputError(
+            f"{path}: {faces} faces need about {faces * _BYTES_A_FACE / 2**30:.1f} GiB of memory and "
+            f"{free / 2**30:.1f} GiB are free; decimate the mesh or free memory"
+        )
+
+
+def _free_memory() -> int | None:
+    """Bytes a process can still take; None where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _require_decoder(path: Path) -> None:
+    """Draco geometry without its decoder loads as zeros, with no more than a line in a log."""
+    if path.suffix.lower() not in {".glb", ".gltf"}:
+        return
+    data = path.read_bytes()
+    if data[:4] == b"glTF" and len(data) >= 20:
+        data = data[20 : 20 + struct.unpack_from("<I", data, 12)[0]]
+    try:
+        head = json.loads(data)
+        used = head.get("extensionsUsed", ()) if isinstance(head, dict) else ()
+    except ValueError:
+        return  # trimesh will say what is wrong with it
+    if "KHR_draco_mesh_compression" in used:
+        try:
+            import DracoPy  # noqa: F401
+        except ImportError as error:
+            raise InputError(
+                f"{path}: Draco-compressed, and its decoder is not installed; pip install DracoPy, or decompress the "
+                "file (gltf-transform copy IN OUT)"
+            ) from error
+
+
+@contextmanager
+def _listening() -> Iterator[list[str]]:
+    """Collect what trimesh tells its log about textures and materials it could not load."""
+    said: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = " ".join(record.getMessage().split())
+            if any(word in text for word in ("image", "material", "texture")) and "load" in text and text not in said:
+                said.append(text)
+
+    logger, ear = logging.getLogger("trimesh"), Ear(logging.DEBUG)
+    level, passes = logger.level, logger.propagate
+    logger.addHandler(ear)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    try:
+        yield said
+    finally:
+        logger.removeHandler(ear)
+        logger.setLevel(level)
+        logger.propagate = passes
+
+
+def _flattened(scene: Any, *, last_first: bool) -> tuple[list[Array], list[Array], list[Array], list[str], list[Any]]:
     vertices: list[Array] = []
     faces: list[Array] = []
     nodes: list[Array] = []
     names: list[str] = []
+    geometries: list[Any] = []
     offset = 0
     order = list(scene.graph.nodes_geometry)
     for name in reversed(order) if last_first else order:
@@ -111,5 +256,6 @@ def _flattened(scene: Any, *, last_first: bool) -> tuple[list[Array], list[Array
         faces.append(np.asarray(geometry.faces, np.int64) + offset)
         nodes.append(np.full(len(geometry.faces), len(names), np.int32))
         names.append(str(name))
+        geometries.append(geometry)
         offset += len(points)
-    return vertices, faces, nodes, names
+    return vertices, faces, nodes, names, geometries

@@ -241,7 +241,7 @@ def fit_mask(mask: MaskFile, size: tuple[int, int], source: str) -> MaskFile:
         if abs(ratio - 1) > _ASPECT_TOLERANCE:
             raise InputError(
                 f"{source}: the mask is {w}x{h} but the picture is {size[1]}x{size[0]}, another aspect ratio; "
-                "draw the mask on a frame of this clip"
+                "draw the mask on this very picture"
             )
         note = f"{source}: mask of {w}x{h} fitted to {size[1]}x{size[0]}"
         fitted = replace(mask, labels=resize_labels(mask.labels, size), notes=(*mask.notes, note))
@@ -249,7 +249,7 @@ def fit_mask(mask: MaskFile, size: tuple[int, int], source: str) -> MaskFile:
         if lost and fitted.values:
             raise InputError(
                 f"{source}: parts {', '.join(map(str, lost))} are too small to survive fitting the mask of {w}x{h} to "
-                f"{size[1]}x{size[0]}; draw the mask at the clip's size"
+                f"{size[1]}x{size[0]}; draw the mask at the picture's size"
             )
         mask = fitted
     if not mask.values:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from slimecore.backbones import Backbone
 from slimecore.types import Parts
+
+if TYPE_CHECKING:
+    from slimecore.backbones import Backbone
 
 __all__ = ["model_entry", "parts_entry", "peak_memory_mb", "versions"]
 

@@ -26,6 +26,9 @@ CASES = [
     ("slimevid", ["davis"]),
     ("slimevid", ["eval-tracks"]),
     ("slime3d", ["info"]),
+    ("slime3d", ["render"]),
+    ("slime3d", ["run"]),
+    ("slime3d", ["eval"]),
 ]
 
 

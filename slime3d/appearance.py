@@ -1,0 +1,104 @@
+"""What meshes look like: textures, vertex colours and material colours, taken from trimesh's visuals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Appearance", "appearance_of"]
+
+Array = npt.NDArray[Any]
+_LINEAR = np.arange(256) / 255
+_CURVE = np.where(_LINEAR <= 0.0031308, 12.92 * _LINEAR, 1.055 * _LINEAR ** (1 / 2.4) - 0.055)
+_TO_SRGB = (_CURVE * 255).round().astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Appearance:
+    """Colours of a mesh; all arrays follow its faces.
+
+    Parameters
+    ----------
+    colors : (F, 3, 3) uint8 or None
+        RGB at the corners of every face (vertex, face or material colour); None where the file says none.
+    uv : (F, 3, 2) float32 or None
+        Texture coordinates at the corners; v points up.
+    texture : (F,) int32
+        Index into `images`; -1 = no texture.
+    images : tuple of (h, w, 3) uint8
+    """
+
+    colors: Array | None
+    uv: Array | None
+    texture: Array
+    images: tuple[Array, ...]
+
+    @property
+    def kind(self) -> str:
+        """What the file offers: ``textured``, ``vertex`` or ``clay`` (nothing)."""
+        return "textured" if self.images else "clay" if self.colors is None else "vertex"
+
+
+def appearance_of(geometries: list[Any], *, linear: bool) -> Appearance:
+    """Appearance of trimesh geometries, in the order given.
+
+    Parameters
+    ----------
+    geometries : list of trimesh.Trimesh
+    linear : bool
+        Vertex and material colours are linear light, as glTF says, and are brought to sRGB. Textures are sRGB anyway.
+    """
+    images: list[Array] = []
+    known: dict[int, int] = {}  # one picture may serve many geometries
+    pieces = [_one(geometry, images, known) for geometry in geometries]
+    colored, mapped = any(p[0] is not None for p in pieces), any(p[1] is not None for p in pieces)
+    counts = [len(g.faces) for g in geometries]
+    white = [np.full((n, 3, 3), 255, np.uint8) for n in counts]
+    colors = [w if p[0] is None else p[0] for p, w in zip(pieces, white, strict=True)]
+    uv = [np.zeros((n, 3, 2), np.float32) if p[1] is None else p[1] for p, n in zip(pieces, counts, strict=True)]
+    texture = [np.full(n, p[2], np.int32) for p, n in zip(pieces, counts, strict=True)]
+    corners = np.concatenate(colors) if colored else None
+    return Appearance(
+        _TO_SRGB[corners] if linear and corners is not None else corners,
+        np.concatenate(uv) if mapped else None,
+        np.concatenate(texture),
+        tuple(images),
+    )
+
+
+def _one(geometry: Any, images: list[Array], known: dict[int, int]) -> tuple[Array | None, Array | None, int]:
+    visual, faces = geometry.visual, np.asarray(geometry.faces)
+    if visual.kind == "vertex":
+        return np.asarray(visual.vertex_colors)[faces][..., :3].astype(np.uint8), None, -1
+    if visual.kind == "face":
+        return np.repeat(np.asarray(visual.face_colors)[:, None, :3], 3, 1).astype(np.uint8), None, -1
+    if visual.kind != "texture":
+        return None, None, -1
+    colors = _material_color(visual.material, faces)
+    extra = geometry.vertex_attributes.get("color")
+    if extra is not None and len(extra) == len(geometry.vertices):
+        colors = _eight_bit(np.asarray(extra))[faces][..., :3]
+    image = getattr(visual.material, "baseColorTexture", None) or getattr(visual.material, "image", None)
+    if image is None or visual.uv is None or len(visual.uv) != len(geometry.vertices):
+        return colors, None, -1
+    if id(image) not in known:
+        known[id(image)] = len(images)
+        images.append(np.array(image.convert("RGB")))
+    return colors, np.asarray(visual.uv, np.float32)[faces], known[id(image)]
+
+
+def _material_color(material: Any, faces: Array) -> Array | None:
+    color = getattr(material, "baseColorFactor", None)
+    if color is None and getattr(material, "image", None) is None:
+        color = getattr(material, "diffuse", None)
+    if color is None:
+        return None
+    return np.broadcast_to(_eight_bit(np.asarray(color))[:3], (*faces.shape, 3)).astype(np.uint8)
+
+
+def _eight_bit(color: Array) -> Array:
+    wide = color * 255.0 if np.issubdtype(color.dtype, np.floating) and color.max(initial=0) <= 1 else color
+    return np.asarray(np.asarray(wide, np.float64).round().clip(0, 255), np.uint8)

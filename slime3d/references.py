@@ -1,0 +1,148 @@
+"""The user's masks of views, brought to the pictures' size and to one set of parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimecore.errors import InputError
+from slimecore.masks import IGNORE, MaskFile, fit_mask, make_parts, read_mask
+from slimecore.types import Parts
+
+__all__ = ["Reference", "References", "parse_reference", "read_references"]
+
+Array = npt.NDArray[Any]
+_CARELESS = 0.03  # share of the shown object that an outline may miss
+_SAME_COLOR = 16  # largest difference of a channel
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A mask file and the view it was drawn on."""
+
+    view: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class References:
+    """Masks of annotated views.
+
+    Parameters
+    ----------
+    views : tuple of int
+    rows : (A, h, w) int64
+        Part row at every pixel, -1 = says nothing.
+    parts : Parts
+    notes : tuple of str
+    """
+
+    views: tuple[int, ...]
+    rows: Array
+    parts: Parts
+    notes: tuple[str, ...]
+
+
+def parse_reference(text: str, view: int) -> Reference:
+    """``MASK`` or ``N=MASK``; a mask without a number belongs to `view`."""
+    numbered = re.fullmatch(r"(\d+)=(.+)", text)
+    if numbered and not Path(text).exists():
+        return Reference(int(numbered[1]), Path(numbered[2]))
+    return Reference(view, Path(text))
+
+
+def read_references(
+    references: Sequence[Reference], face_id: Array, names: Mapping[int, str] | None, unmarked: str
+) -> References:
+    """Read the masks of annotated views.
+
+    Parameters
+    ----------
+    references : sequence of Reference
+    face_id : (A, h, w) int32
+        What the annotated views show, in the same order.
+    names : mapping of int to str, optional
+        Names of part values.
+    unmarked : str
+        See :class:`slime3d.config.RunConfig`.
+
+    Raises
+    ------
+    InputError
+        A mask that cannot be read or does not fit, that marks no face, or whose values mean something else than
+        those of another mask.
+    """
+    sources = [f"{r.path.name} (view {r.view})" for r in references]
+    size = face_id.shape[1:]
+    raw = [read_mask(r.path) for r in references]
+    fitted = [fit_mask(mask, size, str(r.path)) for mask, r in zip(raw, references, strict=True)]
+    masks, notes = _agreed(fitted, references)
+    labels = np.stack([mask.labels for mask in masks])
+    for source, reference, plane, ids in zip(sources, references, labels, face_id, strict=True):
+        if not (plane[ids >= 0] > 0).any():
+            raise InputError(
+                f"{reference.path}: the mask marks no face of view {reference.view}, only the ground around it; draw "
+                f"it on view_{reference.view:03d}.png of slime3d render, with the same --views, --size and --up"
+            )
+        notes += _outside(source, plane, ids)
+        notes += _rest(source, plane, ids, unmarked)
+    labels[face_id < 0] = IGNORE
+    present = replace(masks[0], labels=labels.reshape(len(labels) * size[0], size[1]))
+    colors = {value: color for mask in reversed(masks) for value, color in mask.colors.items()}
+    parts = make_parts(replace(present, colors=colors), names)
+    lost = sorted({v for mask in masks for v in mask.values} - set(parts.values))
+    if lost:
+        notes.append(f"parts {', '.join(map(str, lost))} mark no face in any view and are left out")
+    return References(tuple(r.view for r in references), parts.index(labels), parts, tuple(notes))
+
+
+def _agreed(masks: list[MaskFile], references: Sequence[Reference]) -> tuple[list[MaskFile], list[str]]:
+    """Masks whose values mean the same: those told apart by colour get common numbers."""
+    notes = [note for mask in masks for note in mask.notes]
+    if len(masks) == 1 or not any(mask.numbered for mask in masks):
+        return masks, notes
+    for mask, reference in zip(masks, references, strict=True):
+        if not mask.numbered or set(mask.values) - set(mask.colors):
+            raise InputError(
+                f"{reference.path}: its values cannot be matched with those of the other masks; save all masks as "
+                "indexed PNG with the same ids, or all in the same colours"
+            )
+    table: list[Array] = []
+    out = []
+    for mask in masks:
+        labels = np.where(mask.labels > 0, 0, mask.labels)
+        colors = {}
+        for value in mask.values:
+            color = np.array(mask.colors[value])
+            number = next((i for i, c in enumerate(table, 1) if np.abs(c - color).max() <= _SAME_COLOR), None)
+            if number is None:
+                table.append(color)
+                number = len(table)
+            labels[mask.labels == value] = number
+            colors[number] = mask.colors[value]
+        out.append(replace(mask, labels=labels, colors=colors))
+    listed = ", ".join(f"#{r:02x}{g:02x}{b:02x}={i}" for i, (r, g, b) in enumerate(table, 1))
+    return out, [n for n in notes if "are numbered" not in n] + [f"colours are numbered over all masks: {listed}"]
+
+
+def _outside(source: str, plane: Array, ids: Array) -> list[str]:
+    share = float((ids[plane > 0] < 0).mean())
+    if share <= 0.1:
+        return []
+    return [f"{source}: {share:.0%} of what is marked lies beside the object; was it drawn on another view?"]
+
+
+def _rest(source: str, plane: Array, ids: Array, unmarked: str) -> list[str]:
+    """Decide, in place, what 0 on the object means."""
+    zero = (plane == 0) & (ids >= 0)
+    share = float(zero.sum() / max(1, (ids >= 0).sum()))
+    if unmarked == "part" or (unmarked == "auto" and share > _CARELESS) or not zero.any():
+        return []
+    plane[zero] = IGNORE
+    return [f"{source}: {share:.1%} of the object is unmarked and taken as unknown (--set unmarked=part: as the rest)"]

@@ -1,0 +1,174 @@
+"""Figures against naive twins, and every kind of label file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from slime3d.cli import main
+from slime3d.evaluation import evaluate, rand_index, score_labels
+from slime3d.label_files import LabelFile, on_faces, read_label_file
+from slimecore.errors import InputError
+
+LABELS = arrays(np.int64, 12, elements=st.integers(0, 3))
+TRUTHS = arrays(np.int64, 12, elements=st.integers(-1, 3)).filter(lambda a: (a >= 0).sum() > 1)
+AREAS = arrays(np.float64, 12, elements=st.floats(0.1, 9))
+
+
+@settings(max_examples=60, deadline=None)
+@given(LABELS, TRUTHS, AREAS)
+def test_iou_and_best_match_are_what_they_say(predicted, truth, areas):
+    def iou(p, t):
+        both = either = 0.0
+        for a, b, area in zip(predicted, truth, areas, strict=True):
+            if b >= 0:
+                both += area * (a == p and b == t)
+                either += area * (a == p or b == t)
+        return both / either if either else 0.0
+
+    found, best = score_labels(predicted, truth, areas)
+    parts = sorted(set(truth[truth >= 0].tolist()))
+    assert list(found) == parts
+    for part in parts:
+        assert found[part] == pytest.approx(iou(part, part))
+    expected = np.mean([max(iou(p, t) for p in range(4)) for t in parts])
+    assert best == pytest.approx(expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LABELS, TRUTHS, AREAS)
+def test_the_rand_index_counts_pairs(predicted, truth, areas):
+    known = np.flatnonzero(truth >= 0)
+    agree = [
+        (predicted[i] == predicted[j]) == (truth[i] == truth[j]) for i, j in itertools.combinations(known.tolist(), 2)
+    ]
+    assert rand_index(predicted, truth) == pytest.approx(np.mean(agree))
+    weight = same = 0.0
+    for i, j in itertools.product(known.tolist(), repeat=2):
+        weight += areas[i] * areas[j]
+        same += areas[i] * areas[j] * ((predicted[i] == predicted[j]) == (truth[i] == truth[j]))
+    assert rand_index(predicted, truth, areas) == pytest.approx(same / weight)
+
+
+def test_perfect_labels_score_one_whatever_they_are_called():
+    truth = np.array([0, 0, 1, 2, -1])
+    assert score_labels(truth, truth, np.ones(5)) == ({0: 1.0, 1: 1.0, 2: 1.0}, 1.0)
+    renamed, best = score_labels(truth + 5, truth, np.ones(5))
+    assert set(renamed.values()) == {0.0}
+    assert best == rand_index(truth + 5, truth) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "values", "names"),
+    [
+        ("a.seg", "0\n0\n2\n", [1, 1, 3], {}),
+        ("a.txt", "1 0 -1", [2, 1, -1], {}),
+        ("a.labels.json", '{"parts": ["body", "wheel"], "labels": [0, 1, -1]}', [1, 2, -1], {1: "body", 2: "wheel"}),
+        ("labels.json", '{"parts": [{"value": 7, "name": "leg"}], "labels": [0, 7]}', [0, 7], {7: "leg"}),
+        ("v.json", '["leg", "arm", "leg"]', [2, 1, 2], {1: "arm", 2: "leg"}),
+        ("v.json", "[0, 1, 1]", [1, 2, 2], {}),
+    ],
+)
+def test_text_files_of_labels(tmp_path, name, text, values, names):
+    path = tmp_path / name
+    path.write_text(text)
+    file = read_label_file(path)
+    assert file.values.tolist() == values
+    assert dict(file.names) == names
+
+
+def test_arrays_of_labels(tmp_path):
+    np.save(tmp_path / "ours.npy", np.array([0, 5, 5], np.int32))
+    np.save(tmp_path / "partnete.npy", np.array([-1, 0, 1]))
+    np.save(tmp_path / "objects.npy", np.array([{"semantic_seg": 1}], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "floats.npy", np.zeros(3))
+    assert read_label_file(tmp_path / "ours.npy").values.tolist() == [0, 5, 5]
+    assert read_label_file(tmp_path / "partnete.npy").values.tolist() == [-1, 1, 2]
+    with pytest.raises(InputError, match="semantic_seg"):
+        read_label_file(tmp_path / "objects.npy")
+    with pytest.raises(InputError, match="one integer a face"):
+        read_label_file(tmp_path / "floats.npy")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.seg", "0\nx\n"), ("a.seg", ""), ("a.json", "{}"), ("a.json", "nonsense"), ("gone", None)]
+)
+def test_other_files_are_one_line(tmp_path, name, text, capsys):
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text)
+    np.save(tmp_path / "t.npy", np.zeros(3, int))
+    with pytest.raises(InputError):
+        read_label_file(path)
+    assert main(["eval", str(path), str(tmp_path / "t.npy")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_labels_of_vertices_become_the_majority_of_corners():
+    faces = np.array([[0, 1, 2], [1, 2, 3], [0, 2, 3]])
+    file = on_faces(LabelFile(np.array([1, 2, 2, 3]), {}), faces, 4, "x")
+    assert file.values.tolist() == [2, 2, 1]
+    with pytest.raises(InputError, match="5 labels, but the mesh has 3 faces, 4 vertices"):
+        on_faces(LabelFile(np.arange(5), {}), faces, 4, "x")
+
+
+def test_parts_are_matched_by_name_then_by_value(tmp_path):
+    truth = tmp_path / "t.labels.json"
+    truth.write_text('{"parts": ["body", "wheel"], "labels": [0, 0, 1, 1]}')
+    named = tmp_path / "labels.json"
+    parts = [{"value": 3, "name": "wheel"}, {"value": 9, "name": "body"}, {"value": 1, "name": "other"}]
+    named.write_text(json.dumps({"parts": parts, "labels": [9, 1, 3, 3]}))
+    score = evaluate(named, truth, None, "t")
+    assert score.iou_count == {"body": 0.5, "wheel": 1.0}
+    assert score.miou_area is score.rand_area is None
+    np.save(tmp_path / "p.npy", np.array([1, 1, 2, 2]))
+    assert evaluate(tmp_path / "p.npy", truth, None, "t").miou_count == 1.0
+
+
+def test_areas_come_from_the_mesh_beside_the_truth(tmp_path, cube, save, capsys):
+    save(cube, tmp_path / "cube.off")
+    areas = cube.areas()
+    labels = [0] * 6 + [1] * 6
+    truth = {"mesh": "cube.off", "parts": ["a", "b"], "labels": labels}
+    (tmp_path / "cube.labels.json").write_text(json.dumps(truth))
+    predicted = np.array(labels) + 1
+    predicted[5] = 2
+    np.save(tmp_path / "p.npy", predicted)
+    score = evaluate(tmp_path / "p.npy", tmp_path / "cube.labels.json", None, "cube")
+    assert score.iou_area is not None
+    assert score.iou_area["a"] == pytest.approx(areas[:5].sum() / areas[:6].sum())
+    assert score.iou_count["b"] == pytest.approx(6 / 7)
+    out = tmp_path / "s.json"
+    assert main(["eval", str(tmp_path / "p.npy"), str(tmp_path / "cube.labels.json"), "--json", str(out)]) == 0
+    assert json.loads(out.read_text())["mean"]["miou_area"] == pytest.approx(score.miou_area)
+    assert f"{100 * score.miou_count:.2f}" in capsys.readouterr().out
+
+
+def test_folders_are_matched_by_name(tmp_path, capsys):
+    (tmp_path / "t").mkdir()
+    (tmp_path / "p" / "b").mkdir(parents=True)
+    for name in "ab":
+        (tmp_path / "t" / f"{name}.seg").write_text("0\n1\n")
+    np.save(tmp_path / "p" / "a.npy", np.array([1, 2]))
+    np.save(tmp_path / "p" / "b" / "face_labels.npy", np.array([1, 1]))
+    assert main(["eval", str(tmp_path / "p"), str(tmp_path / "t")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["mesh", "a", "b", "mean"]
+    assert lines[1].split()[2] == "100.00"
+    assert lines[2].split()[2] == "25.00"
+    (tmp_path / "p" / "a.npy").unlink()
+    assert main(["eval", str(tmp_path / "p"), str(tmp_path / "t")]) == 2
+    assert "nothing for a" in capsys.readouterr().err
+
+
+def test_labels_of_another_mesh_are_refused(tmp_path, capsys):
+    (tmp_path / "t.seg").write_text("0\n1\n")
+    np.save(tmp_path / "p.npy", np.array([1, 2, 2]))
+    assert main(["eval", str(tmp_path / "p.npy"), str(tmp_path / "t.seg")]) == 2
+    assert "3 labels, but" in capsys.readouterr().err

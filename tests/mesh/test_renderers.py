@@ -1,0 +1,184 @@
+"""Renderers against a twin that casts one ray a pixel at one face after the other, in three dimensions."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+
+import numpy as np
+import pytest
+import trimesh
+
+from slime3d.renderers import build_renderer
+from slime3d.renderers.zbuffer import ZBuffer, _draw, _loops
+from slime3d.views import Cameras, frame_views
+from slimecore.errors import ConfigError, UnknownPlugin
+from tests.mesh.shapes import from_trimesh, make_mesh
+
+
+def naive(mesh, cameras):
+    """Per view: (id, depth, bary, ids of all faces hit within a hair of the nearest)."""
+    h, w = cameras.size
+    for pose, eye, (cx, cy) in zip(cameras.pose, cameras.eyes(), cameras.centre, strict=True):
+        for y in range(h):
+            for x in range(w):
+                local = np.array([(x + 0.5 - cx) / cameras.focal, (cy - y - 0.5) / cameras.focal, -1.0])
+                ray = local @ pose[:3, :3]
+                yield naive_pixel(mesh.vertices[mesh.faces], eye, ray)
+
+
+def naive_pixel(triangles, eye, ray):
+    """Solve ``eye + t ray = a + u (b - a) + v (c - a)``; t is the depth, as the ray's step along the axis is 1."""
+    hits = []
+    for face, (a, b, c) in enumerate(triangles):
+        system = np.stack([-ray, b - a, c - a], 1)
+        if abs(np.linalg.det(system)) < 1e-14:
+            continue
+        t, u, v = np.linalg.solve(system, eye - a)
+        if t > 0 and min(u, v, 1 - u - v) >= -1e-9:
+            hits.append((t, face, (1 - u - v, u, v)))
+    if not hits:
+        return -1, np.inf, (0, 0, 0), set()
+    t, face, bary = min(hits)
+    return face, t, bary, {f for d, f, _ in hits if d - t < 1e-5 * t}
+
+
+def check(mesh, cameras, fragments):
+    mismatches = 0
+    flat = zip(
+        naive(mesh, cameras),
+        fragments.face_id.ravel(),
+        fragments.depth.ravel(),
+        fragments.bary.reshape(-1, 3),
+        strict=True,
+    )
+    for (face, depth, bary, close), got, got_depth, got_bary in flat:
+        assert got == face or got in close
+        mismatches += got != face
+        if face < 0:
+            assert got_depth == np.inf
+            assert not got_bary.any()
+            continue
+        assert got_depth == pytest.approx(depth, rel=1e-4)
+        if got == face:
+            np.testing.assert_allclose(got_bary, bary, atol=2e-4)
+    assert mismatches <= 0.01 * fragments.face_id.size
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("kind", ["cube", "soup"])
+def test_the_z_buffer_agrees_with_the_naive_twin(kind, compiled, request):
+    mesh = request.getfixturevalue(kind)
+    cameras = frame_views(mesh.used(), 4, 24)[1:3]
+    fragments = ZBuffer(compiled).rasterize(mesh.vertices, mesh.faces, cameras)
+    assert fragments.face_id.dtype == np.int32
+    assert fragments.depth.dtype == fragments.bary.dtype == np.float32
+    check(mesh, cameras, fragments)
+
+
+@pytest.mark.parametrize("name", ["embree", "pytorch3d"])
+def test_other_renderers_agree_with_the_z_buffer(name, soup):
+    pytest.importorskip({"embree": "embreex"}.get(name, name))
+    cameras = frame_views(soup.used(), 6, 64)
+    ours = ZBuffer().rasterize(soup.vertices, soup.faces, cameras)
+    theirs = build_renderer(name).rasterize(soup.vertices, soup.faces, cameras)
+    assert (ours.face_id == theirs.face_id).mean() > 0.999
+    same = (ours.face_id == theirs.face_id) & (ours.face_id >= 0)
+    np.testing.assert_allclose(ours.depth[same], theirs.depth[same], rtol=1e-4)
+    np.testing.assert_allclose(ours.bary[same], theirs.bary[same], atol=1e-3)
+
+
+def test_the_loops_that_numba_compiles_draw_what_numpy_draws(soup, monkeypatch):
+    cameras = frame_views(soup.used(), 3, 40)
+    plain = ZBuffer(compiled=False)
+    assert plain._draw is _draw
+    first = plain.face_ids(soup.vertices, soup.faces, cameras)
+    plain._draw = _loops  # as Python
+    np.testing.assert_array_equal(plain.face_ids(soup.vertices, soup.faces, cameras), first)
+
+
+def test_batches_of_views_give_what_single_views_give(soup, monkeypatch):
+    import slime3d.renderers.zbuffer as module
+
+    cameras = frame_views(soup.used(), 5, 48)
+    whole = ZBuffer(False).face_ids(soup.vertices, soup.faces, cameras)
+    monkeypatch.setattr(module, "_TRIANGLES", 2 * len(soup.faces))
+    monkeypatch.setattr(module, "_PIXELS", 64)
+    np.testing.assert_array_equal(ZBuffer(False).face_ids(soup.vertices, soup.faces, cameras), whole)
+
+
+def test_equal_depths_go_to_the_lowest_face(cube):
+    doubled = make_mesh(cube.vertices, np.concatenate([cube.faces, cube.faces]))
+    cameras = frame_views(cube.used(), 3, 64)
+    ids = ZBuffer(False).face_ids(doubled.vertices, doubled.faces, cameras)
+    assert ids.max() < len(cube.faces)
+    np.testing.assert_array_equal(ids, ZBuffer(False).face_ids(cube.vertices, cube.faces, cameras))
+
+
+def test_both_sides_of_a_face_are_shown(cube):
+    turned = make_mesh(cube.vertices, cube.faces[:, ::-1])
+    cameras = frame_views(cube.used(), 4, 64)
+    np.testing.assert_array_equal(
+        ZBuffer(False).face_ids(turned.vertices, turned.faces, cameras),
+        ZBuffer(False).face_ids(cube.vertices, cube.faces, cameras),
+    )
+
+
+def test_a_closed_surface_has_no_holes_where_edges_cross_pixel_centres():
+    """A grid of quads whose edges and diagonals run exactly through pixel centres."""
+    n = 16
+    y, x = np.mgrid[: n + 1, : n + 1]
+    vertices = np.stack([x.ravel() + 0.5, -(y.ravel() + 0.5), np.full(x.size, -4.0)], 1)
+    quads = (np.arange(n)[:, None] * (n + 1) + np.arange(n)).ravel()[:, None]
+    faces = np.concatenate([quads + np.array([0, 1, n + 2]), quads + np.array([0, n + 2, n + 1])])
+    cameras = Cameras(np.eye(4)[None], 4.0, np.zeros((1, 2)), (20, 20))
+    ids = ZBuffer(False).face_ids(vertices, faces, cameras)[0]
+    assert (ids[: n + 1, : n + 1] >= 0).all()
+    assert (ids[n + 1 :] == -1).all()
+    assert (ids[:, n + 1 :] == -1).all()
+
+
+def test_faces_behind_or_at_the_camera_and_without_area_are_left_out():
+    triangle = np.array([[-1.0, -1, 0], [1, -1, 0], [0, 1, 0]])
+    vertices = np.concatenate([triangle + np.array([0, 0, z]) for z in (-5, 5, 0)] + [[[0, 0, -4]]])
+    faces = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 1, 3], [9, 9, 9]])
+    cameras = Cameras(np.eye(4)[None], 40.0, np.full((1, 2), 16.0), (32, 32))
+    ids = ZBuffer(False).face_ids(vertices, faces, cameras)
+    assert set(np.unique(ids)) == {-1, 0}
+
+
+def test_a_mesh_larger_than_the_picture_is_cut_at_its_borders(cube):
+    near = frame_views(cube.used(), 1, 32)
+    zoomed = Cameras(near.pose, near.focal * 20, np.full((1, 2), 16.0), near.size)
+    ids = ZBuffer(False).face_ids(cube.vertices, cube.faces, zoomed)
+    assert (ids >= 0).all()
+
+
+def test_many_small_faces_cover_a_sphere_without_holes():
+    ball = from_trimesh(trimesh.creation.icosphere(subdivisions=5))
+    cameras = frame_views(ball.used(), 2, 96)
+    ids = ZBuffer(False).face_ids(ball.vertices, ball.faces, cameras)
+    y, x = np.mgrid[:96, :96] + 0.5 - 48
+    inside = np.hypot(x, y) < 42
+    assert (ids[:, inside] >= 0).all()
+    assert (ids[:, np.hypot(x, y) > 45] == -1).all()
+
+
+@pytest.mark.parametrize(("name", "module"), [("embree", "embreex"), ("pytorch3d", "pytorch3d")])
+def test_a_renderer_that_is_not_installed_says_so(name, module, monkeypatch):
+    real = builtins.__import__
+
+    def without(wanted, *rest, **named):
+        if wanted.split(".")[0] == module:
+            raise ModuleNotFoundError(f"No module named {wanted!r}", name=wanted)
+        return real(wanted, *rest, **named)
+
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ConfigError, match=f"renderer {name} needs {module}, which is not installed"):
+        build_renderer(name)
+
+
+def test_an_unknown_renderer_names_the_nearest():
+    with pytest.raises(UnknownPlugin, match="zbuffer"):
+        build_renderer("z-bufer")

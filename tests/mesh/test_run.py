@@ -1,0 +1,297 @@
+"""The commands from end to end, on meshes made here; every bad input is one line and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+import slime3d.mesh as mesh_module
+from slime3d.cli import main
+from slime3d.label_files import read_label_file
+from slime3d.references import Reference, parse_reference
+from slimecore.masks import write_mask
+
+
+@pytest.fixture
+def bar(dumbbell, save, tmp_path):
+    """A rendered dumbbell: mesh file, folder of views, true part values 4, 7, 9 of its faces."""
+    path = save(dumbbell, tmp_path / "bar.ply")
+    out = tmp_path / "views"
+    assert main(["render", str(path), "--out", str(out), "--views", "6", "--size", "96"]) == 0
+    x = dumbbell.middles()[:, 0]
+    return path, out, np.where(np.abs(x) < 0.54, 7, np.where(x < 0, 4, 9))
+
+
+def draw(views, truth, view, name=None):
+    ids = np.load(views / f"view_{view:03d}.faces.npy")
+    path = views / (name or f"mask_{view}.png")
+    write_mask(path, np.where(ids >= 0, truth[ids], 0))
+    return path
+
+
+def run(path, out, *more):
+    return main(["run", str(path), "--out", str(out), "--views", "6", "--size", "96", "--set", "frames=4", *more])
+
+
+def test_render_writes_views_ids_cameras_and_a_sheet(bar, dumbbell):
+    _, out, _ = bar
+    names = {p.name for p in out.iterdir()}
+    expected = {f"view_{i:03d}{s}" for i in range(6) for s in (".png", ".faces.npy")}
+    assert names == expected | {"cameras.json", "contact_sheet.png"}
+    ids = np.load(out / "view_003.faces.npy")
+    assert ids.dtype == np.int32
+    assert ids.shape == (96, 96)
+    assert -1 == ids.min() < ids.max() < len(dumbbell.faces)
+    picture = np.asarray(Image.open(out / "view_003.png"))
+    assert picture.shape == (96, 96, 3)
+    assert (picture[ids < 0] == 255).all()
+    assert (picture[ids >= 0] < 255).any(-1).all()
+    assert json.loads((out / "cameras.json").read_text())["n_faces"] == len(dumbbell.faces)
+
+
+def test_run_labels_every_face_and_writes_everything(bar, dumbbell, tmp_path, capsys):
+    path, views, truth = bar
+    names = tmp_path / "names.json"
+    names.write_text('{"4": "left", "7": "grip", "9": "right"}')
+    out = tmp_path / "out"
+    assert run(path, out, "--ref", str(draw(views, truth, 0)), "--names", str(names)) == 0
+    assert "annotated" in capsys.readouterr().out
+    assert {p.name for p in out.iterdir()} == {
+        "config.yaml", "face_labels.npy", "labels.json", "labels.png", "report.json", "segmented.glb", "turntable.mp4"
+    }  # fmt: skip
+    labels = np.load(out / "face_labels.npy")
+    assert labels.dtype == np.int32
+    assert (labels == truth).mean() > 0.97
+    seen = np.unique(np.load(views / "view_000.faces.npy"))[1:]
+    np.testing.assert_array_equal(labels[seen], truth[seen])
+    entry = json.loads((out / "labels.json").read_text())
+    np.testing.assert_array_equal(entry["labels"], labels)
+    assert np.flatnonzero(entry["seen"]).tolist() == seen.tolist()
+    assert (np.array(entry["source"])[seen] == 0).all()
+    assert [p["name"] for p in entry["parts"]] == ["background", "left", "grip", "right"]
+    assert sum(p["faces"] for p in entry["parts"]) == len(truth)
+    report = json.loads((out / "report.json").read_text())
+    assert report["faces"]["annotated"] == len(seen)
+    assert sum(report["area_share"].values()) == pytest.approx(1, abs=1e-3)
+    scene = trimesh.load_scene(out / "segmented.glb", process=False)
+    for name, value in (("left", 4), ("grip", 7), ("right", 9)):
+        piece = scene.geometry[scene.graph[name][1]]
+        assert piece.visual.material.name == name
+        corners = dumbbell.vertices[dumbbell.faces[labels == value]]
+        np.testing.assert_allclose(piece.vertices[piece.faces], corners, atol=1e-6)
+    assert set(scene.graph.nodes_geometry) == {"left", "grip", "right"}
+    assert main(["eval", str(out), str(out), "--quiet"]) == 0
+
+
+def test_the_same_command_gives_the_same_labels(bar, tmp_path):
+    path, views, truth = bar
+    mask = draw(views, truth, 2)
+    for name in "ab":
+        assert run(path, tmp_path / name, "--ref", str(mask), "--view", "2", "--quiet") == 0
+    for file in ("face_labels.npy", "labels.json", "labels.png"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_the_written_config_repeats_the_run(bar, tmp_path):
+    path, views, truth = bar
+    mask = draw(views, truth, 0)
+    assert run(path, tmp_path / "a", "--ref", str(mask), "--set", "walk.concave=0.5") == 0
+    again = ["run", str(path), "--ref", str(mask), "--config", str(tmp_path / "a" / "config.yaml")]
+    assert main([*again, "--out", str(tmp_path / "b"), "--quiet"]) == 0
+    assert "concave: 0.5" in (tmp_path / "b" / "config.yaml").read_text()
+    assert (tmp_path / "a" / "labels.json").read_bytes() == (tmp_path / "b" / "labels.json").read_bytes()
+
+
+def test_more_views_help_and_their_votes_are_summed(bar, tmp_path):
+    path, views, truth = bar
+    refs = [f"--ref={v}={draw(views, truth, v)}" for v in range(6)]
+    assert run(path, tmp_path / "o", *refs) == 0
+    labels = np.load(tmp_path / "o" / "face_labels.npy")
+    assert (labels == truth).mean() > 0.99
+    assert json.loads((tmp_path / "o" / "report.json").read_text())["area_share"]["annotated"] > 0.8
+
+
+def test_masks_of_another_size_are_fitted(bar, tmp_path):
+    path, views, truth = bar
+    mask = draw(views, truth, 0)
+    small = Image.open(mask)
+    small.resize((192, 192), Image.Resampling.NEAREST).save(views / "large.png")
+    assert run(path, tmp_path / "o", "--ref", str(views / "large.png")) == 0
+    assert (np.load(tmp_path / "o" / "face_labels.npy") == truth).mean() > 0.97
+
+
+def test_colours_mean_the_same_in_all_masks(bar, tmp_path):
+    path, views, truth = bar
+    tones = {4: (250, 120, 20), 7: (20, 200, 240), 9: (200, 20, 250)}
+    for view in (0, 3):
+        ids = np.load(views / f"view_{view:03d}.faces.npy")
+        values = np.where(ids >= 0, truth[ids], 0)
+        rgb = np.zeros((96, 96, 3), np.uint8)
+        for value, tone in tones.items():
+            if (view, value) != (3, 4):  # one colour is missing in the second mask
+                rgb[values == value] = tone
+        Image.fromarray(rgb).save(views / f"rgb_{view}.png")
+    assert run(path, tmp_path / "o", f"--ref=0={views / 'rgb_0.png'}", f"--ref=3={views / 'rgb_3.png'}",
+               "--set", "unmarked=ignore") == 0  # fmt: skip
+    entry = json.loads((tmp_path / "o" / "labels.json").read_text())
+    color = {p["value"]: tuple(p["color"]) for p in entry["parts"]}
+    labels = np.array(entry["labels"])
+    right = [color[int(v)] == tones[int(t)] for v, t in zip(labels, truth, strict=True)]
+    assert np.mean(right) > 0.95
+
+
+@pytest.mark.parametrize(("missing", "share"), [("outline", 0.0), ("bulb", 0.2)])
+def test_zero_on_the_object_is_the_rest_or_a_careless_outline(bar, tmp_path, missing, share):
+    path, views, truth = bar
+    mask = draw(views, truth, 0)
+    values = np.array(Image.open(mask))
+    if missing == "bulb":
+        values[values == 9] = 0
+    else:
+        inside = np.argwhere(values > 0)[:3]
+        values[tuple(inside.T)] = 0
+    write_mask(mask, values)
+    assert run(path, tmp_path / "o", "--ref", str(mask)) == 0
+    labels = np.load(tmp_path / "o" / "face_labels.npy")
+    assert (labels == 0).mean() >= share
+    assert ((labels == 0).any()) == (missing == "bulb")
+    notes = json.loads((tmp_path / "o" / "report.json").read_text())["notes"]
+    assert any("taken as unknown" in n for n in notes) == (missing == "outline")
+
+
+def test_references_are_masks_with_or_without_a_view(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse_reference("a.png", 3) == Reference(3, mesh_module.Path("a.png"))
+    assert parse_reference("5=b=c.png", 3) == Reference(5, mesh_module.Path("b=c.png"))
+    (tmp_path / "5=b.png").touch()
+    assert parse_reference("5=b.png", 3) == Reference(3, mesh_module.Path("5=b.png"))
+
+
+def refused(capsys, arguments, message, *absent):
+    assert main([str(a) for a in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+    for path in absent:
+        assert not path.exists()
+
+
+def test_bad_masks_and_views_are_one_line_and_leave_nothing(bar, tmp_path, capsys):
+    path, views, truth = bar
+    good = draw(views, truth, 0)
+    out = tmp_path / "never"
+    base = ["run", path, "--out", out, "--views", 6, "--size", 96]
+    beside = views / "beside.png"
+    write_mask(beside, np.where(np.load(views / "view_000.faces.npy") < 0, 5, 0))
+    write_mask(views / "wide.png", np.ones((48, 96), int))
+    write_mask(views / "empty.png", np.zeros((96, 96), int))
+    refused(capsys, [*base, "--ref", beside], "the mask marks no face of view 0", out)
+    refused(capsys, [*base, "--ref", views / "wide.png"], "another aspect ratio", out)
+    refused(capsys, [*base, "--ref", views / "empty.png"], "the mask is empty", out)
+    refused(capsys, [*base, "--ref", views / "gone.png"], "no such file", out)
+    refused(capsys, [*base, "--ref", f"6={good}"], "there is no view 6, views are 0 .. 5", out)
+    refused(capsys, [*base, "--ref", good, "--view", "-1"], "--view must be 0 or more", out)
+    refused(capsys, [*base, "--ref", good, "--ref", f"0={good}"], "view 0 has two masks", out)
+    refused(capsys, [*base, "--ref", good, "--method", "magic"], "method must be one of", out)
+    refused(capsys, [*base, "--ref", good, "--up", "w"], "--up must be one of", out)
+    refused(capsys, [*base, "--ref", good, "--set", "walk.concav=1"], "concave", out)
+    refused(capsys, [*base, "--ref", good, "--renderer", "opengl"], "unknown renderer", out)
+    taken = tmp_path / "file"
+    taken.touch()
+    refused(capsys, ["run", path, "--out", taken, "--views", 6, "--size", 96, "--ref", good], "cannot write into")
+    refused(capsys, ["render", path, "--out", out, "--views", 0], "--views", out)
+    refused(capsys, ["render", path, "--out", out, "--shading", "textured"], "no such colours", out)
+
+
+def glb(head):
+    text = json.dumps(head).encode()
+    text += b" " * (-len(text) % 4)
+    return struct.pack("<4sIIII", b"glTF", 2, 20 + len(text), len(text), 0x4E4F534A) + text
+
+
+@pytest.mark.parametrize("suffix", ["glb", "gltf"])
+def test_draco_without_its_decoder_is_named(tmp_path, capsys, suffix, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "DracoPy", None)
+    head = {"asset": {"version": "2.0"}, "extensionsUsed": ["KHR_draco_mesh_compression"]}
+    path = tmp_path / f"draco.{suffix}"
+    path.write_bytes(glb(head) if suffix == "glb" else json.dumps(head).encode())
+    refused(capsys, ["info", path], "pip install DracoPy")
+
+
+def test_a_mesh_beyond_memory_is_refused_before_it_is_worked_on(bar, tmp_path, capsys, monkeypatch):
+    path, _, _ = bar
+    monkeypatch.setattr(mesh_module, "_free_memory", lambda: 1000)
+    refused(capsys, ["render", path, "--out", tmp_path / "o"], "faces need about", tmp_path / "o")
+    monkeypatch.setattr(mesh_module, "_free_memory", lambda: None)
+    assert main(["info", str(path)]) == 0
+
+
+def test_free_memory_is_a_plausible_number():
+    free = mesh_module._free_memory()
+    assert free is None or 1e6 < free < 1e15
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("OFF\n3 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n", "no face has any area"),
+        ("OFF\n3 0 0\n0 0 0\n1 0 0\n0 1 0\n", "no faces"),
+        ("OFF\n0 0 0\n", ""),
+    ],
+)
+def test_meshes_that_show_nothing_are_one_line(tmp_path, capsys, text, message):
+    path = tmp_path / "m.off"
+    path.write_text(text)
+    refused(capsys, ["render", path, "--out", tmp_path / "o"], message, tmp_path / "o")
+    refused(capsys, ["render", tmp_path, "--out", tmp_path / "o"], "it is a folder", tmp_path / "o")
+
+
+def test_zero_area_faces_and_stray_vertices_are_no_obstacle(cube, save, tmp_path):
+    from tests.mesh.shapes import make_mesh
+
+    odd = make_mesh(
+        np.concatenate([cube.vertices, [[50, 50, 50]]]), np.concatenate([cube.faces, [[0, 0, 1], [2, 2, 2]]])
+    )
+    path = save(odd, tmp_path / "odd.off")
+    assert main(["render", str(path), "--out", str(tmp_path / "v"), "--views", "4", "--size", "64"]) == 0
+    ids = np.load(tmp_path / "v" / "view_000.faces.npy")
+    assert np.ptp(np.argwhere(ids >= 0), axis=0).max() > 40  # framed on the faces, not on the stray vertex
+    write_mask(tmp_path / "m.png", np.where(ids >= 0, 3, 0))
+    arguments = [
+        "run",
+        str(path),
+        "--ref",
+        str(tmp_path / "m.png"),
+        "--views",
+        "4",
+        "--size",
+        "64",
+        "--set",
+        "frames=0",
+    ]
+    assert main([*arguments, "--out", str(tmp_path / "o")]) == 0
+    assert np.load(tmp_path / "o" / "face_labels.npy").tolist() == [3] * 14
+    assert not (tmp_path / "o" / "turntable.mp4").exists()
+
+
+@pytest.mark.data
+def test_the_floor_holds_on_real_meshes(mesh_data, tmp_path):
+    """One view of a textured character and of an untextured body; the view is simply the first."""
+    for name, folder, least in (("kaykit-mage.glb", "cc0_characters", 0.9), ("psb-teddy-161.off", "psb", 0.85)):
+        path = mesh_data / folder / name
+        views, out = tmp_path / name, tmp_path / f"{name}-out"
+        assert main(["render", str(path), "--out", str(views), "--views", "1", "--size", "256"]) == 0
+        truth = path.with_suffix(".labels.json")
+        mask = draw(views, read_label_file(truth).values, 0)
+        arguments = ["run", str(path), "--ref", str(mask), "--views", "1", "--size", "256", "--set", "frames=0"]
+        assert main([*arguments, "--out", str(out), "--quiet"]) == 0
+        scores = tmp_path / "s.json"
+        assert main(["eval", str(out), str(truth), "--json", str(scores), "--quiet"]) == 0
+        assert json.loads(scores.read_text())["mean"]["rand_area"] > least

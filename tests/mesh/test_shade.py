@@ -1,0 +1,154 @@
+"""Pictures: colours, light, textures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from slime3d.cli import main
+from slime3d.mesh import load_mesh
+from slime3d.renderers import build_renderer
+from slime3d.shade import SHADINGS, _sample, shade, shade_colors
+from slime3d.views import Cameras, frame_views
+from slimecore.errors import ConfigError
+from tests.mesh.shapes import from_trimesh, make_mesh
+
+QUARTERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], np.uint8)
+
+
+def rendered(mesh, cameras):
+    return build_renderer().rasterize(mesh.vertices, mesh.faces, cameras)
+
+
+def facing(size=64):
+    """A camera that looks straight at the square -1..1 in the plane z = 0."""
+    pose = np.eye(4)
+    pose[2, 3] = -4
+    return Cameras(pose[None], 4 * size / 2.0, np.full((1, 2), size / 2), (size, size))
+
+
+def square(visual=None):
+    shape = trimesh.Trimesh([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
+    if visual is not None:
+        shape.visual = visual
+    return shape
+
+
+def textured_square():
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    image = Image.fromarray(QUARTERS.repeat(32, 0).repeat(32, 1))
+    return square(trimesh.visual.TextureVisuals(uv, image=image))
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".obj"])
+def test_a_texture_lies_the_right_way_round(tmp_path, suffix):
+    textured_square().export(tmp_path / f"square{suffix}")
+    mesh = load_mesh(tmp_path / f"square{suffix}")
+    assert mesh.appearance.kind == "textured"
+    assert mesh.notes == ()
+    picture = shade(rendered(mesh, facing()), mesh, facing())[0].astype(int)
+    quarters = picture[[16, 16, 48, 48], [16, 48, 16, 48]]
+    bright = quarters > 0.4 * quarters.max(1, keepdims=True)
+    np.testing.assert_array_equal(bright, QUARTERS.reshape(4, 3) > 0)
+
+
+def test_bilinear_samples_repeat_and_meet_texel_centres():
+    image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3) * 10
+    uv = np.array([[0.25, 0.75], [0.75, 0.25], [1.25, -0.25], [0.5, 0.75]])
+    expected = [image[0, 0], image[1, 1], image[0, 0], (image[0, 0].astype(float) + image[0, 1]) / 2]
+    np.testing.assert_allclose(_sample(image, uv), expected)
+
+
+def test_vertex_colours_are_interpolated_and_linear_light_in_gltf(tmp_path):
+    colors = np.array([[55, 55, 55, 255]] * 4, np.uint8)
+    shape = square(trimesh.visual.ColorVisuals(vertex_colors=colors))
+    shape.export(tmp_path / "s.ply")
+    shape.export(tmp_path / "s.glb")
+    levels = {}
+    for suffix in ("ply", "glb"):
+        mesh = load_mesh(tmp_path / f"s.{suffix}")
+        assert mesh.appearance.kind == "vertex"
+        levels[suffix] = shade(rendered(mesh, facing()), mesh, facing())[0, 32, 32].tolist()
+    assert max(abs(v - 55) for v in levels["ply"]) <= 1
+    assert max(abs(v - 128) for v in levels["glb"]) <= 1
+
+
+def test_a_missing_texture_is_a_note_not_an_end(tmp_path, capsys):
+    textured_square().export(tmp_path / "s.obj")
+    for file in tmp_path.glob("*.png"):
+        file.unlink()
+    mesh = load_mesh(tmp_path / "s.obj")
+    assert len(mesh.notes) == 1
+    assert "going on without it" in mesh.notes[0]
+    assert mesh.appearance.kind != "textured"
+    assert main(["render", str(tmp_path / "s.obj"), "--out", str(tmp_path / "o"), "--views", "2", "--size", "32"]) == 0
+    assert capsys.readouterr().err.count("note:") == 1
+
+
+def test_clay_is_two_sided_and_brightest_where_it_faces_the_camera():
+    ball = from_trimesh(trimesh.creation.icosphere(subdivisions=4))
+    cameras = frame_views(ball.used(), 3, 96)
+    picture = shade(rendered(ball, cameras), ball, cameras, "clay")
+    turned = make_mesh(ball.vertices, ball.faces[:, ::-1])
+    np.testing.assert_array_equal(shade(rendered(turned, cameras), turned, cameras, "clay"), picture)
+    assert (picture[:, 48, 48, 0] > 195).all()
+    assert (picture[:, 48, 8, 0] < 130).all()
+    assert (picture[:, 0, 0] == 255).all()
+
+
+def test_sharp_edges_stay_sharp_and_round_ones_are_smooth(cube):
+    corners = cube.corner_normals(0.5)
+    np.testing.assert_allclose(corners, np.repeat(cube.normals()[:, None], 3, 1), atol=1e-12)
+    ball = from_trimesh(trimesh.creation.icosphere(subdivisions=3))
+    np.testing.assert_allclose(ball.corner_normals(0.5), ball.vertices[ball.faces], atol=0.02)
+
+
+def test_smoothing_agrees_with_its_naive_twin(dumbbell):
+    corner, normals, areas = dumbbell.welded()[dumbbell.faces], dumbbell.normals(), dumbbell.areas()
+    got = dumbbell.corner_normals(0.3)
+    for face in range(0, len(normals), 37):
+        for i in range(3):
+            total = np.zeros(3)
+            for other in np.flatnonzero((corner == corner[face, i]).any(1)):
+                if normals[face] @ normals[other] >= np.cos(0.3):
+                    total += areas[other] * normals[other]
+            np.testing.assert_allclose(got[face, i], total / np.linalg.norm(total), atol=1e-9)
+
+
+def test_normals_point_to_the_camera_in_blue():
+    mesh = from_trimesh(square())
+    picture = shade(rendered(mesh, facing()), mesh, facing(), "normal")[0]
+    assert picture[32, 32].tolist() == [128, 128, 255]
+
+
+def test_depth_is_light_near_and_dark_far(cube):
+    cameras = frame_views(cube.used(), 4, 64)
+    fragments = rendered(cube, cameras)
+    picture = shade(fragments, cube, cameras, "depth")[..., 0].astype(float)
+    shown = fragments.face_id >= 0
+    assert np.corrcoef(picture[shown], fragments.depth[shown])[0, 1] < -0.999
+    assert (picture[~shown] == 255).all()
+
+
+def test_faces_in_colours_of_their_own(cube):
+    cameras = frame_views(cube.used(), 4, 64)
+    fragments = rendered(cube, cameras)
+    colors = np.zeros((12, 3), np.uint8)
+    colors[:, 1] = 255
+    picture = shade_colors(fragments, cube, cameras, colors)
+    shown = fragments.face_id >= 0
+    assert (picture[shown][:, [0, 2]] == 0).all()
+    assert (picture[shown][:, 1] > 80).all()
+
+
+@pytest.mark.parametrize("mode", [*SHADINGS, "shiny"])
+def test_what_a_mesh_has_no_data_for_is_one_line(cube, mode):
+    cameras = frame_views(cube.used(), 1, 32)
+    fragments = rendered(cube, cameras)
+    if mode in {"textured", "vertex", "shiny"}:
+        with pytest.raises(ConfigError, match="--shading"):
+            shade(fragments, cube, cameras, mode)
+    else:
+        assert shade(fragments, cube, cameras, mode).shape == (1, 32, 32, 3)
