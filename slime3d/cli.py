@@ -86,7 +86,11 @@ def _add_run(commands: Any) -> None:
     parser.add_argument("--view", type=int, default=0, metavar="N", help="view of a mask without a number (default 0)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default MESH's name + _slime)")
     parser.add_argument("--names", type=Path, metavar="FILE", help='part names as JSON: {"1": "head"}')
-    parser.add_argument("--method", metavar="NAME", help="geometry (default): the annotation and the shape alone")
+    parser.add_argument(
+        "--method",
+        metavar="NAME",
+        help="geometry (default): the annotation and the shape alone; walk: its floor, without symmetry",
+    )
     _add_views(parser)
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML settings")
     parser.add_argument(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from slime3d.symmetry import SymmetryConfig
 from slime3d.walk import WalkConfig
 from slimecore.errors import ConfigError
 
 __all__ = ["METHODS", "UNMARKED", "RunConfig"]
 
-METHODS = ("geometry",)
+METHODS = ("geometry", "walk")
 UNMARKED = ("auto", "part", "ignore")
 
 
@@ -20,7 +21,7 @@ class RunConfig:
     Parameters
     ----------
     method : str
-        ``geometry``: the annotation and the shape alone.
+        ``geometry``: the annotation and the shape alone, symmetry included; ``walk``: the random walk alone, the floor.
     views : int
         Views around the mesh; ``--view`` and ``--ref`` count in them.
     size : int
@@ -35,6 +36,7 @@ class RunConfig:
     frames : int
         Frames of the turntable, 0 for none.
     walk : WalkConfig
+    symmetry : SymmetryConfig
     """
 
     method: str = "geometry"
@@ -45,6 +47,7 @@ class RunConfig:
     unmarked: str = "auto"
     frames: int = 48
     walk: WalkConfig = field(default_factory=WalkConfig)
+    symmetry: SymmetryConfig = field(default_factory=SymmetryConfig)
 
     def __post_init__(self) -> None:
         for name, known in (("method", METHODS), ("unmarked", UNMARKED)):

@@ -25,6 +25,7 @@ from slime3d.mesh import Mesh, load_mesh
 from slime3d.references import Reference, References, read_references
 from slime3d.renderers import Fragments, build_renderer
 from slime3d.shade import lighting_normals, shade, shade_colors
+from slime3d.symmetry import symmetry_evidence
 from slime3d.views import Cameras, cameras_entry, frame_views
 from slime3d.walk import SOURCES, FaceLabels, walk
 from slimecore.config import dump_yaml, to_dict
@@ -111,7 +112,10 @@ def label_mesh(mesh: Mesh, face_id: Array, rows: Array, parts: Parts, config: Ru
     """
     votes = cast_votes(face_id, rows, len(mesh.faces))
     votes = np.pad(votes, ((0, 0), (0, len(parts) - votes.shape[1])))
-    return walk(mesh, [Evidence(votes, certain=True)], config.walk)
+    evidence = [Evidence(votes, certain=True)]
+    if config.method == "geometry":
+        evidence.append(symmetry_evidence(mesh, votes, config.symmetry))
+    return walk(mesh, evidence, config.walk)
 
 
 def run(

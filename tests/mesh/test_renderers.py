@@ -97,6 +97,18 @@ def test_the_loops_that_numba_compiles_draw_what_numpy_draws(soup, monkeypatch):
     np.testing.assert_array_equal(plain.face_ids(soup.vertices, soup.faces, cameras), first)
 
 
+def test_pixels_a_hair_outside_a_triangle_s_box_are_never_drawn():
+    """The tip misses the centre of pixel 10 by less than the slack of borders; the size class is wider than the box."""
+    tip = 10.5 - 1e-10
+    vertices = np.array([[1.5, -1.5, -4.0], [1.5, -9.5, -4.0], [tip, -5.5, -4.0]])
+    cameras = Cameras(np.eye(4)[None], 4.0, np.zeros((1, 2)), (16, 16))
+    renderer = ZBuffer(compiled=False)
+    ids = renderer.face_ids(vertices, np.array([[0, 1, 2]]), cameras)
+    assert np.argwhere(ids[0] >= 0)[:, 1].max() == 9
+    renderer._draw = _loops
+    np.testing.assert_array_equal(renderer.face_ids(vertices, np.array([[0, 1, 2]]), cameras), ids)
+
+
 def test_batches_of_views_give_what_single_views_give(soup, monkeypatch):
     import slime3d.renderers.zbuffer as module
 
@@ -141,7 +153,8 @@ def test_a_closed_surface_has_no_holes_where_edges_cross_pixel_centres():
 def test_faces_behind_or_at_the_camera_and_without_area_are_left_out():
     triangle = np.array([[-1.0, -1, 0], [1, -1, 0], [0, 1, 0]])
     vertices = np.concatenate([triangle + np.array([0, 0, z]) for z in (-5, 5, 0)] + [[[0, 0, -4]]])
-    faces = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 1, 3], [9, 9, 9]])
+    vertices = np.concatenate([vertices, [[0, 0, -1e-7]]])  # almost at the camera: would cover everything
+    faces = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 1, 3], [9, 9, 9], [0, 1, 10]])
     cameras = Cameras(np.eye(4)[None], 40.0, np.full((1, 2), 16.0), (32, 32))
     ids = ZBuffer(False).face_ids(vertices, faces, cameras)
     assert set(np.unique(ids)) == {-1, 0}

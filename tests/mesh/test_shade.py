@@ -10,7 +10,7 @@ from PIL import Image
 from slime3d.cli import main
 from slime3d.mesh import load_mesh
 from slime3d.renderers import build_renderer
-from slime3d.shade import SHADINGS, _sample, shade, shade_colors
+from slime3d.shade import SHADINGS, _sample, lighting_normals, shade, shade_colors
 from slime3d.views import Cameras, frame_views
 from slimecore.errors import ConfigError
 from tests.mesh.shapes import from_trimesh, make_mesh
@@ -99,10 +99,10 @@ def test_clay_is_two_sided_and_brightest_where_it_faces_the_camera():
 
 
 def test_sharp_edges_stay_sharp_and_round_ones_are_smooth(cube):
-    corners = cube.corner_normals(0.5)
+    corners = lighting_normals(cube)
     np.testing.assert_allclose(corners, np.repeat(cube.normals()[:, None], 3, 1), atol=1e-12)
     ball = from_trimesh(trimesh.creation.icosphere(subdivisions=3))
-    np.testing.assert_allclose(ball.corner_normals(0.5), ball.vertices[ball.faces], atol=0.02)
+    np.testing.assert_allclose(lighting_normals(ball), ball.vertices[ball.faces], atol=0.02)
 
 
 def test_smoothing_agrees_with_its_naive_twin(dumbbell):

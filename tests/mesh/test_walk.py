@@ -82,6 +82,8 @@ def test_faces_without_area_keep_their_neighbours_together():
     assert np.isfinite(edges.angle).all()
     assert (edges.angle == 0).all()
     assert shells(5, edges.pairs)[:4].tolist() == [0, 0, 0, 0]
+    points = make_mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 0, 1], [0, 0, 2]])
+    assert not len(touching(points).pairs)  # they share a corner, no edge
 
 
 def naive_walk(mesh, votes, config):

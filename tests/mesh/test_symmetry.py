@@ -1,0 +1,104 @@
+"""Symmetry: which isometries a shape has, and what an unseen side learns from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import trimesh
+
+from slime3d.evidence import Evidence
+from slime3d.symmetry import SymmetryConfig, symmetries, symmetry_evidence
+from slime3d.walk import walk
+from slimecore.errors import ConfigError
+from tests.mesh.shapes import from_trimesh, make_mesh
+
+
+def cart(lopsided=False):
+    """A box with four wheels, mirrored in x only, turned by some angle about z; wheels are separate shells."""
+    pieces = [trimesh.creation.box((1.2, 2.0, 0.5))]
+    for x in (-0.75, 0.75):
+        for y, radius in ((-0.6, 0.35), (0.7, 0.25)):
+            wheel = trimesh.creation.cylinder(radius, 0.2, sections=24)
+            wheel.apply_transform(trimesh.transformations.rotation_matrix(np.pi / 2, [0, 1, 0]))
+            wheel.apply_translation([x, y, -0.2 + 0.9 * (lopsided and x > 0)])
+            pieces.append(wheel)
+    whole = trimesh.util.concatenate(pieces)
+    whole.apply_transform(trimesh.transformations.rotation_matrix(0.5, [0, 0, 1]))
+    part = np.repeat(np.arange(5), [len(p.faces) for p in pieces])
+    return from_trimesh(whole), part
+
+
+def test_a_cart_has_one_mirror_and_a_lopsided_one_none():
+    mesh, _ = cart()
+    found = symmetries(mesh, 0.9)
+    assert len(found) == 1
+    across = np.array([np.cos(0.5), np.sin(0.5), 0])
+    np.testing.assert_allclose(found[0][0], np.eye(3) - 2 * np.outer(across, across), atol=0.02)
+    assert symmetries(cart(lopsided=True)[0], 0.9) == []
+
+
+def test_a_box_has_all_seven(cube):
+    assert len(symmetries(cube, 0.95)) == 7
+
+
+def shown(part, seen_values):
+    votes = np.zeros((len(part), 6))
+    for value, row in seen_values.items():
+        votes[part == value, row] = 1
+    return votes
+
+
+def test_unseen_wheels_are_wheels():
+    """The body's near half and the near wheels are annotated; the walk alone makes the far wheels body."""
+    mesh, part = cart()
+    votes = shown(part, {3: 2, 4: 2})
+    side = mesh.middles() @ [np.cos(0.5), np.sin(0.5), 0]
+    votes[(part == 0) & (side > -0.2), 1] = 1
+    truth = np.where(part == 0, 1, 2)
+    evidence = symmetry_evidence(mesh, votes, SymmetryConfig())
+    assert not evidence.certain
+    assert not evidence.votes[votes.sum(1) > 0].any()
+    far = (part == 1) | (part == 2)
+    assert (evidence.votes[far, 2] > 0).mean() > 0.9
+    assert not evidence.votes[far, 1].any()
+    sure = Evidence(votes, certain=True)
+    assert (walk(mesh, [sure]).rows[far] == 1).all()
+    assert (walk(mesh, [sure, evidence]).rows == truth).all()
+
+
+@pytest.mark.parametrize(("near", "far"), [(2, 2), (2, 3)])
+def test_parts_that_change_sides_are_followed(near, far):
+    """Front wheels are seen on both sides, as one part or two; half of a rear wheel's pair is not."""
+    mesh, part = cart()
+    votes = shown(part, {0: 1, 3: near, 1: far, 4: near})
+    evidence = symmetry_evidence(mesh, votes, SymmetryConfig()).votes
+    assert (evidence[part == 2].argmax(1) == far).mean() > 0.9
+    assert not np.delete(evidence, far, axis=1).any()
+
+
+def test_labels_without_the_shape_s_symmetry_silence_it(cube):
+    """A box cut across: mirrored labels contradict themselves, and nothing is said about the open face."""
+    ball = from_trimesh(trimesh.creation.icosphere(subdivisions=4))
+    x, y, z = ball.middles().T
+    votes = np.zeros((len(x), 3))
+    votes[np.arange(len(x)), 1 + ((x + 0.3 * y + 0.2 * z) * 7 % 2 > 1).astype(int)] = 1
+    votes[z > 0.8] = 0
+    assert not symmetry_evidence(ball, votes, SymmetryConfig()).votes.any()
+
+
+def test_weight_bounds_the_votes_and_zero_switches_them_off():
+    mesh, part = cart()
+    votes = shown(part, {0: 1, 3: 2, 4: 2})
+    assert symmetry_evidence(mesh, votes, SymmetryConfig(weight=0.5)).votes.sum(1).max() == pytest.approx(0.5, rel=0.01)
+    assert not symmetry_evidence(mesh, votes, SymmetryConfig(weight=0)).votes.any()
+    with pytest.raises(ConfigError, match="symmetry"):
+        SymmetryConfig(share=0)
+
+
+def test_faces_without_area_and_tiny_units_are_no_obstacle():
+    mesh, part = cart()
+    small = make_mesh(mesh.vertices * 1e-4 + 3, np.concatenate([mesh.faces, [[0, 0, 1]]]))
+    votes = shown(np.append(part, 9), {0: 1, 3: 2, 4: 2})
+    evidence = symmetry_evidence(small, votes, SymmetryConfig()).votes
+    assert np.isfinite(evidence).all()
+    assert (evidence[:-1][part == 1, 2] > 0).mean() > 0.9
