@@ -43,7 +43,7 @@ class FusionConfig:
         A part is reported present when its strongest pixels' mean probability reaches this.
     """
 
-    parts: float = 0.3
+    parts: float = 0.15
     memory: float = 1.0
     flow: float = 0.5
     motion: float = 1.0
@@ -103,7 +103,7 @@ class RunConfig:
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"short_side": 192, "work_side": 192, "memory": {"budget": 800, "recent": 3}},
+    "fast": {"short_side": 192, "work_side": 192, "memory": {"detail": 3, "dims": 24, "budget": 800, "recent": 3}},
     "balanced": {},
     "quality": {"short_side": 384, "work_side": 320, "memory": {"budget": 4000, "recent": 6}},
 }
