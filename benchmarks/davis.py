@@ -39,12 +39,13 @@ def score(root: Path, sequence: str, config: RunConfig, backbone: Any, limit: in
     started = time.perf_counter()
     segmenter.add_reference(first, Annotation(first.rgb, parts.index(mask.labels), parts))
     learned = time.perf_counter()
-    seconds, regions, boundaries = 0.0, [], []
+    seconds, busy, regions, boundaries = 0.0, 0.0, [], []
     stop = len(clip) - 1 if limit is None else min(limit, len(clip) - 1)
     for frame in clip.read(1, stop):
-        start = time.perf_counter()
+        start, started_cpu = time.perf_counter(), time.process_time()
         labels = segmenter.step(frame).labels
         seconds += time.perf_counter() - start
+        busy += time.process_time() - started_cpu
         truth = read_mask(truths[frame.index]).labels > 0
         regions.append(region_j(labels > 0, truth))
         boundaries.append(boundary_f(labels > 0, truth))
@@ -54,6 +55,7 @@ def score(root: Path, sequence: str, config: RunConfig, backbone: Any, limit: in
         "F": 100 * f,
         "J&F": 50 * (j + f),
         "fps": len(regions) / seconds,
+        "cpu_ms": 1000 * busy / len(regions),
         "learn_s": learned - started,
         "memory_mb": segmenter.memory_bytes / 1e6,
     }

@@ -27,6 +27,10 @@ class FusionConfig:
         Weight of the memory read-out (where it was and what it looked like).
     flow : float
         Weight of the flow-warped previous mask, scaled by the flow's reliability at each pixel.
+    motion : float
+        Weight of the evidence for the background from pixels that move with it while the part does not; 0 for none.
+    motion_limit : float
+        Largest log-odds of that evidence.
     floor : float
         Probabilities are mixed with this much of the uniform distribution first: no single cue can veto.
     flow_tolerance : float
@@ -39,9 +43,11 @@ class FusionConfig:
         A part is reported present when its strongest pixels' mean probability reaches this.
     """
 
-    parts: float = 0.3
+    parts: float = 0.15
     memory: float = 1.0
-    flow: float = 0.3
+    flow: float = 0.5
+    motion: float = 1.0
+    motion_limit: float = 4.0
     floor: float = 0.02
     flow_tolerance: float = 1.0
     refine: int = 8
@@ -49,7 +55,7 @@ class FusionConfig:
     present: float = 0.4
 
     def __post_init__(self) -> None:
-        if min(self.parts, self.memory, self.flow) < 0 or self.flow_tolerance <= 0:
+        if min(self.parts, self.memory, self.flow, self.motion, self.motion_limit) < 0 or self.flow_tolerance <= 0:
             raise ConfigError("fusion weights must not be negative and fusion.flow_tolerance must be above 0")
         if not (0 <= self.floor < 1 and 0 <= self.present <= 1 and 0 <= self.refine <= 100 and self.refine_eps > 0):
             raise ConfigError(
@@ -97,7 +103,7 @@ class RunConfig:
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"short_side": 192, "work_side": 192, "memory": {"budget": 800, "recent": 3}},
+    "fast": {"short_side": 192, "work_side": 192, "memory": {"detail": 3, "dims": 24, "budget": 800, "recent": 3}},
     "balanced": {},
     "quality": {"short_side": 384, "work_side": 320, "memory": {"budget": 4000, "recent": 6}},
 }

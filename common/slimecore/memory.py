@@ -7,7 +7,7 @@ whatever the length of the clip.
 The similarity of two places is a sum of terms: learned descriptors (cosine / temperature), colour (squared Lab
 distance) and, for recent frames, nearness in the picture. Each is written as columns of q and k whose dot product is
 the term (up to what is constant for a query, which the softmax ignores), so one softmax sees the sum and one kernel
-does it all.
+does it all. One more key stands for what was never seen: it holds equal shares of all parts.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from slimecore.device import generator
 from slimecore.memory_config import MemoryConfig
+from slimecore.memory_space import JointSpace
 from slimecore.was import was_attention
 
 __all__ = ["MaskMemory", "Places", "sample_places"]
@@ -73,6 +74,7 @@ class MaskMemory:
     def __init__(self, config: MemoryConfig, seed: int = 0) -> None:
         self._config = config
         self._generator = generator(seed)
+        self._space = JointSpace(config)
         self._permanent: list[_Entry] = []
         self._recent: deque[_Entry] = deque(maxlen=config.recent)
         self._since = 0
@@ -82,7 +84,7 @@ class MaskMemory:
     def nbytes(self) -> int:
         """Bytes held."""
         tensors = [t for e in (*self._permanent, *self._recent) for t in (e.key, e.evidence, e.position)]
-        return sum(t.numel() * t.element_size() for t in tensors if t is not None)
+        return self._space.nbytes + sum(t.numel() * t.element_size() for t in tensors if t is not None)
 
     def __len__(self) -> int:
         return len(self._permanent) + len(self._recent)
@@ -108,8 +110,13 @@ class MaskMemory:
         """
         evidence = mask.flatten(1).T.contiguous().float()
         kept, log_weight = sample_places(mask, self._config.budget, self._generator)
+        if not permanent:
+            sure = evidence[kept].amax(1) >= self._config.sure
+            kept, log_weight = kept[sure], log_weight[sure]
         share = evidence.mean(0).clamp(min=1e-3).log()
         prior = log_weight.to(evidence) - self._config.balance * (evidence[kept] @ share)
+        if permanent:  # the space is fitted to a whole frame, not to the places that are kept of it
+            self._space.fit(places.descriptor, places.color)
         key = self._key(places, kept, prior)
         position = None if permanent else places.positions()[kept]
         (self._permanent if permanent else self._recent).append(_Entry(key, evidence[kept], position))
@@ -134,13 +141,8 @@ class MaskMemory:
         self._stacked = None
 
     def _key(self, places: Places, kept: Tensor, prior: Tensor) -> Tensor:
-        config = self._config
-        columns = [places.descriptor[kept] / config.temperature]
-        if config.color:
-            color = places.color[kept]
-            columns.append(config.color * color)
-            prior = prior - 0.5 * config.color * color.square().sum(1)
-        return torch.cat([*columns, prior[:, None]], 1)
+        joint = self._space.vectors(places.descriptor[kept], places.color[kept])
+        return torch.cat([joint, (prior - 0.5 * joint.square().sum(1))[:, None]], 1)
 
     def _located(self, entry: _Entry) -> Tensor:
         if not self._config.window:
@@ -152,13 +154,14 @@ class MaskMemory:
         return torch.cat([entry.key, scaled / self._config.window, -squared, -torch.ones_like(squared)], 1)
 
     def _queries(self, places: Places, where: Tensor) -> Tensor:
-        config = self._config
-        descriptor = places.descriptor[where]
-        one = torch.ones_like(descriptor[:, :1])
-        columns = [descriptor, places.color[where], one] if config.color else [descriptor, one]
-        if config.window:
+        joint = self._space.vectors(places.descriptor[where], places.color[where])
+        one = torch.ones_like(joint[:, :1])
+        columns = [joint, one]
+        if self._config.window:
             position = places.positions()[where]
-            columns += [position, one, 0.5 * (position / config.window).square().sum(1, keepdim=True)]
+            columns += [position, one, 0.5 * (position / self._config.window).square().sum(1, keepdim=True)]
+        if self._config.unknown:  # what the other keys' logits leave out, as it is the same for all of them
+            columns.append(0.5 * joint.square().sum(1, keepdim=True) - self._config.unknown)
         return torch.cat(columns, 1)
 
     def _keys(self) -> tuple[Tensor, Tensor]:
@@ -166,7 +169,12 @@ class MaskMemory:
         if self._stacked is None:
             entries = (*self._permanent, *self._recent)
             key = torch.cat([self._located(entry) for entry in entries])
-            self._stacked = key, torch.cat([entry.evidence for entry in entries])
+            evidence = torch.cat([entry.evidence for entry in entries])
+            if self._config.unknown:
+                key = functional.pad(key, (0, 1, 0, 1))
+                key[-1, -1] = 1.0
+                evidence = torch.cat([evidence, torch.full_like(evidence[:1], 1 / evidence.shape[1])])
+            self._stacked = key, evidence
         return self._stacked
 
     @torch.no_grad()

@@ -34,17 +34,29 @@ class MemoryConfig:
     budget : int
         Keys a frame keeps, about; 0 keeps all. Places near the parts are kept first, of the others a sample whose
         logits carry the log of how many it stands for, so the read-out stays unbiased.
+    dims : int
+        Descriptors and colours of all places are reduced to this many principal dimensions of the first frame written;
+        0 keeps them whole. What is dropped is mostly noise, and reading costs in proportion.
+    unknown : float
+        A place that resembles nothing remembered is not forced to be like something: where half the squared distance
+        to what it resembles exceeds this, the read-out tends to equal shares, and other evidence decides. 0 switches
+        it off.
+    sure : float
+        A place of a later frame becomes a key only if its likeliest part has at least this probability; 0 takes all.
     enabled : bool
         False switches the memory off (ablation).
     """
 
     recent: int = 4
     every: int = 3
-    detail: int = 2
+    detail: int = 4
     budget: int = 1500
+    dims: int = 32
+    unknown: float = 3.0
+    sure: float = 0.8
     temperature: float = 0.05
     color: float = 500.0
-    window: float = 0.25
+    window: float = 0.1
     balance: float = 0.5
     enabled: bool = True
 
@@ -54,7 +66,11 @@ class MemoryConfig:
                 "memory needs recent >= 0, every >= 1 and temperature > 0, got "
                 f"{self.recent}, {self.every}, {self.temperature}"
             )
+        if not 0 <= self.dims <= 4096:
+            raise ConfigError(f"memory.dims must lie in 0..4096, got {self.dims}")
         if not 1 <= self.detail <= 8 or self.budget < 0:
             raise ConfigError(f"memory needs detail in 1..8 and budget >= 0, got {self.detail}, {self.budget}")
-        if min(self.color, self.window, self.balance) < 0:
-            raise ConfigError("memory.color, memory.window and memory.balance must not be negative")
+        if not 0 <= self.sure <= 1:
+            raise ConfigError(f"memory.sure must lie in 0..1, got {self.sure}")
+        if min(self.color, self.window, self.balance, self.unknown) < 0:
+            raise ConfigError("memory.color, memory.window, memory.balance and memory.unknown must not be negative")

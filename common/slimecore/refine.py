@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from kornia.filters import guided_blur
 
-from slimecore.images import resize_soft
+from slimecore.images import resize_rgb, resize_soft
 
-__all__ = ["refine"]
+__all__ = ["guided", "refine"]
+
+Array = npt.NDArray[Any]
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
-def refine(soft: npt.NDArray[Any], rgb: npt.NDArray[Any], radius: int, eps: float) -> npt.NDArray[Any]:
+def refine(soft: Array, rgb: Array, radius: int, eps: float) -> Array:
     """Resize soft labels to the picture and filter them with the picture as guide (He et al., TPAMI 2013).
 
     Parameters
@@ -40,19 +42,70 @@ def refine(soft: npt.NDArray[Any], rgb: npt.NDArray[Any], radius: int, eps: floa
     box = _undecided_box(full, 2 * scaled)
     if box is None:
         return full
-    guide = torch.from_numpy(np.array(rgb[box])).permute(2, 0, 1)[None].float() / 255
-    source = torch.from_numpy(np.ascontiguousarray(full[1:, box[0], box[1]]))[None]
+    guide = np.asarray(rgb[box], np.float32) / 255
     # Coefficients at a quarter of the radius lose nothing that can be seen, and cost a fraction (He and Sun 2015).
-    filtered = guided_blur(guide, source, 2 * scaled + 1, eps, subsample=max(1, min(2, scaled // 2), scaled // 4))
+    step = max(1, min(2, scaled // 2), scaled // 4)
     # The filter is linear and keeps constants, so the background is what is left; edges overshoot a little.
-    parts = filtered[0].numpy().clip(0, 1)
+    parts = guided(guide, full[1:, box[0], box[1]], scaled, eps, step).clip(0, 1)
     total = np.maximum(parts.sum(0), 1)
     full[1:, box[0], box[1]] = parts / total
     full[0, box[0], box[1]] = 1 - parts.sum(0) / total
     return full
 
 
-def _undecided_box(soft: npt.NDArray[Any], margin: int) -> tuple[slice, slice] | None:
+def guided(guide: Array, planes: Array, radius: int, eps: float, step: int = 1) -> Array:
+    """Filter planes so that they follow the edges of a colour guide.
+
+    Parameters
+    ----------
+    guide : (h, w, 3) float32
+    planes : (n, h, w) float32
+    radius : int
+        The window is ``2 * radius + 1`` wide; beyond the border the picture is mirrored.
+    eps : float
+        Regularisation, in squared units of the guide.
+    step : int
+        Coefficients are computed on a grid this many times coarser, then interpolated.
+
+    Returns
+    -------
+    (n, h, w) float32
+    """
+    h, w = guide.shape[:2]
+    small = (max(1, -(-h // step)), max(1, -(-w // step)))
+    reach = 2 * max(1, radius // step) + 1
+
+    def mean(values: Array) -> Array:
+        return np.asarray(cv2.boxFilter(values, -1, (reach, reach), borderType=cv2.BORDER_REFLECT_101))
+
+    image = resize_rgb(guide, small)
+    mean_image = mean(image)
+    cross = {(i, j): mean(image[..., i] * image[..., j]) - mean_image[..., i] * mean_image[..., j] for i, j in _PAIRS}
+    filtered = np.empty_like(planes)
+    for plane, out in zip(resize_soft(planes, small), filtered, strict=True):
+        mean_plane = mean(plane)
+        joint = mean(image * plane[..., None]) - mean_image * mean_plane[..., None]
+        slope = _solved(cross, joint, eps)
+        offset = mean_plane - (slope * mean_image).sum(-1)
+        coefficients = mean(np.concatenate([slope, offset[..., None]], -1))
+        wide = np.asarray(cv2.resize(coefficients, (w, h), interpolation=cv2.INTER_LINEAR))
+        out[:] = (wide[..., :3] * guide).sum(-1) + wide[..., 3]
+    return filtered
+
+
+def _solved(cross: dict[tuple[int, int], Array], joint: Array, eps: float) -> Array:
+    """Solution of the symmetric 3 x 3 system ``(cross + eps) slope = joint`` at every pixel, by Cramer's rule."""
+    a, b, c = cross[0, 0] + eps, cross[0, 1], cross[0, 2]
+    d, e, f = cross[1, 1] + eps, cross[1, 2], cross[2, 2] + eps
+    aa, bb, cc = d * f - e * e, c * e - b * f, b * e - c * d
+    dd, ee, ff = a * f - c * c, b * c - a * e, a * d - b * b
+    x, y, z = (joint[..., i] for i in range(3))
+    determinant = np.maximum(a * aa + b * bb + c * cc, eps**3)
+    solution = np.stack([aa * x + bb * y + cc * z, bb * x + dd * y + ee * z, cc * x + ee * y + ff * z], -1)
+    return np.asarray(solution / determinant[..., None])
+
+
+def _undecided_box(soft: Array, margin: int) -> tuple[slice, slice] | None:
     """Where the filter can change anything: around the pixels that no part surely owns."""
     undecided = soft.max(0) < 0.98
     rows, columns = np.flatnonzero(undecided.any(1)), np.flatnonzero(undecided.any(0))

@@ -1,12 +1,15 @@
 """The default: what it looks like, where it was, and how it moved, combined at every pixel.
 
 Learned parts (WAS of the embeddings), the memory read-out (WAS through time) and the flow-warped previous labels are
-combined as a weighted sum of log-probabilities. Flow smooths; it never carries alone, because its weight falls to zero
-where the forward-backward check fails.
+combined as a weighted sum of log-probabilities; what moves with the background while a part does not counts against
+that part. Flow smooths; it never carries alone, because its weight falls to zero where the forward-backward check
+fails. The memory is read last, finely only where all the rest leaves doubt.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import cv2
@@ -20,6 +23,7 @@ from slimecore.images import resize_soft
 from slimecore.memory import MaskMemory, Places
 from slimecore.segment import ReadKeys, was_evidence
 from slimevid.config import FusionConfig
+from slimevid.motion import against_parts, departure
 from slimevid.propagators import Context
 from slimevid.state import FrameState
 from slimevid.warp import reliability, targets, warp_soft
@@ -29,18 +33,23 @@ __all__ = ["NEEDS_MODEL", "REFINE", "build", "fuse", "recall"]
 NEEDS_MODEL = True
 REFINE = True
 Array = npt.NDArray[Any]
-_WORTH = 0.1  # a place whose chance to be a part exceeds this is read finely
+Doubt = Callable[[Array], Array]
+Evidence = tuple[Array, Array | float]
+_DOUBT = 0.1  # a place whose likeliest label is less sure than all but this is read finely
+_SURE = 0.9  # the background's motion is fitted to pixels at least this sure to be background
 
 
-def fuse(evidence: list[tuple[Array, Array | float]], floor: float) -> Array:
+def fuse(evidence: Sequence[Evidence], floor: float, against: Array | None = None) -> Array:
     """Product of experts: softmax over parts of the weighted sum of log-probabilities.
 
     Parameters
     ----------
-    evidence : list of ((P, h, w) float32, weight)
+    evidence : sequence of ((P, h, w) float32, weight)
         Probabilities summing to 1 over parts; a weight is a number or (h, w).
     floor : float
         Share of the uniform distribution mixed into each first.
+    against : (P - 1, h, w) float32, optional
+        Log-odds that every part loses to the background.
 
     Returns
     -------
@@ -50,20 +59,22 @@ def fuse(evidence: list[tuple[Array, Array | float]], floor: float) -> Array:
     total = np.zeros_like(evidence[0][0])
     for probabilities, weight in evidence:
         total += weight * np.log(np.maximum((1 - floor) * probabilities + floor / parts, 1e-8))
+    if against is not None:
+        total[1:] -= against
     total -= total.max(0, keepdims=True)
     np.exp(total, out=total)
     return np.asarray(total / total.sum(0, keepdims=True))
 
 
-def recall(memory: MaskMemory, places: Places, expected: Array) -> Array:
-    """Read the memory: coarsely everywhere, finely where parts are expected or were found.
+def recall(memory: MaskMemory, places: Places, doubted: Doubt) -> Array:
+    """Read the memory: coarsely everywhere, finely where doubt is left.
 
     Parameters
     ----------
     memory : MaskMemory
     places : Places
-    expected : (P, h, w) float32
-        Labels as motion suggests them, at any size.
+    doubted : callable
+        Of the coarse reading, (P, *grid) float32, a (*grid) boolean map: where a finer one could change the labels.
 
     Returns
     -------
@@ -76,11 +87,10 @@ def recall(memory: MaskMemory, places: Places, expected: Array) -> Array:
     coarse = coarse.T.reshape(-1, len(rows), len(columns))
     # The last row and column are sampled too, so the map spans the corners of the grid, not those of its cells.
     full = functional.interpolate(coarse[None], size=places.grid, mode="bilinear", align_corners=True)[0]
-    wanted = np.maximum(1 - resize_soft(expected, places.grid)[0], 1 - full[0].cpu().numpy())
-    reach = max(1, min(places.grid) // 16)
+    reach = max(1, min(places.grid) // 32)
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    active = torch.from_numpy(cv2.dilate((wanted > _WORTH).astype(np.uint8), disk).ravel() > 0)
-    where = torch.nonzero(active).flatten().to(full.device)
+    active = cv2.dilate(doubted(full.cpu().numpy()).astype(np.uint8), disk).ravel() > 0
+    where = torch.nonzero(torch.from_numpy(active)).flatten().to(full.device)
     if len(where):
         full = full.flatten(1)
         full[:, where] = memory.read(places, where).T
@@ -117,31 +127,49 @@ class _Fused:
 
     def step(self, state: FrameState) -> Array:
         size = state.work.shape[:2]
-        evidence: list[tuple[Array, Array | float]] = []
-        moved = self._moved(state)
+        evidence: list[Evidence] = []
         if self._fusion.parts:
             learned = was_evidence(state.features, self._keys)[0].cpu().numpy()
             evidence.append((resize_soft(learned, size), self._fusion.parts))
+        carried, against = self._moved(state)
+        evidence += carried
         if self._enabled and self._fusion.memory:
-            read = recall(self._memory, state.places, self._soft if moved is None else moved[0])
+            doubted = partial(self._doubted, state.places.grid, evidence, against)
+            read = recall(self._memory, state.places, doubted)
             evidence.append((resize_soft(read, size), self._fusion.memory))
-        if moved is not None:
-            evidence.append(moved)
-        self._soft = fuse(evidence, self._fusion.floor) if evidence else self._soft
+        self._soft = fuse(evidence, self._fusion.floor, against) if evidence else self._soft
         self._work = state.work
         if self._enabled and self._memory.due():
             self._remember(state, self._soft, permanent=False)
         return self._soft
 
-    def _moved(self, state: FrameState) -> tuple[Array, Array] | None:
+    def _doubted(self, grid: tuple[int, int], evidence: list[Evidence], against: Array | None, coarse: Array) -> Array:
+        """Where all the evidence so far, with a coarse reading of the memory, leaves the label open."""
+        small = [
+            (resize_soft(soft, grid), weight if isinstance(weight, float) else resize_soft(weight[None], grid)[0])
+            for soft, weight in evidence
+        ]
+        odds = None if against is None else resize_soft(against, grid)
+        guess = fuse([*small, (coarse, self._fusion.memory)], self._fusion.floor, odds)
+        return np.asarray(guess.max(0) < 1 - _DOUBT)
+
+    def _moved(self, state: FrameState) -> tuple[list[Evidence], Array | None]:
+        """Previous labels carried by the flow, and what motion says against the parts."""
         flow = self._context.flow(state.work, self._work)
         back = self._context.flow(self._work, state.work) if flow is not None else None
         if flow is None or back is None:
-            return None
+            return [], None
         self._memory.advance(torch.from_numpy(back))
         maps = targets(flow)
         trust = reliability(flow, back, maps, self._fusion.flow_tolerance)
-        return warp_soft(self._soft, maps), self._fusion.flow * trust
+        labels = warp_soft(self._soft, maps)
+        against = None
+        if self._fusion.motion:
+            departures = departure(flow, np.where(labels[0] > _SURE, trust, 0))
+            if departures is not None:
+                limit = self._fusion.motion_limit
+                against = self._fusion.motion * against_parts(departures, labels, trust, limit)
+        return [(labels, self._fusion.flow * trust)], against
 
     def _remember(self, state: FrameState, soft: Array, *, permanent: bool) -> None:
         mask = torch.from_numpy(resize_soft(soft, state.places.grid)).to(state.places.descriptor)

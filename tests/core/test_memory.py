@@ -9,6 +9,7 @@ from torch.nn import functional
 from slimecore.errors import ConfigError
 from slimecore.memory import MaskMemory, Places, sample_places
 from slimecore.memory_config import MemoryConfig
+from slimecore.memory_space import JointSpace
 
 GRID = (4, 6)
 
@@ -33,7 +34,7 @@ def naive_read(config, query, permanent, recent):
                 flat = soft.flatten(1)
                 share = flat.mean(1).clamp(min=1e-3).log()
                 for p in range(24):
-                    logit = query.descriptor[q] @ remembered.descriptor[p] / config.temperature
+                    logit = (query.descriptor[q] @ remembered.descriptor[p] - 1) / config.temperature
                     logit = logit - 0.5 * config.color * (query.color[q] - remembered.color[p]).square().sum()
                     logit = logit - config.balance * (flat[:, p] @ share)
                     if is_recent and config.window:
@@ -42,6 +43,9 @@ def naive_read(config, query, permanent, recent):
                         logit = logit - 0.5 * (a - b).square().sum() / config.window**2
                     logits.append(logit)
                     values.append(flat[:, p])
+        if config.unknown:
+            logits.append(torch.tensor(-config.unknown))
+            values.append(torch.full_like(values[0], 1 / len(values[0])))
         out[q] = torch.stack(logits).softmax(0) @ torch.stack(values)
     return out
 
@@ -49,11 +53,13 @@ def naive_read(config, query, permanent, recent):
 @pytest.mark.parametrize(
     "config",
     [
-        MemoryConfig(every=1),
-        MemoryConfig(every=1, color=0.0),
-        MemoryConfig(every=1, window=0.0),
-        MemoryConfig(every=1, balance=0.0, temperature=0.2),
-        MemoryConfig(every=1, color=0.0, window=0.0, balance=0.0),
+        MemoryConfig(every=1, sure=0.0),
+        MemoryConfig(every=1, sure=0.0, color=0.0),
+        MemoryConfig(every=1, sure=0.0, window=0.0),
+        MemoryConfig(every=1, sure=0.0, balance=0.0, temperature=0.2),
+        MemoryConfig(every=1, sure=0.0, color=0.0, window=0.0, balance=0.0),
+        MemoryConfig(every=1, sure=0.0, unknown=0.0),
+        MemoryConfig(every=1, sure=0.0, unknown=0.0, window=0.0),
     ],
 )
 def test_reading_equals_the_sum_of_kernels_written_out(config):
@@ -68,7 +74,7 @@ def test_reading_equals_the_sum_of_kernels_written_out(config):
 
 
 def test_a_remembered_frame_gives_its_own_mask_back():
-    config = MemoryConfig(temperature=0.01)
+    config = MemoryConfig(temperature=0.01, unknown=0.0)
     memory = MaskMemory(config)
     seen, labels = places(1), mask(1)
     memory.write(seen, labels, permanent=True)
@@ -76,7 +82,7 @@ def test_a_remembered_frame_gives_its_own_mask_back():
 
 
 def test_references_are_never_dropped_and_recent_frames_are_bounded():
-    memory = MaskMemory(MemoryConfig(recent=2, every=3))
+    memory = MaskMemory(MemoryConfig(recent=2, every=3, sure=0.0))
     memory.write(places(0), mask(0), permanent=True)
     sizes = []
     for i in range(20):
@@ -99,7 +105,18 @@ def test_no_recent_frames_means_references_only():
     assert not any(memory.due() for _ in range(9))
 
 
-@pytest.mark.parametrize("bad", [{"recent": -1}, {"every": 0}, {"temperature": 0.0}, {"color": -1.0}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"recent": -1},
+        {"every": 0},
+        {"temperature": 0.0},
+        {"color": -1.0},
+        {"dims": -1},
+        {"unknown": -1.0},
+        {"sure": 1.5},
+    ],
+)
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(ConfigError):
         MemoryConfig(**bad)
@@ -161,7 +178,7 @@ def test_sampled_reading_stays_close_to_reading_everything():
 
 def test_each_key_rides_on_the_motion_at_its_own_centre():
     """Flow that differs from pixel to pixel: a key reads the pixel under its cell's centre."""
-    memory = MaskMemory(MemoryConfig(every=1, budget=0))
+    memory = MaskMemory(MemoryConfig(every=1, budget=0, sure=0.0))
     memory.write(places(1), mask(1))
     flow = torch.zeros(40, 60, 2)  # ten pixels a cell
     flow[..., 0] = torch.arange(60.0)
@@ -171,3 +188,56 @@ def test_each_key_rides_on_the_motion_at_its_own_centre():
     centres = torch.arange(6).repeat(4) * 10 + 5.0
     torch.testing.assert_close(moved[:, 1] - before[:, 1], centres / 40)
     torch.testing.assert_close(moved[:, 0], before[:, 0])
+
+
+def test_what_resembles_nothing_remembered_gets_equal_shares():
+    """Two-tone memory: known colours keep their part, a third colour belongs to nobody; without the key it would."""
+    flat = torch.ones(24, 8) / 8**0.5
+    color = torch.zeros(24, 48)
+    color[12:] = 0.1
+    labels = torch.zeros(3, *GRID)
+    labels[0, :2], labels[1, 2:] = 1, 1
+    strange = Places(flat, torch.full((24, 48), -0.1), GRID)
+    for unknown, doubtful in ((3.0, True), (0.0, False)):
+        memory = MaskMemory(MemoryConfig(unknown=unknown, window=0.0))
+        memory.write(Places(flat, color, GRID), labels, permanent=True)
+        assert memory.read(Places(flat, color, GRID))[0, 0] > 0.9
+        assert memory.read(Places(flat, color, GRID))[23, 1] > 0.9
+        assert (float(memory.read(strange).max()) < 0.4) == doubtful
+
+
+def test_reduced_places_are_compared_by_what_varies_most():
+    """Places that vary in three directions, in 56 columns: three dimensions keep all squared distances."""
+    random = torch.Generator().manual_seed(0)
+    config = MemoryConfig(dims=3)
+    color = torch.randn(40, 3, generator=random) @ torch.randn(3, 48, generator=random)
+    descriptor = torch.ones(40, 8) / 8**0.5
+    space, whole = JointSpace(config), JointSpace(MemoryConfig(dims=0))
+    space.fit(descriptor, color)
+    reduced, full = space.vectors(descriptor, color), whole.vectors(descriptor, color)
+    assert reduced.shape == (40, 3)
+    exact = "donot_use_mm_for_euclid_dist"
+    torch.testing.assert_close(
+        torch.cdist(reduced, reduced, compute_mode=exact),
+        torch.cdist(full, full, compute_mode=exact),
+        rtol=1e-3,
+        atol=1e-2,
+    )
+    before = space.vectors(descriptor, color)
+    space.fit(descriptor, -2 * color.flip(1))  # the first frame decides
+    assert torch.equal(space.vectors(descriptor, color), before)
+    assert space.nbytes == 4 * (3 + 1) * 56
+
+
+def test_later_frames_are_remembered_where_they_are_sure_and_the_reference_everywhere():
+    soft = torch.full((3, *GRID), 1 / 3)
+    soft[:, 0] = torch.tensor([0.1, 0.85, 0.05])[:, None]
+    doubted, sure = MaskMemory(MemoryConfig(every=1, sure=0.8)), MaskMemory(MemoryConfig(every=1, sure=0.0))
+    for memory in (doubted, sure):
+        memory.write(places(1), soft, permanent=True)
+    base = doubted.nbytes
+    for memory in (doubted, sure):
+        memory.write(places(2), soft)
+    assert doubted.nbytes - base == (sure.nbytes - base) * 6 // 24
+    doubted.write(places(3), torch.full((3, *GRID), 1 / 3))  # nothing sure in it: nothing remembered, nothing breaks
+    torch.testing.assert_close(doubted.read(places(5)).sum(1), torch.ones(24))

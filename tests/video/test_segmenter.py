@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional
 
 from slimecore.errors import InputError, UnknownPlugin
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.masks import MaskFile, make_parts
+from slimecore.memory import MaskMemory, Places
+from slimecore.memory_config import MemoryConfig
 from slimecore.metrics import region_j
 from slimecore.types import Annotation, Frame
 from slimevid.config import RunConfig
-from slimevid.propagators.fused import fuse
+from slimevid.propagators.fused import fuse, recall
 from slimevid.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=30, views=ViewConfig(count=1))
@@ -167,3 +171,31 @@ def test_a_part_without_a_sure_pixel_is_absent_and_owns_nothing(two_tone):
     result = segmenter.step(frames[1])
     assert result.present.tolist() == [False, True]
     assert set(np.unique(result.labels)) == {2}
+
+
+def test_odds_against_a_part_go_to_the_background():
+    soft = np.array([0.5, 0.3, 0.2], np.float32).reshape(3, 1, 1)
+    against = np.array([1.0, 0.0], np.float32).reshape(2, 1, 1)
+    fused = fuse([(soft, 1.0)], 0.0, against)
+    assert fused[1, 0, 0] / fused[0, 0, 0] == pytest.approx(0.6 * np.exp(-1), rel=1e-5)
+    assert fused[2, 0, 0] / fused[0, 0, 0] == pytest.approx(0.4, rel=1e-5)
+
+
+def test_recall_reads_finely_where_there_is_doubt_and_nowhere_else():
+    random = torch.Generator().manual_seed(0)
+    grid = (12, 16)
+    descriptor = functional.normalize(torch.randn(192, 8, generator=random), dim=1)
+    places = Places(descriptor, torch.rand(192, 48, generator=random), grid)
+    memory = MaskMemory(MemoryConfig(temperature=0.2, color=0.0))
+    memory.write(places, torch.rand(3, *grid, generator=random).softmax(0), permanent=True)
+    fine = memory.read(places).T.reshape(3, *grid).numpy()
+    everywhere = recall(memory, places, lambda coarse: np.ones(grid, bool))
+    nowhere = recall(memory, places, lambda coarse: np.zeros(grid, bool))
+    spot = np.zeros(grid, bool)
+    spot[6, 9] = True
+    one = recall(memory, places, lambda coarse: spot)
+    assert np.allclose(everywhere, fine, atol=1e-5)
+    assert np.allclose(nowhere[:, ::11, ::15], fine[:, ::11, ::15], atol=1e-5)  # corners are sampled
+    assert np.allclose(one[:, 6, 9], fine[:, 6, 9], atol=1e-5)
+    assert np.allclose(one[:, :4], nowhere[:, :4], atol=1e-5)
+    assert not np.allclose(nowhere[:, 6, 9], fine[:, 6, 9], atol=1e-3)

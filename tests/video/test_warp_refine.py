@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimecore.refine import refine
+from slimecore.refine import guided, refine
 from slimevid.warp import reliability, targets, warp_soft
 
 RNG = np.random.default_rng(0)
@@ -110,3 +110,22 @@ def test_a_blurred_edge_moves_to_the_edge_of_the_picture() -> None:
     assert int((middle > 0.5).argmax()) == edge
     step = middle[edge] - middle[edge - 1]
     assert step > 5 * np.diff(across).max()
+
+
+def test_the_filter_equals_kornias() -> None:
+    """Coefficients at full size: the same filter; a twin that shares no code."""
+    import torch
+    from kornia.filters import guided_blur
+
+    rng = np.random.default_rng(1)
+    guide, planes = rng.random((40, 50, 3)).astype(np.float32), rng.random((3, 40, 50)).astype(np.float32)
+    image, source = torch.from_numpy(guide).permute(2, 0, 1)[None], torch.from_numpy(planes)[None]
+    expected = guided_blur(image, source, 7, 1e-2)[0].numpy()
+    assert np.allclose(guided(guide, planes, 3, 1e-2), expected, atol=1e-4)
+
+
+def test_coarser_coefficients_stay_close_on_smooth_pictures() -> None:
+    y, x = np.mgrid[:80, :90].astype(np.float32) / 80
+    guide = np.stack([x, y, np.sin(3 * x * y)], -1)
+    planes = (1 / (1 + np.exp(-20 * (x - 0.5))))[None]
+    assert np.abs(guided(guide, planes, 8, 1e-4, 2) - guided(guide, planes, 8, 1e-4)).max() < 0.05

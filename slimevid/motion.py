@@ -1,0 +1,109 @@
+"""Motion as evidence for the background: what moves with it, while the part does not, is not the part.
+
+A smooth global motion is fitted to the flow of pixels that were background. How far a pixel's flow departs from it is
+then judged by two histograms of this very frame: departures of pixels that were background, and of pixels that were the
+part. Their log-ratio counts against the part only (an object's flow bleeds into its surroundings, so a departure says
+nothing), and it is zero by itself when the part moves as the background does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["against_parts", "departure"]
+
+Array = npt.NDArray[Any]
+_STEP = 4  # the fit looks at every fourth pixel of every fourth row
+_ROUNDS = 10
+_BINS = 16
+_SMALLEST = 0.05  # departures, in pixels, are told apart on a log scale from here
+_LARGEST = 20.0
+_LEAST = 32  # fewer pixels than this say nothing about how something moves
+
+
+def departure(flow: Array, background: Array) -> Array | None:
+    """How far every pixel's motion departs from that of the background.
+
+    Parameters
+    ----------
+    flow : (h, w, 2) float32
+        In pixels.
+    background : (h, w) float32
+        Weight of each pixel in the fit, 0..1.
+
+    Returns
+    -------
+    (h, w) float32 or None
+        Pixels; None where there is too little background to fit. The model is a polynomial of second degree in the
+        position, fitted by iteratively reweighted least squares (Geman-McClure).
+    """
+    h, w = flow.shape[:2]
+    basis = _basis(h, w)
+    some = basis[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP].reshape(-1, basis.shape[-1])
+    target = flow[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP].reshape(-1, 2).astype(np.float64)
+    prior = background[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP].reshape(-1).astype(np.float64)
+    sure = prior > 0.5
+    if sure.sum() < _LEAST:
+        return None
+    some, target, prior = some[sure], target[sure], prior[sure]
+    weight: Array = prior
+    fitted: Array = np.zeros((some.shape[1], 2))
+    for _ in range(_ROUNDS):
+        weighted = some * weight[:, None]
+        fitted = np.linalg.solve(some.T @ weighted + 1e-6 * np.eye(some.shape[1]), weighted.T @ target)
+        squared = ((target - some @ fitted) ** 2).sum(1)
+        scale = max(float(np.median(squared)), 0.01)
+        weight = prior / (1 + squared / scale) ** 2
+    model = (basis.reshape(-1, basis.shape[-1]) @ fitted.astype(np.float32)).reshape(h, w, 2)
+    return np.asarray(np.linalg.norm(flow - model, axis=-1), np.float32)
+
+
+def against_parts(departures: Array, labels: Array, trust: Array, limit: float) -> Array:
+    """Log-odds of the background against every part, from motion alone.
+
+    Parameters
+    ----------
+    departures : (h, w) float32
+        Of :func:`departure`.
+    labels : (P, h, w) float32
+        Soft labels carried to this frame; row 0 is the background.
+    trust : (h, w) float32
+        Reliability of the flow, 0..1: scales the result, and the counts.
+    limit : float
+        Largest log-odds.
+
+    Returns
+    -------
+    (P - 1, h, w) float32, 0..limit
+    """
+    scaled = np.log(np.maximum(departures, _SMALLEST) / _SMALLEST) * ((_BINS - 1) / np.log(_LARGEST / _SMALLEST))
+    bins = np.minimum(scaled, _BINS - 1).astype(np.int64).ravel()
+    background = _shares(bins, labels[0], trust)
+    found = np.zeros((labels.shape[0] - 1, *departures.shape), np.float32)
+    for part, own in enumerate(labels[1:]):
+        shares = _shares(bins, own, trust)
+        if background is not None and shares is not None:
+            ratio = np.clip(np.log(background / shares), 0, limit).astype(np.float32)
+            found[part] = ratio[bins].reshape(departures.shape) * trust
+    return found
+
+
+def _shares(bins: Array, labels: Array, trust: Array) -> Array | None:
+    """Smoothed histogram of the pixels that surely have a label; None when they are too few."""
+    weight = (np.where(labels > 0.5, labels, 0) * trust).ravel()
+    total = float(weight.sum())
+    if total < _LEAST:
+        return None
+    counts = np.bincount(bins, weights=weight, minlength=_BINS)
+    padded = np.pad(counts, 1, mode="edge")
+    smooth = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4 + 0.01 * total / _BINS
+    return np.asarray(smooth / smooth.sum())
+
+
+def _basis(h: int, w: int) -> Array:
+    """(h, w, 6) float32 1, x, y, x², xy, y² of positions in -1..1."""
+    y, x = np.meshgrid(np.linspace(-1, 1, h, dtype=np.float32), np.linspace(-1, 1, w, dtype=np.float32), indexing="ij")
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)

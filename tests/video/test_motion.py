@@ -1,0 +1,75 @@
+"""Motion as evidence for the background, and only for it."""
+
+import numpy as np
+import pytest
+
+from slimevid.motion import against_parts, departure
+
+SIZE = (60, 80)
+BOX = (slice(20, 40), slice(30, 50))
+
+
+def scene(dx, noise=0.02):
+    """A picture zooming and turning about its centre, and a box that moves `dx` pixels on top of that."""
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
+    flow = np.stack([0.02 * (x - 40) - 0.01 * (y - 30) + 1, 0.01 * (x - 40) + 0.02 * (y - 30) - 2], -1)
+    flow += np.random.default_rng(0).normal(0, noise, flow.shape).astype(np.float32)
+    flow[BOX] += (dx, 0)
+    labels = np.zeros((2, *SIZE), np.float32)
+    labels[1][BOX] = 1
+    labels[0] = 1 - labels[1]
+    return flow.astype(np.float32), labels
+
+
+def test_departures_are_those_of_what_moves_by_itself():
+    flow, labels = scene(3.0)
+    found = departure(flow, labels[0])
+    assert np.median(found[labels[0] > 0]) < 0.1
+    assert np.median(found[BOX]) == pytest.approx(3.0, abs=0.1)
+
+
+def test_the_fit_is_not_drawn_by_unmarked_movers():
+    """A fifth of what is called background moves by itself."""
+    flow, labels = scene(0.0)
+    flow[20:50, 10:40] += 5
+    found = departure(flow, labels[0])
+    assert np.median(found[:, 45:]) < 0.1
+    assert np.median(found[22:48, 12:38]) > 4
+
+
+def test_too_little_background_says_nothing():
+    flow, _ = scene(3.0)
+    assert departure(flow, np.zeros(SIZE, np.float32)) is None
+
+
+def test_a_still_patch_in_the_mask_of_a_mover_is_doubted_and_nothing_is_ever_favoured():
+    flow, labels = scene(3.0)
+    labels[1][5:12, 5:12], labels[0][5:12, 5:12] = 1, 0  # wrongly labelled background
+    odds = against_parts(departure(flow, labels[0]), labels, np.ones(SIZE, np.float32), 4.0)
+    assert odds.shape == (1, *SIZE)
+    assert odds[0][5:12, 5:12].min() > 1
+    assert odds[0][BOX].max() < 0.1
+    assert odds.min() >= 0
+    assert odds.max() <= 4
+
+
+def test_a_part_that_moves_as_the_background_is_left_alone():
+    flow, labels = scene(0.0)
+    odds = against_parts(departure(flow, labels[0]), labels, np.ones(SIZE, np.float32), 4.0)
+    assert odds[0][BOX].mean() < 0.3
+
+
+def test_each_part_is_judged_by_its_own_motion():
+    """Of two parts one moves, one does not: still pixels count against the first only."""
+    flow, two = scene(3.0)
+    labels = np.stack([two[0], two[1], np.zeros(SIZE, np.float32)])
+    still = (slice(44, 58), slice(5, 30))
+    labels[2][still], labels[0][still] = 1, 0
+    odds = against_parts(departure(flow, labels[0]), labels, np.ones(SIZE, np.float32), 4.0)
+    assert odds[0][still].mean() > 1
+    assert odds[1].mean() < 0.4
+
+
+def test_untrusted_flow_says_nothing():
+    flow, labels = scene(3.0)
+    assert not against_parts(departure(flow, labels[0]), labels, np.zeros(SIZE, np.float32), 4.0).any()
