@@ -248,7 +248,7 @@ def _report(request: RunRequest, clip: Clip, mask: MaskFile, parts: Parts, segme
         "model": None if backbone is None else model_entry(backbone),
         "settings": to_dict(request.config),
         "seed": request.config.seed,
-        "versions": versions("av", "kornia"),
+        "versions": versions("av"),
         "memory_bytes": segmenter.memory_bytes,
         "peak_memory_mb": peak_memory_mb(),
     }
