@@ -53,7 +53,7 @@ class MemoryConfig:
     budget: int = 1500
     dims: int = 32
     unknown: float = 3.0
-    sure: float = 0.8
+    sure: float = 0.0
     temperature: float = 0.05
     color: float = 500.0
     window: float = 0.1
