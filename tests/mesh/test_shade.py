@@ -99,8 +99,10 @@ def test_clay_is_two_sided_and_brightest_where_it_faces_the_camera():
 
 
 def test_sharp_edges_stay_sharp_and_round_ones_are_smooth(cube):
-    corners = lighting_normals(cube)
-    np.testing.assert_allclose(corners, np.repeat(cube.normals()[:, None], 3, 1), atol=1e-12)
+    nut = from_trimesh(trimesh.creation.cylinder(1, 1, sections=6))
+    for mesh in (cube, nut):
+        corners = lighting_normals(mesh)
+        np.testing.assert_allclose(corners, np.repeat(mesh.normals()[:, None], 3, 1), atol=1e-9)
     ball = from_trimesh(trimesh.creation.icosphere(subdivisions=3))
     np.testing.assert_allclose(lighting_normals(ball), ball.vertices[ball.faces], atol=0.02)
 

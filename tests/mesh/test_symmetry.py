@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import trimesh
 
+from slime3d.config import RunConfig
 from slime3d.evidence import Evidence
+from slime3d.pipeline import label_mesh
 from slime3d.symmetry import SymmetryConfig, symmetries, symmetry_evidence
 from slime3d.walk import walk
 from slimecore.errors import ConfigError
+from slimecore.types import Parts
 from tests.mesh.shapes import from_trimesh, make_mesh
 
 
@@ -64,6 +67,12 @@ def test_unseen_wheels_are_wheels():
     sure = Evidence(votes, certain=True)
     assert (walk(mesh, [sure]).rows[far] == 1).all()
     assert (walk(mesh, [sure, evidence]).rows == truth).all()
+    rows = np.where(votes.any(1), votes.argmax(1), -1)
+    parts = Parts((0, 1, 2), ("rest", "body", "wheel"), ((0, 0, 0),) * 3)
+    pixels = np.arange(len(part)).reshape(1, 1, -1)  # a picture of one row that shows every face once
+    for method, right in (("geometry", truth), ("walk", np.where(far, 1, truth))):
+        found = label_mesh(mesh, pixels, rows.reshape(1, 1, -1), parts, RunConfig(method=method))
+        np.testing.assert_array_equal(found.rows, right)
 
 
 @pytest.mark.parametrize(("near", "far"), [(2, 2), (2, 3)])
