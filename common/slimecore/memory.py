@@ -110,9 +110,6 @@ class MaskMemory:
         """
         evidence = mask.flatten(1).T.contiguous().float()
         kept, log_weight = sample_places(mask, self._config.budget, self._generator)
-        if not permanent:
-            sure = evidence[kept].amax(1) >= self._config.sure
-            kept, log_weight = kept[sure], log_weight[sure]
         share = evidence.mean(0).clamp(min=1e-3).log()
         prior = log_weight.to(evidence) - self._config.balance * (evidence[kept] @ share)
         if permanent:  # the space is fitted to a whole frame, not to the places that are kept of it

@@ -41,8 +41,6 @@ class MemoryConfig:
         A place that resembles nothing remembered is not forced to be like something: where half the squared distance
         to what it resembles exceeds this, the read-out tends to equal shares, and other evidence decides. 0 switches
         it off.
-    sure : float
-        A place of a later frame becomes a key only if its likeliest part has at least this probability; 0 takes all.
     enabled : bool
         False switches the memory off (ablation).
     """
@@ -53,7 +51,6 @@ class MemoryConfig:
     budget: int = 1500
     dims: int = 32
     unknown: float = 3.0
-    sure: float = 0.0
     temperature: float = 0.05
     color: float = 500.0
     window: float = 0.1
@@ -70,7 +67,5 @@ class MemoryConfig:
             raise ConfigError(f"memory.dims must lie in 0..4096, got {self.dims}")
         if not 1 <= self.detail <= 8 or self.budget < 0:
             raise ConfigError(f"memory needs detail in 1..8 and budget >= 0, got {self.detail}, {self.budget}")
-        if not 0 <= self.sure <= 1:
-            raise ConfigError(f"memory.sure must lie in 0..1, got {self.sure}")
         if min(self.color, self.window, self.balance, self.unknown) < 0:
             raise ConfigError("memory.color, memory.window, memory.balance and memory.unknown must not be negative")

@@ -78,6 +78,7 @@ class PromptedReader:
         self._caught: dict[str, Tensor] = {}
         self._size = (0, 0)
         self._stop = False
+        self._streams = _streams(model)
         self.evidence: Tensor | None = None
         self.was: dict[str, Tensor] = {}
 
@@ -87,7 +88,7 @@ class PromptedReader:
         for path in readout.cross:
             self._catch(path, "attn2", "q")
             self._catch(path, "attn2", "k")
-        if self._streams():
+        if self._streams:
             block = model.unet.get_submodule(_block(readout.self_layers[0]))
             # Outside the regions that checkpointing runs again: evidence made inside one would be missing there.
             self._stack.callback(block.register_forward_pre_hook(lambda *_: self._gather()).remove)
@@ -132,18 +133,12 @@ class PromptedReader:
         finally:
             self._stop = False  # backward with checkpointing runs the hooks again
         logits = self._logits(self._grid())
-        if self._streams():
+        if self._streams:
             total = torch.stack([resized(self.was[path], self._grid()) for path in self._model.readout.self_layers])
             was = total.mean(0)
         else:
             was = attend_self(self._features(), self._shape(logits.softmax(1)))
         return Readings(logits, was, prediction)
-
-    def _streams(self) -> bool:
-        """Whether every cross-attention layer runs before the first self-attention layer's block, as in SD."""
-        order = [name for name, _ in self._model.unet.named_modules()]
-        first = min(order.index(_block(path)) for path in self._model.readout.self_layers)
-        return all(order.index(_block(path)) < first for path in self._model.readout.cross)
 
     def _catch(self, path: str, kind: str, which: str) -> None:
         module = getattr(self._model.attention(path, kind), f"to_{which}")
@@ -183,7 +178,7 @@ class PromptedReader:
     def _features(self) -> Features:
         model, readout = self._model, self._model.readout
         cross = tuple(model.layer(self._caught, path, "attn2", *self._size) for path in readout.cross)
-        own = () if self._streams() else readout.self_layers
+        own = () if self._streams else readout.self_layers
         layers = tuple(model.layer(self._caught, path, "attn1", *self._size) for path in own)
         return Features(cross, layers, torch.zeros(()), self._size)
 
@@ -219,6 +214,13 @@ class _Accumulate:
         self._reader.keep(self._path, was)
         out: Tensor = attn.to_out[1](attn.to_out[0](attended.transpose(1, 2).flatten(2)))
         return out
+
+
+def _streams(model: StableDiffusion) -> bool:
+    """Whether every cross-attention layer runs before the first self-attention layer's block, as in SD."""
+    order = [name for name, _ in model.unet.named_modules()]
+    first = min(order.index(_block(path)) for path in model.readout.self_layers)
+    return all(order.index(_block(path)) < first for path in model.readout.cross)
 
 
 def _block(path: str) -> str:

@@ -53,13 +53,13 @@ def naive_read(config, query, permanent, recent):
 @pytest.mark.parametrize(
     "config",
     [
-        MemoryConfig(every=1, sure=0.0),
-        MemoryConfig(every=1, sure=0.0, color=0.0),
-        MemoryConfig(every=1, sure=0.0, window=0.0),
-        MemoryConfig(every=1, sure=0.0, balance=0.0, temperature=0.2),
-        MemoryConfig(every=1, sure=0.0, color=0.0, window=0.0, balance=0.0),
-        MemoryConfig(every=1, sure=0.0, unknown=0.0),
-        MemoryConfig(every=1, sure=0.0, unknown=0.0, window=0.0),
+        MemoryConfig(every=1),
+        MemoryConfig(every=1, color=0.0),
+        MemoryConfig(every=1, window=0.0),
+        MemoryConfig(every=1, balance=0.0, temperature=0.2),
+        MemoryConfig(every=1, color=0.0, window=0.0, balance=0.0),
+        MemoryConfig(every=1, unknown=0.0),
+        MemoryConfig(every=1, unknown=0.0, window=0.0),
     ],
 )
 def test_reading_equals_the_sum_of_kernels_written_out(config):
@@ -82,7 +82,7 @@ def test_a_remembered_frame_gives_its_own_mask_back():
 
 
 def test_references_are_never_dropped_and_recent_frames_are_bounded():
-    memory = MaskMemory(MemoryConfig(recent=2, every=3, sure=0.0))
+    memory = MaskMemory(MemoryConfig(recent=2, every=3))
     memory.write(places(0), mask(0), permanent=True)
     sizes = []
     for i in range(20):
@@ -114,7 +114,6 @@ def test_no_recent_frames_means_references_only():
         {"color": -1.0},
         {"dims": -1},
         {"unknown": -1.0},
-        {"sure": 1.5},
     ],
 )
 def test_settings_out_of_range_are_refused(bad):
@@ -178,7 +177,7 @@ def test_sampled_reading_stays_close_to_reading_everything():
 
 def test_each_key_rides_on_the_motion_at_its_own_centre():
     """Flow that differs from pixel to pixel: a key reads the pixel under its cell's centre."""
-    memory = MaskMemory(MemoryConfig(every=1, budget=0, sure=0.0))
+    memory = MaskMemory(MemoryConfig(every=1, budget=0))
     memory.write(places(1), mask(1))
     flow = torch.zeros(40, 60, 2)  # ten pixels a cell
     flow[..., 0] = torch.arange(60.0)
@@ -227,17 +226,3 @@ def test_reduced_places_are_compared_by_what_varies_most():
     space.fit(descriptor, -2 * color.flip(1))  # the first frame decides
     assert torch.equal(space.vectors(descriptor, color), before)
     assert space.nbytes == 4 * (3 + 1) * 56
-
-
-def test_later_frames_are_remembered_where_they_are_sure_and_the_reference_everywhere():
-    soft = torch.full((3, *GRID), 1 / 3)
-    soft[:, 0] = torch.tensor([0.1, 0.85, 0.05])[:, None]
-    doubted, sure = MaskMemory(MemoryConfig(every=1, sure=0.8)), MaskMemory(MemoryConfig(every=1, sure=0.0))
-    for memory in (doubted, sure):
-        memory.write(places(1), soft, permanent=True)
-    base = doubted.nbytes
-    for memory in (doubted, sure):
-        memory.write(places(2), soft)
-    assert doubted.nbytes - base == (sure.nbytes - base) * 6 // 24
-    doubted.write(places(3), torch.full((3, *GRID), 1 / 3))  # nothing sure in it: nothing remembered, nothing breaks
-    torch.testing.assert_close(doubted.read(places(5)).sum(1), torch.ones(24))

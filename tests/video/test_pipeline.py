@@ -273,7 +273,6 @@ def test_errors_are_one_line_without_quiet_too(tmp_path, capsys):
         "memory.budget=-1",
         "memory.detail=99999",
         "memory.dims=-1",
-        "memory.sure=2",
         "memory.unknown=-1",
         "fusion.motion=-1",
         "learn.tokens=1000000000",
