@@ -96,6 +96,18 @@ def test_batches_and_neighbours_do_not_matter(sd, learned):
         np.testing.assert_allclose(one.scores.values, two.scores.values, atol=1e-5)
 
 
+def test_every_draw_of_a_crop_knows_where_the_crop_lies(sd):
+    """Position columns with crops and draws in one batch, against one crop at a time."""
+    rgb = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    mask = np.kron(np.array([[0, 1], [0, 0]]), np.ones((32, 32))).astype(np.uint8)
+    config = LearnConfig(tokens=1, steps=20, position=5.0, views=ViewConfig(count=0))
+    made = learn_parts(sd, [annotate(rgb, mask)], config, short_side=64)
+    settings = SegmentConfig(patches=2, draws=2, batch=2, threshold=0)
+    alone = PartSegmenter(sd, made, settings)(rgb).scores.values
+    together = PartSegmenter(sd, made, dataclasses.replace(settings, batch=8))(rgb).scores.values
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
 def test_more_noise_draws_are_averaged_and_seeded(sd, learned):
     rgb, made = learned
     config = SegmentConfig(draws=3, threshold=0)
