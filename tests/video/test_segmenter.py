@@ -16,7 +16,7 @@ from slimecore.metrics import region_j
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.propagators.fused import fuse, recall
-from slimevid.segmenter import Segmenter
+from slimevid.segmenter import Segmenter, _strongest_mean
 
 QUICK = LearnConfig(tokens=2, steps=30, views=ViewConfig(count=1))
 
@@ -219,3 +219,12 @@ def test_learned_parts_are_carried_between_readings(two_tone, tiny, monkeypatch)
     assert len(read) == 2
     assert scores[1] > 0.7 * scores[0]
     assert scores[3] > 0.7 * scores[2]
+
+
+def test_the_strongest_pixels_are_found_without_sorting_the_picture():
+    rng = np.random.default_rng(0)
+    for size in ((3, 2), (16, 16), (61, 37)):
+        soft = rng.random((3, *size)).astype(np.float32).round(2)  # with ties
+        counts = np.array([1, 4, 9])
+        expected = [np.sort(p.ravel())[-min(n, p.size) :].mean() for p, n in zip(soft, counts, strict=True)]
+        assert _strongest_mean(soft, counts) == pytest.approx(expected)
