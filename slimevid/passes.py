@@ -8,6 +8,7 @@ the permanent memory the other references; so a correction re-runs the gaps it t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ def plan(references: Sequence[int], frames: range) -> list[Gap]:
     """
     ends: list[int | None] = [None, *sorted(references), None]
     gaps = []
-    for left, right in zip(ends, ends[1:], strict=False):
+    for left, right in itertools.pairwise(ends):
         if left is None and right is not None:
             passes = [Pass(right, _between(frames, None, right)[::-1])]
         elif left is not None and right is None:

@@ -145,13 +145,21 @@ class Segmenter:
         self.set_references([*others, Reference(taken, annotation)], progress)
         return self.start(taken.index)
 
-    def set_references(self, references: Sequence[Reference], progress: Progress | None = None) -> None:
+    def set_references(
+        self,
+        references: Sequence[Reference],
+        progress: Progress | None = None,
+        learned: PartEmbeddings | None = None,
+    ) -> None:
         """Take these references instead of all earlier ones: learn the parts, and remember every frame for good.
 
-        Parts are learned from all of them, unless embeddings were given at the start or the propagator needs none.
+        Parts are learned from all of them, unless embeddings were given at the start, the propagator needs none, or
+        `learned` says what was learned from these very references before.
         """
         parts, shared = with_shared_parts([r.annotation for r in references])
-        if self.backbone is not None and self._module.NEEDS_PARTS and not self._given:
+        if learned is not None and not self._given:
+            self.embeddings = learned
+        elif self.backbone is not None and self._module.NEEDS_PARTS and not self._given:
             self.embeddings = learn_parts(
                 self.backbone,
                 shared,
@@ -219,9 +227,7 @@ class Segmenter:
         radius = self.config.fusion.refine if self._module.REFINE else 0
         return self._result(taken, refine(soft, taken.rgb, radius, self.config.fusion.refine_eps))
 
-    def propagate(
-        self, clip: Clip, start: int = 0, stop: int | None = None, stride: int = 1
-    ) -> Iterator[FrameResult]:
+    def propagate(self, clip: Clip, start: int = 0, stop: int | None = None, stride: int = 1) -> Iterator[FrameResult]:
         """Label the frames of a clip from all references: forward and backward from each, half way to the next.
 
         Parameters
@@ -270,7 +276,9 @@ class Segmenter:
             No such part.
         """
         if value not in self.parts.values[1:]:
-            raise InputError(f"there is no part {value} to drop, there are {', '.join(map(str, self.parts.values[1:]))}")
+            raise InputError(
+                f"there is no part {value} to drop, there are {', '.join(map(str, self.parts.values[1:]))}"
+            )
         self._dropped[value] = self._next if frame is None else frame
 
     def snapshot(self) -> dict[str, Array]:

@@ -91,7 +91,7 @@ class MaskMemory:
         return len(self._permanent) + len(self._recent)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Everything remembered, as named tensors; a memory that restores them goes on bit for bit as this one would."""
+        """Everything remembered, as named tensors: a memory that restores them reads and writes on bit for bit."""
         state = {f"space.{name}": tensor for name, tensor in self._space.snapshot().items()}
         state |= {"generator": self._generator.get_state(), "since": torch.tensor([self._since])}
         for kind, entries in (("permanent", self._permanent), ("recent", self._recent)):

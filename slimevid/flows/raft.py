@@ -63,7 +63,7 @@ def build() -> _Raft:
     file = weights_file()
     if not file.is_file():
         raise ModelError(
-            f"flow raft needs the weights {file.name} of torchvision in {file.parent}; put them there, or use --flow dis"
+            f"flow raft needs the weights {file.name} in {file.parent}; put them there, or use --flow dis"
         )
     network = models.raft_small(weights=None)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -48,14 +48,14 @@ class Clip(Protocol):
         ...
 
 
-def open_clip(path: Path, leave_out: Path | None = None) -> Clip:
+def open_clip(path: Path, leave_out: Sequence[Path] = ()) -> Clip:
     """Open a video file or a folder of frames.
 
     Parameters
     ----------
     path : Path
-    leave_out : Path, optional
-        A file in the folder that is no frame: the mask, when it lies among them.
+    leave_out : sequence of Path
+        Files in the folder that are no frames: masks, when they lie among them.
 
     Raises
     ------

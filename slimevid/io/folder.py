@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,8 +23,8 @@ class FolderClip:
     Parameters
     ----------
     path : Path
-    leave_out : Path, optional
-        A file in it that is no frame.
+    leave_out : sequence of Path
+        Files in it that are no frames.
 
     Raises
     ------
@@ -32,11 +32,11 @@ class FolderClip:
         No image in it, or two images would write the same mask.
     """
 
-    def __init__(self, path: Path, leave_out: Path | None = None) -> None:
+    def __init__(self, path: Path, leave_out: Sequence[Path] = ()) -> None:
         self.name = path.resolve().name
         self.fps = _FPS
-        other = None if leave_out is None else leave_out.resolve()
-        self._files = [file for file in list_images(path) if file.resolve() != other]
+        others = {other.resolve() for other in leave_out}
+        self._files = [file for file in list_images(path) if file.resolve() not in others]
         if not self._files:
             raise InputError(f"{path}: no frame found{_folder_hint(path)}")
         stems = self.stems()
