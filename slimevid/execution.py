@@ -76,7 +76,7 @@ class Execution:
         if found is not None and (found[0].gap not in open_gaps or not self._all_there(found[0])):
             found = None
         whole = found is None and not self.done and self._in_order()
-        keep = self.ledger.scores if found is None else found[0].scores
+        keep = 0 if whole else self.ledger.scores if found is None else found[0].scores
         with ExitStack() as stack:
             scores = stack.enter_context(ScoreWriter(self.out / "scores.csv", keep))
             log = stack.enter_context(FrameLog(self.out))

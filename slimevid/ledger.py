@@ -95,7 +95,7 @@ class Ledger:
     def _read(self) -> Ledger | None:
         if not self._path.is_file():
             masks = self._path.parent / "masks"
-            if masks.is_dir() and any(masks.glob("*.png")):
+            if masks.is_dir() and any(masks.glob("[!.]*.png")):
                 raise OutputError(
                     f"{self._path.parent} holds masks but no {LEDGER}, so nothing says how they were made; "
                     "run without --resume to start over"

@@ -121,7 +121,7 @@ def protect(request: RunRequest, clip: Clip) -> None:
         if before != clip_entry(clip):
             raise OutputError(f"{request.out} holds the results of another clip; choose another --out")
     folder = request.out / "masks"
-    foreign = {p.stem for p in folder.glob("*.png")} - set(clip.stems())
+    foreign = {p.stem for p in folder.glob("[!.]*.png")} - set(clip.stems())
     if foreign:
         raise OutputError(
             f"{folder} holds {len(foreign)} masks of another clip (such as {min(foreign)}.png); choose another --out"
