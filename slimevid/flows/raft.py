@@ -62,9 +62,7 @@ def build() -> _Raft:
         raise ModelError(f"flow raft needs torchvision, which cannot be imported ({error}); use --flow dis") from error
     file = weights_file()
     if not file.is_file():
-        raise ModelError(
-            f"flow raft needs the weights {file.name} in {file.parent}; put them there, or use --flow dis"
-        )
+        raise ModelError(f"flow raft needs the weights {file.name} in {file.parent}; put them there, or use --flow dis")
     network = models.raft_small(weights=None)
     try:
         network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))

@@ -142,6 +142,9 @@ class VideoClip:
                         failure = f"frame {expected} cannot be decoded (the decoder drops it)"
                         break
                     if index == expected:
+                        if picture.is_corrupt:
+                            failure = f"frame {expected} cannot be decoded (its data is damaged)"
+                            break
                         if index in wanted:
                             yield self._frame(index, picture)
                         expected += 1

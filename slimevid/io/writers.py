@@ -49,7 +49,7 @@ class ScoreWriter:
     def write(self, rows: list[tuple[Any, ...]]) -> None:
         """Append the rows of one frame."""
         try:
-            self._rows.writerows(rows)
+            self._rows.writerows([_one_line(cell) for cell in row] for row in rows)
             self._file.flush()
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror}; the masks so far are kept") from error
@@ -61,26 +61,30 @@ class ScoreWriter:
         self._file.close()
 
 
+def _one_line(cell: Any) -> Any:
+    """Names may hold line breaks; a row is a line."""
+    return " ".join(cell.splitlines()) if isinstance(cell, str) else cell
+
+
 def sort_scores(path: Path) -> None:
     """Bring ``scores.csv`` into the clip's order; of a frame labelled several times, the last rows stay.
 
-    Where every row lies is remembered, not the rows: passes go backward too, and a correction replaces frames.
+    Passes go backward too, and a correction replaces frames. Where a frame's rows lie is remembered, not the rows.
     """
-    found: dict[int, list[tuple[int, int]]] = {}
+    found: dict[int, tuple[int, int]] = {}
     last = -1
     with path.open("rb") as source:
         header = source.readline()
         while line := source.readline():
-            frame = int(line.split(b",", 1)[0])
-            if frame != last:
-                found[frame], last = [], frame
-            found[frame].append((source.tell() - len(line), len(line)))
+            frame, end = int(line.split(b",", 1)[0]), source.tell()
+            found[frame] = (found[frame][0] if frame == last else end - len(line), end)
+            last = frame
         with atomic_path(path) as part, part.open("wb") as target:
             target.write(header)
             for frame in sorted(found):
-                for offset, length in found[frame]:
-                    source.seek(offset)
-                    target.write(source.read(length))
+                start, end = found[frame]
+                source.seek(start)
+                target.write(source.read(end - start))
 
 
 def write_soft(path: Path, soft: npt.NDArray[Any]) -> None:

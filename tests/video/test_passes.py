@@ -47,7 +47,8 @@ def test_a_further_reference_changes_the_gap_it_falls_into_only(case, extra):
     else:
         assert len(changed) == 1
         low, high = changed[0].left, changed[0].right
-        assert (low is None or low < extra) and (high is None or extra < high)
+        assert low is None or low < extra
+        assert high is None or extra < high
 
 
 def test_two_references_meet_half_way():

@@ -145,9 +145,7 @@ def test_a_mended_reference_re_runs_both_sides_up_to_its_neighbours(command, tmp
 
 @pytest.mark.parametrize("propagator", ["flow_warp", "fused"])
 def test_corrected_frames_are_those_of_a_run_with_all_references(command, tmp_path, read_results, propagator):
-    again = run_twice(
-        command, tmp_path, refs(tmp_path, 0, 5, 10), refs(tmp_path, 0, 5, 7, 10), propagator=propagator
-    )
+    again = run_twice(command, tmp_path, refs(tmp_path, 0, 5, 10), refs(tmp_path, 0, 5, 7, 10), propagator=propagator)
     assert again == [5, 6, 7, 8, 9]
     assert command(*refs(tmp_path, 0, 5, 7, 10), out="whole", propagator=propagator) == 0
     corrected, whole = (read_results(tmp_path / o, "masks") for o in ("out", "whole"))
