@@ -23,6 +23,8 @@ class FusionConfig:
     ----------
     parts : float
         Weight of the learned embeddings' WAS map (what it looks like).
+    parts_every : int
+        It is read from the network every so many frames, and carried along the flow between them.
     memory : float
         Weight of the memory read-out (where it was and what it looked like).
     flow : float
@@ -44,6 +46,7 @@ class FusionConfig:
     """
 
     parts: float = 0.15
+    parts_every: int = 1
     memory: float = 1.0
     flow: float = 0.5
     motion: float = 1.0
@@ -57,6 +60,8 @@ class FusionConfig:
     def __post_init__(self) -> None:
         if min(self.parts, self.memory, self.flow, self.motion, self.motion_limit) < 0 or self.flow_tolerance <= 0:
             raise ConfigError("fusion weights must not be negative and fusion.flow_tolerance must be above 0")
+        if self.parts_every < 1:
+            raise ConfigError(f"fusion.parts_every must be at least 1, got {self.parts_every}")
         if not (0 <= self.floor < 1 and 0 <= self.present <= 1 and 0 <= self.refine <= 100 and self.refine_eps > 0):
             raise ConfigError(
                 "fusion needs floor in 0..1, present in 0..1, refine in 0..100 pixels and refine_eps above 0, got "

@@ -11,6 +11,8 @@ from slimecore.images import fit_short_side, resize_rgb
 from slimecore.types import Frame
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from slimecore.attention import Features
     from slimecore.backbones import Backbone
     from slimecore.memory import Places
@@ -50,6 +52,18 @@ class FrameState:
         return encode_picture(self._backbone, self.frame.rgb, self._config.short_side)
 
     @cached_property
+    def descriptor(self) -> Tensor:
+        """(1, D, h, w) descriptors; without the rest of the features when those were not asked for before."""
+        from slimecore.learn import to_tensor
+
+        if "features" in self.__dict__:
+            return self.features.descriptor
+        if self._backbone is None:
+            raise RuntimeError("this propagator was built without a backbone")
+        size = fit_short_side(self.frame.size, self._config.short_side, self._backbone.multiple)
+        return self._backbone.describe(to_tensor(resize_rgb(self.frame.rgb, size)[None], self._backbone.device))
+
+    @cached_property
     def places(self) -> Places:
         """Descriptors and colours of the picture, on a grid ``memory.detail`` times denser than the descriptors'."""
         import torch
@@ -58,12 +72,13 @@ class FrameState:
         from slimecore.color import lab_patches
         from slimecore.memory import Places
 
-        coarse = self.features.descriptor
+        coarse = self.descriptor
         detail = self._config.memory.detail
         grid = (int(coarse.shape[2]) * detail, int(coarse.shape[3]) * detail)
         dense = (
             functional.interpolate(coarse, size=grid, mode="bilinear", align_corners=False) if detail > 1 else coarse
         )
-        descriptor = functional.normalize(dense[0].flatten(1).T, dim=1).contiguous()
+        columns = dense[0].flatten(1)
+        descriptor = (columns / columns.square().sum(0).sqrt().clamp(min=1e-12)).T  # far faster than along rows
         color = torch.from_numpy(lab_patches(self.frame.rgb, grid)).to(descriptor)
         return Places(descriptor, color, grid)

@@ -13,7 +13,7 @@ __all__ = ["LossWeights", "TrainConfig", "load_config", "to_dict"]
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Shares of the objectives; ``denoise`` is taken in even steps, those after ``transfer`` in odd ones."""
+    """Shares of the objectives; see ``TrainConfig.whole_every`` for when each is taken."""
 
     denoise: float = 0.3
     corr: float = 1.0
@@ -35,6 +35,11 @@ class TrainConfig:
         share.
     sizes, counts : tuple of int
         Side of the frames and pairs per batch; step ``i`` uses entry ``i % len``.
+    layers : int
+        Residual layers a block.
+    whole_every : int
+        Every so many steps the whole network is trained, by turns for ``denoise`` and for the objectives after
+        ``transfer``; the steps between end at the descriptor and cost a fifth.
     denoise_size : int
         Side of the crops that are denoised.
     tau : float
@@ -49,6 +54,8 @@ class TrainConfig:
     steps: int = 4000
     channels: tuple[int, int, int] = (32, 64, 96)
     cross_dim: int = 128
+    layers: int = 1
+    whole_every: int = 4
     sizes: tuple[int, ...] = (192, 256, 320)
     counts: tuple[int, ...] = (8, 5, 3)
     lr: float = 1e-3

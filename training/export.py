@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from training.checkpoint import load_state
 from training.config import TrainConfig, load_config, to_dict
 from training.model import SlimeTiny
-from training.network import BLOCK, READOUT, build_scheduler
+from training.network import BLOCK, build_scheduler, readout
 
 if TYPE_CHECKING:
     from training.train import Run
@@ -133,7 +133,7 @@ def export(run: "Run", config: TrainConfig, out: Path, measured: str = "") -> No
         "scheduler": ["diffusers", "DDIMScheduler"],
     }
     _write_json(folder / "model_index.json", index)
-    _write_json(folder / "readout.json", READOUT)
+    _write_json(folder / "readout.json", readout(config.layers))
     save_file({"embeddings": model.null.detach().to(torch.float16).contiguous()}, folder / "null_prompt.safetensors")
     _write_card(folder / "README.md", run, config, measured)
     folder.chmod(0o755)

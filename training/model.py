@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from training import losses
 from training.config import TrainConfig
-from training.network import NULL_TOKENS, Reader, Readout, build_scheduler, build_unet, to_latents
+from training.network import NULL_TOKENS, Reader, Readout, build_scheduler, build_unet, readout, to_latents
 from training.pairs import CELL, Batch
 
 __all__ = ["SlimeTiny", "step_losses"]
@@ -17,9 +17,9 @@ class SlimeTiny(nn.Module):
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
-        self.unet = build_unet(config.channels, config.cross_dim)
+        self.unet = build_unet(config.channels, config.cross_dim, config.layers)
         self.null = nn.Parameter(torch.randn(1, NULL_TOKENS, config.cross_dim) * 0.5)
-        self.reader = Reader(self.unet)
+        self.reader = Reader(self.unet, readout(config.layers))
         width = sum(self.unet.get_submodule(f"{path}.to_q").out_features for path in self.reader.cross_paths)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.cross_dim))
         self.schedule = build_scheduler()
@@ -96,36 +96,31 @@ def step_losses(model: SlimeTiny, batch: Batch, config: TrainConfig, step: int) 
     Returns
     -------
     dict of scalar Tensor
-        Keys are those of ``LossWeights``: the matching ones always, ``denoise`` in even steps, the rest in
-        odd ones.
+        Keys are those of ``LossWeights``: the matching ones always, in every ``whole_every``-th step ``denoise`` or the
+        rest.
     """
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
     rgb = torch.from_numpy(batch.rgb).flatten(0, 1).permute(0, 3, 1, 2).float() / 255
     latents, grid = to_latents(rgb), (rgb.shape[2] // CELL, rgb.shape[3] // CELL)
     objects, parts = torch.from_numpy(batch.objects).long(), torch.from_numpy(batch.parts).long()
-    positions, visible = torch.from_numpy(batch.positions), torch.from_numpy(batch.visible)
     found: dict[str, Tensor] = {}
     seen = latents
     if torch.rand((), generator=generator) < config.noisy:
         when = torch.tensor([model.reader.spec["timestep"]] * len(latents))
         seen = model.schedule.add_noise(latents, torch.randn(latents.shape, generator=generator), when)
+    turn, between = divmod(step, config.whole_every)
+    out = None
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bfloat16):
-        out = model.reader(seen, model.null)
-        if step % 2 == 0 and config.weights.denoise:
+        if between == 0 and turn % 2:
+            out = _float(model.reader(seen, model.null))
+            descriptor = out.descriptor
+        else:
+            descriptor = model.reader.describe(seen, model.null).float()
+        if between == 0 and turn % 2 == 0 and config.weights.denoise:
             crop = config.denoise_size // 4
             found["denoise"] = model.denoise(latents[::2, :, :crop, :crop].contiguous(), generator)
-    out = _float(out)
-    a, b = _side(out.descriptor, 0), _side(out.descriptor, 1)
-    forward = losses.cosine_similarity(a, b, config.tau)
-    back = forward.transpose(1, 2)
-    found["corr"] = 0.5 * (
-        losses.correspondence(forward, positions[:, 0], visible[:, 0], grid, CELL)
-        + losses.correspondence(back, positions[:, 1], visible[:, 1], grid, CELL)
-    )
-    labels, _ = losses.regions(objects, config.regions)
-    known = torch.where((labels[:, 1:] == labels[:, :1].transpose(1, 2)).any(-1), labels[:, 1], -1)
-    found["transfer"] = losses.label_transfer(back, labels[:, 0], known, config.regions)
-    if step % 2 == 0:
+    found |= _matching(descriptor, batch, objects, grid, config)
+    if out is None:
         return found
     attention = losses.attention_mass(out.self_q, out.self_k)
     found["group"] = losses.group(attention, objects.flatten(0, 1))
@@ -133,3 +128,20 @@ def step_losses(model: SlimeTiny, batch: Batch, config: TrainConfig, step: int) 
     ids[::2] = parts[::2]
     found["meta"], found["was"] = _segment(model, out, attention, ids, grid, config.regions)
     return found
+
+
+def _matching(
+    descriptor: Tensor, batch: Batch, objects: Tensor, grid: tuple[int, int], config: TrainConfig
+) -> dict[str, Tensor]:
+    """Losses of the descriptors: correspondence both ways, and labels carried from frame A to frame B."""
+    positions, visible = torch.from_numpy(batch.positions), torch.from_numpy(batch.visible)
+    a, b = _side(descriptor, 0), _side(descriptor, 1)
+    forward = losses.cosine_similarity(a, b, config.tau)
+    back = forward.transpose(1, 2)
+    corr = 0.5 * (
+        losses.correspondence(forward, positions[:, 0], visible[:, 0], grid, CELL)
+        + losses.correspondence(back, positions[:, 1], visible[:, 1], grid, CELL)
+    )
+    labels, _ = losses.regions(objects, config.regions)
+    known = torch.where((labels[:, 1:] == labels[:, :1].transpose(1, 2)).any(-1), labels[:, 1], -1)
+    return {"corr": corr, "transfer": losses.label_transfer(back, labels[:, 0], known, config.regions)}

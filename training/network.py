@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
-__all__ = ["BLOCK", "Reader", "Readout", "build_scheduler", "build_unet", "to_latents"]
+__all__ = ["BLOCK", "Reader", "Readout", "build_scheduler", "build_unet", "readout", "to_latents"]
 
 BLOCK = 4
 """Side of the pixel block that becomes one latent."""
@@ -20,19 +20,27 @@ MULTIPLE = 16
 """Sides of pictures must be multiples of this."""
 
 _HIGH, _LOW = "up_blocks.1.attentions.0", "up_blocks.0.attentions.1"
-_LOCAL = "down_blocks.1.resnets.0"
-"""Sees about 70 pixels and no context: on real clips this matched better than anything after attention."""
-READOUT: dict[str, object] = {
-    "cross": [_LOW, _HIGH],
-    "self": [_HIGH],
-    "descriptor": _LOCAL,
-    "timestep": 10,
-    "noise": False,
-}
-"""Which modules are read, as written to ``readout.json``; the descriptor may be (b, n, c) or (b, c, h, w)."""
 
 
-def build_unet(channels: tuple[int, int, int] = (32, 64, 96), cross_dim: int = 128) -> UNet2DConditionModel:
+def readout(layers: int = 1) -> dict[str, object]:
+    """Which modules of a UNet with so many layers a block are read, as written to ``readout.json``.
+
+    The descriptor, (b, n, c) or (b, c, h, w), is local: with one layer it sees about 70 pixels and no context. On real
+    clips this matched better than anything after attention. Cross-attention is read at 1/16 only, so the pass ends at
+    the queries and keys of self-attention at 1/8: running that layer would cost more than all the rest.
+    """
+    return {
+        "cross": [_LOW],
+        "self": [_HIGH],
+        "descriptor": f"down_blocks.1.resnets.{layers - 1}",
+        "timestep": 10,
+        "noise": False,
+    }
+
+
+def build_unet(
+    channels: tuple[int, int, int] = (32, 64, 96), cross_dim: int = 128, layers: int = 1
+) -> UNet2DConditionModel:
     """Build a UNet of three levels at 1/4, 1/8 and 1/16; attention at 1/16 (mid, up) and 1/8 (up).
 
     Parameters
@@ -41,6 +49,8 @@ def build_unet(channels: tuple[int, int, int] = (32, 64, 96), cross_dim: int = 1
         Widths of the levels, multiples of 32 (a head has 32 channels).
     cross_dim : int
         Width of a prompt token.
+    layers : int
+        Residual layers a block.
     """
     return UNet2DConditionModel(
         sample_size=48,
@@ -50,7 +60,7 @@ def build_unet(channels: tuple[int, int, int] = (32, 64, 96), cross_dim: int = 1
         mid_block_type="UNetMidBlock2DCrossAttn",
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         block_out_channels=channels,
-        layers_per_block=1,
+        layers_per_block=layers,
         attention_head_dim=tuple(c // 32 for c in channels),  # in diffusers this is the number of heads
         cross_attention_dim=cross_dim,
         norm_num_groups=16,
@@ -112,17 +122,17 @@ class _Enough(Exception):
 
 @dataclass(eq=False)
 class Reader:
-    """Reads ``READOUT`` out of a UNet.
+    """Reads a :func:`readout` out of a UNet.
 
     Attributes
     ----------
     unet : UNet2DConditionModel
     spec : dict
-        See ``READOUT``.
+        See :func:`readout`.
     """
 
     unet: nn.Module
-    spec: dict = field(default_factory=lambda: READOUT)
+    spec: dict = field(default_factory=readout)
 
     def __post_init__(self) -> None:
         block = "transformer_blocks.0"
@@ -133,16 +143,16 @@ class Reader:
         self._names.append(self.spec["descriptor"])
 
     @contextmanager
-    def _hooks(self, seen: dict[str, Tensor]) -> Iterator[None]:
+    def _hooks(self, seen: dict[str, Tensor], names: list[str]) -> Iterator[None]:
         def hook(name: str):
             def keep(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
                 seen[name] = output
-                if len(seen) == len(self._names):
+                if len(seen) == len(names):
                     raise _Enough
 
             return keep
 
-        handles = [self.unet.get_submodule(name).register_forward_hook(hook(name)) for name in self._names]
+        handles = [self.unet.get_submodule(name).register_forward_hook(hook(name)) for name in names]
         try:
             yield
         finally:
@@ -168,15 +178,29 @@ class Reader:
         -------
         Readout
         """
-        seen: dict[str, Tensor] = {}
-        step = self.spec["timestep"] if timestep is None else timestep
-        with self._hooks(seen), suppress(_Enough):
-            self.unet(latents, step, prompt.expand(len(latents), -1, -1))
+        seen = self._run(latents, prompt, timestep, self._names)
         attn1 = f"{self._self}.transformer_blocks.0.attn1"
-        descriptor = seen[self.spec["descriptor"]]
         return Readout(
             cross=[self.heads(seen[f"{path}.to_q"], path) for path in self.cross_paths],
             self_q=self.heads(seen[f"{attn1}.to_q"], attn1),
             self_k=self.heads(seen[f"{attn1}.to_k"], attn1),
-            descriptor=descriptor if descriptor.ndim == 3 else descriptor.flatten(2).transpose(1, 2),
+            descriptor=_rows(seen[self.spec["descriptor"]]),
         )
+
+    def describe(self, latents: Tensor, prompt: Tensor) -> Tensor:
+        """Descriptors (b, n, c) alone: the pass ends where they are made."""
+        name = self.spec["descriptor"]
+        return _rows(self._run(latents, prompt, None, [name])[name])
+
+    def _run(
+        self, latents: Tensor, prompt: Tensor, timestep: Tensor | int | None, names: list[str]
+    ) -> dict[str, Tensor]:
+        seen: dict[str, Tensor] = {}
+        step = self.spec["timestep"] if timestep is None else timestep
+        with self._hooks(seen, names), suppress(_Enough):
+            self.unet(latents, step, prompt.expand(len(latents), -1, -1))
+        return seen
+
+
+def _rows(descriptor: Tensor) -> Tensor:
+    return descriptor if descriptor.ndim == 3 else descriptor.flatten(2).transpose(1, 2)

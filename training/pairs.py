@@ -50,7 +50,8 @@ def make_clip(
     """Sample and render a clip; see ``sample_scene``. ``photometric`` False leaves the painted colours."""
     scene = sample_scene(rng, bank, size, times, settings)
     owner = np.array([s.object_id for s in scene.surfaces], np.int16)
-    grade, change = Grade.draw(rng), rng.random()
+    # Neighbouring frames of a film are lit alike: what is trained to ignore colour cannot match by it.
+    grade, change = Grade.draw(rng), settings.light * rng.random() ** 3
     frames = []
     for frame in range(len(times)):
         canvas = Canvas.blank(size, size)

@@ -36,6 +36,8 @@ class SceneSettings:
         Chance that an object gets a look-alike.
     camouflage : float
         Chance that an object wears the background's texture.
+    light : float
+        Largest change of light and tone between the frames, 1 for another hour of the day; most pairs change far less.
     """
 
     reach: tuple[float, float] = (0.08, 1.0)
@@ -44,6 +46,7 @@ class SceneSettings:
     smallest: float = 0.07
     twin: float = 0.25
     camouflage: float = 0.1
+    light: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,10 @@ one that was not.
 """
 
 import argparse
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -154,7 +155,9 @@ def _main() -> None:
     print(f"at step {run.step} of {config.steps}", flush=True)
 
     def report(run: Run, means: dict[str, float]) -> None:
-        row = {"step": run.step, "seconds": run.seconds} | means
+        # An interval may be without a step of some kind; every row has the same columns all the same.
+        losses = {field.name: means.get(field.name, math.nan) for field in fields(config.weights)}
+        row = {"step": run.step, "seconds": run.seconds} | losses | {key: means[key] for key in ("total", "norm")}
         print(" ".join(f"{k} {v:.4g}" for k, v in row.items()), flush=True)
         append_row(args.work / "curves.csv", row)
         if run.step % args.save_every == 0 or run.step == until:

@@ -27,8 +27,8 @@ def lab_patches(rgb: npt.NDArray[Any], grid: tuple[int, int]) -> npt.NDArray[np.
         the squared distance of two rows is the mean squared colour difference over the patch.
     """
     gh, gw = grid
-    lab = cv2.cvtColor(np.asarray(rgb, np.float32) / 255, cv2.COLOR_RGB2LAB) / np.float32(100)
-    half = cv2.resize(lab, (2 * gw, 2 * gh), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(np.asarray(rgb), (2 * gw, 2 * gh), interpolation=cv2.INTER_AREA)
+    half = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / np.float32(100)
     padded = np.pad(half, ((1, 1), (1, 1), (0, 0)), mode="edge")
     shifted = [padded[i : i + 2 * gh : 2, j : j + 2 * gw : 2] for i in range(4) for j in range(4)]
     return np.asarray(np.concatenate(shifted, -1).reshape(gh * gw, 48) / 4, np.float32)

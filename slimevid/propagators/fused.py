@@ -112,10 +112,12 @@ class _Fused:
         self._enabled = context.config.memory.enabled
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
         self._work: Array = np.zeros((0, 0, 3), np.uint8)
+        self._learned: Array = np.zeros((0, 0, 0), np.float32)
+        self._passed = 0  # frames since the start: when the learned parts are read anew
 
     @property
     def nbytes(self) -> int:
-        return int(self._memory.nbytes + self._soft.nbytes + self._work.nbytes)
+        return int(self._memory.nbytes + self._soft.nbytes + self._work.nbytes + self._learned.nbytes)
 
     @property
     def _fusion(self) -> FusionConfig:
@@ -139,12 +141,13 @@ class _Fused:
 
     def step(self, state: FrameState) -> Array:
         size = state.work.shape[:2]
-        evidence: list[Evidence] = []
+        due = self._fusion.parts > 0 and self._passed % self._fusion.parts_every == 0
+        self._passed += 1
+        if due:
+            self._learned = resize_soft(was_evidence(state.features, self._keys)[0].cpu().numpy(), size)
+        evidence, against = self._moved(state, carry_learned=not due)
         if self._fusion.parts:
-            learned = was_evidence(state.features, self._keys)[0].cpu().numpy()
-            evidence.append((resize_soft(learned, size), self._fusion.parts))
-        carried, against = self._moved(state)
-        evidence += carried
+            evidence.append((self._learned, self._fusion.parts))
         if self._enabled and self._fusion.memory:
             doubted = partial(self._doubted, state.places.grid, evidence, against)
             read = recall(self._memory, state.places, doubted)
@@ -165,8 +168,8 @@ class _Fused:
         guess = fuse([*small, (coarse, self._fusion.memory)], self._fusion.floor, odds)
         return np.asarray(guess.max(0) < 1 - _DOUBT)
 
-    def _moved(self, state: FrameState) -> tuple[list[Evidence], Array | None]:
-        """Previous labels carried by the flow, and what motion says against the parts."""
+    def _moved(self, state: FrameState, *, carry_learned: bool) -> tuple[list[Evidence], Array | None]:
+        """Previous labels carried by the flow, and what motion says against the parts; moves what is remembered."""
         flow = self._context.flow(state.work, self._work)
         back = self._context.flow(self._work, state.work) if flow is not None else None
         if flow is None or back is None:
@@ -175,6 +178,8 @@ class _Fused:
         maps = targets(flow)
         trust = reliability(flow, back, maps, self._fusion.flow_tolerance)
         labels = warp_soft(self._soft, maps)
+        if carry_learned and self._fusion.parts:
+            self._learned = warp_soft(self._learned, maps)
         against = None
         if self._fusion.motion:
             departures = departure(flow, np.where(labels[0] > _SURE, trust, 0))

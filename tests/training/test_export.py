@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from training.encoder import load_model, read
 from training.export import FILES, export
-from training.network import READOUT
+from training.network import readout
 from training.pairs import make_batch
 from training.scene import SceneSettings
 from training.train import start_run
@@ -41,7 +41,7 @@ def test_index_names_the_classes(folder):
     assert index["unet"] == ["diffusers", "UNet2DConditionModel"]
     assert index["vae"] == ["slimecore", "SpaceToDepthCodec"]
     assert json.loads((folder / "vae" / "config.json").read_text())["block_size"] == 4
-    assert json.loads((folder / "readout.json").read_text()) == READOUT
+    assert json.loads((folder / "readout.json").read_text()) == readout()
     assert json.loads((folder / "scheduler" / "scheduler_config.json").read_text())["prediction_type"] == "v_prediction"
 
 

@@ -15,12 +15,13 @@ from training.train import learning_rate, start_run, train
 
 
 def test_reader_stops_early_and_gives_the_grids(tiny):
-    """Coarse queries at 1/16, the rest at 1/8; the last up block never runs."""
+    """Coarse queries at 1/16, the rest at 1/8; neither the attention there nor the last up block runs."""
     unet = build_unet(tiny.channels, tiny.cross_dim)
     ran = []
-    unet.up_blocks[2].register_forward_hook(lambda *_: ran.append(1))
+    for module in (unet.up_blocks[2], unet.up_blocks[1].attentions[0].transformer_blocks[0].attn1.to_v):
+        module.register_forward_hook(lambda *_: ran.append(1))
     out = Reader(unet)(to_latents(torch.rand(2, 3, 32, 48)), torch.zeros(1, 8, tiny.cross_dim))
-    assert [tuple(q.shape) for q in out.cross] == [(2, 1, 6, 32), (2, 1, 24, 32)]
+    assert [tuple(q.shape) for q in out.cross] == [(2, 1, 6, 32)]
     assert out.self_q.shape == out.self_k.shape == (2, 1, 24, 32)
     assert out.descriptor.shape == (2, 24, 32)
     assert not ran
@@ -37,10 +38,10 @@ def test_trim_drops_rows_that_will_be_done_again(tmp_path):
 
 
 def test_losses_are_finite_and_reach_every_weight(tiny):
-    """An even and an odd step together give all objectives, and a gradient to every parameter."""
+    """A denoising and a reading step together give all objectives, and a gradient to every parameter."""
     model = SlimeTiny(tiny)
     found = {}
-    for step in (0, 1):
+    for step in (0, tiny.whole_every):
         part = step_losses(model, batch_of(tiny, step), tiny, step)
         sum(part.values()).backward()
         found |= part
@@ -48,6 +49,18 @@ def test_losses_are_finite_and_reach_every_weight(tiny):
     assert all(math.isfinite(value.item()) for value in found.values())
     # the loss at a fixed timestep never leaves a parameter out
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_steps_between_train_the_descriptor_alone(tiny):
+    """The same descriptor as the whole pass has; no other module gets a gradient."""
+    model = SlimeTiny(tiny)
+    latents = to_latents(torch.rand(2, 3, 32, 48))
+    assert torch.equal(model.reader.describe(latents, model.null), model.reader(latents, model.null).descriptor)
+    found = step_losses(model, batch_of(tiny, 1), tiny, 1)
+    assert set(found) == {"corr", "transfer"}
+    sum(found.values()).backward()
+    reached = {name.split(".")[1] for name, p in model.named_parameters() if p.grad is not None}
+    assert reached == {"time_embedding", "conv_in", "down_blocks"}
 
 
 def test_two_plus_two_steps_equal_four(tiny, tmp_path):

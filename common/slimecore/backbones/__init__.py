@@ -70,6 +70,10 @@ class Backbone(Protocol):
         """
         ...
 
+    def describe(self, rgb: Tensor) -> Tensor:
+        """The ``descriptor`` of :meth:`encode` alone, (B, C, h, w), at the cost of the layers up to it."""
+        ...
+
     def token_keys(self, vectors: Tensor) -> tuple[Tensor, ...]:
         """Keys (heads, T, d) of tokens (T, dim) for each cross-attention layer; differentiable."""
         ...

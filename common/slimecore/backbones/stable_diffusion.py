@@ -181,13 +181,29 @@ class StableDiffusion:
             H or W is not a multiple of :attr:`multiple`.
         """
         height, width = int(rgb.shape[-2]), int(rgb.shape[-1])
-        caught = self._run(self.latents(rgb, draws))
+        caught = self._run(self.latents(rgb, draws), self._watched())
         cross = tuple(self.layer(caught, path, "attn2", height, width) for path in self.readout.cross)
         own = tuple(self.layer(caught, path, "attn1", height, width) for path in self.readout.self_layers)
+        return Features(cross, own, self._descriptor(caught, height, width), (height, width))
+
+    @torch.no_grad()
+    def describe(self, rgb: Tensor) -> Tensor:
+        """The descriptor of :meth:`encode`, (B, C, h, w) float32 L2-normalised over C; the pass ends where it is made.
+
+        Raises
+        ------
+        InputError
+            H or W is not a multiple of :attr:`multiple`.
+        """
+        name = self.readout.descriptor
+        caught = self._run(self.latents(rgb), {name: self.unet.get_submodule(name)})
+        return self._descriptor(caught, int(rgb.shape[-2]), int(rgb.shape[-1]))
+
+    def _descriptor(self, caught: Mapping[str, Tensor], height: int, width: int) -> Tensor:
         descriptor = caught[self.readout.descriptor].float()
         if descriptor.ndim == 3:
             descriptor = descriptor.transpose(1, 2).unflatten(-1, layer_grid(descriptor.shape[1], height, width))
-        return Features(cross, own, functional.normalize(descriptor, dim=1), (height, width))
+        return functional.normalize(descriptor, dim=1)
 
     def attention(self, path: str, kind: str) -> Any:
         """Attention module ``attn1`` (self) or ``attn2`` (cross) of the transformer at `path`."""
@@ -201,9 +217,8 @@ class StableDiffusion:
         modules[self.readout.descriptor] = self.unet.get_submodule(self.readout.descriptor)
         return modules
 
-    def _run(self, latent: Tensor) -> dict[str, Tensor]:
+    def _run(self, latent: Tensor, watched: Mapping[str, nn.Module]) -> dict[str, Tensor]:
         caught: dict[str, Tensor] = {}
-        watched = self._watched()
 
         def catch(name: str) -> Any:
             def hook(_module: nn.Module, _args: Any, output: Any) -> None:
