@@ -132,10 +132,12 @@ class _Fused:
 
     def snapshot(self) -> dict[str, Array]:
         memory = {f"memory.{name}": tensor.cpu().numpy() for name, tensor in self._memory.snapshot().items()}
-        return {"soft": self._soft, "work": self._work, **memory}
+        own = {"soft": self._soft, "work": self._work, "learned": self._learned, "passed": np.array(self._passed)}
+        return own | memory
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        self._soft, self._work = state["soft"], state["work"]
+        self._soft, self._work, self._learned = (state[name] for name in ("soft", "work", "learned"))
+        self._passed = int(state["passed"])
         tensors = {name[7:]: torch.from_numpy(array) for name, array in state.items() if name.startswith("memory.")}
         self._memory.restore({name: tensor.to(self._context.device) for name, tensor in tensors.items()})
 

@@ -9,7 +9,7 @@ from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.memory_config import MemoryConfig
 from slimecore.metrics import region_j
 from slimecore.types import Frame
-from slimevid.config import RunConfig
+from slimevid.config import FusionConfig, RunConfig
 from slimevid.io import open_clip
 from slimevid.segmenter import Segmenter
 
@@ -23,18 +23,19 @@ def session(tiny, propagator="fused", **settings):
 
 
 @pytest.mark.parametrize("propagator", PROPAGATORS)
-def test_a_restored_session_goes_on_bit_for_bit(tiny, disc, propagator):
+@pytest.mark.parametrize("seen", [1, 2, 17, 18])
+def test_a_restored_session_goes_on_bit_for_bit(tiny, disc, propagator, seen):
     """Whatever a propagator remembers must be in its snapshot, also when the FIFO is full and has turned over."""
-    one = session(tiny, propagator)
+    one = session(tiny, propagator, fusion=FusionConfig(parts_every=2))
     one.add_reference(*disc(0))
-    for i in range(1, 17):
+    for i in range(1, seen):
         one.step(disc(i)[0])
     state = {name: array.copy() for name, array in one.snapshot().items()}
     other = Segmenter(one.config, tiny, one.embeddings)
     other.add_reference(*disc(0))
     other.step(disc(3)[0])  # has seen something else
     other.restore(state)
-    for i in range(17, 25):
+    for i in range(seen, seen + 8):
         expected, found = one.step(disc(i)[0]), other.step(disc(i)[0])
         assert np.array_equal(one.soft, other.soft)
         assert np.array_equal(expected.labels, found.labels)
