@@ -125,7 +125,7 @@ class Segmenter:
         mask : Annotation or (h, w) int
             Of that frame: part values, 0 background, negative ignored. It may hold parts no earlier reference has.
         names : mapping of int to str, optional
-            Names of part values, where `mask` is an array.
+            Names of part values, where `mask` is an array; parts of earlier references have one.
         progress : callable(step, steps, loss), optional
             Told after every step of learning.
 
@@ -140,7 +140,8 @@ class Segmenter:
             A value has another name than in an earlier reference, no pixel holds a part, or the shapes differ.
         """
         taken = self._as_frame(frame)
-        annotation = mask if isinstance(mask, Annotation) else annotate(taken.rgb, mask, names)
+        known = dict(zip(self._parts.values, self._parts.names, strict=True)) if self._parts else {}
+        annotation = mask if isinstance(mask, Annotation) else annotate(taken.rgb, mask, {**known, **(names or {})})
         others = [r for i, r in self._references.items() if i != taken.index]
         self.set_references([*others, Reference(taken, annotation)], progress)
         return self.start(taken.index)

@@ -64,7 +64,7 @@ def test_pictures_alone_are_numbered(tiny, disc):
 
 def test_a_reference_mid_way_is_taken_up_and_the_earlier_one_kept(tiny, disc):
     one = session(tiny)
-    one.add_reference(*disc(0))
+    one.add_reference(*disc(0), names={1: "disc"})
     before = one.memory_bytes
     for i in range(1, 5):
         one.step(disc(i)[0])
@@ -75,6 +75,7 @@ def test_a_reference_mid_way_is_taken_up_and_the_earlier_one_kept(tiny, disc):
     assert np.array_equal(result.labels, marked)
     assert one.references == (0, 5)
     assert one.parts.values == (0, 1, 7)
+    assert one.parts.names == ("background", "disc", "part 7")
     assert one.memory_bytes > 1.5 * before, "both references are remembered"
     for i in range(6, 9):
         result = one.step(disc(i)[0])
