@@ -13,7 +13,7 @@ import numpy as np
 from slimecore.errors import InputError
 from slimecore.mask_sets import agreed, parse_numbered
 from slimecore.masks import MaskFile, fit_mask, make_parts, read_mask, read_names
-from slimecore.parts import union_parts, with_parts
+from slimecore.parts import union_parts
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.io import Clip
 from slimevid.segmenter import Reference
@@ -97,19 +97,28 @@ def read_references(
     ------
     InputError
         A mask that cannot be read or does not fit, a frame outside the clip or given twice, or values that mean
-        something else in another mask.
+        something else in another mask. A mask without any part is one only if all are: else it says that the frame
+        shows none.
     """
     _check_frames(refs, clip)
-    raw = [fit_mask(read_mask(ref.path), clip.size, str(ref.path)) for ref in refs]
-    masks, notes = agreed(raw, [str(ref.path) for ref in refs])
+    raw = [read_mask(ref.path) for ref in refs]
+    marked = [i for i, mask in enumerate(raw) if mask.values] or list(range(len(raw)))
+    fitted = [fit_mask(raw[i], clip.size, str(refs[i].path)) for i in marked]
+    masks, notes = agreed(fitted, [str(refs[i].path) for i in marked])
     known = _names(names, masks, given)
     own = [make_parts(mask, {v: n for v, n in known.items() if v in (0, *mask.values)}) for mask in masks]
     parts = union_parts([_plainly_colored(p, masks) for p in own])
+    labels = dict(zip(marked, (mask.labels for mask in masks), strict=True))
     items = []
-    for ref, mask, subset in sorted(zip(refs, masks, own, strict=True), key=lambda found: found[0].frame):
+    for i, ref in sorted(enumerate(refs), key=lambda found: found[1].frame):
         frame: Frame = next(clip.read(ref.frame, ref.frame + 1))
-        annotation = Annotation(frame.rgb, subset.index(mask.labels), subset)
-        items.append(Reference(frame, with_parts(annotation, parts)))
+        rows = np.zeros(clip.size, np.int16) if i not in labels else parts.index(labels[i])
+        items.append(Reference(frame, Annotation(frame.rgb, rows, parts, i not in labels)))
+    notes += [
+        f"{refs[i].path.name}: an empty mask, frame {refs[i].frame} shows no part"
+        for i in range(len(refs))
+        if i not in labels
+    ]
     return References(tuple(items), parts, tuple(notes))
 
 

@@ -123,7 +123,8 @@ class Segmenter:
         frame : Frame or (h, w, 3) uint8
             A picture alone counts as the frame after the last one. A frame that was a reference before is corrected.
         mask : Annotation or (h, w) int
-            Of that frame: part values, 0 background, negative ignored. It may hold parts no earlier reference has.
+            Of that frame: part values, 0 background, negative ignored. It may hold parts no earlier reference has, or,
+            beside others, none at all.
         names : mapping of int to str, optional
             Names of part values, where `mask` is an array; parts of earlier references have one.
         progress : callable(step, steps, loss), optional
@@ -140,8 +141,7 @@ class Segmenter:
             A value has another name than in an earlier reference, no pixel holds a part, or the shapes differ.
         """
         taken = self._as_frame(frame)
-        known = dict(zip(self._parts.values, self._parts.names, strict=True)) if self._parts else {}
-        annotation = mask if isinstance(mask, Annotation) else annotate(taken.rgb, mask, {**known, **(names or {})})
+        annotation = mask if isinstance(mask, Annotation) else self._annotate(taken, mask, names)
         others = [r for i, r in self._references.items() if i != taken.index]
         self.set_references([*others, Reference(taken, annotation)], progress)
         return self.start(taken.index)
@@ -298,6 +298,14 @@ class Segmenter:
             return frame
         self._next += 1
         return Frame(self._next - 1, frame, f"{self._next - 1:05d}")
+
+    def _annotate(self, frame: Frame, mask: Array, names: Mapping[int, str] | None) -> Annotation:
+        if self._parts is None:
+            return annotate(frame.rgb, mask, names)
+        if not (mask > 0).any():
+            return Annotation(frame.rgb, mask.clip(-1), self._parts, empty=True)
+        known = dict(zip(self._parts.values, self._parts.names, strict=True))
+        return annotate(frame.rgb, mask, {**known, **(names or {})})
 
     def _one_hot(self, annotation: Annotation) -> Array:
         soft = np.stack([annotation.rows == i for i in range(len(self.parts))]).astype(np.float32)

@@ -54,6 +54,17 @@ def test_references_that_do_not_go_together(command, tmp_path, one_line, refs, m
     assert not (tmp_path / "out").exists()
 
 
+def test_an_empty_mask_beside_others_says_that_nothing_is_there(command, tmp_path, one_line, disc):
+    write_mask(tmp_path / "none.png", disc(0)[1] * 0)
+    assert command("--ref", tmp_path / "none.png") == 2
+    assert "the mask is empty" in one_line()
+    assert command("--ref", tmp_path / "ref_0.png", "--ref", f"8={tmp_path / 'none.png'}", propagator="copy") == 0
+    assert [bool(labels(tmp_path / "out", i).any()) for i in range(COUNT)] == [i < 5 for i in range(COUNT)]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["notes"] == ["none.png: an empty mask, frame 8 shows no part"]
+    assert command("--ref", tmp_path / "ref_0.png", "--ref", f"8={tmp_path / 'none.png'}", propagator="fused") == 0
+
+
 def square(tmp_path, disc, i):
     """The disc's mask of frame i with a part 2 beside it, in the picture's upper left."""
     marked = disc(i)[1].copy()

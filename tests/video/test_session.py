@@ -23,10 +23,11 @@ def session(tiny, propagator="fused", **settings):
 
 
 @pytest.mark.parametrize("propagator", PROPAGATORS)
-@pytest.mark.parametrize("seen", [1, 2, 17, 18])
+@pytest.mark.parametrize("seen", [1, 17, 18])
 def test_a_restored_session_goes_on_bit_for_bit(tiny, disc, propagator, seen):
     """Whatever a propagator remembers must be in its snapshot, also when the FIFO is full and has turned over."""
-    one = session(tiny, propagator, fusion=FusionConfig(parts_every=2))
+    # Fewer keys than places, so that the memory draws which to keep; learned parts on every second frame only.
+    one = session(tiny, propagator, fusion=FusionConfig(parts_every=2), memory=MemoryConfig(budget=100))
     one.add_reference(*disc(0))
     for i in range(1, seen):
         one.step(disc(i)[0])
@@ -146,3 +147,17 @@ def test_was_reads_the_memory_and_learns_nothing(tiny, disc):
     assert region_j(result.labels, disc(3)[1]) > 0.5
     with pytest.raises(ConfigError, match="reads the memory alone"):
         session(tiny, "was", memory=MemoryConfig(enabled=False)).add_reference(*disc(0))
+
+
+def test_a_reference_may_say_that_nothing_is_there(tiny, disc):
+    """The way to take back what leaked after the part has left."""
+    ground = np.ascontiguousarray(np.broadcast_to(disc(0)[0][:1, :1], (48, 64, 3)))
+    one = session(tiny)
+    with pytest.raises(InputError, match="holds no part"):
+        one.add_reference(ground, disc(0)[1] * 0)
+    one.add_reference(*disc(0))
+    result = one.add_reference(ground, disc(0)[1] * 0)
+    assert not result.present.any()
+    assert one.parts.values == (0, 1)
+    assert not one.step(ground).labels.any()
+    assert one.step(disc(0)[0]).present[0], "found again when it returns"
