@@ -63,7 +63,7 @@ def write_report(
         "clip": clip_entry(results.clip),
         "frames": {"start": results.frames.start, "end": results.frames.stop, "stride": results.frames.step},
         "references": [{"mask": ref.path.name, "frame": ref.frame} for ref in request.refs],
-        "notes": list(references.notes),
+        "notes": [*references.notes, *_far(references, results.frames)],
         "labelled": {"frames": len(results.frames), "by_this_run": computed, "since_the_last_change": len(again)},
         "parts_file": None if request.parts is None else request.parts.name,
         "parts": parts_entry(references.parts),
@@ -84,6 +84,16 @@ def write_report(
     }
     write_json(request.out / "report.json", content)
     return content
+
+
+def _far(references: References, frames: range) -> list[str]:
+    """Notes on references beside the frames that were labelled."""
+    found = [item.frame.index for item in references.items]
+    return [
+        f"reference frame {i} lies outside the frames to label; its neighbours among them were labelled from it at once"
+        for i in found
+        if not frames[0] <= i <= frames[-1]
+    ]
 
 
 def read_report(out: Path) -> dict[str, Any]:

@@ -169,6 +169,8 @@ class Segmenter:
                 seed=self.config.seed,
                 progress=progress,
             )
+        if self.embeddings is not None and self.backbone is not None and self._module.NEEDS_PARTS:
+            require_parts(self.embeddings, parts, "part embeddings")  # before anything of this session changes
         pairs = zip(references, shared, strict=True)
         self._references = {r.frame.index: Reference(r.frame, annotation) for r, annotation in pairs}
         self._parts = parts
@@ -177,7 +179,6 @@ class Segmenter:
     def _remember_all(self) -> None:
         keys = None
         if self.backbone is not None and self.embeddings is not None and self._module.NEEDS_PARTS:
-            require_parts(self.embeddings, self.parts, "part embeddings")
             keys = prepare(self.backbone, self.embeddings)
         device = "cpu" if self.backbone is None else str(self.backbone.device)
         propagator: Propagator = self._module.build(Context(self.config, len(self.parts), self._flow, keys, device))

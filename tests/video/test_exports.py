@@ -44,6 +44,7 @@ def test_only_these_frames_are_labelled_and_time_runs_as_in_the_clip(command, tm
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["frames"] == {"start": frames.start, "end": frames.stop, "stride": frames.step}
     assert report["labelled"]["frames"] == len(frames)
+    assert bool(report["notes"]) == (ref < frames[0] or ref > frames[-1])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slimecore import plugins
-from slimecore.errors import ConfigError, InputError
+from slimecore.errors import ArtifactError, ConfigError, InputError
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.memory_config import MemoryConfig
 from slimecore.metrics import region_j
@@ -91,6 +91,19 @@ def test_a_reference_on_the_same_frame_replaces_it(tiny, disc):
     one.add_reference(Frame(0, rgb, "0"), np.roll(mask, 3, 0))
     assert one.references == (0,)
     assert np.array_equal(one.step(disc(1)[0]).labels, np.roll(mask, 3, 0))
+
+
+def test_a_new_part_beside_given_embeddings_is_refused_and_changes_nothing(tiny, disc):
+    one = session(tiny)
+    one.add_reference(*disc(0))
+    given = Segmenter(one.config, tiny, one.embeddings)
+    given.add_reference(*disc(0))
+    marked = disc(1)[1].copy()
+    marked[2:9, 2:9] = 7
+    with pytest.raises(ArtifactError, match="it holds the part values"):
+        given.add_reference(disc(1)[0], marked)
+    assert given.references == (0,)
+    assert np.array_equal(given.step(disc(1)[0]).labels, one.step(disc(1)[0]).labels)
 
 
 def test_a_dropped_part_leaves_from_the_next_frame_on(tiny, disc):
