@@ -7,7 +7,7 @@ from contextlib import suppress
 from slimecore.config import dump_yaml
 from slimecore.files import make_folder, write_json, write_text
 from slimevid.io import Clip
-from slimevid.ledger import Ledger
+from slimevid.ledger import LEDGER, Ledger
 from slimevid.passes import Gap
 from slimevid.request import RunRequest, clip_entry
 from slimevid.snapshots import SnapshotFile
@@ -18,8 +18,8 @@ __all__ = ["missing_masks", "open_folder"]
 def open_folder(request: RunRequest, clip: Clip, ledger: Ledger, snapshots: SnapshotFile, *, fresh: bool) -> None:
     """Make the folder ready.
 
-    The ledger comes first: from then on it says what is done, so a run that is killed at any later moment, even while
-    old results are being cleared away, can be resumed.
+    The ledger comes before anything is cleared away: from then on it says what is done, so a run that is killed at any
+    later moment can be resumed. Masks of an earlier run are removed only where a ledger says that they are ours.
 
     Raises
     ------
@@ -28,16 +28,16 @@ def open_folder(request: RunRequest, clip: Clip, ledger: Ledger, snapshots: Snap
     """
     out = request.out
     make_folder(out)
+    ours = (out / LEDGER).is_file()  # else what lies here is not ours to clear away
+    if fresh:
+        snapshots.remove()
     ledger.save()
     masks = make_folder(out / "masks")
     soft = make_folder(out / "soft") if request.soft else out / "soft"
-    if fresh:
-        snapshots.remove()
-        stale = [out / name for name in ("overlay.mp4", "parts.safetensors", "scores.csv", "coco_rle.json")]
+    stale = [out / name for name in ("overlay.mp4", "parts.safetensors", "scores.csv", "coco_rle.json") if fresh]
+    if ours and not ledger.done and snapshots.load(ledger.key) is None:
         kinds = (("masks", ".png"), ("soft", ".npy"), ("rgba", ".png"))
         stale += [out / kind / f"{stem}{suffix}" for stem in clip.stems() for kind, suffix in kinds]
-    else:
-        stale = []
     for folder in (out, masks, soft, out / "rgba"):  # what a killed process was writing
         stale += folder.glob(".*.part*") if folder.is_dir() else []
     for path in stale:

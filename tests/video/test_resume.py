@@ -255,6 +255,34 @@ def test_without_resume_everything_starts_over(command, tmp_path, stopped):
     assert not (stopped / ".state.safetensors").exists()
 
 
+def test_pictures_of_the_user_in_the_result_folder_are_left_alone(command, slide, tmp_path):
+    """A first run into a folder of the user's own, which has a folder called as one of ours."""
+    own = tmp_path / "out" / "rgba" / "003.png"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"mine")
+    assert command("--ref", tmp_path / "ref_0.png") == 0
+    assert own.read_bytes() == b"mine"
+
+
+def test_a_start_over_that_is_killed_leaves_nothing_of_before(harness, slide, tmp_path, disc, read_results):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    first = arguments_for(slide, out, "flow_warp", "--ref", tmp_path / "ref_0.png", "--stride", 3)
+    assert harness(first, 20) == -9
+    assert len(list((out / "masks").glob("[!.]*"))) > 1
+    for i in range(COUNT):  # another clip under the old name
+        Image.fromarray(disc(i)[0][::-1]).save(slide / f"{i:03d}.png")
+    second = arguments_for(slide, out, "flow_warp", "--ref", tmp_path / "ref_0.png", "--stride", 5)
+    for moment in (0, 1, 2, 3):
+        shutil.copytree(out, tmp_path / "copy")
+        assert harness(second, moment) == -9
+        if moment:
+            assert harness([*second, "--resume"]) == 0
+            assert harness([*second[:3], whole, *second[4:]]) == 0
+            assert read_results(out) == read_results(whole), moment
+        shutil.rmtree(out)
+        shutil.move(tmp_path / "copy", out)
+
+
 def test_a_run_that_is_done_does_nothing_more(command, tmp_path, stopped):
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
     before = {p: p.stat().st_mtime_ns for p in stopped.rglob("*") if p.is_file() and p.name != "run.json"}
