@@ -83,8 +83,9 @@ class SnapshotFile:
         OutputError
             The place cannot be written.
         """
-        # safetensors writes the buffer as it lies: strided views must be straightened first.
-        arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
+        # safetensors writes the buffer as it lies: strided views must be straightened first (single numbers, too, but
+        # those NumPy gives an axis).
+        arrays = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in state.items()}
         write_bytes(self._path, save(arrays, metadata={"place": json.dumps(asdict(place))}))
         self._frames, self._at = 0, time.monotonic()
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from slimecore.masks import read_mask, write_mask
+from slimevid.snapshots import Place, SnapshotFile
 
 COUNT = 12
 
@@ -23,6 +24,8 @@ HARNESS = """
 import json, os, signal, sys
 import numpy as np
 import slimevid.pipeline, slimevid.exports.rgba, slimevid.exports.coco_rle, slimevid.propagators.fused
+import slimecore.codecs
+from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from slimevid import frame_log, snapshots
 from slimevid.cli import main
 from slimevid.io import writers
@@ -84,8 +87,8 @@ def arguments_for(slide: Path, out: Path, propagator: str, *more: object) -> lis
 @pytest.mark.parametrize(
     ("propagator", "more", "moments"),
     [
-        ("flow_warp", ["--ref", "{0}/ref_0.png"], range(0, 100, 4)),
-        ("flow_warp", ["--ref", "3={0}/ref_3.png", "--ref", "9={0}/ref_9.png", "--export", "rgba"], range(2, 100, 6)),
+        ("flow_warp", ["--ref", "{0}/ref_0.png"], range(0, 100, 7)),
+        ("flow_warp", ["--ref", "3={0}/ref_3.png", "--ref", "9={0}/ref_9.png", "--export", "rgba"], range(2, 100, 9)),
         ("fused", ["--ref", "5={0}/ref_5.png", "--soft", "--export", "coco-rle"], (7, 19, 44)),
     ],
     ids=["one reference", "two references", "fused, backward too"],
@@ -113,7 +116,7 @@ def test_killed_before_any_write_and_resumed(harness, slide, tmp_path, read_resu
         assert [n for n in expected if found[n] != expected[n]] == [], moment
         assert (out / "overlay.mp4").stat().st_size > 1000
         assert not [p for p in out.rglob("*") if ".part" in p.name or p.name == ".state.safetensors"]
-    assert killed >= min(10, len(moments))
+    assert killed >= min(6, len(moments))
 
 
 def test_killed_again_and_again(harness, slide, tmp_path, read_results):
@@ -153,6 +156,39 @@ def test_done_frames_are_not_made_again(harness, slide, tmp_path):
     assert json.loads((out / "report.json").read_text())["labelled"]["by_this_run"] <= COUNT - len(before) + 1
     kept = [n for n in before if (out / "masks" / n).stat().st_ino == before[n]]
     assert len(kept) >= len(before) - 1
+
+
+def test_arrays_of_every_kind_come_back_as_they_were(tmp_path):
+    grid = np.arange(24, dtype=np.float32).reshape(4, 6)
+    state = {
+        "number": np.array(7),
+        "empty": np.zeros((0, 3), np.float32),
+        "turned": grid.T,
+        "strided": grid[::2, ::-3],
+        "bytes": np.arange(5, dtype=np.uint8),
+        "frozen": np.broadcast_to(np.float32(2), (3, 2)),
+    }
+    file, place = SnapshotFile(tmp_path), Place("key", 1, 0, 5, 99)
+    file.save(place, state)
+    assert file.load("another") is None
+    found, arrays = file.load("key")
+    assert found == place
+    assert set(arrays) == set(state)
+    for name, array in state.items():
+        assert arrays[name].dtype == array.dtype
+        assert arrays[name].shape == array.shape
+        assert np.array_equal(arrays[name], array)
+    file.remove()
+    file.remove()
+    assert file.load("key") is None
+
+
+@pytest.mark.parametrize(("every", "seconds", "due"), [(3, 1e9, [False, False, True]), (9, 0.0, [True, True, True])])
+def test_a_snapshot_is_due_after_some_frames_or_some_time(tmp_path, every, seconds, due):
+    file = SnapshotFile(tmp_path, every, seconds)
+    assert [file.due() for _ in range(3)] == due
+    file.save(Place("key", 0, 0, 3, 0), {})
+    assert file.due() == (seconds == 0)
 
 
 # Refusals, in this process
