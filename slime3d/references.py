@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from slimecore.errors import InputError
-from slimecore.masks import IGNORE, MaskFile, fit_mask, make_parts, read_mask
+from slimecore.mask_sets import agreed, parse_numbered
+from slimecore.masks import IGNORE, fit_mask, make_parts, read_mask
 from slimecore.types import Parts
 
 __all__ = ["Reference", "References", "parse_reference", "read_references"]
 
 Array = npt.NDArray[Any]
 _CARELESS = 0.03  # share of the shown object that an outline may miss
-_SAME_COLOR = 16  # largest difference of a channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +50,8 @@ class References:
 
 def parse_reference(text: str, view: int) -> Reference:
     """``MASK`` or ``N=MASK``; a mask without a number belongs to `view`."""
-    numbered = re.fullmatch(r"(\d+)=(.+)", text)
-    if numbered and not Path(text).exists():
-        return Reference(int(numbered[1]), Path(numbered[2]))
-    return Reference(view, Path(text))
+    number, path = parse_numbered(text)
+    return Reference(view if number is None else number, path)
 
 
 def read_references(
@@ -82,7 +79,7 @@ def read_references(
     size = face_id.shape[1:]
     raw = [read_mask(r.path) for r in references]
     fitted = [fit_mask(mask, size, str(r.path)) for mask, r in zip(raw, references, strict=True)]
-    masks, notes = _agreed(fitted, references)
+    masks, notes = agreed(fitted, [str(r.path) for r in references])
     labels = np.stack([mask.labels for mask in masks])
     for source, reference, plane, ids in zip(sources, references, labels, face_id, strict=True):
         if not (plane[ids >= 0] > 0).any():
@@ -100,35 +97,6 @@ def read_references(
     if lost:
         notes.append(f"parts {', '.join(map(str, lost))} mark no face in any view and are left out")
     return References(tuple(r.view for r in references), parts.index(labels), parts, tuple(notes))
-
-
-def _agreed(masks: list[MaskFile], references: Sequence[Reference]) -> tuple[list[MaskFile], list[str]]:
-    """Masks whose values mean the same: those told apart by colour get common numbers."""
-    notes = [note for mask in masks for note in mask.notes]
-    if len(masks) == 1 or not any(mask.numbered for mask in masks):
-        return masks, notes
-    for mask, reference in zip(masks, references, strict=True):
-        if not mask.numbered or set(mask.values) - set(mask.colors):
-            raise InputError(
-                f"{reference.path}: its values cannot be matched with those of the other masks; save all masks as "
-                "indexed PNG with the same ids, or all in the same colours"
-            )
-    table: list[Array] = []
-    out = []
-    for mask in masks:
-        labels = np.where(mask.labels > 0, 0, mask.labels)
-        colors = {}
-        for value in mask.values:
-            color = np.array(mask.colors[value])
-            number = next((i for i, c in enumerate(table, 1) if np.abs(c - color).max() <= _SAME_COLOR), None)
-            if number is None:
-                table.append(color)
-                number = len(table)
-            labels[mask.labels == value] = number
-            colors[number] = mask.colors[value]
-        out.append(replace(mask, labels=labels, colors=colors))
-    listed = ", ".join(f"#{r:02x}{g:02x}{b:02x}={i}" for i, (r, g, b) in enumerate(table, 1))
-    return out, [n for n in notes if "are numbered" not in n] + [f"colours are numbered over all masks: {listed}"]
 
 
 def _outside(source: str, plane: Array, ids: Array) -> list[str]:

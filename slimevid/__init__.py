@@ -7,10 +7,11 @@ from typing import Any
 
 _HOME = {
     "DavisRequest": "davis_run",
-    "FrameResult": "segmenter",
+    "FrameResult": "result",
+    "MaskRef": "references",
     "Protocol": "evaluation.protocol",
     "RunConfig": "config",
-    "RunRequest": "pipeline",
+    "RunRequest": "request",
     "Segmenter": "segmenter",
     "evaluate": "evaluation.score",
     "open_clip": "io",

@@ -6,18 +6,26 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slimecore.cli_base import Parser, add_common, guarded, make_parser
 from slimevid.evaluation.cli import add_evaluation
 from slimevid.options import add_settings, read_settings
 
+if TYPE_CHECKING:
+    from slimevid.request import RunRequest
+
 __all__ = ["main"]
 
-_RUN = """Segment every frame of a clip from one annotated frame.
+_RUN = """Segment every frame of a clip from one annotated frame, or several.
 
 CLIP is a video file or a folder of frames. MASK is an indexed PNG, grey or RGB colours, 0/255, anti-aliased, or .npy;
 its part values are kept in every output. Written to DIR: masks/*.png (indexed, DAVIS palette, the clip's own size),
-overlay.mp4, scores.csv, parts.safetensors, config.yaml, report.json."""
+overlay.mp4, scores.csv, parts.safetensors, config.yaml, report.json, run.json.
+
+Frames are labelled forward and backward from every reference, half way to the next. A run that was stopped, however,
+goes on with --resume; with one more --ref, or a mended one, --resume re-runs only the frames between it and the
+references beside it."""
 
 
 def _parser() -> Parser:
@@ -29,11 +37,36 @@ def _parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run.add_argument("clip", type=Path, metavar="CLIP", help="video file or folder of frames")
-    run.add_argument("--ref", type=Path, required=True, metavar="MASK", help="mask of the reference frame")
+    run.add_argument(
+        "--ref",
+        action="append",
+        required=True,
+        metavar="[N=]MASK",
+        help="mask of frame N (without N: of --ref-frame); may be repeated, later ones may hold other parts",
+    )
     run.add_argument("--ref-frame", type=int, default=0, metavar="N", help="frame the mask was drawn on (default 0)")
     run.add_argument("--out", type=Path, metavar="DIR", help="result folder (default CLIP_slime)")
+    run.add_argument("--resume", action="store_true", help="go on with what DIR holds; what is done stays as it is")
+    run.add_argument("--start", type=int, default=0, metavar="N", help="first frame to label (default 0)")
+    run.add_argument("--end", type=int, metavar="N", help="frame after the last to label (default: the clip's end)")
+    run.add_argument("--stride", type=int, default=1, metavar="N", help="label every N-th frame (default 1)")
+    run.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="N=VALUES",
+        help="leave parts out from frame N on, until a later reference marks them again",
+    )
     run.add_argument("--names", type=Path, metavar="JSON", help='part names, {"1": "head", ...}')
     run.add_argument("--parts", type=Path, metavar="FILE", help="parts.safetensors of an earlier run: skip learning")
+    run.add_argument(
+        "--export",
+        action="append",
+        default=[],
+        metavar="KIND",
+        help="rgba (rgba/*.png, the parts cut out) or coco-rle (coco_rle.json); may be repeated",
+    )
+    run.add_argument("--soft", action="store_true", help="write soft labels too: soft/*.npy, float16 (parts, h, w)")
     add_settings(run)
     run.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     add_common(run)
@@ -42,34 +75,47 @@ def _parser() -> Parser:
     return parser
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _request(arguments: argparse.Namespace) -> RunRequest:
     config = read_settings(arguments)  # before torch is imported: a typing error answers at once
-    from slimevid.pipeline import RunRequest, run
+    from slimevid.references import parse_drop, parse_reference
+    from slimevid.request import RunRequest
 
     clip = arguments.clip.resolve()
-    out = arguments.out or Path(f"{clip.name if clip.is_dir() else clip.stem}_slime")
-    request = RunRequest(
-        arguments.clip,
-        arguments.ref,
-        out,
-        arguments.ref_frame,
-        arguments.names,
-        arguments.parts,
-        config,
+    return RunRequest(
+        clip=arguments.clip,
+        refs=tuple(parse_reference(text, arguments.ref_frame) for text in arguments.ref),
+        out=arguments.out or Path(f"{clip.name if clip.is_dir() else clip.stem}_slime"),
+        names=arguments.names,
+        parts=arguments.parts,
+        start=arguments.start,
+        end=arguments.end,
+        stride=arguments.stride,
+        drops=tuple(parse_drop(text) for text in arguments.drop),
+        exports=tuple(dict.fromkeys(arguments.export)),
+        soft=arguments.soft,
+        resume=arguments.resume,
+        config=config,
     )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    request = _request(arguments)
+    from slimevid.pipeline import run
+
     if arguments.quiet:
         run(request)
         return 0
     from slimecore.progress import bar
 
-    with bar({"learn": "learning parts", "segment": "segmenting"}, "fps") as notify:
+    with bar({"learn": "learning parts", "segment": "segmenting", "export": "writing"}, "fps") as notify:
         report = run(request, notify)
-    for note in report["reference"]["notes"]:
+    for note in report["notes"]:
         sys.stderr.write(f"note: {note}\n")
-    seconds = report["timings_s"]
+    seconds, frames = report["timings_s"], report["labelled"]
+    speed = "" if report["fps"] is None else f", then {report['fps']:.1f} frames/s"
     print(
-        f"{out}: {report['clip']['frames']} frames, {len(report['parts']) - 1} parts, {seconds['total']:.1f} s "
-        f"(learning {seconds['learn']:.1f} s, then {report['fps']:.1f} frames/s), "
+        f"{request.out}: {frames['frames']} frames ({frames['by_this_run']} by this run), "
+        f"{len(report['parts']) - 1} parts, {seconds['total']:.1f} s (learning {seconds['learn']:.1f} s{speed}), "
         f"peak {report['peak_memory_mb'] or 0:.0f} MB"
     )
     return 0

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimecore.config import to_dict
+from slimecore.config import changes, to_dict
 from slimecore.errors import OutputError
 from slimecore.files import write_json
 from slimecore.images import list_images
@@ -94,7 +94,7 @@ class Manifest:
 
     def _why(self, entry: dict[str, Any], work: Work, settings: str, source: str) -> str:
         if entry.get("key") != settings:
-            changed = _changes(entry.get("settings", {}), to_dict(work.config))
+            changed = changes(entry.get("settings", {}), to_dict(work.config))
             return f"{work.name} was made with other settings ({changed or 'another model, device or version'})"
         if entry.get("source") != source:
             return f"the frames or the mask of {work.name} have changed since it was made"
@@ -111,15 +111,3 @@ class Manifest:
     def save(self) -> None:
         """Write the file, atomically."""
         write_json(self._path, {"schema": 1, "sequences": dict(sorted(self._entries.items()))})
-
-
-def _changes(before: Any, now: Any, prefix: str = "") -> str:
-    """Settings that differ, as text."""
-    texts = []
-    for key in sorted({*before, *now}):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            texts.append(_changes(old, new, f"{prefix}{key}."))
-        elif old != new:
-            texts.append(f"{prefix}{key} {old} -> {new}")
-    return ", ".join(text for text in texts if text)

@@ -17,8 +17,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     """Model, preset, propagator and single settings."""
     parser.add_argument("--model", metavar="MODEL", help="slime-tiny (default), a Stable Diffusion folder, or a Hub id")
     parser.add_argument("--preset", default="balanced", metavar="NAME", help="fast, balanced (default) or quality")
-    parser.add_argument("--propagator", metavar="NAME", help="fused (default), per_frame, flow_warp or copy")
-    parser.add_argument("--flow", metavar="NAME", help="dis (default) or none")
+    parser.add_argument("--propagator", metavar="NAME", help="fused (default), was, per_frame, flow_warp or copy")
+    parser.add_argument("--flow", metavar="NAME", help="dis (default), raft or none")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="short side the network sees")
     cli_base.add_settings(parser)
 

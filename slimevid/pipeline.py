@@ -1,61 +1,44 @@
-"""``slimevid run``: from a clip and a mask to a folder of results."""
+"""``slimevid run``: from a clip and masks to a folder of results."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from slimecore.artifacts import load_embeddings, require_model, require_parts, save_embeddings
-from slimecore.config import dump_yaml, to_dict
-from slimecore.errors import InputError, OutputError
-from slimecore.files import make_folder, write_json, write_text
-from slimecore.masks import MaskFile, fit_mask, make_parts, read_mask, read_names, write_mask
-from slimecore.report import model_entry, parts_entry, peak_memory_mb, versions
-from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
-from slimecore.viz import overlay
-from slimevid.config import RunConfig
+from slimecore.config import to_dict
+from slimecore.errors import InputError, SlimeError
+from slimecore.report import versions
+from slimecore.types import PartEmbeddings
+from slimevid.davis_manifest import program
+from slimevid.execution import Execution
+from slimevid.exports import Results
+from slimevid.finish import finish, note_stop, read_report, write_report
+from slimevid.folder import missing_masks, open_folder
+from slimevid.frame_log import check_frames
 from slimevid.io import Clip, open_clip
-from slimevid.io.writers import OverlayWriter, ScoreWriter
-from slimevid.segmenter import FrameResult, Segmenter
+from slimevid.ledger import Ledger, file_digest
+from slimevid.passes import Gap, plan
+from slimevid.references import References, read_references
+from slimevid.request import Notify, RunRequest, clip_entry, frames_of, protect
+from slimevid.segmenter import Segmenter
+from slimevid.snapshots import SnapshotFile
 
 __all__ = ["RunRequest", "run"]
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What to segment, and where to put it.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prepared:
+    """Everything checked, nothing written."""
 
-    Parameters
-    ----------
-    clip : Path
-        Video file or folder of frames.
-    ref : Path
-        Mask of the reference frame.
-    out : Path
-    ref_frame : int
-        Frame the mask was drawn on.
-    names : Path or None
-        JSON ``{"1": "head"}``.
-    parts : Path or None
-        Part embeddings learned earlier; the learning step is skipped.
-    config : RunConfig
-    """
-
-    clip: Path
-    ref: Path
-    out: Path
-    ref_frame: int = 0
-    names: Path | None = None
-    parts: Path | None = None
-    config: RunConfig = field(default_factory=RunConfig)
-
-
-Notify = Callable[[str, int, int], None]
+    clip: Clip
+    frames: range
+    references: References
+    session: Segmenter
+    gaps: list[Gap]
+    ledger: Ledger
+    fresh: bool
 
 
 def run(request: RunRequest, notify: Notify | None = None) -> dict[str, Any]:
@@ -65,7 +48,7 @@ def run(request: RunRequest, notify: Notify | None = None) -> dict[str, Any]:
     ----------
     request : RunRequest
     notify : callable(stage, done, total), optional
-        Told after every step of ``learn`` and every frame of ``segment``.
+        Told after every step of ``learn``, every frame of ``segment`` and of ``export``.
 
     Returns
     -------
@@ -76,179 +59,122 @@ def run(request: RunRequest, notify: Notify | None = None) -> dict[str, Any]:
     ------
     SlimeError
         Bad input, model or output place. Everything is checked before the first file is written; masks already written
-        stay valid when a later frame turns out to be corrupt.
+        stay valid when a later frame turns out to be corrupt, and ``resume`` goes on there.
     """
-    started = time.perf_counter()
-    clip = open_clip(request.clip, leave_out=request.ref)
-    mask = fit_mask(read_mask(request.ref), clip.size, str(request.ref))
-    reference = _reference_frame(clip, request.ref_frame)
-    given = load_embeddings(request.parts) if request.parts else None
-    parts = make_parts(mask, _names(request, mask, given))
-    annotation = Annotation(reference.rgb, parts.index(mask.labels), parts)
-    _protect(request, clip)
-    segmenter = Segmenter(request.config, embeddings=given)
-    if given is not None:
-        require_parts(given, parts, str(request.parts))
-        if segmenter.backbone is not None:
-            require_model(given, segmenter.backbone.name, segmenter.backbone.revision, str(request.parts))
-    loaded = time.perf_counter()
-
-    masks = make_folder(make_folder(request.out) / "masks")
-    for stale in ("overlay.mp4", "parts.safetensors", "scores.csv"):
-        (request.out / stale).unlink(missing_ok=True)
-    write_text(request.out / "config.yaml", dump_yaml(request.config))
-    write_json(request.out / "report.json", {"status": "running", "clip": _clip_entry(clip)})
-
-    def learning(step: int, steps: int, _loss: float) -> None:
-        if notify:
-            notify("learn", step, steps)
-
-    first = segmenter.add_reference(reference, annotation, learning)
-    if segmenter.embeddings is not None:
-        save_embeddings(request.out / "parts.safetensors", segmenter.embeddings)
-    learned = time.perf_counter()
-
-    count = _segment_all(request, clip, segmenter, first, annotation, masks, notify)
-    finished = time.perf_counter()
-    content = _report(request, clip, mask, parts, segmenter)
-    content["timings_s"] = {
-        "load": round(loaded - started, 3),
-        "learn": round(learned - loaded, 3),
-        "segment": round(finished - learned, 3),
-        "total": round(finished - started, 3),
-    }
-    content["fps"] = round((count - 1) / max(finished - learned, 1e-9), 3)
-    write_json(request.out / "report.json", content)
+    clock = [time.perf_counter()]
+    tell = notify or (lambda _stage, _done, _total: None)
+    snapshots = SnapshotFile(request.out)
+    job = _prepare(request, snapshots)
+    results = Results(request.out, job.clip, job.frames, job.references.parts, lambda i, n: tell("export", i, n))
+    if job.ledger.finished:  # nothing but further exports can be asked
+        content = read_report(request.out)
+        finish(request, results, job.ledger, drawn=True)
+        return content
+    clock.append(time.perf_counter())
+    open_folder(request, job.clip, job.ledger, snapshots, fresh=job.fresh)
+    try:
+        drawn, computed = _segment(request, job, snapshots, tell, clock)
+        finish(request, results, job.ledger, drawn=drawn)
+    except SlimeError as error:
+        note_stop(request.out, job.clip, error)
+        raise
+    clock.append(time.perf_counter())
+    content = write_report(request, results, job.references, job.session, job.ledger, job.gaps, clock, computed)
+    snapshots.remove()
+    job.ledger.finished = True
+    job.ledger.save()
     return content
 
 
-def _reference_frame(clip: Clip, index: int) -> Frame:
-    if not 0 <= index < len(clip):
-        raise InputError(f"--ref-frame {index} lies outside the clip, which has frames 0..{len(clip) - 1}")
-    return next(clip.read(index, index + 1))
+def _segment(
+    request: RunRequest, job: _Prepared, snapshots: SnapshotFile, tell: Notify, clock: list[float]
+) -> tuple[bool, int]:
+    """Learn, and label what is not done; whether the overlay is drawn, and how many frames were labelled."""
+    if not any(gap.passes and job.ledger.ends(gap) not in job.ledger.done for gap in job.gaps):
+        clock += [time.perf_counter()] * 2
+        return False, 0
+    _teach(request, job, tell)
+    clock.append(time.perf_counter())
+
+    def told(done: int, total: int) -> None:
+        tell("segment", done, total)
+
+    execution = Execution(request.out, job.clip, job.frames, job.gaps, job.ledger, job.session, request.soft, told)
+    drawn = execution.run(snapshots)
+    clock.append(time.perf_counter())
+    return drawn, execution.computed
 
 
-def _names(request: RunRequest, mask: MaskFile, given: PartEmbeddings | None) -> dict[int, str]:
-    """Names the user gave, else those the part embeddings carry."""
-    names = dict(zip(given.parts.values, given.parts.names, strict=True)) if given else {}
-    if request.names:
-        own = read_names(request.names)
-        unknown = sorted(set(own) - {0, *mask.values})
-        if unknown:
-            raise InputError(
-                f"{request.names}: the mask has no part {', '.join(map(str, unknown))}, "
-                f"its values are {', '.join(map(str, mask.values))}"
-            )
-        names |= own
-    return names
+def _prepare(request: RunRequest, snapshots: SnapshotFile) -> _Prepared:
+    clip = open_clip(request.clip, leave_out=tuple(ref.path for ref in request.refs))
+    frames = frames_of(request, clip)
+    given = load_embeddings(request.parts) if request.parts else None
+    references = read_references(request.refs, clip, request.names, given)
+    protect(request, clip)
+    session = Segmenter(request.config, embeddings=given)
+    if given is not None:
+        require_parts(given, references.parts, str(request.parts))
+        if session.backbone is not None:
+            require_model(given, session.backbone.name, session.backbone.revision, str(request.parts))
+    for frame, values in request.drops:
+        for value in values:
+            _check_drop(frame, value, references)
+    gaps = plan([item.frame.index for item in references.items], frames)
+    identity = _identity(request, clip, frames, session)
+    ledger = Ledger(request.out, identity, references.digests(), clip.fingerprint())
+    before = ledger.resume(gaps) if request.resume else None
+    if before is not None:
+        ledger.discard(missing_masks(request, clip, gaps, ledger))
+        if before.fingerprint != ledger.fingerprint:
+            check_frames(request.out, clip, _done_frames(gaps, ledger, snapshots))
+    return _Prepared(clip, frames, references, session, gaps, ledger, before is None)
 
 
-def _clip_entry(clip: Clip) -> dict[str, Any]:
-    return {
-        "name": clip.name,
-        "frames": len(clip),
-        "height": clip.size[0],
-        "width": clip.size[1],
-        "fps": float(clip.fps),
-    }
-
-
-def _protect(request: RunRequest, clip: Clip) -> None:
-    """Refuse to write over the clip itself, or to mix with the results of another clip."""
-    folder = request.out / "masks"
-    inputs = {request.clip.resolve(), request.ref.resolve().parent}
-    if folder.resolve() in inputs or (request.out / "overlay.mp4").resolve() in inputs:
-        raise OutputError(f"{request.out}: results would overwrite the clip or the mask; choose another --out")
-    report = request.out / "report.json"
-    if report.is_file():
-        try:
-            before = json.loads(report.read_text(encoding="utf-8")).get("clip")
-        except (OSError, ValueError, AttributeError):
-            before = None
-        if before != _clip_entry(clip):
-            raise OutputError(f"{request.out} holds the results of another clip; choose another --out")
-    foreign = {p.stem for p in folder.glob("*.png")} - set(clip.stems())
-    if foreign:
-        raise OutputError(
-            f"{folder} holds {len(foreign)} masks of another clip (such as {min(foreign)}.png); choose another --out"
+def _check_drop(frame: int, value: int, references: References) -> None:
+    values = references.parts.values[1:]
+    if value not in values:
+        raise InputError(
+            f"--drop {frame}={value}: there is no part {value}, the masks have {', '.join(map(str, values))}"
         )
 
 
-def _segment_all(
-    request: RunRequest,
-    clip: Clip,
-    segmenter: Segmenter,
-    first: FrameResult,
-    annotation: Annotation,
-    masks: Path,
-    notify: Notify | None,
-) -> int:
-    """Forward from the reference, then backward from it; results stream to disk."""
-    out, done = request.out, 0
-    # A reference in the middle makes results come out of order; the overlay is then drawn from the masks, afterwards.
-    in_order = request.ref_frame == 0
-    with ScoreWriter(out / "scores.csv") as scores, ExitStack() as stack:
-        video = stack.enter_context(OverlayWriter(out / "overlay.mp4", clip.size, clip.fps)) if in_order else None
-        for result in _results(request.ref_frame, clip, segmenter, first, annotation):
-            write_mask(masks / f"{result.frame.name}.png", result.labels)
-            scores.write(_score_rows(result, annotation))
-            if video is not None:
-                video.write(overlay(result.frame.rgb, result.labels))
-            done += 1
-            if notify:
-                notify("segment", done, len(clip))
-    if not in_order:
-        _overlay_from_masks(out, clip)
-    return done
-
-
-def _results(
-    start: int, clip: Clip, segmenter: Segmenter, first: FrameResult, annotation: Annotation
-) -> Iterator[FrameResult]:
-    yield first
-    for frame in clip.read(start + 1, len(clip)):
-        yield segmenter.step(frame)
-    if start:
-        segmenter.restart(first.frame, annotation)
-        for frame in clip.read_reversed(0, start):
-            yield segmenter.step(frame)
-
-
-def _overlay_from_masks(out: Path, clip: Clip) -> None:
-    with OverlayWriter(out / "overlay.mp4", clip.size, clip.fps) as video:
-        for frame in clip.read(0, len(clip)):
-            video.write(overlay(frame.rgb, read_mask(out / "masks" / f"{frame.name}.png").labels))
-
-
-def _score_rows(result: FrameResult, annotation: Annotation) -> list[tuple[Any, ...]]:
-    parts = annotation.parts
-    return [
-        (
-            result.frame.index,
-            result.frame.name,
-            parts.values[i + 1],
-            parts.names[i + 1],
-            int(result.present[i]),
-            f"{result.presence[i]:.4f}",
-            f"{result.confidence[i]:.4f}",
-            int(result.area[i]),
-        )
-        for i in range(len(parts) - 1)
-    ]
-
-
-def _report(request: RunRequest, clip: Clip, mask: MaskFile, parts: Parts, segmenter: Segmenter) -> dict[str, Any]:
-    backbone = segmenter.backbone
+def _identity(request: RunRequest, clip: Clip, frames: range, session: Segmenter) -> dict[str, Any]:
+    """All that decides the masks, but for the references and the clip's pictures."""
+    backbone = session.backbone
     return {
-        "status": "done",
-        "clip": _clip_entry(clip),
-        "reference": {"mask": request.ref.name, "frame": request.ref_frame, "notes": list(mask.notes)},
-        "parts_file": None if request.parts is None else request.parts.name,
-        "parts": parts_entry(parts),
-        "model": None if backbone is None else model_entry(backbone),
         "settings": to_dict(request.config),
-        "seed": request.config.seed,
+        "model": None if backbone is None else {"revision": backbone.revision, "device": str(backbone.device)},
+        "parts_file": None if request.parts is None else file_digest(request.parts),
+        "clip": clip_entry(clip),
+        "start": frames.start,
+        "end": frames.stop,
+        "stride": frames.step,
+        "soft": request.soft,
+        "drops": {str(frame): list(values) for frame, values in request.drops},
+        "program": program()[:12],
         "versions": versions("av"),
-        "memory_bytes": segmenter.memory_bytes,
-        "peak_memory_mb": peak_memory_mb(),
     }
+
+
+def _done_frames(gaps: list[Gap], ledger: Ledger, snapshots: SnapshotFile) -> list[int]:
+    frames = [i for gap in gaps if ledger.ends(gap) in ledger.done for i in gap.frames()]
+    found = snapshots.load(ledger.key)
+    if found is not None and found[0].gap < len(gaps):
+        frames += found[0].frames(gaps[found[0].gap])
+    return frames
+
+
+def _teach(request: RunRequest, job: _Prepared, tell: Notify) -> None:
+    """Give the session its references and learned parts; those learned before a stop are taken up again."""
+    path = request.out / "parts.safetensors"
+    known: PartEmbeddings | None = None
+    if job.ledger.embeddings is not None and job.ledger.embeddings == file_digest(path):
+        known = load_embeddings(path)
+    job.session.set_references(job.references.items, lambda step, steps, _loss: tell("learn", step, steps), known)
+    for frame, values in request.drops:
+        for value in values:
+            job.session.drop(value, frame)
+    if job.session.embeddings is not None:
+        save_embeddings(path, job.session.embeddings)
+    job.ledger.embeddings = file_digest(path)
+    job.ledger.save()

@@ -1,7 +1,8 @@
-"""The streaming interface: a reference, then frame after frame."""
+"""The streaming interface: references, then frame after frame."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,48 +15,33 @@ from slimecore.artifacts import require_parts
 from slimecore.backbones import Backbone, load_model
 from slimecore.errors import InputError
 from slimecore.learn import Progress, learn_parts
+from slimecore.masks import annotate
+from slimecore.parts import with_shared_parts
 from slimecore.refine import refine
 from slimecore.segment import prepare
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.config import RunConfig
+from slimevid.io import Clip, read_range
+from slimevid.passes import Pass, plan
 from slimevid.propagators import Context, Propagator
+from slimevid.result import STRONGEST, FrameResult, label
 from slimevid.state import FrameState
 
-__all__ = ["FrameResult", "Segmenter"]
+__all__ = ["FrameResult", "Reference", "Segmenter"]
 
-_BLOCK = 256
-_STRONGEST = 9  # pixels whose mean probability says whether a part is there
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FrameResult:
-    """Labels of one frame.
-
-    Parameters
-    ----------
-    frame : Frame
-    labels : (h, w) uint8
-        Part values of the mask, exclusive, at the clip's size.
-    presence : (P - 1,) float32
-        Evidence that each part is in the picture, 0..1: mean probability of its strongest pixels.
-    confidence : (P - 1,) float32
-        Mean probability of a part over the pixels it got; 0 where it got none.
-    area : (P - 1,) int64
-        Pixels it got.
-    present : (P - 1,) bool
-        False: the part is reported absent and owns no pixel.
-    """
+class Reference:
+    """A frame and its labels."""
 
     frame: Frame
-    labels: npt.NDArray[np.uint8]
-    presence: npt.NDArray[np.float32]
-    confidence: npt.NDArray[np.float32]
-    area: npt.NDArray[np.int64]
-    present: npt.NDArray[np.bool_]
+    annotation: Annotation
 
 
 class Segmenter:
-    """Segment a clip from one annotated frame.
+    """Segment a clip from annotated frames.
 
     Parameters
     ----------
@@ -63,13 +49,13 @@ class Segmenter:
     backbone : Backbone, optional
         Loaded from the configuration when needed and not given.
     embeddings : PartEmbeddings, optional
-        Parts learned earlier; learned from the reference when not given.
+        Parts learned earlier; learned from the references when not given.
 
     Examples
     --------
-    >>> segmenter = Segmenter()  # doctest: +SKIP
-    >>> segmenter.add_reference(first, annotation)  # doctest: +SKIP
-    >>> masks = [segmenter.step(frame).labels for frame in frames]  # doctest: +SKIP
+    >>> session = Segmenter()  # doctest: +SKIP
+    >>> session.add_reference(picture, mask)  # doctest: +SKIP
+    >>> masks = [session.step(picture).labels for picture in pictures]  # doctest: +SKIP
     """
 
     def __init__(
@@ -86,23 +72,61 @@ class Segmenter:
         self.backbone = backbone if self._module.NEEDS_MODEL else None
         self.embeddings = embeddings
         self._given = embeddings is not None
+        self._references: dict[int, Reference] = {}
+        self._dropped: dict[int, int] = {}
         self._smallest = np.zeros(0, np.int64)
         self._parts: Parts | None = None
         self._propagator: Propagator | None = None
+        self._base: Mapping[str, Array] = {}
+        self._soft: Array = np.zeros((0, 0, 0), np.float32)
+        self._next = 0
 
     @property
     def memory_bytes(self) -> int:
         """Bytes of everything remembered between frames."""
         return 0 if self._propagator is None else self._propagator.nbytes
 
-    def add_reference(self, frame: Frame, annotation: Annotation, progress: Progress | None = None) -> FrameResult:
-        """Learn the parts of the annotated frame and start from it.
+    @property
+    def parts(self) -> Parts:
+        """Parts of all references.
+
+        Raises
+        ------
+        InputError
+            No reference yet.
+        """
+        if self._parts is None:
+            raise InputError("add_reference must come first: the parts are not known yet")
+        return self._parts
+
+    @property
+    def references(self) -> tuple[int, ...]:
+        """Frames of the references, increasing."""
+        return tuple(sorted(self._references))
+
+    @property
+    def soft(self) -> Array:
+        """Soft labels of the latest frame, (P, h, w) float32 at its own size, summing to 1 over parts."""
+        return self._soft
+
+    def add_reference(
+        self,
+        frame: Frame | Array,
+        mask: Annotation | Array,
+        names: Mapping[int, str] | None = None,
+        progress: Progress | None = None,
+    ) -> FrameResult:
+        """Learn the parts of an annotated frame, remember it for good, and go on from it.
 
         Parameters
         ----------
-        frame : Frame
-        annotation : Annotation
-            Of that frame.
+        frame : Frame or (h, w, 3) uint8
+            A picture alone counts as the frame after the last one. A frame that was a reference before is corrected.
+        mask : Annotation or (h, w) int
+            Of that frame: part values, 0 background, negative ignored. It may hold parts no earlier reference has, or,
+            beside others, none at all.
+        names : mapping of int to str, optional
+            Names of part values, where `mask` is an array; parts of earlier references have one.
         progress : callable(step, steps, loss), optional
             Told after every step of learning.
 
@@ -110,42 +134,88 @@ class Segmenter:
         -------
         FrameResult
             The annotation itself, as labels; ignored pixels count as background.
-        """
-        self.learn(annotation, progress)
-        return self.restart(frame, annotation)
 
-    def learn(self, annotation: Annotation, progress: Progress | None = None) -> None:
-        """Learn the parts, unless embeddings were given at the start or the propagator needs none."""
-        self._parts = annotation.parts
-        if self.backbone is not None and not self._given:
+        Raises
+        ------
+        InputError
+            A value has another name than in an earlier reference, no pixel holds a part, or the shapes differ.
+        """
+        taken = self._as_frame(frame)
+        annotation = mask if isinstance(mask, Annotation) else self._annotate(taken, mask, names)
+        others = [r for i, r in self._references.items() if i != taken.index]
+        self.set_references([*others, Reference(taken, annotation)], progress)
+        return self.start(taken.index)
+
+    def set_references(
+        self,
+        references: Sequence[Reference],
+        progress: Progress | None = None,
+        learned: PartEmbeddings | None = None,
+    ) -> None:
+        """Take these references instead of all earlier ones: learn the parts, and remember every frame for good.
+
+        Parts are learned from all of them, unless embeddings were given at the start, the propagator needs none, or
+        `learned` says what was learned from these very references before.
+        """
+        parts, shared = with_shared_parts([r.annotation for r in references])
+        if learned is not None and not self._given:
+            self.embeddings = learned
+        elif self.backbone is not None and self._module.NEEDS_PARTS and not self._given:
             self.embeddings = learn_parts(
                 self.backbone,
-                [annotation],
+                shared,
                 self.config.learn,
                 short_side=self.config.short_side,
                 seed=self.config.seed,
                 progress=progress,
             )
+        if self.embeddings is not None and self.backbone is not None and self._module.NEEDS_PARTS:
+            require_parts(self.embeddings, parts, "part embeddings")  # before anything of this session changes
+        pairs = zip(references, shared, strict=True)
+        self._references = {r.frame.index: Reference(r.frame, annotation) for r, annotation in pairs}
+        self._parts = parts
+        self._remember_all()
 
-    def restart(self, frame: Frame, annotation: Annotation) -> FrameResult:
-        """Forget the clip, keep the learned parts, and start again from the reference."""
-        parts = annotation.parts
+    def _remember_all(self) -> None:
         keys = None
-        if self.backbone is not None and self.embeddings is not None:
-            require_parts(self.embeddings, parts, "part embeddings")
+        if self.backbone is not None and self.embeddings is not None and self._module.NEEDS_PARTS:
             keys = prepare(self.backbone, self.embeddings)
-        context = Context(self.config, len(parts), self._flow, keys)
-        self._propagator = self._module.build(context)
-        soft = np.stack([(annotation.rows == i) for i in range(len(parts))]).astype(np.float32)
-        soft[0] += annotation.rows < 0
-        self._propagator.start(FrameState(frame, self.config, self.backbone), soft)
-        # A part smaller than the presence test's sample is judged by as many pixels as it had.
-        self._smallest = np.clip(soft[1:].sum((1, 2)), 1, _STRONGEST).astype(np.int64)
-        return self._result(frame, soft)
+        device = "cpu" if self.backbone is None else str(self.backbone.device)
+        propagator: Propagator = self._module.build(Context(self.config, len(self.parts), self._flow, keys, device))
+        areas = []
+        for reference in self._references.values():
+            soft = self._one_hot(reference.annotation)
+            areas.append(soft[1:].sum((1, 2)))
+            propagator.remember(FrameState(reference.frame, self.config, self.backbone), soft)
+        # A part smaller than the presence test's sample is judged by as many pixels as it had where it was smallest.
+        seen = np.where(np.stack(areas) > 0, np.stack(areas), np.inf).min(0)
+        self._smallest = np.clip(seen, 1, STRONGEST).astype(np.int64)
+        self._propagator, self._base = propagator, propagator.snapshot()
+
+    def start(self, index: int) -> FrameResult:
+        """Forget all but the references, and go on from the one on frame `index`, in either direction.
+
+        Returns
+        -------
+        FrameResult
+            Its annotation, as labels.
+
+        Raises
+        ------
+        InputError
+            There is no reference on that frame.
+        """
+        if self._propagator is None or index not in self._references:
+            raise InputError(f"there is no reference on frame {index}; add_reference comes first")
+        reference = self._references[index]
+        soft = self._one_hot(reference.annotation)
+        self._propagator.restore(self._base)
+        self._propagator.start(FrameState(reference.frame, self.config, self.backbone), soft)
+        return self._result(reference.frame, soft)
 
     @torch.no_grad()
-    def step(self, frame: Frame) -> FrameResult:
-        """Label the next frame.
+    def step(self, frame: Frame | Array) -> FrameResult:
+        """Label the next frame; a picture alone (h, w, 3) uint8 counts as the one after the last.
 
         Raises
         ------
@@ -154,37 +224,106 @@ class Segmenter:
         """
         if self._propagator is None:
             raise InputError("add_reference must come before step: there is nothing to segment yet")
-        soft = self._propagator.step(FrameState(frame, self.config, self.backbone))
+        taken = self._as_frame(frame)
+        soft = self._propagator.step(FrameState(taken, self.config, self.backbone))
         radius = self.config.fusion.refine if self._module.REFINE else 0
-        soft = refine(soft, frame.rgb, radius, self.config.fusion.refine_eps)
-        return self._result(frame, soft)
+        return self._result(taken, refine(soft, taken.rgb, radius, self.config.fusion.refine_eps))
 
-    def _result(self, frame: Frame, soft: npt.NDArray[Any]) -> FrameResult:
-        parts = self._parts
-        if parts is None:
-            raise InputError("add_reference must come first: the parts are not known yet")
-        presence = _strongest_mean(soft[1:], self._smallest)
-        present = presence >= self.config.fusion.present
-        kept = soft if present.all() else np.where(np.r_[True, present][:, None, None], soft, -1.0)
-        rows = kept.argmax(0)
-        area = np.bincount(rows.ravel(), minlength=len(parts))
-        best = np.take_along_axis(soft, rows[None], 0)[0]
-        sums = np.bincount(rows.ravel(), weights=best.ravel(), minlength=len(parts))
-        confidence = (sums / np.maximum(area, 1)).astype(np.float32)
-        labels = np.asarray(parts.values, np.uint8)[rows]
-        return FrameResult(frame, labels, presence, confidence[1:], area[1:], present & (area[1:] > 0))
+    def propagate(self, clip: Clip, start: int = 0, stop: int | None = None, stride: int = 1) -> Iterator[FrameResult]:
+        """Label the frames of a clip from all references: forward and backward from each, half way to the next.
 
+        Parameters
+        ----------
+        clip : Clip
+            Of :func:`slimevid.open_clip`; references carry its frames' numbers.
+        start, stop, stride : int
+            Frames ``range(start, stop, stride)``; to the end by default.
 
-def _strongest_mean(soft: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Mean of the largest values of each plane, as many as `counts` says: one noisy pixel is no part."""
-    flat = soft.reshape(soft.shape[0], -1)
-    most = min(_STRONGEST, flat.shape[1])
-    found = np.zeros(len(flat), np.float32)
-    for row, (values, count) in enumerate(zip(flat, counts, strict=True)):
-        # The largest values lie in the blocks with the largest maxima, as many of them: no need to sort the picture.
-        starts = np.arange(0, len(values), _BLOCK)
-        best = np.maximum.reduceat(values, starts)
-        chosen = np.argpartition(best, -most)[-most:] if len(best) > most else np.arange(len(best))
-        near = np.concatenate([values[starts[i] : starts[i] + _BLOCK] for i in chosen])
-        found[row] = np.sort(near)[-min(int(count), most) :].mean()
-    return found
+        Yields
+        ------
+        FrameResult
+            Every frame once. In order if the one reference is the first frame, else pass by pass.
+        """
+        if not self._references:
+            raise InputError("add_reference must come before propagate: there is nothing to segment yet")
+        for gap in plan(self.references, range(len(clip))[slice(start, stop, stride)]):
+            for one in gap.passes:
+                yield from self.run_pass(clip, one)
+
+    def run_pass(self, clip: Clip, one: Pass, done: int = 0) -> Iterator[FrameResult]:
+        """Label the frames of a pass, but for the first `done`, after which :meth:`restore` brought this session."""
+        if not done:
+            first = self.start(one.reference)
+            if one.frames[0] == one.reference:
+                yield first
+                done = 1
+        for frame in read_range(clip, one.frames[done:]):
+            yield self.step(frame)
+
+    def drop(self, value: int, frame: int | None = None) -> None:
+        """Leave a part out of the results from a frame on, until a later reference marks it again.
+
+        It goes on competing for its pixels, so that no other part flows into them; they become background.
+
+        Parameters
+        ----------
+        value : int
+            Part value.
+        frame : int, optional
+            The next one by default.
+
+        Raises
+        ------
+        InputError
+            No such part.
+        """
+        if value not in self.parts.values[1:]:
+            raise InputError(
+                f"there is no part {value} to drop, there are {', '.join(map(str, self.parts.values[1:]))}"
+            )
+        self._dropped[value] = self._next if frame is None else frame
+
+    def snapshot(self) -> dict[str, Array]:
+        """What later steps depend on beside references and embeddings, as named arrays."""
+        return {} if self._propagator is None else self._propagator.snapshot()
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take over a :meth:`snapshot` of a session with the same settings, references and embeddings."""
+        if self._propagator is None:
+            raise InputError("add_reference must come before restore: the parts are not known yet")
+        self._propagator.restore(state)
+
+    def _as_frame(self, frame: Frame | Array) -> Frame:
+        if isinstance(frame, Frame):
+            self._next = frame.index + 1
+            return frame
+        self._next += 1
+        return Frame(self._next - 1, frame, f"{self._next - 1:05d}")
+
+    def _annotate(self, frame: Frame, mask: Array, names: Mapping[int, str] | None) -> Annotation:
+        if self._parts is None:
+            return annotate(frame.rgb, mask, names)
+        if not (mask > 0).any():
+            return Annotation(frame.rgb, mask.clip(-1), self._parts, empty=True)
+        known = dict(zip(self._parts.values, self._parts.names, strict=True))
+        return annotate(frame.rgb, mask, {**known, **(names or {})})
+
+    def _one_hot(self, annotation: Annotation) -> Array:
+        soft = np.stack([annotation.rows == i for i in range(len(self.parts))]).astype(np.float32)
+        soft[0] += annotation.rows < 0
+        return soft
+
+    def _result(self, frame: Frame, soft: Array) -> FrameResult:
+        for value in self._dropped:
+            if self._is_dropped(value, frame.index):
+                row = self.parts.values.index(value)
+                soft = soft.copy()
+                soft[0] += soft[row]
+                soft[row] = 0
+        self._soft = soft
+        return label(frame, soft, self.parts, self._smallest, self.config.fusion.present)
+
+    def _is_dropped(self, value: int, index: int) -> bool:
+        first, row = self._dropped[value], self.parts.values.index(value)
+        again = [i for i, r in self._references.items() if i >= first and bool((r.annotation.rows == row).any())]
+        return index >= first and not any(i <= index for i in again)

@@ -20,7 +20,7 @@ import yaml
 
 from slimecore.errors import ConfigError
 
-__all__ = ["apply", "dump_yaml", "flat", "load_yaml", "nearest", "parse_assignments", "to_dict"]
+__all__ = ["apply", "changes", "dump_yaml", "flat", "load_yaml", "nearest", "parse_assignments", "to_dict"]
 
 T = TypeVar("T")
 
@@ -162,6 +162,18 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             out[f"{prefix}{key}"] = str(value) if isinstance(value, list) else value
     return out
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str:
+    """What differs between two nested mappings, as text: ``a.b 1 -> 2, c x -> y``; empty where nothing does."""
+    texts = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            texts.append(changes(old, new, f"{prefix}{key}."))
+        elif old != new:
+            texts.append(f"{prefix}{key} {old} -> {new}")
+    return ", ".join(text for text in texts if text)
 
 
 def dump_yaml(config: Any) -> str:

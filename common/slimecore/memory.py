@@ -13,6 +13,7 @@ does it all. One more key stands for what was never seen: it holds equal shares 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -92,6 +93,29 @@ class MaskMemory:
 
     def __len__(self) -> int:
         return len(self._permanent) + len(self._recent)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Everything remembered, as named tensors: a memory that restores them reads and writes on bit for bit."""
+        state = {f"space.{name}": tensor for name, tensor in self._space.snapshot().items()}
+        state |= {"generator": self._generator.get_state(), "since": torch.tensor([self._since])}
+        for kind, entries in (("permanent", self._permanent), ("recent", self._recent)):
+            for i, entry in enumerate(entries):
+                state |= {f"{kind}.{i:04d}.key": entry.key, f"{kind}.{i:04d}.evidence": entry.evidence}
+                if entry.position is not None:
+                    state[f"{kind}.{i:04d}.position"] = entry.position
+        return state
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Forget everything and take over a :meth:`snapshot`."""
+        self._space.restore({name[6:]: tensor for name, tensor in state.items() if name.startswith("space.")})
+        self._generator.set_state(state["generator"].cpu())
+        self._since = int(state["since"])
+        for kind, entries in (("permanent", self._permanent), ("recent", self._recent)):
+            entries.clear()
+            for name in sorted(n[:-4] for n in state if n.startswith(f"{kind}.") and n.endswith(".key")):
+                entry = _Entry(state[f"{name}.key"], state[f"{name}.evidence"], state.get(f"{name}.position"))
+                entries.append(entry)
+        self._stacked = None
 
     def due(self) -> bool:
         """Count a frame as passed; whether it is one to :meth:`write`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,14 @@ class JointSpace:
     def nbytes(self) -> int:
         """Bytes held."""
         return sum(t.numel() * t.element_size() for t in self._fitted or ())
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """What was fitted, as named tensors; none before that."""
+        return {} if self._fitted is None else dict(zip(("mean", "basis"), self._fitted, strict=True))
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over a :meth:`snapshot`."""
+        self._fitted = (state["mean"], state["basis"]) if state else None
 
     def vectors(self, descriptor: Tensor, color: Tensor) -> Tensor:
         """Vectors of places.

@@ -46,7 +46,7 @@ def with_parts(annotation: Annotation, parts: Parts) -> Annotation:
     table = np.append(parts.index(np.asarray(annotation.parts.values)), -1)  # the last one: row -1, ignored
     if (table[:-1] < 0).any():
         raise InputError(f"the parts {parts.values} lack some of the annotation's, {annotation.parts.values}")
-    return Annotation(annotation.rgb, table[annotation.rows], parts)
+    return Annotation(annotation.rgb, table[annotation.rows], parts, annotation.empty)
 
 
 def with_shared_parts(annotations: Sequence[Annotation]) -> tuple[Parts, list[Annotation]]:

@@ -157,11 +157,14 @@ class Annotation:
     rows : (h, w) int16
         Row of `parts` at each pixel; -1 = ignore.
     parts : Parts
+    empty : bool
+        The picture shows none of the parts, and says so on purpose: beside other annotations that is worth knowing.
     """
 
     rgb: Array
     rows: Array
     parts: Parts
+    empty: bool = False
 
     def __post_init__(self) -> None:
         _require(
@@ -176,7 +179,9 @@ class Annotation:
             int(self.rows.min()) >= -1 and int(self.rows.max()) < len(self.parts),
             "mask rows lie outside the parts",
         )
-        _require(bool((self.rows > 0).any()), "the mask holds no part: every pixel is background (0)")
+        marked = bool((self.rows > 0).any())
+        _require(marked or self.empty, "the mask holds no part: every pixel is background (0)")
+        object.__setattr__(self, "empty", not marked)
         object.__setattr__(self, "rgb", _frozen(self.rgb))
         object.__setattr__(self, "rows", _frozen(self.rows.astype(np.int16)))
 

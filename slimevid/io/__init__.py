@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +11,7 @@ from slimecore.errors import InputError
 from slimecore.images import list_images
 from slimecore.types import Frame
 
-__all__ = ["Clip", "open_clip"]
+__all__ = ["Clip", "open_clip", "read_range"]
 
 
 class Clip(Protocol):
@@ -25,8 +25,8 @@ class Clip(Protocol):
         """Number of frames."""
         ...
 
-    def read(self, start: int, stop: int) -> Iterator[Frame]:
-        """Frames ``start <= i < stop`` in order.
+    def read(self, start: int, stop: int, step: int = 1) -> Iterator[Frame]:
+        """Frames of ``range(start, stop, step)`` in order.
 
         Raises
         ------
@@ -35,23 +35,27 @@ class Clip(Protocol):
         """
         ...
 
-    def read_reversed(self, start: int, stop: int) -> Iterator[Frame]:
-        """Frames ``start <= i < stop`` from the last to the first."""
+    def read_reversed(self, start: int, stop: int, step: int = 1) -> Iterator[Frame]:
+        """Frames of ``range(start, stop, step)`` from the last to the first."""
         ...
 
     def stems(self) -> list[str]:
         """File stem of every frame's mask."""
         ...
 
+    def fingerprint(self) -> str:
+        """Hash of the files' names, sizes and (of large ones, a sample of) contents; nothing is decoded."""
+        ...
 
-def open_clip(path: Path, leave_out: Path | None = None) -> Clip:
+
+def open_clip(path: Path, leave_out: Sequence[Path] = ()) -> Clip:
     """Open a video file or a folder of frames.
 
     Parameters
     ----------
     path : Path
-    leave_out : Path, optional
-        A file in the folder that is no frame: the mask, when it lies among them.
+    leave_out : sequence of Path
+        Files in the folder that are no frames: masks, when they lie among them.
 
     Raises
     ------
@@ -67,6 +71,14 @@ def open_clip(path: Path, leave_out: Path | None = None) -> Clip:
     from slimevid.io.video import VideoClip
 
     return VideoClip(path)
+
+
+def read_range(clip: Clip, frames: range) -> Iterator[Frame]:
+    """Frames of a range of either direction."""
+    if frames.step > 0:
+        return clip.read(frames.start, frames.stop, frames.step)
+    ascending = frames[::-1]
+    return clip.read_reversed(ascending.start, ascending.stop, ascending.step)
 
 
 def _folder_hint(path: Path) -> str:

@@ -29,8 +29,8 @@ def agrees(path: Path, count: int, size: tuple[int, int]) -> bool:
         return False
 
 
-def read_chunk(path: Path, start: int, stop: int, fps: Fraction) -> list[Frame]:
-    """Frames ``start <= i < stop`` of a video file, in order.
+def read_chunk(path: Path, frames: range, fps: Fraction) -> list[Frame]:
+    """Some frames of a video file, in order.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def read_chunk(path: Path, start: int, stop: int, fps: Fraction) -> list[Frame]:
         decord cannot decode them.
     """
     try:
-        pictures = _reader(path).get_batch(list(range(start, stop))).asnumpy()
+        pictures = _reader(path).get_batch(list(frames)).asnumpy()
     except Exception as error:  # decord raises its own untyped errors
-        raise InputError(f"{path}: frames {start}..{stop - 1} cannot be decoded ({error})") from error
-    return [Frame(i, rgb, f"{i:05d}", float(i / fps)) for i, rgb in enumerate(pictures, start)]
+        raise InputError(f"{path}: frames {frames[0]}..{frames[-1]} cannot be decoded ({error})") from error
+    return [Frame(i, rgb, f"{i:05d}", float(i / fps)) for i, rgb in zip(frames, pictures, strict=True)]

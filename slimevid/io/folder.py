@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from slimecore.errors import InputError
 from slimecore.images import list_images, read_rgb
 from slimecore.types import Frame
 from slimevid.io import _folder_hint
+from slimevid.io.fingerprint import fingerprint
 
 __all__ = ["FolderClip"]
 
@@ -22,8 +23,8 @@ class FolderClip:
     Parameters
     ----------
     path : Path
-    leave_out : Path, optional
-        A file in it that is no frame.
+    leave_out : sequence of Path
+        Files in it that are no frames.
 
     Raises
     ------
@@ -31,11 +32,11 @@ class FolderClip:
         No image in it, or two images would write the same mask.
     """
 
-    def __init__(self, path: Path, leave_out: Path | None = None) -> None:
+    def __init__(self, path: Path, leave_out: Sequence[Path] = ()) -> None:
         self.name = path.resolve().name
         self.fps = _FPS
-        other = None if leave_out is None else leave_out.resolve()
-        self._files = [file for file in list_images(path) if file.resolve() != other]
+        others = {other.resolve() for other in leave_out}
+        self._files = [file for file in list_images(path) if file.resolve() not in others]
         if not self._files:
             raise InputError(f"{path}: no frame found{_folder_hint(path)}")
         stems = self.stems()
@@ -52,17 +53,24 @@ class FolderClip:
         """File stems, in frame order."""
         return [file.stem for file in self._files]
 
-    def read(self, start: int, stop: int) -> Iterator[Frame]:
+    def read(self, start: int, stop: int, step: int = 1) -> Iterator[Frame]:
         """Frames in order."""
-        return (self._frame(i) for i in range(start, stop))
+        return (self._frame(i) for i in range(start, stop, step))
 
-    def read_reversed(self, start: int, stop: int) -> Iterator[Frame]:
+    def read_reversed(self, start: int, stop: int, step: int = 1) -> Iterator[Frame]:
         """Frames from the last to the first."""
-        return (self._frame(i) for i in reversed(range(start, stop)))
+        return (self._frame(i) for i in reversed(range(start, stop, step)))
+
+    def fingerprint(self) -> str:
+        """Hash of names and contents."""
+        return fingerprint(self._files, block=4096, blocks=16)
 
     def _frame(self, index: int) -> Frame:
         file = self._files[index]
-        rgb = read_rgb(file)
+        try:
+            rgb = read_rgb(file)
+        except InputError as error:
+            raise InputError(f"frame {index}: {error}") from error
         if rgb.shape[:2] != self.size:
             raise InputError(
                 f"frame {index} ({file}) is {rgb.shape[1]}x{rgb.shape[0]}, the clip is {self.size[1]}x{self.size[0]}; "

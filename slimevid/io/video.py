@@ -21,10 +21,12 @@ import numpy as np
 
 from slimecore.errors import InputError
 from slimecore.types import Frame
+from slimevid.io.fingerprint import fingerprint
 
 __all__ = ["VideoClip"]
 
 _CHUNK = 24
+_CHUNK_BYTES = 1 << 27
 _DECORD_CODECS = {"h264", "vp8", "vp9"}  # decord seeks to wrong frames in mpeg4, HEVC and transport streams
 _EXACT_CLOCKS = {"mov", "matroska", "mpegts"}  # AVI and program streams guess the time of reordered frames
 
@@ -99,12 +101,16 @@ class VideoClip:
         """``00000`` and so on."""
         return [f"{i:05d}" for i in range(self._count)]
 
-    def read(self, start: int, stop: int) -> Iterator[Frame]:
+    def fingerprint(self) -> str:
+        """Hash of name and content; of a file beyond 64 MB, 256 blocks of it."""
+        return fingerprint([self._path], block=1 << 18, blocks=256)
+
+    def read(self, start: int, stop: int, step: int = 1) -> Iterator[Frame]:
         """Frames in order; decoding starts at the key frame before `start`."""
         if start >= stop:
             return
         for origin in self._origins(start):
-            frames = self._decode(origin, start, stop)
+            frames = self._decode(origin, range(start, stop, step))
             first = next(frames, None)
             if first is not None:
                 yield first
@@ -120,8 +126,9 @@ class VideoClip:
                 position, back = position - back, 2 * back
         yield None
 
-    def _decode(self, origin: int | None, start: int, stop: int) -> Iterator[Frame]:
-        """Frames from `start`; none at all where decoding from `origin` does not reach it."""
+    def _decode(self, origin: int | None, wanted: range) -> Iterator[Frame]:
+        """The wanted frames; none at all where decoding from `origin` does not reach the first."""
+        start, stop = wanted.start, wanted.stop
         expected, failure = start, ""
         with self._open() as container:
             stream = self._stream(container)
@@ -129,10 +136,17 @@ class VideoClip:
                 if origin is not None:
                     container.seek(origin, stream=stream)
                 for index, picture in self._numbered(container, stream, origin, start):
-                    if index >= stop or index > expected:
+                    if index >= stop:
+                        break
+                    if index > expected:
+                        failure = f"frame {expected} cannot be decoded (the decoder drops it)"
                         break
                     if index == expected:
-                        yield self._frame(index, picture)
+                        if picture.is_corrupt:
+                            failure = f"frame {expected} cannot be decoded (its data is damaged)"
+                            break
+                        if index in wanted:
+                            yield self._frame(index, picture)
                         expected += 1
             except av.error.FFmpegError as error:
                 failure = f"frame {expected} cannot be decoded ({_reason(error)})"
@@ -142,7 +156,10 @@ class VideoClip:
 
     def _numbered(self, container: Any, stream: Any, origin: int | None, start: int) -> Iterator[tuple[int, Any]]:
         if origin is None:
-            yield from enumerate(container.decode(stream))
+            # Numbered by time stamps where they are known: a frame that the decoder drops must not shift the others.
+            order = {stamp: i for i, stamp in enumerate(self._stamps)} if self._seekable else {}
+            for count, picture in enumerate(container.decode(stream)):
+                yield order.get(picture.pts, count) if order else count, picture
             return
         packets = container.demux(stream)
         first = next(packets)
@@ -152,17 +169,20 @@ class VideoClip:
         for packet in chain([first], packets):
             yield from ((order[p.pts], p) for p in packet.decode() if p.pts in order)
 
-    def read_reversed(self, start: int, stop: int) -> Iterator[Frame]:
-        """Frames from the last to the first, decoded forward in chunks of 24."""
+    def read_reversed(self, start: int, stop: int, step: int = 1) -> Iterator[Frame]:
+        """Frames from the last to the first, decoded forward in chunks of up to 24, or 128 MB."""
+        frames = range(start, stop, step)
+        size = max(2, min(_CHUNK, _CHUNK_BYTES // (3 * self.size[0] * self.size[1])))
+        chunks = [frames[max(0, high - size) : high] for high in range(len(frames), 0, -size)]
         if self._decord and importlib.util.find_spec("decord"):
             from slimevid.io import decord
 
             if decord.agrees(self._path, self._count, self.size):
-                for high in range(stop, start, -_CHUNK):
-                    yield from reversed(decord.read_chunk(self._path, max(start, high - _CHUNK), high, self.fps))
+                for chunk in chunks:
+                    yield from reversed(decord.read_chunk(self._path, chunk, self.fps))
                 return
-        for high in range(stop, start, -_CHUNK):
-            yield from reversed(list(self.read(max(start, high - _CHUNK), high)))
+        for chunk in chunks:
+            yield from reversed(list(self.read(chunk[0], chunk[-1] + 1, step)))
 
     def _frame(self, index: int, picture: Any) -> Frame:
         rgb = picture.to_ndarray(format="rgb24")

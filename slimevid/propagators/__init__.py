@@ -1,11 +1,12 @@
 """Propagators: how labels get from one frame to the next. One file each, holding ``build(context) -> Propagator``.
 
-A file sets ``NEEDS_MODEL`` (a backbone and learned parts must exist first) and ``REFINE`` (its soft labels are coarse
-and want the edge-aware filter at full size).
+A file sets ``NEEDS_MODEL`` (a backbone must be loaded), ``NEEDS_PARTS`` (parts must have been learned with it) and
+``REFINE`` (its soft labels are coarse and want the edge-aware filter at full size).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,24 +32,39 @@ class Context:
         Parts with the background.
     flow : Flow
     keys : ReadKeys or None
-        Learned parts, projected; None when the propagator needs no model.
+        Learned parts, projected; None when the propagator needs none.
+    device : str
+        Where the model computes.
     """
 
     config: RunConfig
     parts: int
     flow: Flow
     keys: ReadKeys | None
+    device: str = "cpu"
 
 
 class Propagator(Protocol):
     """Labels of the frames of a clip, one after the other."""
 
+    def remember(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+        """Take a reference for good: its labels (P, h, w) float32 at the clip's size, summing to 1 over parts."""
+        ...
+
     def start(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
-        """Take the reference: its labels (P, h, w) float32 at the clip's size, summing to 1 over parts."""
+        """Go on from a frame, which was remembered before: the next step is its neighbour."""
         ...
 
     def step(self, state: FrameState) -> npt.NDArray[Any]:
         """Label the next frame: (P, h, w) float32 at any size, summing to 1 over parts."""
+        ...
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything that later steps depend on, as named arrays."""
+        ...
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take over a :meth:`snapshot`: steps from here are the same, bit for bit."""
         ...
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy.typing as npt
 from slimevid.propagators import Context
 from slimevid.state import FrameState
 
-__all__ = ["NEEDS_MODEL", "REFINE", "build"]
+__all__ = ["NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build"]
 
 NEEDS_MODEL = False
+NEEDS_PARTS = False
 REFINE = False
 
 
@@ -20,11 +22,20 @@ class _Copy:
     def __init__(self) -> None:
         self._soft: npt.NDArray[Any] = np.zeros((0, 0, 0), np.float32)
 
+    def remember(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+        pass
+
     def start(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
         self._soft = soft
 
     def step(self, state: FrameState) -> npt.NDArray[Any]:
         return self._soft
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
+        return {"soft": self._soft}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._soft = state["soft"]
 
     @property
     def nbytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from slimevid.propagators import Context
 from slimevid.state import FrameState
 from slimevid.warp import targets, warp_soft
 
-__all__ = ["NEEDS_MODEL", "REFINE", "build"]
+__all__ = ["NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build"]
 
 NEEDS_MODEL = False
+NEEDS_PARTS = False
 REFINE = False
 
 
@@ -23,6 +25,9 @@ class _FlowWarp:
         self._flow = flow
         self._soft: npt.NDArray[Any] = np.zeros((0, 0, 0), np.float32)
         self._rgb: npt.NDArray[Any] = np.zeros((0, 0, 3), np.uint8)
+
+    def remember(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+        pass
 
     def start(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
         self._soft, self._rgb = soft, state.frame.rgb
@@ -33,6 +38,12 @@ class _FlowWarp:
             self._soft = warp_soft(self._soft, targets(flow))
         self._rgb = state.frame.rgb
         return self._soft
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
+        return {"soft": self._soft, "rgb": self._rgb}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._soft, self._rgb = state["soft"], state["rgb"]
 
     @property
     def nbytes(self) -> int:

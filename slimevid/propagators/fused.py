@@ -8,7 +8,7 @@ fails. The memory is read last, finely only where all the rest leaves doubt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,9 +28,10 @@ from slimevid.propagators import Context
 from slimevid.state import FrameState
 from slimevid.warp import reliability, targets, warp_soft
 
-__all__ = ["NEEDS_MODEL", "REFINE", "build", "fuse", "recall"]
+__all__ = ["NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build", "fuse", "recall"]
 
 NEEDS_MODEL = True
+NEEDS_PARTS = True
 REFINE = True
 Array = npt.NDArray[Any]
 Doubt = Callable[[Array], Array]
@@ -122,10 +123,23 @@ class _Fused:
     def _fusion(self) -> FusionConfig:
         return self._context.config.fusion
 
-    def start(self, state: FrameState, soft: Array) -> None:
-        self._soft, self._work = resize_soft(soft, state.work.shape[:2]), state.work
+    def remember(self, state: FrameState, soft: Array) -> None:
         if self._enabled:
             self._remember(state, soft, permanent=True)
+
+    def start(self, state: FrameState, soft: Array) -> None:
+        self._soft, self._work = resize_soft(soft, state.work.shape[:2]), state.work
+
+    def snapshot(self) -> dict[str, Array]:
+        memory = {f"memory.{name}": tensor.cpu().numpy() for name, tensor in self._memory.snapshot().items()}
+        own = {"soft": self._soft, "work": self._work, "learned": self._learned, "passed": np.array(self._passed)}
+        return own | memory
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        self._soft, self._work, self._learned = (state[name] for name in ("soft", "work", "learned"))
+        self._passed = int(state["passed"])
+        tensors = {name[7:]: torch.from_numpy(array) for name, array in state.items() if name.startswith("memory.")}
+        self._memory.restore({name: tensor.to(self._context.device) for name, tensor in tensors.items()})
 
     def step(self, state: FrameState) -> Array:
         size = state.work.shape[:2]

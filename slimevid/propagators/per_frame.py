@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy.typing as npt
@@ -10,9 +11,10 @@ from slimecore.segment import ReadKeys, was_evidence
 from slimevid.propagators import Context
 from slimevid.state import FrameState
 
-__all__ = ["NEEDS_MODEL", "REFINE", "build"]
+__all__ = ["NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build"]
 
 NEEDS_MODEL = True
+NEEDS_PARTS = True
 REFINE = True
 
 
@@ -22,7 +24,16 @@ class _PerFrame:
     def __init__(self, keys: ReadKeys) -> None:
         self._keys = keys
 
+    def remember(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+        pass
+
     def start(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+        pass
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
+        return {}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         pass
 
     def step(self, state: FrameState) -> npt.NDArray[Any]:

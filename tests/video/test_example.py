@@ -32,7 +32,7 @@ def learned(tiny):
     parts = make_parts(mask)
     annotation = Annotation(first.rgb, parts.index(mask.labels), parts)
     segmenter = Segmenter(preset("fast"), tiny)
-    segmenter.learn(annotation)
+    segmenter.add_reference(first, annotation)
     return clip, first, annotation, segmenter.embeddings
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import re
 import sys
 import types
 from fractions import Fraction
@@ -194,6 +195,29 @@ def test_truncated_videos_are_refused(clips: dict[str, Path], tmp_path: Path) ->
         assert "not a readable video" in message or "damaged or cut off" in message
 
 
+@pytest.mark.parametrize("start", [0, 1])
+def test_a_frame_the_decoder_drops_is_named_and_shifts_no_other(
+    clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch, start: int
+) -> None:
+    """The decoder is told to leave out frames that no other needs; here that is frame 1."""
+    from slimevid.io.video import VideoClip
+
+    first = next(open_clip(clips["h264.mp4"]).read(0, 1))
+    clip, real = open_clip(clips["h264.mp4"]), VideoClip._stream
+
+    def hasty(self: VideoClip, container: object) -> object:
+        stream = real(self, container)
+        stream.codec_context.skip_frame = "NONREF"
+        return stream
+
+    monkeypatch.setattr(VideoClip, "_stream", hasty)
+    frames = clip.read(start, COUNT)
+    if start == 0:
+        assert same(next(frames), first)
+    with pytest.raises(InputError, match=r"frame 1 cannot be decoded \(the decoder drops it\)"):
+        next(frames)
+
+
 def test_sound_alone_is_refused(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=16000, layout="mono")
@@ -332,4 +356,4 @@ def test_a_frame_of_another_size_is_named(tmp_path: Path) -> None:
 def test_a_broken_frame_is_named(tmp_path: Path) -> None:
     write_folder(tmp_path, ["1.png", "2.png"])
     (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:40])
-    assert "2.png" in refusal(tmp_path)
+    assert re.match(r"frame 1: .*2\.png", refusal(tmp_path))

@@ -16,7 +16,8 @@ from slimecore.metrics import region_j
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.propagators.fused import fuse, recall
-from slimevid.segmenter import Segmenter, _strongest_mean
+from slimevid.result import _strongest_mean
+from slimevid.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=30, views=ViewConfig(count=1))
 

@@ -1,0 +1,85 @@
+"""From soft labels to what a frame gets: exclusive labels, and per part whether it is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from slimecore.types import Frame, Parts
+
+__all__ = ["STRONGEST", "FrameResult", "label"]
+
+_BLOCK = 256
+STRONGEST = 9  # pixels whose mean probability says whether a part is there
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """Labels of one frame.
+
+    Parameters
+    ----------
+    frame : Frame
+    labels : (h, w) uint8
+        Part values of the mask, exclusive, at the clip's size.
+    presence : (P - 1,) float32
+        Evidence that each part is in the picture, 0..1: mean probability of its strongest pixels.
+    confidence : (P - 1,) float32
+        Mean probability of a part over the pixels it got; 0 where it got none.
+    area : (P - 1,) int64
+        Pixels it got.
+    present : (P - 1,) bool
+        False: the part is reported absent and owns no pixel.
+    """
+
+    frame: Frame
+    labels: npt.NDArray[np.uint8]
+    presence: npt.NDArray[np.float32]
+    confidence: npt.NDArray[np.float32]
+    area: npt.NDArray[np.int64]
+    present: npt.NDArray[np.bool_]
+
+
+def label(frame: Frame, soft: Array, parts: Parts, smallest: Array, threshold: float) -> FrameResult:
+    """Decide.
+
+    Parameters
+    ----------
+    frame : Frame
+    soft : (P, h, w) float32
+        Summing to 1 over parts.
+    parts : Parts
+    smallest : (P - 1,) int64
+        Pixels each part is judged by, at most ``STRONGEST``.
+    threshold : float
+        Presence from which on a part is there.
+    """
+    presence = _strongest_mean(soft[1:], smallest)
+    present = presence >= threshold
+    kept = soft if present.all() else np.where(np.r_[True, present][:, None, None], soft, -1.0)
+    best, rows = (found.numpy() for found in torch.from_numpy(kept).max(0))  # several times numpy's speed
+    area = np.bincount(rows.ravel(), minlength=len(parts))
+    sums = np.bincount(rows.ravel(), weights=best.ravel(), minlength=len(parts))
+    confidence = (sums / np.maximum(area, 1)).astype(np.float32)
+    labels = np.asarray(parts.values, np.uint8)[rows]
+    return FrameResult(frame, labels, presence, confidence[1:], area[1:], present & (area[1:] > 0))
+
+
+def _strongest_mean(soft: Array, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Mean of the largest values of each plane, as many as `counts` says: one noisy pixel is no part."""
+    flat = soft.reshape(soft.shape[0], -1)
+    most = min(STRONGEST, flat.shape[1])
+    found = np.zeros(len(flat), np.float32)
+    for row, (values, count) in enumerate(zip(flat, counts, strict=True)):
+        # The largest values lie in the blocks with the largest maxima, as many of them: no need to sort the picture.
+        starts = np.arange(0, len(values), _BLOCK)
+        best = np.maximum.reduceat(values, starts)
+        chosen = np.argpartition(best, -most)[-most:] if len(best) > most else np.arange(len(best))
+        near = np.concatenate([values[starts[i] : starts[i] + _BLOCK] for i in chosen])
+        found[row] = np.sort(near)[-min(int(count), most) :].mean()
+    return found

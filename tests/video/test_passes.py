@@ -1,0 +1,64 @@
+"""Which reference labels which frame."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimevid.passes import Gap, Pass, plan
+
+
+@st.composite
+def cases(draw):
+    count = draw(st.integers(1, 60))
+    start = draw(st.integers(0, count - 1))
+    end = draw(st.integers(start + 1, count))
+    frames = range(start, end, draw(st.integers(1, 7)))
+    references = draw(st.sets(st.integers(0, count - 1), min_size=1, max_size=6))
+    return sorted(references), frames
+
+
+@given(cases())
+def test_every_frame_is_labelled_once_by_a_nearest_reference(case):
+    references, frames = case
+    owners = [(i, one.reference) for gap in plan(references, frames) for one in gap.passes for i in one.frames]
+    assert sorted(i for i, _ in owners) == list(frames)
+    for i, owner in owners:
+        assert abs(i - owner) == min(abs(i - r) for r in references)
+
+
+@given(cases())
+def test_passes_lead_away_from_their_reference_inside_their_gap(case):
+    references, frames = case
+    for gap in plan(references, frames):
+        for one in gap.passes:
+            assert one.reference in (gap.left, gap.right)
+            distances = [abs(i - one.reference) for i in one.frames]
+            assert distances == sorted(distances)
+            assert all((gap.left is None or gap.left <= i) and (gap.right is None or i < gap.right) for i in one.frames)
+
+
+@given(cases(), st.integers(0, 59))
+def test_a_further_reference_changes_the_gap_it_falls_into_only(case, extra):
+    references, frames = case
+    before, after = plan(references, frames), plan(sorted({*references, extra}), frames)
+    changed = [gap for gap in before if gap not in after]
+    if extra in references:
+        assert not changed
+    else:
+        assert len(changed) == 1
+        low, high = changed[0].left, changed[0].right
+        assert low is None or low < extra
+        assert high is None or extra < high
+
+
+def test_two_references_meet_half_way():
+    assert plan([2, 7], range(10)) == [
+        Gap(None, 2, (Pass(2, range(1, -1, -1)),)),
+        Gap(2, 7, (Pass(2, range(2, 5)), Pass(7, range(6, 4, -1)))),
+        Gap(7, None, (Pass(7, range(7, 10)),)),
+    ]
+
+
+def test_no_reference_is_a_mistake():
+    with pytest.raises(ValueError, match="at least one reference"):
+        plan([], range(3))

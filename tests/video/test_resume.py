@@ -1,0 +1,330 @@
+"""Killed at any moment and run again: the same bytes as a run that nobody stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from slimecore.masks import read_mask, write_mask
+from slimevid.snapshots import Place, SnapshotFile
+
+COUNT = 12
+
+# Forks a child for every moment: imports are paid once, and the parent never starts a thread. A child ends itself by
+# SIGKILL in front of the n-th call that changes the disk, so nothing is flushed, closed or tidied up.
+HARNESS = """
+import json, os, signal, sys
+import numpy as np
+import slimevid.pipeline, slimevid.exports.rgba, slimevid.exports.coco_rle, slimevid.propagators.fused
+import slimecore.codecs
+from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from slimevid import frame_log, snapshots
+from slimevid.cli import main
+from slimevid.io import writers
+
+def deadly(owner, name, left):
+    real = getattr(owner, name)
+    def call(*arguments, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+    setattr(owner, name, call)
+
+def child(arguments, moment, every):
+    pid = os.fork()
+    if pid == 0:
+        snapshots.SnapshotFile.__init__.__defaults__ = (every, 1e9)
+        left = [moment]
+        if moment is not None:
+            for owner, name in ((os, "replace"), (writers.ScoreWriter, "write"), (frame_log.FrameLog, "note")):
+                deadly(owner, name, left)
+        os._exit(main(arguments))
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+for line in sys.stdin:
+    arguments, moment, every = json.loads(line)
+    print(child(arguments, moment, every), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def harness():
+    """Ask for a run: ``(arguments, moment to die or None, frames between snapshots) -> exit status``."""
+    path = os.pathsep.join(filter(None, sys.path))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", HARNESS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+
+        def ask(arguments, moment=None, every=2):
+            process.stdin.write(json.dumps([[str(a) for a in arguments], moment, every]) + "\n")
+            process.stdin.flush()
+            return int(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()
+        process.wait()
+
+
+def arguments_for(slide: Path, out: Path, propagator: str, *more: object) -> list[object]:
+    small = ["--size", 64, "--set", "work_side=48", "--set", "learn.steps=3", "--set", "learn.views.count=1"]
+    return ["run", slide, "--out", out, "--propagator", propagator, *small, "--quiet", *more]
+
+
+@pytest.mark.parametrize(
+    ("propagator", "more", "moments"),
+    [
+        ("flow_warp", ["--ref", "{0}/ref_0.png"], range(0, 100, 7)),
+        ("flow_warp", ["--ref", "3={0}/ref_3.png", "--ref", "9={0}/ref_9.png", "--export", "rgba"], range(2, 100, 9)),
+        ("fused", ["--ref", "5={0}/ref_5.png", "--soft", "--export", "coco-rle"], (7, 19, 44)),
+    ],
+    ids=["one reference", "two references", "fused, backward too"],
+)
+def test_killed_before_any_write_and_resumed(harness, slide, tmp_path, read_results, propagator, more, moments):
+    references = [text.format(tmp_path) for text in more]
+    whole = tmp_path / "whole"
+    assert harness(arguments_for(slide, whole, propagator, *references)) == 0
+    kinds = ["masks", "scores.csv", "config.yaml", "run.json"]  # x264 is not the same bit for bit every time
+    kinds += [k for k in ("rgba", "soft", "coco_rle.json", "parts.safetensors") if (whole / k).exists()]
+    expected = read_results(whole, *kinds)
+    killed = 0
+    for moment in moments:
+        out = tmp_path / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        arguments = arguments_for(slide, out, propagator, *references, "--resume")
+        status = harness(arguments, moment)
+        if status == 0:
+            break
+        assert status == -9
+        killed += 1
+        assert harness(arguments) == 0, moment
+        found = read_results(out, *kinds)
+        assert set(found) == set(expected), moment
+        assert [n for n in expected if found[n] != expected[n]] == [], moment
+        assert (out / "overlay.mp4").stat().st_size > 1000
+        assert not [p for p in out.rglob("*") if ".part" in p.name or p.name == ".state.safetensors"]
+    assert killed >= min(6, len(moments))
+
+
+def test_killed_again_and_again(harness, slide, tmp_path, read_results):
+    references = ["--ref", f"4={tmp_path / 'ref_4.png'}"]
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert harness(arguments_for(slide, whole, "flow_warp", *references)) == 0
+    arguments = arguments_for(slide, out, "flow_warp", *references, "--resume")
+    deaths = 0
+    while (status := harness(arguments, 14)) != 0:
+        assert status == -9
+        deaths += 1
+        assert deaths < 30, "every attempt must get farther"
+    assert deaths > 1
+    assert read_results(out) == read_results(whole)
+
+
+def test_a_correction_that_is_killed_goes_on(harness, slide, tmp_path, read_results):
+    first = ["--ref", f"0={tmp_path / 'ref_0.png'}"]
+    both = [*first, "--ref", f"6={tmp_path / 'ref_6.png'}"]
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    for folder in (whole, out):
+        assert harness(arguments_for(slide, folder, "flow_warp", *first)) == 0
+    assert harness(arguments_for(slide, whole, "flow_warp", *both, "--resume")) == 0
+    arguments = arguments_for(slide, out, "flow_warp", *both, "--resume")
+    assert harness(arguments, 20) == -9
+    assert harness(arguments) == 0
+    assert read_results(out) == read_results(whole)
+
+
+def test_done_frames_are_not_made_again(harness, slide, tmp_path):
+    out = tmp_path / "out"
+    arguments = arguments_for(slide, out, "flow_warp", "--ref", tmp_path / "ref_0.png")
+    assert harness(arguments, 30, 1) == -9
+    before = {p.name: p.stat().st_ino for p in (out / "masks").glob("0*.png")}
+    assert 4 < len(before) < COUNT
+    assert harness([*arguments, "--resume"]) == 0
+    assert json.loads((out / "report.json").read_text())["labelled"]["by_this_run"] <= COUNT - len(before) + 1
+    kept = [n for n in before if (out / "masks" / n).stat().st_ino == before[n]]
+    assert len(kept) >= len(before) - 1
+
+
+def test_arrays_of_every_kind_come_back_as_they_were(tmp_path):
+    grid = np.arange(24, dtype=np.float32).reshape(4, 6)
+    state = {
+        "number": np.array(7),
+        "empty": np.zeros((0, 3), np.float32),
+        "turned": grid.T,
+        "strided": grid[::2, ::-3],
+        "bytes": np.arange(5, dtype=np.uint8),
+        "frozen": np.broadcast_to(np.float32(2), (3, 2)),
+    }
+    file, place = SnapshotFile(tmp_path), Place("key", 1, 0, 5, 99)
+    file.save(place, state)
+    assert file.load("another") is None
+    found, arrays = file.load("key")
+    assert found == place
+    assert set(arrays) == set(state)
+    for name, array in state.items():
+        assert arrays[name].dtype == array.dtype
+        assert arrays[name].shape == array.shape
+        assert np.array_equal(arrays[name], array)
+    file.remove()
+    file.remove()
+    assert file.load("key") is None
+
+
+@pytest.mark.parametrize(("every", "seconds", "due"), [(3, 1e9, [False, False, True]), (9, 0.0, [True, True, True])])
+def test_a_snapshot_is_due_after_some_frames_or_some_time(tmp_path, every, seconds, due):
+    file = SnapshotFile(tmp_path, every, seconds)
+    assert [file.due() for _ in range(3)] == due
+    file.save(Place("key", 0, 0, 3, 0), {})
+    assert file.due() == (seconds == 0)
+
+
+# Refusals, in this process
+
+
+@pytest.fixture
+def stopped(command, slide, tmp_path, capsys):
+    """A run that stopped at frame 8, which is broken."""
+    broken = slide / "008.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:30])
+    assert command("--ref", tmp_path / "ref_0.png") == 2
+    capsys.readouterr()
+    broken.write_bytes(whole)
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--seed", "7"], "settings.seed 0 -> 7"),
+        (["--propagator", "copy"], "settings.propagator flow_warp -> copy"),
+        (["--size", "96", "--flow", "none"], "settings.flow dis -> none, settings.short_side 64 -> 96"),
+        (["--stride", "2"], "stride 1 -> 2"),
+        (["--start", "1"], "start 0 -> 1"),
+        (["--soft"], "soft False -> True"),
+        (["--propagator", "per_frame"], "model"),
+    ],
+)
+def test_a_changed_setting_is_refused(command, tmp_path, stopped, one_line, more, message):
+    before = {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file()}
+    assert command("--ref", tmp_path / "ref_0.png", *more, "--resume") == 2
+    text = one_line()
+    assert "cannot resume" in text
+    assert message in text
+    assert {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file()} == before
+
+
+def test_a_changed_frame_is_refused_and_a_mended_one_is_not(command, slide, tmp_path, disc, stopped, one_line):
+    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0, "frame 8 was mended"
+    assert len(list((stopped / "masks").iterdir())) == COUNT
+    whole = (slide / "003.png").read_bytes()
+    Image.fromarray(disc(3)[0][::-1]).save(slide / "003.png")
+    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 2
+    assert "frame 3 (003) has changed since it was segmented" in one_line()
+    (slide / "003.png").write_bytes(whole)
+    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
+
+
+def test_another_clip_is_refused(command, slide, tmp_path, stopped, one_line):
+    (slide / "011.png").unlink()
+    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 2
+    assert "results of another clip" in one_line()
+
+
+def test_another_program_is_refused(command, tmp_path, stopped, one_line, monkeypatch):
+    monkeypatch.setattr("slimevid.pipeline.program", lambda: "another version")
+    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 2
+    assert "program" in one_line()
+
+
+def test_masks_of_unknown_making_are_refused(command, tmp_path, stopped, one_line):
+    (stopped / "run.json").unlink()
+    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 2
+    assert "nothing says how they were made" in one_line()
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"schema": 99}', "[1]"])
+def test_a_damaged_ledger_is_refused(command, tmp_path, stopped, one_line, content):
+    (stopped / "run.json").write_text(content)
+    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 2
+    assert "run without --resume to start over" in one_line()
+
+
+def test_a_damaged_snapshot_only_costs_time(command, tmp_path, stopped, read_results):
+    (stopped / ".state.safetensors").write_bytes(b"no")
+    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
+    assert command("--ref", tmp_path / "ref_0.png", out="whole") == 0
+    assert read_results(stopped) == read_results(tmp_path / "whole")
+
+
+def test_a_mask_that_is_gone_is_made_again(command, tmp_path, stopped, read_results):
+    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
+    before = read_results(stopped)
+    (stopped / "masks" / "005.png").unlink()
+    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
+    assert read_results(stopped) == before
+
+
+def test_a_mask_that_was_painted_over_is_kept(command, tmp_path, stopped):
+    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
+    write_mask(stopped / "masks" / "005.png", np.ones((48, 64), int))
+    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
+    assert read_mask(stopped / "masks" / "005.png").labels.all()
+
+
+def test_without_resume_everything_starts_over(command, tmp_path, stopped):
+    assert command("--ref", tmp_path / "ref_0.png", "--stride", 4) == 0
+    assert sorted(p.name for p in (stopped / "masks").iterdir()) == ["000.png", "004.png", "008.png"]
+    assert not (stopped / ".state.safetensors").exists()
+
+
+def test_pictures_of_the_user_in_the_result_folder_are_left_alone(command, slide, tmp_path):
+    """A first run into a folder of the user's own, which has a folder called as one of ours."""
+    own = tmp_path / "out" / "rgba" / "003.png"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"mine")
+    assert command("--ref", tmp_path / "ref_0.png") == 0
+    assert own.read_bytes() == b"mine"
+
+
+def test_a_start_over_that_is_killed_leaves_nothing_of_before(harness, slide, tmp_path, disc, read_results):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    first = arguments_for(slide, out, "flow_warp", "--ref", tmp_path / "ref_0.png", "--stride", 3)
+    assert harness(first, 20) == -9
+    assert len(list((out / "masks").glob("[!.]*"))) > 1
+    for i in range(COUNT):  # another clip under the old name
+        Image.fromarray(disc(i)[0][::-1]).save(slide / f"{i:03d}.png")
+    second = arguments_for(slide, out, "flow_warp", "--ref", tmp_path / "ref_0.png", "--stride", 5)
+    for moment in (0, 1, 2, 3):
+        shutil.copytree(out, tmp_path / "copy")
+        assert harness(second, moment) == -9
+        if moment:
+            assert harness([*second, "--resume"]) == 0
+            assert harness([*second[:3], whole, *second[4:]]) == 0
+            assert read_results(out) == read_results(whole), moment
+        shutil.rmtree(out)
+        shutil.move(tmp_path / "copy", out)
+
+
+def test_a_run_that_is_done_does_nothing_more(command, tmp_path, stopped):
+    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
+    before = {p: p.stat().st_mtime_ns for p in stopped.rglob("*") if p.is_file() and p.name != "run.json"}
+    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert json.loads((stopped / "report.json").read_text())["status"] == "done"
+    assert command("--ref", tmp_path / "ref_0.png", "--resume", "--export", "rgba") == 0
+    assert len(list((stopped / "rgba").iterdir())) == COUNT
+    assert {p: p.stat().st_mtime_ns for p in before} == before

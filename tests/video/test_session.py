@@ -1,0 +1,176 @@
+"""The streaming interface as people use it: arrays in, references mid-way, an iterator over a clip."""
+
+import numpy as np
+import pytest
+
+from slimecore import plugins
+from slimecore.errors import ArtifactError, ConfigError, InputError
+from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.memory_config import MemoryConfig
+from slimecore.metrics import region_j
+from slimecore.types import Frame
+from slimevid.config import FusionConfig, RunConfig
+from slimevid.io import open_clip
+from slimevid.segmenter import Segmenter
+
+QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
+PROPAGATORS = plugins.available("slimevid.propagators")
+
+
+def session(tiny, propagator="fused", **settings):
+    config = RunConfig(short_side=64, work_side=48, learn=QUICK, propagator=propagator, **settings)
+    return Segmenter(config, tiny)
+
+
+@pytest.mark.parametrize("propagator", PROPAGATORS)
+@pytest.mark.parametrize("seen", [1, 17, 18])
+def test_a_restored_session_goes_on_bit_for_bit(tiny, disc, propagator, seen):
+    """Whatever a propagator remembers must be in its snapshot, also when the FIFO is full and has turned over."""
+    # Fewer keys than places, so that the memory draws which to keep; learned parts on every second frame only.
+    one = session(tiny, propagator, fusion=FusionConfig(parts_every=2), memory=MemoryConfig(budget=100))
+    one.add_reference(*disc(0))
+    for i in range(1, seen):
+        one.step(disc(i)[0])
+    state = {name: array.copy() for name, array in one.snapshot().items()}
+    other = Segmenter(one.config, tiny, one.embeddings)
+    other.add_reference(*disc(0))
+    other.step(disc(3)[0])  # has seen something else
+    other.restore(state)
+    for i in range(seen, seen + 8):
+        expected, found = one.step(disc(i)[0]), other.step(disc(i)[0])
+        assert np.array_equal(one.soft, other.soft)
+        assert np.array_equal(expected.labels, found.labels)
+    assert {n: a.tobytes() for n, a in one.snapshot().items()} == {n: a.tobytes() for n, a in other.snapshot().items()}
+
+
+@pytest.mark.parametrize("propagator", PROPAGATORS)
+def test_a_snapshot_holds_all_that_is_remembered_and_no_more(tiny, disc, propagator):
+    one = session(tiny, propagator)
+    one.add_reference(*disc(0))
+    for i in range(1, 8):
+        one.step(disc(i)[0])
+    size = sum(array.nbytes for array in one.snapshot().values())
+    assert one.memory_bytes <= size <= one.memory_bytes + 10_000  # the generator's state comes on top
+
+
+def test_pictures_alone_are_numbered(tiny, disc):
+    one = session(tiny, "copy")
+    first = one.add_reference(*disc(0), names={1: "disc"})
+    assert first.frame.index == 0
+    assert [one.step(disc(i)[0]).frame.index for i in (1, 2, 3)] == [1, 2, 3]
+    assert one.step(Frame(9, disc(9)[0], "nine")).frame.index == 9
+    assert one.step(disc(10)[0]).frame.index == 10
+    assert one.parts.names == ("background", "disc")
+
+
+def test_a_reference_mid_way_is_taken_up_and_the_earlier_one_kept(tiny, disc):
+    one = session(tiny)
+    one.add_reference(*disc(0), names={1: "disc"})
+    before = one.memory_bytes
+    for i in range(1, 5):
+        one.step(disc(i)[0])
+    marked = disc(5)[1].copy()
+    marked[2:9, 2:9] = 7
+    result = one.add_reference(disc(5)[0], marked)
+    assert result.frame.index == 5
+    assert np.array_equal(result.labels, marked)
+    assert one.references == (0, 5)
+    assert one.parts.values == (0, 1, 7)
+    assert one.parts.names == ("background", "disc", "part 7")
+    assert one.memory_bytes > 1.5 * before, "both references are remembered"
+    for i in range(6, 9):
+        result = one.step(disc(i)[0])
+    assert result.present[0]
+    assert region_j(result.labels == 1, disc(8)[1]) > 0.6
+
+
+def test_a_reference_on_the_same_frame_replaces_it(tiny, disc):
+    one = session(tiny, "copy")
+    rgb, mask = disc(0)
+    one.add_reference(Frame(0, rgb, "0"), mask)
+    one.add_reference(Frame(0, rgb, "0"), np.roll(mask, 3, 0))
+    assert one.references == (0,)
+    assert np.array_equal(one.step(disc(1)[0]).labels, np.roll(mask, 3, 0))
+
+
+def test_a_new_part_beside_given_embeddings_is_refused_and_changes_nothing(tiny, disc):
+    one = session(tiny)
+    one.add_reference(*disc(0))
+    given = Segmenter(one.config, tiny, one.embeddings)
+    given.add_reference(*disc(0))
+    marked = disc(1)[1].copy()
+    marked[2:9, 2:9] = 7
+    with pytest.raises(ArtifactError, match="it holds the part values"):
+        given.add_reference(disc(1)[0], marked)
+    assert given.references == (0,)
+    assert np.array_equal(given.step(disc(1)[0]).labels, one.step(disc(1)[0]).labels)
+
+
+def test_a_dropped_part_leaves_from_the_next_frame_on(tiny, disc):
+    one = session(tiny, "copy")
+    marked = disc(0)[1].copy()
+    marked[2:9, 2:9] = 7
+    one.add_reference(disc(0)[0], marked)
+    assert 7 in one.step(disc(1)[0]).labels
+    one.drop(7)
+    result = one.step(disc(2)[0])
+    assert set(np.unique(result.labels)) == {0, 1}
+    assert result.present.tolist() == [True, False]
+    assert one.soft.sum(0) == pytest.approx(1)
+    with pytest.raises(InputError, match="there is no part 3 to drop, there are 1, 7"):
+        one.drop(3)
+
+
+def test_propagate_labels_every_frame_once(tiny, slide, disc):
+    clip = open_clip(slide)
+    one = session(tiny, "flow_warp")
+    for i in (3, 8):
+        one.add_reference(next(clip.read(i, i + 1)), disc(i)[1])
+    results = list(one.propagate(clip))
+    assert [r.frame.index for r in results] == [2, 1, 0, 3, 4, 5, 7, 6, 8, 9, 10, 11]
+    assert all(region_j(r.labels, disc(r.frame.index)[1]) > 0.6 for r in results if 1 < r.frame.index < 11)
+    some = list(one.propagate(clip, 2, 11, 3))
+    assert [r.frame.index for r in some] == [2, 5, 8]
+
+
+def test_without_a_reference_nothing_propagates(tiny, slide):
+    clip = open_clip(slide)
+    with pytest.raises(InputError, match="add_reference must come before propagate"):
+        next(session(tiny).propagate(clip))
+    with pytest.raises(InputError, match="there is no reference on frame 4"):
+        session(tiny).start(4)
+
+
+def test_a_part_small_in_one_reference_is_judged_by_that_size(tiny, disc):
+    one = session(tiny, "copy")
+    small = disc(1)[1] * 0
+    small[10, 10:12] = 1
+    one.add_reference(*disc(0))
+    one.add_reference(disc(1)[0], small)
+    assert one._smallest.tolist() == [2]
+    assert one.step(disc(2)[0]).present.all()
+
+
+def test_was_reads_the_memory_and_learns_nothing(tiny, disc):
+    one = session(tiny, "was")
+    one.add_reference(*disc(0))
+    assert one.embeddings is None
+    for i in range(1, 4):
+        result = one.step(disc(i)[0])
+    assert region_j(result.labels, disc(3)[1]) > 0.5
+    with pytest.raises(ConfigError, match="reads the memory alone"):
+        session(tiny, "was", memory=MemoryConfig(enabled=False)).add_reference(*disc(0))
+
+
+def test_a_reference_may_say_that_nothing_is_there(tiny, disc):
+    """The way to take back what leaked after the part has left."""
+    ground = np.ascontiguousarray(np.broadcast_to(disc(0)[0][:1, :1], (48, 64, 3)))
+    one = session(tiny)
+    with pytest.raises(InputError, match="holds no part"):
+        one.add_reference(ground, disc(0)[1] * 0)
+    one.add_reference(*disc(0))
+    result = one.add_reference(ground, disc(0)[1] * 0)
+    assert not result.present.any()
+    assert one.parts.values == (0, 1)
+    assert not one.step(ground).labels.any()
+    assert one.step(disc(0)[0]).present[0], "found again when it returns"
