@@ -89,9 +89,10 @@ def _one(geometry: Any, pictures: list[Any], known: dict[int, int]) -> tuple[Arr
     if visual.kind != "texture":
         return None, None, -1
     colors = _material_color(visual.material, faces)
-    extra = geometry.vertex_attributes.get("color")
+    extra = visual.vertex_attributes.get("color")  # glTF: vertex colours are multiplied with those of the material
     if extra is not None and len(extra) == len(geometry.vertices):
-        colors = _eight_bit(np.asarray(extra))[faces][..., :3]
+        own = _eight_bit(np.asarray(extra))[faces][..., :3]
+        colors = own if colors is None else (own * (colors / 255)).round().astype(np.uint8)
     image = getattr(visual.material, "baseColorTexture", None) or getattr(visual.material, "image", None)
     if image is None or visual.uv is None or len(visual.uv) != len(geometry.vertices):
         return colors, None, -1
@@ -111,5 +112,7 @@ def _material_color(material: Any, faces: Array) -> Array | None:
 
 
 def _eight_bit(color: Array) -> Array:
+    if color.dtype == np.uint16:  # normalised, as glTF has them
+        color = color / 65535
     wide = color * 255.0 if np.issubdtype(color.dtype, np.floating) and color.max(initial=0) <= 1 else color
     return np.asarray(np.asarray(wide, np.float64).round().clip(0, 255), np.uint8)

@@ -21,7 +21,7 @@ from slime3d.mesh import Mesh
 __all__ = ["Piece", "glb_bytes"]
 
 Array = npt.NDArray[Any]
-_FLOAT, _SHORT, _INT = 5126, 5123, 5125
+_FLOAT, _INT = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
 
 
@@ -130,9 +130,7 @@ class _Writer:
         blending: dict[str, Any] = {}
         if look.colors is not None:
             light = _linear(look.colors[faces].reshape(-1, 3)[first] / 255)
-            wide = np.concatenate([light, np.ones((len(light), 1))], 1)
-            colors = (wide * 65535).round().astype("<u2")
-            attributes["COLOR_0"] = self._accessor(colors, _SHORT, "VEC4", _VERTICES, normalized=True)
+            attributes["COLOR_0"] = self._accessor(light.astype("<f4"), _FLOAT, "VEC3", _VERTICES)
         if texture >= 0 and look.uv is not None:
             uv = look.uv[faces].reshape(-1, 2)[first] * np.array([1, -1], np.float32) + np.array([0, 1], np.float32)
             attributes["TEXCOORD_0"] = self._accessor(uv.astype("<f4"), _FLOAT, "VEC2", _VERTICES)
@@ -172,10 +170,10 @@ class _Writer:
             self._texture[texture] = len(self._lists["textures"]) - 1
         return self._texture[texture]
 
-    def _accessor(self, array: Array, component: int, kind: str, target: int, *, normalized: bool = False) -> int:
+    def _accessor(self, array: Array, component: int, kind: str, target: int) -> int:
         view = self._view(array.tobytes(), target)
         entry = {"bufferView": view, "componentType": component, "count": len(array), "type": kind}
-        self._lists["accessors"].append({**entry, **({"normalized": True} if normalized else {})})
+        self._lists["accessors"].append(entry)
         return len(self._lists["accessors"]) - 1
 
     def _view(self, data: bytes, target: int | None = None) -> int:
