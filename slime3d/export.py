@@ -43,7 +43,10 @@ def write_face_labels(path: Path, labels: FaceLabels, parts: Parts) -> None:
 
 
 def write_labels_json(path: Path, mesh: Mesh, name: str, labels: FaceLabels, parts: Parts, seen: Array) -> None:
-    """``labels.json``: parts with names and colours; label, confidence, source and visibility of every face."""
+    """``labels.json``: parts with names and colours; label, confidence, source and visibility of every face.
+
+    Faces of a scene's nodes follow each other; ``nodes`` says where each begins.
+    """
     areas = mesh.areas()
     listed = []
     for row, (value, part, color) in enumerate(zip(parts.values, parts.names, parts.colors, strict=True)):
@@ -51,7 +54,11 @@ def write_labels_json(path: Path, mesh: Mesh, name: str, labels: FaceLabels, par
         sure = float(labels.confidence[mine].mean()) if mine.any() else 0.0
         counts = {"faces": int(mine.sum()), "area": float(areas[mine].sum()), "confidence": round(sure, 4)}
         listed.append({"value": value, "name": part, "color": list(color), **counts})
-    head = json.dumps({"schema": 1, "mesh": name, "n_faces": len(mesh.faces), "parts": listed}, indent=2)
+    count = np.bincount(mesh.node, minlength=len(mesh.node_names))  # the faces of a node lie together
+    spans = zip(mesh.node_names, (np.cumsum(count) - count).tolist(), count.tolist(), strict=True)
+    nodes = [{"name": node, "first": first, "faces": faces} for node, first, faces in spans]
+    about = {"schema": 1, "mesh": name, "n_faces": len(mesh.faces), "nodes": nodes, "parts": listed}
+    head = json.dumps(about, indent=2)
     rows = {
         "labels": np.asarray(parts.values)[labels.rows].tolist(),
         "confidence": [round(float(c), 3) for c in labels.confidence],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def load_mesh(path: Path) -> Mesh:
     # OBJ faces are grouped by material unless told not to, which would change their order; then every run of
     # faces is a geometry of its own, and trimesh hands the runs over last to first.
     runs = path.suffix.lower() == ".obj"
-    options = {"group_material": False, "maintain_order": True} if runs else {}
+    options = {"group_material": False} if runs else {}
     with _listening() as said:
         try:
             data = mended(path, head)
@@ -187,7 +188,9 @@ def _listening() -> Iterator[list[str]]:
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     try:
-        yield said
+        with warnings.catch_warnings():  # such as an empty slice, where some faces have no texture coordinates
+            warnings.simplefilter("ignore", RuntimeWarning)
+            yield said
     finally:
         logger.removeHandler(ear)
         logger.setLevel(level)

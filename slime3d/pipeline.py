@@ -115,9 +115,7 @@ def _cameras(mesh: Mesh, config: RunConfig, file: Path | None) -> Cameras:
     cameras = read_cameras(file)
     shown = [np.isfinite(cameras[i : i + 1].project(mesh.used())[0]).any() for i in range(len(cameras))]
     if not any(shown):
-        raise InputError(
-            f"{file}: the mesh lies behind or beside every camera; poses take world to camera, looking along -z"
-        )
+        raise InputError(f"{file}: the mesh lies behind every camera; a pose takes world to camera, looking along -z")
     return cameras
 
 

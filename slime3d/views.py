@@ -176,4 +176,13 @@ def read_cameras(path: Path) -> Cameras:
         raise InputError(f"{path} is no cameras.json of slime3d render ({type(error).__name__}: {error})") from error
     if not (len(pose) and np.isfinite(pose).all() and np.isfinite(centre).all() and cameras.focal > 0):
         raise InputError(f"{path}: no views, or poses that are no numbers; render the mesh again")
+    if not all(16 <= side <= 8192 for side in size):
+        raise InputError(f"{path}: pictures must be 16 .. 8192 pixels high and wide, got {size[0]} x {size[1]}")
+    turn = pose[:, :3, :3]
+    rigid = np.abs(turn @ turn.transpose(0, 2, 1) - np.eye(3)).max((1, 2)) < 1e-3
+    for view in np.flatnonzero(~rigid | (np.linalg.det(turn) < 0)):
+        raise InputError(
+            f"{path}: the pose of view {view} is no rotation and shift; it takes world to camera (x right, y up, "
+            "looking along -z)"
+        )
     return cameras
