@@ -123,7 +123,8 @@ def masks_of(given: Sequence[Reference], name: str, *, alone: bool) -> list[Refe
         if len(direct) > 1:
             raise InputError(f"{direct[0]} and {direct[1]}: which is the mask of {name}?")
         if not direct and not numbered:
-            raise InputError(f"{reference.path}: no mask of {name}; expected {name}.png or {name}/mask_000.png there")
+            places = f"{name}.png or {'' if alone else name + '/'}mask_000.png"
+            raise InputError(f"{reference.path}: no mask of {name}; expected {places} there")
         out += [Reference(reference.view, direct[0])] if direct else numbered
     return out
 

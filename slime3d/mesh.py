@@ -211,7 +211,8 @@ def _flattened(scene: Any, *, last_first: bool) -> tuple[list[Array], list[Array
         if not len(getattr(geometry, "faces", ())):
             continue
         points = np.asarray(geometry.vertices, np.float64)
-        vertices.append(points @ transform[:3, :3].T + transform[:3, 3])
+        with np.errstate(invalid="ignore"):  # infinite positions are found later, and named
+            vertices.append(points @ transform[:3, :3].T + transform[:3, 3])
         faces.append(np.asarray(geometry.faces, np.int64) + offset)
         nodes.append(np.full(len(geometry.faces), len(names), np.int32))
         names.append(str(name))
