@@ -107,6 +107,16 @@ def test_a_tree_of_nodes_with_textures_is_one_mesh(tmp_path):
         top = mesh.node == mesh.node_names.index("top")
         np.testing.assert_allclose(mesh.middles()[top].mean(0), [0, 5, 0], atol=1e-6)
         assert mesh.appearance.images[mesh.appearance.texture[top][0]][0, 0].tolist() == list(tones[1])
+    ids_out, labels_out = tmp_path / "v", tmp_path / "o"
+    assert main(["render", str(path), "--out", str(ids_out), "--views", "2", "--size", "64"]) == 0
+    ids = np.load(ids_out / "view_000.faces.npy")
+    write_mask(tmp_path / "m.png", np.where(ids >= 0, np.where(top[ids], 2, 1), 0))
+    command = ["run", str(path), "--ref", str(tmp_path / "m.png"), "--views", "2", "--size", "64", "--quiet"]
+    assert main([*command, "--set", "frames=0", "--out", str(labels_out)]) == 0
+    entry = json.loads((labels_out / "labels.json").read_text())
+    spans = {n["name"]: slice(n["first"], n["first"] + n["faces"]) for n in entry["nodes"]}
+    assert set(entry["labels"][spans["top"]]) == {2}
+    assert set(entry["labels"][spans["base"]]) == {1}
 
 
 def test_obj_with_materials_and_texture_files(tmp_path):
