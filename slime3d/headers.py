@@ -38,13 +38,17 @@ def gltf_head(path: Path) -> dict[str, Any]:
 
 
 def require_decoder(path: Path, head: Mapping[str, Any]) -> None:
-    """Refuse Draco geometry without its decoder: it loads as zeros, with no more than a line in a log.
+    """Refuse compressed geometry without a decoder: Draco's loads as zeros, with no more than a line in a log.
 
     Raises
     ------
     InputError
-        The file is compressed and DracoPy is not installed.
+        The file needs DracoPy, which is not installed, or meshopt's decoder, which trimesh has not.
     """
+    if "EXT_meshopt_compression" in head.get("extensionsRequired", ()):
+        raise InputError(
+            f"{path}: meshopt-compressed, which cannot be read; decompress it (gltf-transform copy IN OUT)"
+        )
     if "KHR_draco_mesh_compression" in head.get("extensionsUsed", ()):
         try:
             import DracoPy  # noqa: F401

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from slime3d.appearance import Appearance, appearance_of
 from slime3d.headers import announced_faces, gltf_head, mended, require_decoder, require_memory
+from slime3d.polygons import polygons_in_order
 from slimecore.errors import InputError
 
 __all__ = ["Mesh", "load_mesh"]
@@ -132,7 +133,7 @@ def load_mesh(path: Path) -> Mesh:
     # faces is a geometry of its own, and trimesh hands the runs over last to first.
     runs = path.suffix.lower() == ".obj"
     options = {"group_material": False} if runs else {}
-    with _listening() as said:
+    with _listening() as said, polygons_in_order() as cuts:
         try:
             data = mended(path, head)
             given = {} if data is None else {"file_type": path.suffix[1:].lower()}
@@ -144,6 +145,8 @@ def load_mesh(path: Path) -> Mesh:
     if not faces:
         raise InputError(f"{path}: no faces in it; a point cloud or empty scene cannot be labelled face by face")
     notes = tuple(f"{path.name}: {text}; going on without it" for text in said)
+    if any(cuts):
+        notes += (f"{path.name}: {sum(cuts)} polygons are cut into triangles where they stand; labels count triangles",)
     require_memory(path, sum(map(len, faces)))
     mesh = Mesh(
         np.concatenate(vertices),

@@ -131,11 +131,11 @@ def test_obj_with_materials_and_texture_files(tmp_path):
     assert len(mesh.faces) == 6  # a quad is two triangles, in its place
     assert (mesh.appearance.texture >= 0).tolist() == [True, True, False, False, True, False]
     assert mesh.appearance.images[0][0, 0].tolist() == [9, 200, 9]
-    assert mesh.notes == ()
+    assert mesh.notes == ("m.obj: 2 polygons are cut into triangles where they stand; labels count triangles",)
     (tmp_path / "leaf.png").unlink()
     mesh = load_mesh(tmp_path / "m.obj")
     assert len(mesh.faces) == 6
-    assert len(mesh.notes) == 1
+    assert len(mesh.notes) == 2
 
 
 def test_gltf_with_a_missing_texture_goes_on_and_with_a_missing_buffer_does_not(tmp_path, capsys):
@@ -179,3 +179,29 @@ def test_obj_seams_keep_both_texture_coordinates_and_runs_do_not_multiply_vertic
     np.testing.assert_allclose(mesh.vertices[mesh.faces], shape.vertices[shape.faces[:1000]], atol=1e-6)
     assert len(mesh.vertices) <= 3000
     assert mesh.appearance.colors[:4, 0].tolist() == [[255, 0, 0], [0, 255, 0]] * 2
+
+
+MIXED = [[0, 1, 4, 3], [1, 2, 4], [3, 4, 7, 6], [4, 5, 8], [4, 8, 7], [0, 3, 6, 7, 8, 5, 2]]
+
+
+@pytest.mark.parametrize("polygons", [MIXED, [MIXED[0], MIXED[2]], [MIXED[5]] * 2], ids=["mixed", "quads", "large"])
+@pytest.mark.parametrize("kind", ["obj", "off", "ply"])
+def test_polygons_are_cut_where_they_stand(tmp_path, kind, polygons):
+    places = [(i % 3, i // 3, 0) for i in range(9)]
+    lines = [" ".join(map(str, p)) for p in places]
+    text = {
+        "obj": "".join(f"v {p}\n" for p in lines) + "".join(f"f {' '.join(str(c + 1) for c in p)}\n" for p in polygons),
+        "off": f"OFF\n9 {len(polygons)} 0\n" + "\n".join(lines + [" ".join(map(str, [len(p), *p])) for p in polygons]),
+        "ply": "ply\nformat ascii 1.0\nelement vertex 9\nproperty float x\nproperty float y\nproperty float z\n"
+        f"element face {len(polygons)}\nproperty list uchar int vertex_indices\nend_header\n"
+        + "\n".join(lines + [" ".join(map(str, [len(p), *p])) for p in polygons])
+        + "\n",
+    }[kind]
+    (tmp_path / f"m.{kind}").write_text(text)
+    mesh = load_mesh(tmp_path / f"m.{kind}")
+    expected = [[p[0], p[i], p[i + 1]] for p in polygons for i in range(1, len(p) - 1)]
+    found = (mesh.vertices[mesh.faces] @ [1, 3, 0]).round().astype(int)
+    assert [sorted(f) for f in found.tolist()] == [sorted(f) for f in expected]
+    assert len(mesh.notes) == (0 if kind == "obj" and polygons is MIXED else 1)
+    quads = trimesh.geometry.triangulate_quads(np.array([[0, 1, 2, 3], [4, 5, 6, 7]]))
+    assert quads.tolist()[1] == [4, 5, 6]  # trimesh has its own function back

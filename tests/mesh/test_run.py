@@ -225,6 +225,9 @@ def test_draco_without_its_decoder_is_named(tmp_path, capsys, suffix, monkeypatc
     path = tmp_path / f"draco.{suffix}"
     path.write_bytes(glb(head) if suffix == "glb" else json.dumps(head).encode())
     refused(capsys, ["info", path], "pip install DracoPy")
+    head = {"asset": {"version": "2.0"}, "extensionsRequired": ["EXT_meshopt_compression"]}
+    path.write_bytes(glb(head) if suffix == "glb" else json.dumps(head).encode())
+    refused(capsys, ["info", path], "meshopt-compressed, which cannot be read")
 
 
 def test_a_mesh_beyond_memory_is_refused_before_it_is_worked_on(bar, tmp_path, capsys, monkeypatch):
