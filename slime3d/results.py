@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from slimecore.errors import OutputError
 from slimecore.files import make_folder, write_bytes, write_text
 from slimecore.types import Parts
 
-__all__ = ["Labelled", "safe_name", "write_results"]
+__all__ = ["Labelled", "Outputs", "safe_name", "write_results"]
 
 Array = npt.NDArray[Any]
 REPORT = "report.json"
@@ -62,11 +62,35 @@ class Labelled:
     seen: Array
 
 
-def write_results(out: Path, found: Labelled, config: RunConfig, renderer: Renderer) -> tuple[str, ...]:
-    """Write all of a run's files but its report; return their names.
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What is written beside the labels; see :class:`slime3d.config.RunConfig` for the fields."""
+
+    up: str = RunConfig().up
+    frames: int = RunConfig().frames
+    viewer: int = RunConfig().viewer
+    keep_texture: bool = RunConfig().keep_texture
+    part_files: str = RunConfig().part_files
+
+    @classmethod
+    def of(cls, config: Any) -> Outputs:
+        """Those of a command's settings; defaults for what it has no setting for."""
+        return cls(**{f.name: getattr(config, f.name) for f in fields(cls) if hasattr(config, f.name)})
+
+
+def write_results(out: Path, found: Labelled, config: Any, renderer: Renderer) -> tuple[str, ...]:
+    """Write all of a command's files but its report; return their names.
 
     Files that the folder's last ``report.json`` lists and that are not made now (a part that is gone, a turntable that
     was switched off) are removed, and that report with them, until the new one is written.
+
+    Parameters
+    ----------
+    out : Path
+    found : Labelled
+    config : dataclass
+        The command's settings: written as ``config.yaml``, and asked for what :class:`Outputs` has fields for.
+    renderer : Renderer
 
     Raises
     ------
@@ -76,30 +100,30 @@ def write_results(out: Path, found: Labelled, config: RunConfig, renderer: Rende
     make_folder(out)
     before = _listed(out)
     remove(out, [REPORT] if before else [])
-    mesh, labels, parts = found.mesh, found.labels, found.parts
+    mesh, labels, parts, wanted = found.mesh, found.labels, found.parts, Outputs.of(config)
     files = ["config.yaml", "face_labels.npy", "labels.json", "segmented.glb", "labels.png"]
     write_text(out / "config.yaml", dump_yaml(config))
     write_face_labels(out / "face_labels.npy", labels, parts)
     write_labels_json(out / "labels.json", mesh, found.name, labels, parts, found.seen)
     pieces = pieces_of(labels, parts)
-    write_bytes(out / "segmented.glb", glb_bytes(mesh, pieces, keep_texture=config.keep_texture))
-    if config.part_files != "none":
-        files += write_part_files(out / "parts", mesh, pieces, config.part_files, keep_texture=config.keep_texture)
+    write_bytes(out / "segmented.glb", glb_bytes(mesh, pieces, keep_texture=wanted.keep_texture))
+    if wanted.part_files != "none":
+        files += write_part_files(out / "parts", mesh, pieces, wanted.part_files, keep_texture=wanted.keep_texture)
     normals, palette = lighting_normals(mesh), picture_colors(parts)
-    small = frame_views(mesh.used(), _SHEET_VIEWS, _SHEET_SIZE, config.up)
+    small = frame_views(mesh.used(), _SHEET_VIEWS, _SHEET_SIZE, wanted.up)
     fragments = renderer.rasterize(mesh.vertices, mesh.faces, small)
     pictures = shade_colors(fragments, mesh, small, palette[labels.rows], normals)
     write_contact_sheet(out / "labels.png", pictures, parts)
-    if config.viewer:
+    if wanted.viewer:
         files.append("viewer.html")
         write_viewer(
             out / "viewer.html", mesh, found.name, labels, parts, palette,
-            up=config.up, limit=config.viewer, corner_normals=normals,
+            up=wanted.up, limit=wanted.viewer, corner_normals=normals,
         )  # fmt: skip
-    if config.frames:
+    if wanted.frames:
         files.append("turntable.mp4")
         write_turntable(
-            out / "turntable.mp4", mesh, renderer, palette[labels.rows], config.up, config.frames, normals=normals
+            out / "turntable.mp4", mesh, renderer, palette[labels.rows], wanted.up, wanted.frames, normals=normals
         )
     remove(out, sorted(before - set(files)))
     return tuple(files)
