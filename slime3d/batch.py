@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slime3d.inputs import unfinished
+from slime3d.inputs import NEW, unfinished
 from slime3d.references import Reference
 from slimecore.errors import ConfigError, InputError, SlimeError, UnknownPlugin
 from slimecore.files import write_json
@@ -179,7 +179,7 @@ def _attempt(job: Job, work: Callable[[Job], str], made_of: Callable[[Job], dict
         if made_of and not reason:
             return Outcome(job.name, "kept", "finished before, nothing changed")
         said = work(job)
-        return Outcome(job.name, "done", f"{said}; made again: {reason}" if reason else said)
+        return Outcome(job.name, "done", f"{said}; made again: {reason}" if reason not in {"", NEW} else said)
     except (ConfigError, UnknownPlugin):
         raise
     except SlimeError as error:

@@ -14,8 +14,9 @@ from urllib.parse import unquote
 from slime3d.references import Reference
 from slimecore.config import to_dict
 
-__all__ = ["companions", "made_of", "unfinished"]
+__all__ = ["NEW", "companions", "made_of", "unfinished"]
 
+NEW = "not made before"
 _ENDS = ("report.json", "cameras.json")  # the file a command writes last
 
 
@@ -45,7 +46,7 @@ def unfinished(out: Path, made: Mapping[str, str]) -> str:
     """Why the results in a folder do not do; empty if they do."""
     end = next((out / name for name in _ENDS if (out / name).is_file()), None)
     if end is None:
-        return "not finished before" if out.is_dir() else "not made before"
+        return "not finished before" if out.is_dir() else NEW
     try:
         entry = json.loads(end.read_text(encoding="utf-8"))
         before, files = dict(entry["made_of"]), list(entry["files"])
