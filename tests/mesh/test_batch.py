@@ -18,8 +18,9 @@ from slime3d.references import Reference
 from slimecore.errors import InputError
 from slimecore.masks import write_mask
 
+pytestmark = pytest.mark.usefixtures("small_sheets")
 OPTIONS = ["--views", "4", "--size", "48"]
-QUICK = [*OPTIONS, "--set", "frames=0"]
+QUICK = [*OPTIONS, "--method", "walk", "--set", "frames=0"]
 
 
 @pytest.fixture

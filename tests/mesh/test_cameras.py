@@ -13,6 +13,8 @@ from slime3d.views import Cameras, cameras_entry, frame_views, read_cameras
 from slimecore.errors import InputError
 from slimecore.masks import write_mask
 
+pytestmark = pytest.mark.usefixtures("small_sheets")
+
 
 def own_cameras(mesh, size=(60, 100)):
     """Two cameras that no view has: a wide picture, turned about the axis they look along."""

@@ -15,6 +15,7 @@ from slime3d.cli import main
 from slime3d.mesh import load_mesh
 from slimecore.masks import write_mask
 
+pytestmark = pytest.mark.usefixtures("small_sheets")
 FORMATS = ("obj", "ply", "off", "stl", "glb", "gltf")
 
 

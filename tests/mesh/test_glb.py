@@ -21,6 +21,7 @@ from slime3d.results import safe_name
 from slimecore.masks import write_mask
 from tests.mesh.shapes import make_mesh
 
+pytestmark = pytest.mark.usefixtures("small_sheets")
 RED, BLUE = (200, 0, 0), (0, 0, 120)
 
 
