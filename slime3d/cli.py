@@ -69,7 +69,6 @@ def _add_views(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, metavar="S", help="side of the square pictures, pixels (default 512)")
     parser.add_argument("--up", metavar="AXIS", help="axis that points up: x, y, z, -x, -y or -z (default y)")
     parser.add_argument("--renderer", metavar="NAME", help="zbuffer (default, nothing to install), embree or pytorch3d")
-    parser.add_argument("--cameras", type=Path, metavar="FILE", help="your own cameras: a cameras.json")
 
 
 def _add_meshes(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +78,7 @@ def _add_meshes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="keep finished results whose mesh, masks and settings have not changed"
     )
+    parser.add_argument("--cameras", type=Path, metavar="FILE", help="your own cameras: a cameras.json")
 
 
 def _add_render(commands: Any) -> None:

@@ -189,7 +189,7 @@ def run(
     clock.lap("write")
     notes = (*mesh.notes, *given.notes)
     report = _report(found, references, config, clock.seconds, notes)
-    report = {**report, "made_of": made, "files": [*files, "cameras.json"]}
+    report.update(made_of=made, files=[*files, "cameras.json"])
     write_json(out / "report.json", report)
     return Result(labels, given.parts, seen, notes, report)
 
