@@ -149,7 +149,7 @@ def load_mesh(path: Path) -> Mesh:
         notes += (f"{path.name}: {sum(cuts)} polygons are cut into triangles where they stand; labels count triangles",)
     require_memory(path, sum(map(len, faces)))
     mesh = Mesh(
-        np.concatenate(vertices),
+        _without_strays(np.concatenate(vertices), np.concatenate(faces)),
         np.concatenate(faces),
         np.concatenate(nodes),
         tuple(names),
@@ -158,6 +158,15 @@ def load_mesh(path: Path) -> Mesh:
     )
     _require_shape(path, mesh)
     return mesh
+
+
+def _without_strays(vertices: Array, faces: Array) -> Array:
+    """Vertices, with those that are no numbers and that no face uses moved onto one that is used."""
+    stray: Array = np.asarray(~np.isfinite(vertices).all(1))
+    if stray.any():
+        stray[faces] = False
+        vertices[stray] = vertices[faces[0, 0]]
+    return vertices
 
 
 def _require_shape(path: Path, mesh: Mesh) -> None:

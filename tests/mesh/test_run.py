@@ -262,7 +262,8 @@ def test_zero_area_faces_and_stray_vertices_are_no_obstacle(cube, save, tmp_path
     from tests.mesh.shapes import make_mesh
 
     odd = make_mesh(
-        np.concatenate([cube.vertices, [[50, 50, 50]]]), np.concatenate([cube.faces, [[0, 0, 1], [2, 2, 2]]])
+        np.concatenate([cube.vertices, [[50, 50, 50], [np.nan, np.inf, 0]]]),
+        np.concatenate([cube.faces, [[0, 0, 1], [2, 2, 2]]]),
     )
     path = save(odd, tmp_path / "odd.off")
     assert main(["render", str(path), "--out", str(tmp_path / "v"), "--views", "4", "--size", "64"]) == 0
