@@ -175,7 +175,7 @@ def _render(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from slime3d.batch import masks_of
+    from slime3d.batch import gather, masks_of
     from slime3d.config import RunConfig
     from slime3d.inputs import made_of
     from slime3d.pipeline import run
@@ -187,7 +187,12 @@ def _run(arguments: argparse.Namespace) -> int:
     config = configured(RunConfig(), arguments, {key: getattr(arguments, key) for key in keys})
     given = [parse_reference(text, arguments.view) for text in arguments.ref]
     names = read_names(arguments.names) if arguments.names else None
-    alone = not _many(arguments.mesh)
+    many = _many(arguments.mesh)
+    out = arguments.out
+    if out is None and many:
+        raise InputError("several meshes need --out DIR; results go into DIR/NAME")
+    out = out or Path(f"{arguments.mesh[0].stem}_slime")
+    alone = not many or len(gather(arguments.mesh, out)) == 1
 
     def work(job: Job) -> str:
         masks = masks_of(given, job.name, alone=alone)
@@ -200,12 +205,8 @@ def _run(arguments: argparse.Namespace) -> int:
     def made(job: Job) -> dict[str, str]:
         return made_of(job.path, config, masks_of(given, job.name, alone=alone), names, arguments.cameras)
 
-    out = arguments.out
-    if out is None and not alone:
-        raise InputError("several meshes need --out DIR; results go into DIR/NAME")
-    out = out or Path(f"{arguments.mesh[0].stem}_slime")
     status = _each(arguments, out, work, made, quiet=arguments.quiet)
-    if alone and not arguments.quiet and not status:
+    if not (many or arguments.quiet or status):
         print(f"look at {out / ('viewer.html' if config.viewer else 'labels.png')}")
     return status
 

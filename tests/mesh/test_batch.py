@@ -233,6 +233,14 @@ def test_whose_mask_is_whose(tmp_path):
         masks_of(given, "a", alone=False)
 
 
+def test_a_folder_of_one_mesh_takes_a_mask_file(folder, tmp_path):
+    meshes, views = folder
+    mask = views / "low" / "c" / "mask_000.png"
+    command = ["run", str(meshes / "low"), "--ref", str(mask), "--out", str(tmp_path / "o"), *QUICK, "--quiet"]
+    assert main(command) == 0
+    assert len(np.load(tmp_path / "o" / "c" / "face_labels.npy")) == 12
+
+
 def test_several_meshes_need_a_place(folder, capsys):
     meshes, views = folder
     assert main(["run", str(meshes), "--ref", str(views)]) == 2

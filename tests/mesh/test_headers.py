@@ -27,11 +27,22 @@ def test_faces_are_announced(tmp_path, suffix):
     assert announced_faces(path, gltf_head(path)) == len(load_mesh(path).faces) == 320
 
 
-def test_an_obj_never_announces_more_than_it_holds(tmp_path):
-    ball = trimesh.creation.icosphere(subdivisions=3)
-    ball.visual = trimesh.visual.TextureVisuals(uv=np.random.default_rng(0).random((len(ball.vertices), 2)))
-    ball.export(tmp_path / "m.obj", include_normals=True, digits=9)
-    assert 0 < announced_faces(tmp_path / "m.obj", {}) <= len(ball.faces)
+@pytest.mark.parametrize("kind", ["obj", "stl_ascii"])
+def test_faces_of_long_texts_are_estimated_and_never_too_many(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(headers, "_BLOCK", 1 << 10)  # the blocks are few beside the file
+    ball = trimesh.creation.icosphere(subdivisions=5)
+    if kind == "obj":
+        ball.visual = trimesh.visual.TextureVisuals(uv=np.random.default_rng(0).random((len(ball.vertices), 2)))
+        ball.export(tmp_path / "m.obj", include_normals=True, digits=9)
+        path = tmp_path / "m.obj"
+    else:
+        path = tmp_path / "m.stl"
+        path.write_text(ball.export(file_type="stl_ascii"))
+    assert path.stat().st_size > 1 << 20
+    assert 0.75 * len(ball.faces) < announced_faces(path, {}) <= len(ball.faces)
+    short = tmp_path / f"short.{path.suffix[1:]}"
+    short.write_text("f 1 2 3\n")
+    assert announced_faces(short, {}) == 0
 
 
 @pytest.mark.parametrize("name", ["a.ply", "a.off", "a.stl", "a.glb", "a.gltf", "a.obj", "a.xyz"])
