@@ -203,7 +203,7 @@ class MaskMemory:
         return self._stacked
 
     @torch.no_grad()
-    def read(self, places: Places, where: Tensor | None = None) -> Tensor:
+    def read(self, places: Places, where: Tensor | None = None, *, references_only: bool = False) -> Tensor:
         """Labels that remembered places suggest for the places of a new frame.
 
         Parameters
@@ -211,6 +211,8 @@ class MaskMemory:
         places : Places
         where : (n,) int64 tensor, optional
             Only these places are asked; all by default.
+        references_only : bool
+            Only permanent frames answer.
 
         Returns
         -------
@@ -219,6 +221,11 @@ class MaskMemory:
         key, evidence = self._keys()
         asked = torch.arange(len(places.descriptor), device=places.descriptor.device) if where is None else where
         query = self._queries(places, asked)
+        if references_only:
+            count = sum(len(entry.key) for entry in self._permanent)
+            last = len(key) - bool(self._config.unknown)  # where what was never seen begins
+            kept = torch.cat([torch.arange(count), torch.arange(last, len(key))]).to(key.device)
+            return was_attention(query[None], key[None, kept], evidence[kept], scale=1.0)
         if not self._config.window or not self._recent:
             return was_attention(query[None], key[None], evidence, scale=1.0)
         position = places.positions()[asked]

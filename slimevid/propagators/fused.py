@@ -37,6 +37,8 @@ Array = npt.NDArray[Any]
 Doubt = Callable[[Array], Array]
 Evidence = tuple[Array, Array | float]
 _DOUBT = 0.1  # a place whose likeliest label is less sure than all but this is read finely
+_SLIGHT = 0.05  # weaker odds for a part are not worth a question
+_KNOWN = 0.6  # a reference that gives the background this much (.5 is: never seen) knows the place
 _SURE = 0.9  # the background's motion is fitted to pixels at least this sure to be background
 
 
@@ -151,6 +153,8 @@ class _Fused:
         if self._fusion.parts:
             evidence.append((self._learned, self._fusion.parts))
         if self._enabled and self._fusion.memory:
+            if against is not None and float(against.min(initial=0)) < 0:
+                against = self._unless_known(state.places, against)
             doubted = partial(self._doubted, state.places.grid, evidence, against)
             read = recall(self._memory, state.places, doubted)
             evidence.append((resize_soft(read, size), self._fusion.memory))
@@ -159,6 +163,21 @@ class _Fused:
         if self._enabled and self._memory.due():
             self._remember(state, self._soft, permanent=False)
         return self._soft
+
+    def _unless_known(self, places: Places, against: Array) -> Array:
+        """Motion that speaks for a part, silenced where the references know the place as background.
+
+        Later frames are not asked: what motion put into the mask once would vouch for itself.
+        """
+        rows, columns = _spread(places.grid[0]), _spread(places.grid[1])
+        favoured = resize_soft(against, (len(rows), len(columns))).min(0) < -_SLIGHT
+        gate = np.ones(favoured.shape, np.float32)
+        if favoured.any():
+            index = torch.arange(places.grid[0] * places.grid[1]).reshape(places.grid)[rows][:, columns]
+            asked = index[torch.from_numpy(favoured)].to(places.descriptor.device)
+            known = self._memory.read(places, asked, references_only=True)[:, 0].cpu().numpy()
+            gate[favoured] = np.clip((_KNOWN - known) / (_KNOWN - 0.5), 0, 1)
+        return np.where(against < 0, against * resize_soft(gate[None], against.shape[1:])[0], against)
 
     def _doubted(self, grid: tuple[int, int], evidence: list[Evidence], against: Array | None, coarse: Array) -> Array:
         """Where all the evidence so far, with a coarse reading of the memory, leaves the label open."""

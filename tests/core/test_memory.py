@@ -297,3 +297,14 @@ def test_a_snapshot_is_left_alone_by_what_comes_after():
     memory.write(places(2), mask(2), permanent=True)
     memory.write(places(3), mask(3))
     assert {name: tensor.tolist() for name, tensor in kept.items()} == before
+
+
+def test_references_alone_can_be_asked():
+    """As if the recent frame had never been written; what was never seen is still an answer."""
+    one, both = MaskMemory(MemoryConfig(every=1)), MaskMemory(MemoryConfig(every=1))
+    for memory in (one, both):
+        memory.write(places(1), mask(1), permanent=True)
+    both.write(places(2), mask(2))
+    asked = torch.tensor([3, 17])
+    torch.testing.assert_close(both.read(places(3), asked, references_only=True), one.read(places(3), asked))
+    assert not torch.allclose(both.read(places(3), asked), one.read(places(3), asked))

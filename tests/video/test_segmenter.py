@@ -15,7 +15,8 @@ from slimecore.memory_config import MemoryConfig
 from slimecore.metrics import region_j
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
-from slimevid.propagators.fused import fuse, recall
+from slimevid.propagators import Context
+from slimevid.propagators.fused import build, fuse, recall
 from slimevid.result import _strongest_mean
 from slimevid.segmenter import Segmenter
 
@@ -229,3 +230,27 @@ def test_the_strongest_pixels_are_found_without_sorting_the_picture():
         counts = np.array([1, 4, 9])
         expected = [np.sort(p.ravel())[-min(n, p.size) :].mean() for p, n in zip(soft, counts, strict=True)]
         assert _strongest_mean(soft, counts) == pytest.approx(expected)
+
+
+class _Vouching:
+    """A memory whose references know the left half as background and have never seen the right one."""
+
+    def read(self, places, where, *, references_only):
+        assert references_only
+        left = (where % places.grid[1] < places.grid[1] // 2).float()
+        background = 0.5 + 0.4 * left
+        return torch.stack([background, 1 - background], 1)
+
+
+def test_motion_speaks_for_a_part_only_where_the_references_do_not_know_better(tiny):
+    context = Context(RunConfig(), 2, lambda *_: None, object(), "cpu")
+    fused = build(context)
+    fused._memory = _Vouching()
+    grid = Places(torch.zeros(32 * 64, 4), torch.zeros(32 * 64, 3), (32, 64))
+    against = np.full((1, 64, 128), -1.0, np.float32)
+    against[:, :8] = 2.0
+    gated = fused._unless_known(grid, against)
+    assert np.array_equal(gated[:, :8], against[:, :8])
+    assert gated[:, 12:, :56].max() == 0
+    assert gated[:, 12:, :56].min() == 0
+    assert np.array_equal(gated[:, 12:, 72:], against[:, 12:, 72:])
