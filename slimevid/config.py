@@ -31,6 +31,8 @@ class FusionConfig:
         Weight of the flow-warped previous mask, scaled by the flow's reliability at each pixel.
     motion : float
         Weight of the evidence for the background from pixels that move with it while the part does not; 0 for none.
+    motion_for : float
+        The same for a part: pixels next to it that move as it does, and unlike the background. A share of `motion`.
     motion_limit : float
         Largest log-odds of that evidence.
     floor : float
@@ -51,6 +53,7 @@ class FusionConfig:
     flow: float = 0.5
     motion: float = 1.0
     motion_limit: float = 4.0
+    motion_for: float = 0.5
     floor: float = 0.02
     flow_tolerance: float = 1.0
     refine: int = 8
@@ -58,7 +61,8 @@ class FusionConfig:
     present: float = 0.4
 
     def __post_init__(self) -> None:
-        if min(self.parts, self.memory, self.flow, self.motion, self.motion_limit) < 0 or self.flow_tolerance <= 0:
+        weights = (self.parts, self.memory, self.flow, self.motion, self.motion_for, self.motion_limit)
+        if min(weights) < 0 or self.flow_tolerance <= 0:
             raise ConfigError("fusion weights must not be negative and fusion.flow_tolerance must be above 0")
         if self.parts_every < 1:
             raise ConfigError(f"fusion.parts_every must be at least 1, got {self.parts_every}")

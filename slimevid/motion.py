@@ -1,15 +1,16 @@
-"""Motion as evidence for the background: what moves with it, while the part does not, is not the part.
+"""Motion as evidence: what moves with the background, while the part does not, is not the part.
 
 A smooth global motion is fitted to the flow of pixels that were background. How far a pixel's flow departs from it is
 then judged by two histograms of this very frame: departures of pixels that were background, and of pixels that were the
-part. Their log-ratio counts against the part only (an object's flow bleeds into its surroundings, so a departure says
-nothing), and it is zero by itself when the part moves as the background does.
+part. Their log-ratio is zero by itself when the part moves as the background does. It counts against the part
+everywhere; for the part only beside it and away from the rim that an object's flow bleeds into.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +22,8 @@ _ROUNDS = 10
 _BINS = 16
 _SMALLEST = 0.05  # departures, in pixels, are told apart on a log scale from here
 _LARGEST = 20.0
+_BESIDE = 0.03  # shares of the short side: how far a part may grow in a frame, and how far flow bleeds
+_BLEED = 0.04
 _LEAST = 32  # fewer pixels than this say nothing about how something moves
 
 
@@ -61,7 +64,7 @@ def departure(flow: Array, background: Array) -> Array | None:
     return np.asarray(np.linalg.norm(flow - model, axis=-1), np.float32)
 
 
-def against_parts(departures: Array, labels: Array, trust: Array, limit: float) -> Array:
+def against_parts(departures: Array, labels: Array, trust: Array, limit: float, favour: float = 0.0) -> Array:
     """Log-odds of the background against every part, from motion alone.
 
     Parameters
@@ -74,10 +77,13 @@ def against_parts(departures: Array, labels: Array, trust: Array, limit: float) 
         Reliability of the flow, 0..1: scales the result, and the counts.
     limit : float
         Largest log-odds.
+    favour : float
+        Weight of motion that speaks for a part: only next to where it was, and only where all around moves so too,
+        because an object's flow bleeds into what surrounds it.
 
     Returns
     -------
-    (P - 1, h, w) float32, 0..limit
+    (P - 1, h, w) float32, -favour * limit..limit
     """
     scaled = np.log(np.maximum(departures, _SMALLEST) / _SMALLEST) * ((_BINS - 1) / np.log(_LARGEST / _SMALLEST))
     bins = np.minimum(scaled, _BINS - 1).astype(np.int64).ravel()
@@ -86,9 +92,22 @@ def against_parts(departures: Array, labels: Array, trust: Array, limit: float) 
     for part, own in enumerate(labels[1:]):
         shares = _shares(bins, own, trust)
         if background is not None and shares is not None:
-            ratio = np.clip(np.log(background / shares), 0, limit).astype(np.float32)
-            found[part] = ratio[bins].reshape(departures.shape) * trust
+            odds = np.log(background / shares).astype(np.float32)[bins].reshape(departures.shape) * trust
+            found[part] = np.clip(odds, 0, limit)
+            if favour:
+                found[part] -= favour * _beside(own) * _all_around(np.clip(-odds, 0, limit))
     return found
+
+
+def _beside(own: Array) -> Array:
+    """1 on a part and next to it, falling to 0."""
+    return np.minimum(1, 4 * cv2.GaussianBlur(own, (0, 0), _BESIDE * min(own.shape)))
+
+
+def _all_around(odds: Array) -> Array:
+    """Least odds within the width that flow bleeds."""
+    width = 2 * round(_BLEED * min(odds.shape)) + 1
+    return np.asarray(cv2.erode(odds, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))))
 
 
 def _shares(bins: Array, labels: Array, trust: Array) -> Array | None:

@@ -12,6 +12,7 @@ from slimecore.types import Frame, Parts
 
 __all__ = ["STRONGEST", "FrameResult", "label"]
 
+_BLOCK = 256
 STRONGEST = 9  # pixels whose mean probability says whether a part is there
 Array = npt.NDArray[Any]
 
@@ -73,5 +74,12 @@ def _strongest_mean(soft: Array, counts: npt.NDArray[np.int64]) -> npt.NDArray[n
     """Mean of the largest values of each plane, as many as `counts` says: one noisy pixel is no part."""
     flat = soft.reshape(soft.shape[0], -1)
     most = min(STRONGEST, flat.shape[1])
-    top = np.sort(np.partition(flat, -most, axis=1)[:, -most:], axis=1)
-    return np.asarray([row[-min(int(n), most) :].mean() for row, n in zip(top, counts, strict=True)], np.float32)
+    found = np.zeros(len(flat), np.float32)
+    for row, (values, count) in enumerate(zip(flat, counts, strict=True)):
+        # The largest values lie in the blocks with the largest maxima, as many of them: no need to sort the picture.
+        starts = np.arange(0, len(values), _BLOCK)
+        best = np.maximum.reduceat(values, starts)
+        chosen = np.argpartition(best, -most)[-most:] if len(best) > most else np.arange(len(best))
+        near = np.concatenate([values[starts[i] : starts[i] + _BLOCK] for i in chosen])
+        found[row] = np.sort(near)[-min(int(count), most) :].mean()
+    return found

@@ -28,6 +28,10 @@ from slimecore.was import was_attention
 __all__ = ["MaskMemory", "Places", "sample_places"]
 
 
+_TILE = 1 / 6  # side of the squares that are read together, as a share of the picture's short side
+_REACH = 3.0  # standard deviations of the window; a key beyond is at most 1 % as near as one at the place itself
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Places:
     """The places of one frame, row-major.
@@ -214,7 +218,39 @@ class MaskMemory:
         """
         key, evidence = self._keys()
         asked = torch.arange(len(places.descriptor), device=places.descriptor.device) if where is None else where
-        return was_attention(self._queries(places, asked)[None], key[None], evidence, scale=1.0)
+        query = self._queries(places, asked)
+        if not self._config.window or not self._recent:
+            return was_attention(query[None], key[None], evidence, scale=1.0)
+        position = places.positions()[asked]
+        out = query.new_empty(len(asked), evidence.shape[1])
+        for tile in _tiles(position):
+            near = self._answering(position[tile])
+            out[tile] = was_attention(query[None, tile], key[None, near], evidence[near], scale=1.0)
+        return out
+
+    def _answering(self, position: Tensor) -> Tensor:
+        """Keys that may matter to places at (n, 2): those that answer from everywhere, and the near ones."""
+        reach = _REACH * self._config.window
+        low, high = position.amin(0) - reach, position.amax(0) + reach
+        chosen, start = [], 0
+        for entry in (*self._permanent, *self._recent):
+            here = torch.arange(start, start + len(entry.key), device=entry.key.device)
+            if entry.position is not None:
+                here = here[((entry.position >= low) & (entry.position <= high)).all(1)]
+            chosen.append(here)
+            start += len(entry.key)
+        if self._config.unknown:
+            chosen.append(chosen[0].new_tensor([start]))
+        return torch.cat(chosen)
+
+
+def _tiles(position: Tensor) -> list[Tensor]:
+    """Indices of places (n, 2), grouped by the square of the picture they lie in."""
+    square = (position / _TILE).long()
+    number = square[:, 0] * 4096 + square[:, 1]
+    order = number.argsort(stable=True)
+    counts = torch.unique_consecutive(number[order], return_counts=True)[1]
+    return list(order.split(counts.tolist()))
 
 
 def sample_places(mask: Tensor, budget: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -86,10 +86,11 @@ def guided(guide: Array, planes: Array, radius: int, eps: float, step: int = 1) 
         mean_plane = mean(plane)
         joint = mean(image * plane[..., None]) - mean_image * mean_plane[..., None]
         slope = _solved(cross, joint, eps)
-        offset = mean_plane - (slope * mean_image).sum(-1)
+        offset = mean_plane - np.einsum("hwc,hwc->hw", slope, mean_image)
         coefficients = mean(np.concatenate([slope, offset[..., None]], -1))
         wide = np.asarray(cv2.resize(coefficients, (w, h), interpolation=cv2.INTER_LINEAR))
-        out[:] = (wide[..., :3] * guide).sum(-1) + wide[..., 3]
+        np.einsum("hwc,hwc->hw", wide[..., :3], guide, out=out)
+        out += wide[..., 3]
     return filtered
 
 

@@ -187,7 +187,7 @@ class _Fused:
             departures = departure(flow, np.where(labels[0] > _SURE, trust, 0))
             if departures is not None:
                 limit = self._fusion.motion_limit
-                against = self._fusion.motion * against_parts(departures, labels, trust, limit)
+                against = self._fusion.motion * against_parts(departures, labels, trust, limit, self._fusion.motion_for)
         return [(labels, self._fusion.flow * trust)], against
 
     def _remember(self, state: FrameState, soft: Array, *, permanent: bool) -> None:

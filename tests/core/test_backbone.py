@@ -119,6 +119,19 @@ def test_the_pass_ends_at_the_last_wanted_layer_and_leaves_no_hook(backbone, mon
     assert not any(m._forward_hooks for m in backbone.unet.modules())
 
 
+def test_describing_gives_the_descriptor_of_encoding_and_runs_no_further(tiny):
+    rgb = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    ran = []
+    handle = tiny.unet.mid_block.register_forward_hook(lambda *_: ran.append(1))
+    try:
+        described = tiny.describe(rgb)
+        assert not ran
+        assert torch.equal(described, tiny.encode(rgb).descriptor)
+        assert ran
+    finally:
+        handle.remove()
+
+
 def test_token_keys_pass_gradients(backbone):
     vectors = backbone.null_prompt[0, :4].clone().requires_grad_()
     features = backbone.encode(picture())

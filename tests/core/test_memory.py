@@ -10,6 +10,7 @@ from slimecore.errors import ConfigError
 from slimecore.memory import MaskMemory, Places, sample_places
 from slimecore.memory_config import MemoryConfig
 from slimecore.memory_space import JointSpace
+from slimecore.was import was_attention
 
 GRID = (4, 6)
 
@@ -258,3 +259,41 @@ def test_a_snapshot_is_left_alone_by_what_comes_after():
     memory.write(places(2), mask(2), permanent=True)
     memory.write(places(3), mask(3))
     assert {name: tensor.tolist() for name, tensor in kept.items()} == before
+
+
+def test_reading_by_tiles_leaves_out_only_what_the_window_silences():
+    """Wide pictures are read in squares; a recent key beyond three deviations, and no other, goes unread."""
+    generator = torch.Generator().manual_seed(0)
+    grid = (12, 40)
+
+    def wide(value):
+        color = torch.full((480, 48), value / 10)
+        return Places(functional.normalize(torch.randn(480, 8, generator=generator), dim=1), color, grid)
+
+    def half(left):
+        soft = torch.zeros(2, *grid)
+        soft[1, :, :20] = 1.0 if left else 0.0
+        soft[0] = 1 - soft[1]
+        return soft
+
+    config = MemoryConfig(every=1, budget=0, temperature=1.0, unknown=0.0, window=0.15)
+    whole = MaskMemory(MemoryConfig(every=1, budget=0, temperature=1.0, unknown=0.0, window=0.15))
+    tiled = MaskMemory(config)
+    asked, first, second = wide(0), wide(0), wide(0)
+    for memory in (whole, tiled):
+        memory.write(first, half(left=True), permanent=True)
+        memory.write(second, half(left=False))
+    exact = was_reading(whole, asked)
+    found = tiled.read(asked)
+    assert (found - exact).abs().max() < 0.02
+    assert not torch.equal(found, exact)  # some keys did go unread
+    far = tiled._answering(asked.positions()[:1])
+    assert (far < 480).sum() == 480  # every key of the reference
+    assert 0 < (far >= 480).sum() < 240
+
+
+def was_reading(memory, asked):
+    """All places at once against all keys."""
+    key, evidence = memory._keys()
+    query = memory._queries(asked, torch.arange(len(asked.descriptor)))
+    return was_attention(query[None], key[None], evidence, scale=1.0)

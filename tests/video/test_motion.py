@@ -1,4 +1,4 @@
-"""Motion as evidence for the background, and only for it."""
+"""Motion as evidence: against a part everywhere, for it with care."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_too_little_background_says_nothing():
     assert departure(flow, np.zeros(SIZE, np.float32)) is None
 
 
-def test_a_still_patch_in_the_mask_of_a_mover_is_doubted_and_nothing_is_ever_favoured():
+def test_a_still_patch_in_the_mask_of_a_mover_is_doubted_and_nothing_is_favoured_unasked():
     flow, labels = scene(3.0)
     labels[1][5:12, 5:12], labels[0][5:12, 5:12] = 1, 0  # wrongly labelled background
     odds = against_parts(departure(flow, labels[0]), labels, np.ones(SIZE, np.float32), 4.0)
@@ -73,3 +73,20 @@ def test_each_part_is_judged_by_its_own_motion():
 def test_untrusted_flow_says_nothing():
     flow, labels = scene(3.0)
     assert not against_parts(departure(flow, labels[0]), labels, np.zeros(SIZE, np.float32), 4.0).any()
+
+
+def test_what_moves_beside_a_part_is_favoured_but_not_its_rim_nor_a_far_mover():
+    """The mask has lost the right half of a mover, whose flow bleeds two pixels; another mover is far away."""
+    flow, labels = scene(3.0)
+    rim, lost, far = (slice(18, 42), slice(28, 52)), (slice(23, 37), slice(40, 43)), (slice(20, 40), slice(66, 78))
+    clean, _ = scene(0.0)
+    flow[rim] = clean[rim] + (3, 0)
+    flow[far] = clean[far] + (3, 0)
+    labels[1][:, 40:], labels[0][:, 40:] = 0, 1
+    odds = against_parts(departure(flow, labels[0]), labels, np.ones(SIZE, np.float32), 4.0, favour=0.5)[0]
+    assert odds[lost].max() < -0.25
+    outside = np.ones(SIZE, bool)
+    outside[BOX] = False
+    assert odds[outside].min() > -0.1
+    assert odds[far].min() >= 0
+    assert odds.min() >= -2.0

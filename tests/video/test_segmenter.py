@@ -14,8 +14,9 @@ from slimecore.memory import MaskMemory, Places
 from slimecore.memory_config import MemoryConfig
 from slimecore.metrics import region_j
 from slimecore.types import Annotation, Frame
-from slimevid.config import RunConfig
+from slimevid.config import FusionConfig, RunConfig
 from slimevid.propagators.fused import fuse, recall
+from slimevid.result import _strongest_mean
 from slimevid.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=30, views=ViewConfig(count=1))
@@ -199,3 +200,32 @@ def test_recall_reads_finely_where_there_is_doubt_and_nowhere_else():
     assert np.allclose(one[:, 6, 9], fine[:, 6, 9], atol=1e-5)
     assert np.allclose(one[:, :4], nowhere[:, :4], atol=1e-5)
     assert not np.allclose(nowhere[:, 6, 9], fine[:, 6, 9], atol=1e-3)
+
+
+def test_learned_parts_are_carried_between_readings(two_tone, tiny, monkeypatch):
+    """Read at the first, third and fifth frame only; carried along the flow between, they alone still follow."""
+    import slimevid.propagators.fused as module
+
+    read = []
+    real = module.was_evidence
+    monkeypatch.setattr(module, "was_evidence", lambda *a: read.append(1) or real(*a))
+    fusion = FusionConfig(parts=1.0, parts_every=2, memory=0.0, flow=0.0, motion=0.0, refine=0)
+    frames, truth = clip_of(two_tone, count=5)
+    config = RunConfig(short_side=96, work_side=96, learn=QUICK, fusion=fusion)
+    segmenter = Segmenter(config, tiny)
+    segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
+    scores = []
+    for frame, mask in zip(frames[1:], truth[1:], strict=True):
+        scores.append(region_j(segmenter.step(frame).labels, mask))
+    assert len(read) == 2
+    assert scores[1] > 0.7 * scores[0]
+    assert scores[3] > 0.7 * scores[2]
+
+
+def test_the_strongest_pixels_are_found_without_sorting_the_picture():
+    rng = np.random.default_rng(0)
+    for size in ((3, 2), (16, 16), (61, 37)):
+        soft = rng.random((3, *size)).astype(np.float32).round(2)  # with ties
+        counts = np.array([1, 4, 9])
+        expected = [np.sort(p.ravel())[-min(n, p.size) :].mean() for p, n in zip(soft, counts, strict=True)]
+        assert _strongest_mean(soft, counts) == pytest.approx(expected)
