@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "Cameras": "views",
     "Evidence": "evidence",
     "FaceLabels": "walk",
     "Mesh": "mesh",
@@ -16,11 +17,15 @@ _HOMES = {
     "cast_votes": "evidence",
     "evaluate": "evaluation",
     "frame_views": "views",
+    "glb_bytes": "glb",
     "label_mesh": "pipeline",
     "load_mesh": "mesh",
+    "read_cameras": "views",
     "run": "pipeline",
+    "viewer_page": "viewer",
 }
 __all__ = [
+    "Cameras",
     "Evidence",
     "FaceLabels",
     "Mesh",
@@ -31,9 +36,12 @@ __all__ = [
     "cast_votes",
     "evaluate",
     "frame_views",
+    "glb_bytes",
     "label_mesh",
     "load_mesh",
+    "read_cameras",
     "run",
+    "viewer_page",
 ]
 
 

@@ -29,12 +29,15 @@ class Appearance:
     texture : (F,) int32
         Index into `images`; -1 = no texture.
     images : tuple of (h, w, 3) uint8
+    alphas : tuple of (h, w) uint8 or None
+        Opacity of every image; None where it is opaque. Views ignore it, a GLB that keeps textures does not.
     """
 
     colors: Array | None
     uv: Array | None
     texture: Array
     images: tuple[Array, ...]
+    alphas: tuple[Array | None, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -51,9 +54,9 @@ def appearance_of(geometries: list[Any], *, linear: bool) -> Appearance:
     linear : bool
         Vertex and material colours are linear light, as glTF says, and are brought to sRGB. Textures are sRGB anyway.
     """
-    images: list[Array] = []
+    pictures: list[Any] = []
     known: dict[int, int] = {}  # one picture may serve many geometries
-    pieces = [_one(geometry, images, known) for geometry in geometries]
+    pieces = [_one(geometry, pictures, known) for geometry in geometries]
     colored, mapped = any(p[0] is not None for p in pieces), any(p[1] is not None for p in pieces)
     counts = [len(g.faces) for g in geometries]
     white = [np.full((n, 3, 3), 255, np.uint8) for n in counts]
@@ -65,11 +68,19 @@ def appearance_of(geometries: list[Any], *, linear: bool) -> Appearance:
         _TO_SRGB[corners] if linear and corners is not None else corners,
         np.concatenate(uv) if mapped else None,
         np.concatenate(texture),
-        tuple(images),
+        tuple(np.array(picture.convert("RGB")) for picture in pictures),
+        tuple(_alpha(picture) for picture in pictures),
     )
 
 
-def _one(geometry: Any, images: list[Array], known: dict[int, int]) -> tuple[Array | None, Array | None, int]:
+def _alpha(picture: Any) -> Array | None:
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return None
+    alpha = np.array(picture.convert("RGBA"))[..., 3]
+    return alpha if (alpha < 255).any() else None
+
+
+def _one(geometry: Any, pictures: list[Any], known: dict[int, int]) -> tuple[Array | None, Array | None, int]:
     visual, faces = geometry.visual, np.asarray(geometry.faces)
     if visual.kind == "vertex":
         return np.asarray(visual.vertex_colors)[faces][..., :3].astype(np.uint8), None, -1
@@ -78,15 +89,16 @@ def _one(geometry: Any, images: list[Array], known: dict[int, int]) -> tuple[Arr
     if visual.kind != "texture":
         return None, None, -1
     colors = _material_color(visual.material, faces)
-    extra = geometry.vertex_attributes.get("color")
+    extra = visual.vertex_attributes.get("color")  # glTF: vertex colours are multiplied with those of the material
     if extra is not None and len(extra) == len(geometry.vertices):
-        colors = _eight_bit(np.asarray(extra))[faces][..., :3]
+        own = _eight_bit(np.asarray(extra))[faces][..., :3]
+        colors = own if colors is None else (own * (colors / 255)).round().astype(np.uint8)
     image = getattr(visual.material, "baseColorTexture", None) or getattr(visual.material, "image", None)
     if image is None or visual.uv is None or len(visual.uv) != len(geometry.vertices):
         return colors, None, -1
     if id(image) not in known:
-        known[id(image)] = len(images)
-        images.append(np.array(image.convert("RGB")))
+        known[id(image)] = len(pictures)
+        pictures.append(image)
     return colors, np.asarray(visual.uv, np.float32)[faces], known[id(image)]
 
 
@@ -100,5 +112,7 @@ def _material_color(material: Any, faces: Array) -> Array | None:
 
 
 def _eight_bit(color: Array) -> Array:
+    if color.dtype == np.uint16:  # normalised, as glTF has them
+        color = color / 65535
     wide = color * 255.0 if np.issubdtype(color.dtype, np.floating) and color.max(initial=0) <= 1 else color
     return np.asarray(np.asarray(wide, np.float64).round().clip(0, 255), np.uint8)

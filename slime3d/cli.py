@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimecore.cli_base import Parser, add_common, configured, guarded, make_parser
+from slimecore.errors import InputError
+
+if TYPE_CHECKING:
+    from slime3d.batch import Job
 
 __all__ = ["main"]
 
 _RENDER = """Render views of a mesh: the pictures to draw masks on.
 
 Written into DIR: view_000.png ..., view_000.faces.npy ... (int32, the face each pixel shows, -1 none), cameras.json and
-contact_sheet.png. Views lie all around the mesh, some above, some below; the same options give the same views."""
+contact_sheet.png; of several meshes or a folder of them, into DIR/NAME. Views lie all around the mesh, some above, some
+below; the same options give the same views. --cameras FILE takes your own, written like such a cameras.json."""
 
 _RUN = """Label every face of a mesh from masks of one or more of its views.
 
-Draw MASK on a view_NNN.png of slime3d render made with the same --views, --size and --up. Any mask style; part values
-stay what they are. Written into DIR: face_labels.npy (int, the file's face order), labels.json (names, colours,
-confidence, what each label rests on), segmented.glb (a named node and material per part), labels.png, turntable.mp4,
-report.json, config.yaml."""
+Draw MASK on a view_NNN.png of slime3d render made with the same --views, --size and --up, or --cameras. Any mask style;
+part values stay what they are. Written into DIR: face_labels.npy (int, the file's face order), labels.json (names,
+colours, confidence, what each label rests on), segmented.glb (a named node and material per part), viewer.html (turn
+it, hide parts; no network), labels.png, turntable.mp4, cameras.json, report.json, config.yaml.
+
+Several meshes, or folders of them, go into DIR/NAME each, and batch.json says how every one ended; one that fails does
+not stop the others, and the exit status is 2. --ref is a folder then: NAME.png in it is drawn on --view (on view N:
+--ref N=FOLDER), NAME/mask_005.png on view 5."""
 
 _EVAL = """Measure face labels: IoU of every part by area and by count, class-agnostic best match, Rand index.
 
@@ -62,9 +71,19 @@ def _add_views(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--renderer", metavar="NAME", help="zbuffer (default, nothing to install), embree or pytorch3d")
 
 
+def _add_meshes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "mesh", nargs="+", type=Path, metavar="MESH", help="obj, glb, gltf, ply, off, stl ..., or folders"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="keep finished results whose mesh, masks and settings have not changed"
+    )
+    parser.add_argument("--cameras", type=Path, metavar="FILE", help="your own cameras: a cameras.json")
+
+
 def _add_render(commands: Any) -> None:
     parser = _command(commands, "render", "render views to draw masks on", _RENDER, _render)
-    parser.add_argument("mesh", type=Path, metavar="MESH", help="obj, glb, gltf, ply, off, stl ...")
+    _add_meshes(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the pictures")
     _add_views(parser)
     parser.add_argument(
@@ -75,13 +94,13 @@ def _add_render(commands: Any) -> None:
 
 def _add_run(commands: Any) -> None:
     parser = _command(commands, "run", "label every face from annotated views", _RUN, _run)
-    parser.add_argument("mesh", type=Path, metavar="MESH", help="obj, glb, gltf, ply, off, stl ...")
+    _add_meshes(parser)
     parser.add_argument(
         "--ref",
         action="append",
         required=True,
         metavar="[N=]MASK",
-        help="mask of view N, or of --view; may be repeated",
+        help="mask of view N, or of --view; a folder of masks for several meshes; may be repeated",
     )
     parser.add_argument("--view", type=int, default=0, metavar="N", help="view of a mask without a number (default 0)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default MESH's name + _slime)")
@@ -91,6 +110,13 @@ def _add_run(commands: Any) -> None:
         metavar="NAME",
         help="geometry (default): the annotation and the shape alone; walk: its floor, without symmetry",
     )
+    parser.add_argument(
+        "--smooth", metavar="NAME", help="none (default), or expansion: shorter borders, needs PyMaxflow"
+    )
+    parser.add_argument(
+        "--keep-texture", action="store_true", default=None, help="GLBs look as the mesh does, not coloured by part"
+    )
+    parser.add_argument("--part-files", metavar="KIND", help="also a file a part in DIR/parts: glb, obj, ply or stl")
     _add_views(parser)
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML settings")
     parser.add_argument(
@@ -128,43 +154,104 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _render(arguments: argparse.Namespace) -> int:
-    from slime3d.config import RunConfig
-    from slime3d.pipeline import render_mesh
+    from dataclasses import replace
 
-    default = RunConfig()
-    notes = render_mesh(
-        arguments.mesh,
-        arguments.out,
-        views=default.views if arguments.views is None else arguments.views,
-        size=default.size if arguments.size is None else arguments.size,
-        up=arguments.up or default.up,
-        shading=arguments.shading,
-        renderer=arguments.renderer or default.renderer,
-    )
-    _say(notes)
-    return 0
+    from slime3d.config import RunConfig
+    from slime3d.inputs import made_of
+    from slime3d.pipeline import render_mesh, render_settings
+
+    given = {key: getattr(arguments, key) for key in ("views", "size", "up", "renderer")}
+    config = replace(RunConfig(), **{key: value for key, value in given.items() if value is not None})
+    shading, cameras = arguments.shading, arguments.cameras
+
+    def work(job: Job) -> str:
+        _say(render_mesh(job.path, job.out, config, shading=shading, cameras=cameras))
+        return "rendered"
+
+    def made(job: Job) -> dict[str, str]:
+        return made_of(job.path, render_settings(config, shading), cameras=cameras)
+
+    return _each(arguments, arguments.out, work, made, quiet=True)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from slime3d.batch import gather, masks_of
     from slime3d.config import RunConfig
+    from slime3d.inputs import made_of
     from slime3d.pipeline import run
     from slime3d.references import parse_reference
     from slimecore.masks import read_names
 
     arguments.device = arguments.seed = None  # nothing here is random or runs elsewhere yet
-    keys = ("method", "views", "size", "up", "renderer")
+    keys = ("method", "views", "size", "up", "renderer", "smooth", "keep_texture", "part_files")
     config = configured(RunConfig(), arguments, {key: getattr(arguments, key) for key in keys})
-    references = [parse_reference(text, arguments.view) for text in arguments.ref]
+    given = [parse_reference(text, arguments.view) for text in arguments.ref]
     names = read_names(arguments.names) if arguments.names else None
-    out = arguments.out or Path(f"{arguments.mesh.stem}_slime")
-    result = run(arguments.mesh, references, out, config, names)
-    if arguments.quiet:
+    many = _many(arguments.mesh)
+    out = arguments.out
+    if out is None and many:
+        raise InputError("several meshes need --out DIR; results go into DIR/NAME")
+    out = out or Path(f"{arguments.mesh[0].stem}_slime")
+    alone = not many or len(gather(arguments.mesh, out)) == 1
+
+    def work(job: Job) -> str:
+        masks = masks_of(given, job.name, alone=alone)
+        result = run(job.path, masks, job.out, config, names, arguments.cameras)
+        if not arguments.quiet:
+            _say(result.notes)
+        share = ", ".join(f"{v:.1%} {k}" for k, v in result.report["area_share"].items())
+        return f"{len(result.labels.rows)} faces labelled: by area {share}"
+
+    def made(job: Job) -> dict[str, str]:
+        return made_of(job.path, config, masks_of(given, job.name, alone=alone), names, arguments.cameras)
+
+    status = _each(arguments, out, work, made, quiet=arguments.quiet)
+    if not (many or arguments.quiet or status):
+        print(f"look at {out / ('viewer.html' if config.viewer else 'labels.png')}")
+    return status
+
+
+def _many(meshes: Sequence[Path]) -> bool:
+    return len(meshes) > 1 or meshes[0].is_dir()
+
+
+def _each(
+    arguments: argparse.Namespace,
+    out: Path,
+    work: Callable[[Job], str],
+    made: Callable[[Job], dict[str, str]],
+    *,
+    quiet: bool,
+) -> int:
+    """One mesh into `out`; several, or a folder of them, into folders there, with ``batch.json``."""
+    from slime3d.batch import Job, Outcome, gather, run_batch, write_summary
+    from slime3d.inputs import unfinished
+    from slimecore.files import make_folder
+
+    if not _many(arguments.mesh):
+        job = Job(arguments.mesh[0].stem, arguments.mesh[0], out)
+        if arguments.resume and not unfinished(job.out, made(job)):
+            said = "finished before, nothing changed"
+        else:
+            said = work(job)
+        if not quiet:
+            print(said)
         return 0
-    _say(result.notes)
-    share = result.report["area_share"]
-    print(f"{len(result.labels.rows)} faces labelled: by area " + ", ".join(f"{v:.1%} {k}" for k, v in share.items()))
-    print(f"look at {out / 'labels.png'}")
-    return 0
+
+    def notify(outcome: Outcome) -> None:
+        if outcome.status == "failed":
+            sys.stderr.write(f"slime3d: {outcome.name}: {outcome.message}\n")
+            if arguments.debug:
+                sys.stderr.write(outcome.trace)
+        elif not getattr(arguments, "quiet", False):
+            print(f"{outcome.name}: {outcome.message}", flush=True)
+
+    outcomes = run_batch(gather(arguments.mesh, out), work, made if arguments.resume else None, notify)
+    write_summary(make_folder(out) / "batch.json", outcomes)
+    failed = [o for o in outcomes if o.status == "failed"]
+    if failed:
+        sys.stderr.write(f"slime3d: {len(failed)} of {len(outcomes)} meshes failed; see {out / 'batch.json'}\n")
+    return 0 if not failed else 2 if all(o.bad_input for o in failed) else 1
 
 
 def _eval(arguments: argparse.Namespace) -> int:

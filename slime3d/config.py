@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from slime3d.smooth import ExpansionConfig
 from slime3d.symmetry import SymmetryConfig
 from slime3d.walk import WalkConfig
 from slimecore.errors import ConfigError
 
-__all__ = ["METHODS", "UNMARKED", "RunConfig"]
+__all__ = ["METHODS", "PART_FILES", "SMOOTHS", "UNMARKED", "RunConfig"]
 
 METHODS = ("geometry", "walk")
+PART_FILES = ("none", "glb", "obj", "ply", "stl")
+SMOOTHS = ("none", "expansion")
 UNMARKED = ("auto", "part", "ignore")
 
 
@@ -35,8 +38,17 @@ class RunConfig:
         ``auto``, the rest if it covers more than 3 % of what the view shows, else a careless outline.
     frames : int
         Frames of the turntable, 0 for none.
+    viewer : int
+        Most faces ``viewer.html`` shows, a larger mesh being shown simplified; 0 for no viewer.
+    keep_texture : bool
+        ``segmented.glb`` and part files look as the mesh's file does, not coloured by part.
+    part_files : str
+        A file a part in ``parts/``: ``glb``, ``obj``, ``ply``, ``stl``; ``none``.
+    smooth : str
+        ``none``: labels are those most probable for each face; ``expansion``: shorter borders by alpha-expansion.
     walk : WalkConfig
     symmetry : SymmetryConfig
+    expansion : ExpansionConfig
     """
 
     method: str = "geometry"
@@ -46,12 +58,20 @@ class RunConfig:
     renderer: str = "zbuffer"
     unmarked: str = "auto"
     frames: int = 48
+    viewer: int = 500_000
+    keep_texture: bool = False
+    part_files: str = "none"
+    smooth: str = "none"
     walk: WalkConfig = field(default_factory=WalkConfig)
     symmetry: SymmetryConfig = field(default_factory=SymmetryConfig)
+    expansion: ExpansionConfig = field(default_factory=ExpansionConfig)
 
     def __post_init__(self) -> None:
-        for name, known in (("method", METHODS), ("unmarked", UNMARKED)):
+        choices = {"method": METHODS, "unmarked": UNMARKED, "part_files": PART_FILES, "smooth": SMOOTHS}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         if not 0 <= self.frames <= 10000:
             raise ConfigError(f"frames must be 0 .. 10000, got {self.frames}")
+        if self.viewer != 0 and not 1000 <= self.viewer <= 16_000_000:
+            raise ConfigError(f"viewer must be 0 (none) or 1000 .. 16000000 faces, got {self.viewer}")

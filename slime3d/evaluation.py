@@ -149,6 +149,8 @@ def _matched(predicted: LabelFile, truth: LabelFile) -> Array:
 def pair_up(predicted: Path, truth: Path, mesh: Path | None) -> list[tuple[str, Path, Path, Path | None]]:
     """(name, prediction, truth, mesh) of two files, or of two folders matched by name.
 
+    Where the folder of truths holds folders only, names are paths inside it, as those of ``slime3d run FOLDER`` are.
+
     Raises
     ------
     InputError
@@ -160,7 +162,9 @@ def pair_up(predicted: Path, truth: Path, mesh: Path | None) -> list[tuple[str, 
         missing = truth if not truth.is_dir() else predicted
         raise InputError(f"no such file or folder: {missing}" if not missing.exists() else f"{missing} is no folder")
     known = {".json", ".seg", ".npy", ".txt"}
-    truths = {_stem(p): p for p in sorted(truth.iterdir()) if p.suffix in known}
+    files = [p for p in sorted(truth.rglob("*")) if p.suffix in known and p.is_file()]
+    files = [p for p in files if p.parent == truth] or files  # folders below only where nothing lies here
+    truths = {(p.parent.relative_to(truth) / _stem(p)).as_posix(): p for p in files}
     if not truths:
         raise InputError(f"{truth}: no labels in this folder (.labels.json, .seg, .npy, .txt)")
     out = []

@@ -1,11 +1,10 @@
-"""Results as files: labels, a GLB with one node and material per part, contact sheets, a turntable."""
+"""Results as files: labels, contact sheets, a turntable."""
 
 from __future__ import annotations
 
 import io
 import json
 import math
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ __all__ = [
     "write_contact_sheet",
     "write_face_labels",
     "write_labels_json",
-    "write_segmented",
     "write_turntable",
 ]
 
@@ -45,7 +43,10 @@ def write_face_labels(path: Path, labels: FaceLabels, parts: Parts) -> None:
 
 
 def write_labels_json(path: Path, mesh: Mesh, name: str, labels: FaceLabels, parts: Parts, seen: Array) -> None:
-    """``labels.json``: parts with names and colours; label, confidence, source and visibility of every face."""
+    """``labels.json``: parts with names and colours; label, confidence, source and visibility of every face.
+
+    Faces of a scene's nodes follow each other; ``nodes`` says where each begins.
+    """
     areas = mesh.areas()
     listed = []
     for row, (value, part, color) in enumerate(zip(parts.values, parts.names, parts.colors, strict=True)):
@@ -53,7 +54,11 @@ def write_labels_json(path: Path, mesh: Mesh, name: str, labels: FaceLabels, par
         sure = float(labels.confidence[mine].mean()) if mine.any() else 0.0
         counts = {"faces": int(mine.sum()), "area": float(areas[mine].sum()), "confidence": round(sure, 4)}
         listed.append({"value": value, "name": part, "color": list(color), **counts})
-    head = json.dumps({"schema": 1, "mesh": name, "n_faces": len(mesh.faces), "parts": listed}, indent=2)
+    count = np.bincount(mesh.node, minlength=len(mesh.node_names))  # the faces of a node lie together
+    spans = zip(mesh.node_names, (np.cumsum(count) - count).tolist(), count.tolist(), strict=True)
+    nodes = [{"name": node, "first": first, "faces": faces} for node, first, faces in spans]
+    about = {"schema": 1, "mesh": name, "n_faces": len(mesh.faces), "nodes": nodes, "parts": listed}
+    head = json.dumps(about, indent=2)
     rows = {
         "labels": np.asarray(parts.values)[labels.rows].tolist(),
         "confidence": [round(float(c), 3) for c in labels.confidence],
@@ -63,40 +68,6 @@ def write_labels_json(path: Path, mesh: Mesh, name: str, labels: FaceLabels, par
     }
     lines = [f"  {json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in rows.items()]
     write_text(path, head[:-2] + ",\n" + ",\n".join(lines) + "\n}\n")
-
-
-def write_segmented(path: Path, mesh: Mesh, labels: FaceLabels, parts: Parts) -> None:
-    """``segmented.glb``: one named node with a named material of the part's colour for every part that has faces.
-
-    Faces keep their order inside a part. Borders are hard: each part has its own vertices.
-    """
-    import trimesh
-    from trimesh.visual import TextureVisuals
-    from trimesh.visual.material import PBRMaterial
-
-    scene = trimesh.Scene()
-    for row, (name, color) in enumerate(zip(parts.names, parts.colors, strict=True)):
-        faces = mesh.faces[labels.rows == row]
-        if not len(faces):
-            continue
-        used, local = np.unique(faces, return_inverse=True)
-        material = PBRMaterial(
-            name=name,
-            baseColorFactor=[*_linear(color), 255],
-            metallicFactor=0.0,
-            roughnessFactor=0.9,
-            doubleSided=True,
-        )
-        piece = trimesh.Trimesh(mesh.vertices[used], local.reshape(-1, 3), process=False, validate=False)
-        piece.visual = TextureVisuals(material=material)
-        scene.add_geometry(piece, node_name=name, geom_name=name)
-    write_bytes(path, scene.export(file_type="glb"))
-
-
-def _linear(color: Sequence[int]) -> list[int]:
-    """SRGB as the linear light that glTF's material colours are, both 0..255."""
-    share = [c / 255 for c in color]
-    return [round(255 * (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4)) for s in share]
 
 
 def picture_colors(parts: Parts) -> Array:
@@ -121,7 +92,9 @@ def write_contact_sheet(path: Path, pictures: Array, parts: Parts | None = None,
     pen = ImageDraw.Draw(page)
     for i, picture in enumerate(pictures):
         corner = (i % columns * cell, i // columns * cell)
-        page.paste(Image.fromarray(resize_rgb(picture, (cell, cell))), corner)
+        h, w = picture.shape[:2]
+        fitted = (max(1, round(cell * h / max(h, w))), max(1, round(cell * w / max(h, w))))
+        page.paste(Image.fromarray(resize_rgb(picture, fitted)), corner)
         pen.text((corner[0] + 6, corner[1] + 4), str(i), fill=(110, 110, 110))
     for x, y, name, color in legend:
         top = rows * cell + y
@@ -144,13 +117,20 @@ def _legend(parts: Parts, width: int) -> list[tuple[int, int, str, tuple[int, in
 
 
 def write_turntable(
-    path: Path, mesh: Mesh, renderer: Renderer, face_colors: Array, up: str, frames: int, size: int = 384
+    path: Path,
+    mesh: Mesh,
+    renderer: Renderer,
+    face_colors: Array,
+    up: str,
+    frames: int,
+    size: int = 384,
+    normals: Array | None = None,
 ) -> None:
-    """One full turn as a video, faces in the colours (F, 3) given."""
+    """One full turn as a video, faces in the colours (F, 3) given; `normals` are those of `lighting_normals`."""
     from slimecore.video import VideoWriter
 
     cameras = turntable_views(mesh.used(), frames, size, up)
-    normals = lighting_normals(mesh)
+    normals = lighting_normals(mesh) if normals is None else normals
     with VideoWriter(path, (size, size), _FPS) as video:
         for first in range(0, frames, 8):
             few = cameras[first : first + 8]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slime3d.object_arrays import read_object_array
 from slimecore.errors import InputError
 
 __all__ = ["RUN_FILES", "LabelFile", "on_faces", "read_label_file"]
@@ -45,7 +46,8 @@ def read_label_file(path: Path) -> LabelFile:
     ----------
     path : Path
         ``labels.json`` or ``face_labels.npy`` of this project, or a folder with one of them; ``NAME.labels.json``
-        with ``labels`` counting from 0 in ``parts``; ``.npy`` of integers (with -1 in it, 0 is a part: PartNet-E);
+        with ``labels`` counting from 0 in ``parts``; ``.npy`` of integers (with -1 in it, 0 is a part), or
+        of a dict with such a ``semantic_seg`` (PartNet-E's ``label.npy``);
         ``.seg`` or ``.txt`` with one integer a line, from 0; a JSON list of integers or names, one a vertex or face.
 
     Raises
@@ -73,16 +75,24 @@ def read_label_file(path: Path) -> LabelFile:
 
 
 def _from_npy(path: Path) -> LabelFile:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except ValueError as error:
-        raise InputError(
-            f"{path}: holds Python objects (PartNet-E's label.npy does); save its 'semantic_seg' alone with np.save"
-        ) from error
+    array = _array(path)
     if not np.issubdtype(array.dtype, np.integer) or array.ndim != 1:
         raise InputError(f"{path}: expected one integer a face, got {array.dtype} {array.shape}")
     values = array.astype(np.int64)
     return LabelFile(_counted(values) if (values < 0).any() else values, {})
+
+
+def _array(path: Path) -> Array:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except ValueError as error:
+        try:
+            found = read_object_array(path)
+            return np.asarray(found["semantic_seg"] if isinstance(found, dict) else found)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as reason:
+            raise InputError(
+                f"{path}: Python objects without integer 'semantic_seg' ({reason}); save the labels alone with np.save"
+            ) from error
 
 
 def _counted(labels: Array) -> Array:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from slime3d.appearance import Appearance, appearance_of
+from slime3d.headers import announced_faces, gltf_head, mended, require_decoder, require_memory
+from slime3d.polygons import polygons_in_order
 from slimecore.errors import InputError
 
 __all__ = ["Mesh", "load_mesh"]
 
 Array = npt.NDArray[Any]
-_BYTES_A_FACE = 2000  # peak of `slime3d run`: 1.2 KB on half a million faces, rounded up as factors grow faster
 _NO_COLORS = Appearance(None, None, np.zeros(0, np.int32), ())
 
 
@@ -127,14 +126,18 @@ def load_mesh(path: Path) -> Mesh:
 
     if not path.is_file():
         raise InputError(f"no such mesh: {path}" + (", it is a folder" if path.is_dir() else ""))
-    _require_decoder(path)
+    head = gltf_head(path)
+    require_decoder(path, head)
+    require_memory(path, announced_faces(path, head))
     # OBJ faces are grouped by material unless told not to, which would change their order; then every run of
     # faces is a geometry of its own, and trimesh hands the runs over last to first.
     runs = path.suffix.lower() == ".obj"
-    options = {"group_material": False, "maintain_order": True} if runs else {}
-    with _listening() as said:
+    options = {"group_material": False} if runs else {}
+    with _listening() as said, polygons_in_order() as cuts:
         try:
-            scene = trimesh.load_scene(path, process=False, **options)
+            data = mended(path, head)
+            given = {} if data is None else {"file_type": path.suffix[1:].lower()}
+            scene = trimesh.load_scene(path if data is None else data, process=False, **given, **options)
         except Exception as error:  # every reader of trimesh raises its own kind
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(f"{path}: cannot be read as a mesh ({reason})") from error
@@ -142,9 +145,11 @@ def load_mesh(path: Path) -> Mesh:
     if not faces:
         raise InputError(f"{path}: no faces in it; a point cloud or empty scene cannot be labelled face by face")
     notes = tuple(f"{path.name}: {text}; going on without it" for text in said)
-    _require_memory(path, sum(map(len, faces)))
+    if any(cuts):
+        notes += (f"{path.name}: {sum(cuts)} polygons are cut into triangles where they stand; labels count triangles",)
+    require_memory(path, sum(map(len, faces)))
     mesh = Mesh(
-        np.concatenate(vertices),
+        _without_strays(np.concatenate(vertices), np.concatenate(faces)),
         np.concatenate(faces),
         np.concatenate(nodes),
         tuple(names),
@@ -153,6 +158,15 @@ def load_mesh(path: Path) -> Mesh:
     )
     _require_shape(path, mesh)
     return mesh
+
+
+def _without_strays(vertices: Array, faces: Array) -> Array:
+    """Vertices, with those that are no numbers and that no face uses moved onto one that is used."""
+    stray: Array = np.asarray(~np.isfinite(vertices).all(1))
+    if stray.any():
+        stray[faces] = False
+        vertices[stray] = vertices[faces[0, 0]]
+    return vertices
 
 
 def _require_shape(path: Path, mesh: Mesh) -> None:
@@ -167,51 +181,6 @@ def _require_shape(path: Path, mesh: Mesh) -> None:
         )
     if not mesh.areas().any():
         raise InputError(f"{path}: no face has any area; repair the mesh")
-
-
-def _require_memory(path: Path, faces: int) -> None:
-    free = _free_memory()
-    if free is not None and faces * _BYTES_A_FACE > free:
-        raise InputError(
-            f"{path}: {faces} faces need about {faces * _BYTES_A_FACE / 2**30:.1f} GiB of memory and "
-            f"{free / 2**30:.1f} GiB are free; decimate the mesh or free memory"
-        )
-
-
-def _free_memory() -> int | None:
-    """Bytes a process can still take; None where the system does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
-def _require_decoder(path: Path) -> None:
-    """Draco geometry without its decoder loads as zeros, with no more than a line in a log."""
-    if path.suffix.lower() not in {".glb", ".gltf"}:
-        return
-    data = path.read_bytes()
-    if data[:4] == b"glTF" and len(data) >= 20:
-        data = data[20 : 20 + struct.unpack_from("<I", data, 12)[0]]
-    try:
-        head = json.loads(data)
-        used = head.get("extensionsUsed", ()) if isinstance(head, dict) else ()
-    except ValueError:
-        return  # trimesh will say what is wrong with it
-    if "KHR_draco_mesh_compression" in used:
-        try:
-            import DracoPy  # noqa: F401
-        except ImportError as error:
-            raise InputError(
-                f"{path}: Draco-compressed, and its decoder is not installed; pip install DracoPy, or decompress the "
-                "file (gltf-transform copy IN OUT)"
-            ) from error
 
 
 @contextmanager
@@ -231,7 +200,9 @@ def _listening() -> Iterator[list[str]]:
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     try:
-        yield said
+        with warnings.catch_warnings():  # such as an empty slice, where some faces have no texture coordinates
+            warnings.simplefilter("ignore", RuntimeWarning)
+            yield said
     finally:
         logger.removeHandler(ear)
         logger.setLevel(level)
@@ -252,7 +223,8 @@ def _flattened(scene: Any, *, last_first: bool) -> tuple[list[Array], list[Array
         if not len(getattr(geometry, "faces", ())):
             continue
         points = np.asarray(geometry.vertices, np.float64)
-        vertices.append(points @ transform[:3, :3].T + transform[:3, 3])
+        with np.errstate(invalid="ignore"):  # infinite positions are found later, and named
+            vertices.append(points @ transform[:3, :3].T + transform[:3, 3])
         faces.append(np.asarray(geometry.faces, np.int64) + offset)
         nodes.append(np.full(len(geometry.faces), len(names), np.int32))
         names.append(str(name))

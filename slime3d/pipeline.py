@@ -13,33 +13,27 @@ import numpy.typing as npt
 
 from slime3d.config import RunConfig
 from slime3d.evidence import Evidence, cast_votes
-from slime3d.export import (
-    picture_colors,
-    write_contact_sheet,
-    write_face_labels,
-    write_labels_json,
-    write_segmented,
-    write_turntable,
-)
+from slime3d.export import write_contact_sheet
+from slime3d.inputs import made_of
 from slime3d.mesh import Mesh, load_mesh
-from slime3d.references import Reference, References, read_references
-from slime3d.renderers import Fragments, build_renderer
-from slime3d.shade import lighting_normals, shade, shade_colors
+from slime3d.references import Reference, read_references
+from slime3d.renderers import build_renderer
+from slime3d.results import Labelled, write_results
+from slime3d.shade import lighting_normals, shade
+from slime3d.smooth import expanded
 from slime3d.symmetry import symmetry_evidence
-from slime3d.views import Cameras, cameras_entry, frame_views
+from slime3d.views import Cameras, cameras_entry, frame_views, read_cameras
 from slime3d.walk import SOURCES, FaceLabels, walk
-from slimecore.config import dump_yaml, to_dict
+from slimecore.config import to_dict
 from slimecore.errors import InputError
-from slimecore.files import make_folder, write_bytes, write_json, write_text
+from slimecore.files import make_folder, write_bytes, write_json
 from slimecore.images import write_png
 from slimecore.report import parts_entry, peak_memory_mb, versions
 from slimecore.types import Parts
 
-__all__ = ["Result", "label_mesh", "render_mesh", "run"]
+__all__ = ["Result", "label_mesh", "render_mesh", "render_settings", "run"]
 
 Array = npt.NDArray[Any]
-_SHEET_VIEWS = 12
-_SHEET_SIZE = 320
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,9 +59,19 @@ class Result:
 
 
 def render_mesh(
-    path: Path, out: Path, *, views: int, size: int, up: str, shading: str, renderer: str
+    path: Path, out: Path, config: RunConfig, *, shading: str = "auto", cameras: Path | None = None
 ) -> tuple[str, ...]:
-    """Write views of a mesh: pictures, face ids, ``cameras.json`` and a contact sheet; return notes.
+    """Write views of a mesh: pictures, face ids, a contact sheet and ``cameras.json``; return notes.
+
+    Parameters
+    ----------
+    path, out : Path
+    config : RunConfig
+        Views, size, up and renderer.
+    shading : str
+        One of :data:`slime3d.shade.SHADINGS`.
+    cameras : Path, optional
+        A ``cameras.json`` to look through instead of views all around.
 
     Raises
     ------
@@ -76,25 +80,43 @@ def render_mesh(
     """
     import io
 
+    made = made_of(path, render_settings(config, shading), cameras=cameras)
     mesh = load_mesh(path)
-    cameras = frame_views(mesh.used(), views, size, up)
-    tool = build_renderer(renderer)
+    looks = _cameras(mesh, config, cameras)
+    tool = build_renderer(config.renderer)
     normals = lighting_normals(mesh)
-    sheet = []
-    for index in range(views):  # one by one: a hundred big views would not fit in memory
-        camera = cameras[index : index + 1]
+    sheet, files = [], []
+    for index in range(len(looks)):  # one by one: a hundred big views would not fit in memory
+        camera = looks[index : index + 1]
         fragments = tool.rasterize(mesh.vertices, mesh.faces, camera)
         picture = shade(fragments, mesh, camera, shading, normals)[0]
         if index == 0:
             make_folder(out)
         buffer = io.BytesIO()
         np.save(buffer, fragments.face_id[0], allow_pickle=False)
-        write_bytes(out / f"view_{index:03d}.faces.npy", buffer.getvalue())
-        write_png(out / f"view_{index:03d}.png", picture)
+        files += [f"view_{index:03d}.faces.npy", f"view_{index:03d}.png"]
+        write_bytes(out / files[-2], buffer.getvalue())
+        write_png(out / files[-1], picture)
         sheet.append(picture)
     write_contact_sheet(out / "contact_sheet.png", np.stack(sheet))
-    write_json(out / "cameras.json", cameras_entry(cameras, mesh=path.name, n_faces=len(mesh.faces), up=up))
+    more = {"mesh": path.name, "n_faces": len(mesh.faces), "up": config.up, "made_of": made}
+    write_json(out / "cameras.json", cameras_entry(looks, **more, files=[*files, "contact_sheet.png"]))
     return mesh.notes
+
+
+def render_settings(config: RunConfig, shading: str) -> dict[str, Any]:
+    """Settings that pictures depend on."""
+    return {key: getattr(config, key) for key in ("views", "size", "up", "renderer")} | {"shading": shading}
+
+
+def _cameras(mesh: Mesh, config: RunConfig, file: Path | None) -> Cameras:
+    if file is None:
+        return frame_views(mesh.used(), config.views, config.size, config.up)
+    cameras = read_cameras(file)
+    shown = [np.isfinite(cameras[i : i + 1].project(mesh.used())[0]).any() for i in range(len(cameras))]
+    if not any(shown):
+        raise InputError(f"{file}: the mesh lies behind every camera; a pose takes world to camera, looking along -z")
+    return cameras
 
 
 def label_mesh(mesh: Mesh, face_id: Array, rows: Array, parts: Parts, config: RunConfig) -> FaceLabels:
@@ -115,13 +137,30 @@ def label_mesh(mesh: Mesh, face_id: Array, rows: Array, parts: Parts, config: Ru
     evidence = [Evidence(votes, certain=True)]
     if config.method == "geometry":
         evidence.append(symmetry_evidence(mesh, votes, config.symmetry))
-    return walk(mesh, evidence, config.walk)
+    labels = walk(mesh, evidence, config.walk)
+    return expanded(mesh, labels, len(parts), config.walk, config.expansion) if config.smooth == "expansion" else labels
 
 
 def run(
-    path: Path, references: Sequence[Reference], out: Path, config: RunConfig, names: Mapping[int, str] | None = None
+    path: Path,
+    references: Sequence[Reference],
+    out: Path,
+    config: RunConfig,
+    names: Mapping[int, str] | None = None,
+    cameras: Path | None = None,
 ) -> Result:
     """Label a mesh from masks of some of its views and write everything into `out`.
+
+    Parameters
+    ----------
+    path : Path
+    references : sequence of Reference
+    out : Path
+    config : RunConfig
+    names : mapping of int to str, optional
+        Names of part values.
+    cameras : Path, optional
+        A ``cameras.json``; references count in its views instead of those of :func:`slime3d.views.frame_views`.
 
     Raises
     ------
@@ -129,12 +168,13 @@ def run(
         A mesh, mask, setting or place that does not do; nothing is written then.
     """
     clock = _Clock()
+    made = made_of(path, config, references, names, cameras)
     mesh = load_mesh(path)
-    _require_views(references, config.views)
     clock.lap("load")
-    cameras = frame_views(mesh.used(), config.views, config.size, config.up)
+    looks = _cameras(mesh, config, cameras)
+    _require_views(references, len(looks))
     renderer = build_renderer(config.renderer)
-    shown = [_one(cameras, r.view) for r in references]
+    shown = [looks[r.view : r.view + 1] for r in references]
     face_id = np.concatenate([renderer.rasterize(mesh.vertices, mesh.faces, camera).face_id for camera in shown])
     clock.lap("render")
     given = read_references(references, face_id, names, config.unmarked)
@@ -142,20 +182,14 @@ def run(
     clock.lap("label")
     seen = np.zeros(len(mesh.faces), bool)
     seen[face_id[face_id >= 0]] = True
-    make_folder(out)
-    write_text(out / "config.yaml", dump_yaml(config))
-    write_face_labels(out / "face_labels.npy", labels, given.parts)
-    write_labels_json(out / "labels.json", mesh, path.name, labels, given.parts, seen)
-    write_segmented(out / "segmented.glb", mesh, labels, given.parts)
-    colors = picture_colors(given.parts)[labels.rows]
-    small = frame_views(mesh.used(), _SHEET_VIEWS, _SHEET_SIZE, config.up)
-    fragments: Fragments = renderer.rasterize(mesh.vertices, mesh.faces, small)
-    write_contact_sheet(out / "labels.png", shade_colors(fragments, mesh, small, colors), given.parts)
-    if config.frames:
-        write_turntable(out / "turntable.mp4", mesh, renderer, colors, config.up, config.frames)
+    found = Labelled(mesh, path.name, labels, given.parts, seen)
+    files = write_results(out, found, config, renderer)
+    used = [r.view for r in references]
+    write_json(out / "cameras.json", cameras_entry(looks, mesh=path.name, up=config.up, annotated=used))
     clock.lap("write")
     notes = (*mesh.notes, *given.notes)
-    report = _report(path, mesh, references, config, labels, given, seen, clock.seconds, notes)
+    report = _report(found, references, config, clock.seconds, notes)
+    report.update(made_of=made, files=[*files, "cameras.json"])
     write_json(out / "report.json", report)
     return Result(labels, given.parts, seen, notes, report)
 
@@ -169,10 +203,6 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[name] = round(now - self._last, 3)
         self._last = now
-
-
-def _one(cameras: Cameras, view: int) -> Cameras:
-    return cameras[view : view + 1]
 
 
 def _require_views(references: Sequence[Reference], views: int) -> None:
@@ -192,33 +222,30 @@ def _require_views(references: Sequence[Reference], views: int) -> None:
 
 
 def _report(
-    path: Path,
-    mesh: Mesh,
+    found: Labelled,
     references: Sequence[Reference],
     config: RunConfig,
-    labels: FaceLabels,
-    given: References,
-    seen: Array,
     seconds: Mapping[str, float],
     notes: Sequence[str],
 ) -> dict[str, Any]:
+    mesh, labels = found.mesh, found.labels
     areas = mesh.areas()
     share = np.bincount(labels.source, areas, minlength=len(SOURCES)) / areas.sum()
     return {
-        "versions": versions("trimesh", "scipy", "numba"),
+        "versions": versions("trimesh", "scipy", "numba", "PyMaxflow"),
         "mesh": {
-            "file": path.name,
+            "file": found.name,
             "faces": len(mesh.faces),
             "vertices": len(mesh.vertices),
             "nodes": len(mesh.node_names),
             "without_area": int((areas == 0).sum()),
         },
         "references": [{"view": r.view, "file": r.path.name} for r in references],
-        "parts": parts_entry(given.parts),
+        "parts": parts_entry(found.parts),
         "settings": to_dict(config),
         "faces": {name: int((labels.source == i).sum()) for i, name in enumerate(SOURCES)},
         "area_share": {name: round(float(share[i]), 4) for i, name in enumerate(SOURCES)},
-        "seen": int(seen.sum()),
+        "seen": int(found.seen.sum()),
         "confidence": round(float((labels.confidence * areas).sum() / areas.sum()), 4),
         "seconds": dict(seconds),
         "peak_memory_mb": peak_memory_mb(),

@@ -13,7 +13,7 @@ from slime3d.renderers import Fragments
 from slime3d.views import Cameras
 from slimecore.errors import ConfigError
 
-__all__ = ["SHADINGS", "lighting_normals", "shade", "shade_colors"]
+__all__ = ["SHADINGS", "face_colors", "lighting_normals", "shade", "shade_colors"]
 
 Array = npt.NDArray[Any]
 SHADINGS = ("auto", "textured", "vertex", "clay", "normal", "depth")
@@ -69,6 +69,15 @@ def shade_colors(
     """
     table = face_colors.astype(np.float64)
     return _lit(fragments, mesh, cameras, lambda face, _bary: table[face], normals=False, corner_normals=corner_normals)
+
+
+def face_colors(mesh: Mesh) -> Array | None:
+    """(F, 3) uint8 colours the file gives the middles of faces; None where it gives none."""
+    if mesh.appearance.kind == "clay":
+        return None
+    count = len(mesh.faces)
+    colors = _file_colors(mesh, textured=True)(np.arange(count), np.full((count, 3), 1 / 3))
+    return np.asarray(colors.round().clip(0, 255), np.uint8)
 
 
 def lighting_normals(mesh: Mesh) -> Array:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from slimecore.errors import ConfigError, InputError
 
-__all__ = ["UPS", "Cameras", "cameras_entry", "frame_views", "read_cameras", "turntable_views"]
+__all__ = ["UPS", "Cameras", "cameras_entry", "frame_views", "read_cameras", "turntable_views", "up_axes"]
 
 Array = npt.NDArray[Any]
 UPS = ("x", "y", "z", "-x", "-y", "-z")
@@ -105,7 +105,7 @@ def _framed(vertices: Array, angles: list[tuple[float, float]], size: int, up: s
         raise ConfigError(f"--size must be 16 .. 8192 pixels, got {size}")
     middle = (vertices.min(0) + vertices.max(0)) / 2
     radius = float(np.linalg.norm(vertices - middle, axis=1).max())
-    axes = _axes(up)
+    axes = up_axes(up)
     pose = np.stack([_pose(axes, middle, _DISTANCE * radius, math.radians(a), math.radians(e)) for a, e in angles])
     focal = size / 2 / math.tan(math.radians(_FOV / 2))
     wide = Cameras(pose, focal, np.full((len(pose), 2), size / 2), (size, size))
@@ -118,7 +118,7 @@ def _framed(vertices: Array, angles: list[tuple[float, float]], size: int, up: s
     return Cameras(pose, focal * zoom, centre, (size, size))
 
 
-def _axes(up: str) -> Array:
+def up_axes(up: str) -> Array:
     """Rows right, up, front of the object; the front is +z, or -y where z is up, as is common."""
     if up not in UPS:
         raise ConfigError(f"--up must be one of {', '.join(UPS)}, got {up!r}")
@@ -176,4 +176,13 @@ def read_cameras(path: Path) -> Cameras:
         raise InputError(f"{path} is no cameras.json of slime3d render ({type(error).__name__}: {error})") from error
     if not (len(pose) and np.isfinite(pose).all() and np.isfinite(centre).all() and cameras.focal > 0):
         raise InputError(f"{path}: no views, or poses that are no numbers; render the mesh again")
+    if not all(16 <= side <= 8192 for side in size):
+        raise InputError(f"{path}: pictures must be 16 .. 8192 pixels high and wide, got {size[0]} x {size[1]}")
+    turn = pose[:, :3, :3]
+    rigid = np.abs(turn @ turn.transpose(0, 2, 1) - np.eye(3)).max((1, 2)) < 1e-3
+    for view in np.flatnonzero(~rigid | (np.linalg.det(turn) < 0)):
+        raise InputError(
+            f"{path}: the pose of view {view} is no rotation and shift; it takes world to camera (x right, y up, "
+            "looking along -z)"
+        )
     return cameras

@@ -101,7 +101,7 @@ def against_parts(departures: Array, labels: Array, trust: Array, limit: float, 
 
 def _beside(own: Array) -> Array:
     """1 on a part and next to it, falling to 0."""
-    return np.minimum(1, 4 * cv2.GaussianBlur(own, (0, 0), _BESIDE * min(own.shape)))
+    return np.asarray(np.minimum(1, 4 * cv2.GaussianBlur(own, (0, 0), _BESIDE * min(own.shape))))
 
 
 def _all_around(odds: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from slimecore.types import Frame, Parts
 
@@ -61,9 +62,8 @@ def label(frame: Frame, soft: Array, parts: Parts, smallest: Array, threshold: f
     presence = _strongest_mean(soft[1:], smallest)
     present = presence >= threshold
     kept = soft if present.all() else np.where(np.r_[True, present][:, None, None], soft, -1.0)
-    rows = kept.argmax(0)
+    best, rows = (found.numpy() for found in torch.from_numpy(kept).max(0))  # several times numpy's speed
     area = np.bincount(rows.ravel(), minlength=len(parts))
-    best = np.take_along_axis(soft, rows[None], 0)[0]
     sums = np.bincount(rows.ravel(), weights=best.ravel(), minlength=len(parts))
     confidence = (sums / np.maximum(area, 1)).astype(np.float32)
     labels = np.asarray(parts.values, np.uint8)[rows]

@@ -229,38 +229,6 @@ def test_reduced_places_are_compared_by_what_varies_most():
     assert space.nbytes == 4 * (3 + 1) * 56
 
 
-def test_a_restored_memory_reads_and_writes_on_bit_for_bit():
-    config = MemoryConfig(recent=2, every=2, budget=12, dims=5)
-    one, other = MaskMemory(config, 3), MaskMemory(config, 99)
-    for i in range(5):
-        one.write(places(i), mask(i), permanent=i in (0, 3))
-        one.advance(torch.full((4, 6, 2), 0.25))
-    one.due()
-    other.write(places(7), mask(7), permanent=True)
-    other.restore(one.snapshot())
-    for i in range(5, 9):
-        assert torch.equal(one.read(places(i)), other.read(places(i)))
-        assert one.due() == other.due()
-        for memory in (one, other):
-            memory.advance(torch.full((4, 6, 2), -0.5))
-            memory.write(places(i), mask(i))
-    assert one.nbytes == other.nbytes
-    assert len(one) == len(other) == 4
-    assert {n: t.tolist() for n, t in one.snapshot().items()} == {n: t.tolist() for n, t in other.snapshot().items()}
-
-
-def test_a_snapshot_is_left_alone_by_what_comes_after():
-    memory = MaskMemory(MemoryConfig(recent=1, budget=12))
-    memory.write(places(0), mask(0), permanent=True)
-    memory.write(places(1), mask(1))
-    before = {name: tensor.tolist() for name, tensor in memory.snapshot().items()}
-    kept = memory.snapshot()
-    memory.advance(torch.ones(4, 6, 2))
-    memory.write(places(2), mask(2), permanent=True)
-    memory.write(places(3), mask(3))
-    assert {name: tensor.tolist() for name, tensor in kept.items()} == before
-
-
 def test_reading_by_tiles_leaves_out_only_what_the_window_silences():
     """Wide pictures are read in squares; a recent key beyond three deviations, and no other, goes unread."""
     generator = torch.Generator().manual_seed(0)
@@ -297,3 +265,35 @@ def was_reading(memory, asked):
     key, evidence = memory._keys()
     query = memory._queries(asked, torch.arange(len(asked.descriptor)))
     return was_attention(query[None], key[None], evidence, scale=1.0)
+
+
+def test_a_restored_memory_reads_and_writes_on_bit_for_bit():
+    config = MemoryConfig(recent=2, every=2, budget=12, dims=5)
+    one, other = MaskMemory(config, 3), MaskMemory(config, 99)
+    for i in range(5):
+        one.write(places(i), mask(i), permanent=i in (0, 3))
+        one.advance(torch.full((4, 6, 2), 0.25))
+    one.due()
+    other.write(places(7), mask(7), permanent=True)
+    other.restore(one.snapshot())
+    for i in range(5, 9):
+        assert torch.equal(one.read(places(i)), other.read(places(i)))
+        assert one.due() == other.due()
+        for memory in (one, other):
+            memory.advance(torch.full((4, 6, 2), -0.5))
+            memory.write(places(i), mask(i))
+    assert one.nbytes == other.nbytes
+    assert len(one) == len(other) == 4
+    assert {n: t.tolist() for n, t in one.snapshot().items()} == {n: t.tolist() for n, t in other.snapshot().items()}
+
+
+def test_a_snapshot_is_left_alone_by_what_comes_after():
+    memory = MaskMemory(MemoryConfig(recent=1, budget=12))
+    memory.write(places(0), mask(0), permanent=True)
+    memory.write(places(1), mask(1))
+    before = {name: tensor.tolist() for name, tensor in memory.snapshot().items()}
+    kept = memory.snapshot()
+    memory.advance(torch.ones(4, 6, 2))
+    memory.write(places(2), mask(2), permanent=True)
+    memory.write(places(3), mask(3))
+    assert {name: tensor.tolist() for name, tensor in kept.items()} == before

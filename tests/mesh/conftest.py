@@ -51,6 +51,13 @@ def dumbbell() -> Mesh:
 
 
 @pytest.fixture
+def small_sheets(monkeypatch):
+    """Runs in tests of other things need no large picture of twelve views."""
+    monkeypatch.setattr("slime3d.results._SHEET_VIEWS", 1)
+    monkeypatch.setattr("slime3d.results._SHEET_SIZE", 16)
+
+
+@pytest.fixture
 def mesh_data() -> Path:
     if not DATA.is_dir():
         pytest.skip("no evaluation data; see CONTRIBUTING.md")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -86,11 +87,11 @@ def test_text_files_of_labels(tmp_path, name, text, values, names):
 def test_arrays_of_labels(tmp_path):
     np.save(tmp_path / "ours.npy", np.array([0, 5, 5], np.int32))
     np.save(tmp_path / "partnete.npy", np.array([-1, 0, 1]))
-    np.save(tmp_path / "objects.npy", np.array([{"semantic_seg": 1}], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "objects.npy", np.array({"semantic_seg": 1}, dtype=object), allow_pickle=True)
     np.save(tmp_path / "floats.npy", np.zeros(3))
     assert read_label_file(tmp_path / "ours.npy").values.tolist() == [0, 5, 5]
     assert read_label_file(tmp_path / "partnete.npy").values.tolist() == [-1, 1, 2]
-    with pytest.raises(InputError, match="semantic_seg"):
+    with pytest.raises(InputError, match="one integer a face"):
         read_label_file(tmp_path / "objects.npy")
     with pytest.raises(InputError, match="one integer a face"):
         read_label_file(tmp_path / "floats.npy")
@@ -167,8 +168,77 @@ def test_folders_are_matched_by_name(tmp_path, capsys):
     assert "nothing for a" in capsys.readouterr().err
 
 
+def test_folders_of_folders_are_matched_by_path(tmp_path, capsys):
+    for kind, name in (("cars", "a"), ("cups", "a")):
+        (tmp_path / "t" / kind).mkdir(parents=True)
+        (tmp_path / "p" / kind / name).mkdir(parents=True)
+        (tmp_path / "t" / kind / f"{name}.seg").write_text("0\n1\n")
+        np.save(tmp_path / "p" / kind / name / "face_labels.npy", np.array([1, 1 + (kind == "cups")]))
+    assert main(["eval", str(tmp_path / "p"), str(tmp_path / "t")]) == 0
+    assert [line.split()[:3:2] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        ["cars/a", "25.00"], ["cups/a", "100.00"], ["mean", "62.50"]
+    ]  # fmt: skip
+
+
 def test_labels_of_another_mesh_are_refused(tmp_path, capsys):
     (tmp_path / "t.seg").write_text("0\n1\n")
     np.save(tmp_path / "p.npy", np.array([1, 2, 2]))
     assert main(["eval", str(tmp_path / "p.npy"), str(tmp_path / "t.seg")]) == 2
     assert "3 labels, but" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int32, np.int64, np.uint16, ">i4"])
+def test_partnet_e_labels_are_read_without_running_them(tmp_path, kind):
+    last = -1 if np.dtype(kind).kind == "i" else 7
+    labels = {"semantic_seg": np.array([0, 2, last], kind), "instance_seg": np.ones(300, int)}
+    np.save(tmp_path / "label.npy", labels, allow_pickle=True)
+    expected = [1, 3, -1] if last < 0 else [0, 2, 7]
+    assert read_label_file(tmp_path / "label.npy").values.tolist() == expected
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_object_arrays_of_every_protocol(tmp_path, protocol):
+    import importlib
+    import io
+
+    unsafe = importlib.import_module("pickle")  # writes what the reader reads; the package itself never uses it
+    value = {
+        "semantic_seg": np.arange(-1, 400),
+        "names": ["a", None, True, 3, 70000, (1, 2)],
+        "more": {"x": np.arange(3)},
+    }
+    holder = np.array(None, object)
+    holder[()] = value
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, np.lib.format.header_data_from_array_1_0(holder))
+    (tmp_path / "a.npy").write_bytes(buffer.getvalue() + unsafe.dumps(holder, protocol))
+    from slime3d.object_arrays import read_object_array
+
+    found = read_object_array(tmp_path / "a.npy")
+    np.testing.assert_array_equal(found["semantic_seg"], value["semantic_seg"])
+    assert found["names"] == ["a", None, True, 3, 70000, [1, 2]]
+    assert found["more"]["x"].tolist() == [0, 1, 2]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**32 - 1))
+def test_damaged_object_arrays_are_one_error(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    np.save(tmp_path / "d.npy", {"semantic_seg": np.arange(40), "names": [1, "x"]}, allow_pickle=True)
+    data = bytearray((tmp_path / "d.npy").read_bytes())
+    for place in rng.integers(128, len(data), rng.integers(1, 4)):
+        data[place] = rng.integers(0, 256)
+    (tmp_path / "d.npy").write_bytes(data[: rng.integers(128, len(data)) if seed % 3 == 0 else None])
+    with contextlib.suppress(InputError):
+        assert read_label_file(tmp_path / "d.npy").values.dtype == np.int64
+
+
+def test_object_arrays_that_would_call_something_are_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("called",))
+
+    for value in ({"semantic_seg": Evil()}, {"semantic_seg": np.zeros(3)}, {"other": np.arange(3)}, Evil(), {1, 2}):
+        np.save(tmp_path / "x.npy", np.array(value, dtype=object), allow_pickle=True)
+        with pytest.raises(InputError, match="semantic_seg"):
+            read_label_file(tmp_path / "x.npy")

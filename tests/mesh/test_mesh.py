@@ -68,6 +68,10 @@ def test_welding_joins_split_vertices(tmp_path, cube):
     [
         ("cloud.ply", CLOUD, "no faces"),
         ("nan.off", "OFF\n3 1 0\nnan 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "NaN"),
+        ("inf.obj", "v inf 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "NaN or infinite"),
+        ("index.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "cannot be read as a mesh"),
+        ("empty.ply", "", "cannot be read as a mesh"),
+        ("empty.obj", "", "no faces"),
         ("zero.off", "OFF\n3 1 0\n0 0 0\n0 0 0\n0 0 0\n3 0 1 2\n", "all vertices are equal"),
         ("junk.glb", "not a mesh", "cannot be read as a mesh"),
         ("what.xyzzy", "", "cannot be read as a mesh"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 from PIL import Image
 
-import slime3d.mesh as mesh_module
+import slime3d.headers as headers
 from slime3d.cli import main
 from slime3d.label_files import read_label_file
 from slime3d.references import Reference, parse_reference
@@ -62,7 +63,8 @@ def test_run_labels_every_face_and_writes_everything(bar, dumbbell, tmp_path, ca
     assert run(path, out, "--ref", str(draw(views, truth, 0)), "--names", str(names)) == 0
     assert "annotated" in capsys.readouterr().out
     assert {p.name for p in out.iterdir()} == {
-        "config.yaml", "face_labels.npy", "labels.json", "labels.png", "report.json", "segmented.glb", "turntable.mp4"
+        "cameras.json", "config.yaml", "face_labels.npy", "labels.json", "labels.png", "report.json", "segmented.glb",
+        "turntable.mp4", "viewer.html"
     }  # fmt: skip
     labels = np.load(out / "face_labels.npy")
     assert labels.dtype == np.int32
@@ -166,10 +168,10 @@ def test_zero_on_the_object_is_the_rest_or_a_careless_outline(bar, tmp_path, mis
 
 def test_references_are_masks_with_or_without_a_view(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert parse_reference("a.png", 3) == Reference(3, mesh_module.Path("a.png"))
-    assert parse_reference("5=b=c.png", 3) == Reference(5, mesh_module.Path("b=c.png"))
+    assert parse_reference("a.png", 3) == Reference(3, Path("a.png"))
+    assert parse_reference("5=b=c.png", 3) == Reference(5, Path("b=c.png"))
     (tmp_path / "5=b.png").touch()
-    assert parse_reference("5=b.png", 3) == Reference(3, mesh_module.Path("5=b.png"))
+    assert parse_reference("5=b.png", 3) == Reference(3, Path("5=b.png"))
 
 
 def refused(capsys, arguments, message, *absent):
@@ -223,18 +225,21 @@ def test_draco_without_its_decoder_is_named(tmp_path, capsys, suffix, monkeypatc
     path = tmp_path / f"draco.{suffix}"
     path.write_bytes(glb(head) if suffix == "glb" else json.dumps(head).encode())
     refused(capsys, ["info", path], "pip install DracoPy")
+    head = {"asset": {"version": "2.0"}, "extensionsRequired": ["EXT_meshopt_compression"]}
+    path.write_bytes(glb(head) if suffix == "glb" else json.dumps(head).encode())
+    refused(capsys, ["info", path], "meshopt-compressed, which cannot be read")
 
 
 def test_a_mesh_beyond_memory_is_refused_before_it_is_worked_on(bar, tmp_path, capsys, monkeypatch):
     path, _, _ = bar
-    monkeypatch.setattr(mesh_module, "_free_memory", lambda: 1000)
+    monkeypatch.setattr(headers, "free_memory", lambda: 1000)
     refused(capsys, ["render", path, "--out", tmp_path / "o"], "faces need about", tmp_path / "o")
-    monkeypatch.setattr(mesh_module, "_free_memory", lambda: None)
+    monkeypatch.setattr(headers, "free_memory", lambda: None)
     assert main(["info", str(path)]) == 0
 
 
 def test_free_memory_is_a_plausible_number():
-    free = mesh_module._free_memory()
+    free = headers.free_memory()
     assert free is None or 1e6 < free < 1e15
 
 
@@ -250,14 +255,15 @@ def test_meshes_that_show_nothing_are_one_line(tmp_path, capsys, text, message):
     path = tmp_path / "m.off"
     path.write_text(text)
     refused(capsys, ["render", path, "--out", tmp_path / "o"], message, tmp_path / "o")
-    refused(capsys, ["render", tmp_path, "--out", tmp_path / "o"], "it is a folder", tmp_path / "o")
+    refused(capsys, ["info", tmp_path], "it is a folder", tmp_path / "o")
 
 
 def test_zero_area_faces_and_stray_vertices_are_no_obstacle(cube, save, tmp_path):
     from tests.mesh.shapes import make_mesh
 
     odd = make_mesh(
-        np.concatenate([cube.vertices, [[50, 50, 50]]]), np.concatenate([cube.faces, [[0, 0, 1], [2, 2, 2]]])
+        np.concatenate([cube.vertices, [[50, 50, 50], [np.nan, np.inf, 0]]]),
+        np.concatenate([cube.faces, [[0, 0, 1], [2, 2, 2]]]),
     )
     path = save(odd, tmp_path / "odd.off")
     assert main(["render", str(path), "--out", str(tmp_path / "v"), "--views", "4", "--size", "64"]) == 0

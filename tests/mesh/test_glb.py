@@ -1,0 +1,206 @@
+"""GLBs of parts, read back with trimesh: nodes, materials, textures, colours, order."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+
+import numpy as np
+import pytest
+import trimesh
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from slime3d.appearance import Appearance
+from slime3d.cli import main
+from slime3d.glb import Piece, glb_bytes
+from slime3d.mesh import Mesh, load_mesh
+from slime3d.results import safe_name
+from slimecore.masks import write_mask
+from tests.mesh.shapes import make_mesh
+
+pytestmark = pytest.mark.usefixtures("small_sheets")
+RED, BLUE = (200, 0, 0), (0, 0, 120)
+
+
+def grid(n=4):
+    """A flat grid of 2 n n triangles."""
+    y, x = np.mgrid[: n + 1, : n + 1]
+    quads = (np.arange(n)[:, None] * (n + 1) + np.arange(n)).ravel()[:, None]
+    faces = np.concatenate([quads + np.array([0, 1, n + 2]), quads + np.array([0, n + 2, n + 1])])
+    return np.stack([x.ravel() / n, y.ravel() / n, 0 * x.ravel()], 1), faces
+
+
+def dressed(alpha=None):
+    """A grid with two textures, a strip without any, and colours at its corners."""
+    vertices, faces = grid()
+    texture = np.arange(len(faces)) % 3 - 1
+    images = tuple(np.full((4, 4, 3), tone, np.uint8) for tone in (90, 200))
+    colors = np.random.default_rng(0).integers(0, 256, (len(faces), 3, 3)).astype(np.uint8)
+    uv = vertices[faces][..., :2].astype(np.float32) * 1.5 - 0.2
+    look = Appearance(colors, uv, texture.astype(np.int32), images, (alpha, None))
+    return Mesh(vertices, faces, np.zeros(len(faces), np.int32), ("grid",), look)
+
+
+def halves(count):
+    return [Piece("left", 3, RED, np.arange(0, count, 2)), Piece("right", 5, BLUE, np.arange(1, count, 2))]
+
+
+def document(data):
+    return json.loads(data[20 : 20 + struct.unpack_from("<I", data, 12)[0]])
+
+
+def reopened(data, tmp_path):
+    path = tmp_path / "x.glb"
+    path.write_bytes(data)
+    return load_mesh(path)
+
+
+def test_a_part_is_one_node_with_a_material_of_its_name_and_colour(tmp_path):
+    mesh = make_mesh(*grid())
+    data = glb_bytes(mesh, halves(len(mesh.faces)))
+    scene = trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False)
+    assert set(scene.graph.nodes_geometry) == {"left", "right"}
+    left = scene.geometry[scene.graph["left"][1]]
+    assert left.visual.material.name == "left"
+    linear = ((200 / 255 + 0.055) / 1.055) ** 2.4
+    factor = np.asarray(left.visual.material.baseColorFactor)[:3] / 255
+    np.testing.assert_allclose(factor, [linear, 0, 0], atol=0.01)
+    assert document(data)["nodes"][0]["extras"] == {"value": 3}
+    again = reopened(data, tmp_path)
+    for name, start in (("left", 0), ("right", 1)):
+        faces = again.faces[again.node == again.node_names.index(name)]
+        np.testing.assert_allclose(again.vertices[faces], mesh.vertices[mesh.faces[start::2]], atol=1e-6)
+
+
+def test_what_the_format_demands_holds():
+    data = glb_bytes(dressed(), halves(32), keep_texture=True)
+    magic, version, total = struct.unpack_from("<4sII", data)
+    assert (magic, version, total) == (b"glTF", 2, len(data))
+    head = document(data)
+    assert total % 4 == 0
+    for view in head["bufferViews"]:
+        assert view["byteOffset"] % 4 == 0
+        assert view["byteOffset"] + view["byteLength"] <= head["buffers"][0]["byteLength"]
+    width = {"SCALAR": 1, "VEC2": 2, "VEC3": 3}
+    for accessor in head["accessors"]:
+        length = head["bufferViews"][accessor["bufferView"]]["byteLength"]
+        assert length == 4 * width[accessor["type"]] * accessor["count"]
+    for mesh in head["meshes"]:
+        for primitive in mesh["primitives"]:
+            assert {"min", "max"} <= set(head["accessors"][primitive["attributes"]["POSITION"]])
+
+
+def test_textures_and_colours_are_kept_and_a_texture_is_stored_once(tmp_path):
+    mesh = dressed()
+    data = glb_bytes(mesh, halves(32), keep_texture=True)
+    head = document(data)
+    assert [n["name"] for n in head["nodes"]] == ["left", "right"]
+    assert len(head["images"]) == 2
+    assert [len(m["primitives"]) for m in head["meshes"]] == [3, 3]
+    assert {m["name"] for m in head["materials"]} == {f"{n}{s}" for n in ("left", "right") for s in ("", ".1", ".2")}
+    again = reopened(data, tmp_path)
+    middle = {tuple(np.round(m, 4)): i for i, m in enumerate(mesh.middles())}
+    tones = [image.max() for image in again.appearance.images]
+    assert len(again.faces) == 32
+    for face, where in enumerate(again.middles()):
+        old = middle[tuple(np.round(where, 4))]
+        np.testing.assert_allclose(again.vertices[again.faces[face]], mesh.vertices[mesh.faces[old]], atol=1e-6)
+        assert np.abs(again.appearance.colors[face].astype(int) - mesh.appearance.colors[old]).max() <= 8
+        mine = mesh.appearance.texture[old]
+        if mine >= 0:
+            np.testing.assert_allclose(again.appearance.uv[face], mesh.appearance.uv[old], atol=1e-5)
+            assert tones[again.appearance.texture[face]] == mesh.appearance.images[mine].max()
+        else:
+            assert again.appearance.texture[face] == -1
+
+
+@pytest.mark.parametrize(("values", "mode"), [((0, 255), "MASK"), ((100, 140), "BLEND"), ((255, 255), None)])
+def test_transparent_textures_stay_transparent(tmp_path, values, mode):
+    image = np.full((4, 4, 4), 200, np.uint8)
+    image[..., 3] = np.repeat(values, 8).reshape(4, 4)
+    shape = trimesh.Trimesh(*grid(), process=False)
+    material = trimesh.visual.material.PBRMaterial(baseColorTexture=Image.fromarray(image), alphaMode="BLEND")
+    shape.visual = trimesh.visual.TextureVisuals(uv=shape.vertices[:, :2], material=material)
+    shape.export(tmp_path / "a.glb")
+    data = glb_bytes(load_mesh(tmp_path / "a.glb"), halves(32), keep_texture=True)
+    head = document(data)
+    assert {m.get("alphaMode") for m in head["materials"]} == {mode}
+    scene = trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False)
+    kept = scene.geometry["left"].visual.material.baseColorTexture
+    assert ("A" in kept.getbands()) == (mode is not None)
+    if mode:
+        np.testing.assert_array_equal(np.asarray(kept)[..., 3], image[..., 3])
+
+
+def test_a_mesh_without_colours_is_coloured_by_part_anyway():
+    mesh = make_mesh(*grid())
+    assert glb_bytes(mesh, halves(32), keep_texture=True) == glb_bytes(mesh, halves(32))
+
+
+def test_parts_of_one_name_stay_apart_and_empty_ones_are_left_out():
+    mesh = make_mesh(*grid())
+    none = np.zeros(0, np.int64)
+    pieces = [Piece("leg", 1, RED, np.arange(9)), Piece("leg", 2, BLUE, np.arange(9, 32)), Piece("arm", 3, RED, none)]
+    assert [n["name"] for n in document(glb_bytes(mesh, pieces))["nodes"]] == ["leg", "leg 2"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=80))
+def test_file_names_of_parts_are_safe(name):
+    safe = safe_name(name)
+    assert 0 < len(safe) <= 60
+    assert not set(safe) & set('/\\:*?"<>|.\0 \n')
+    assert safe.isprintable()
+
+
+@pytest.mark.parametrize("kind", ["glb", "obj", "ply", "stl"])
+def test_part_files_hold_the_parts_and_go_when_the_parts_go(tmp_path, cube, save, kind):
+    path = save(cube, tmp_path / "cube.ply")
+    assert main(["render", str(path), "--out", str(tmp_path / "v"), "--views", "4", "--size", "64"]) == 0
+    ids = np.load(tmp_path / "v" / "view_000.faces.npy")
+    x = cube.middles()[:, 0]
+    write_mask(tmp_path / "m.png", np.where(ids >= 0, np.where(x[ids] > 0, 2, 1), 0))
+    (tmp_path / "n.json").write_text('{"1": "../left side", "2": "r/h"}')
+    command = ["run", str(path), "--ref", str(tmp_path / "m.png"), "--views", "4", "--size", "64", "--set", "frames=0"]
+    command += ["--quiet", "--out", str(tmp_path / "o"), "--names", str(tmp_path / "n.json")]
+    assert main([*command, "--part-files", kind]) == 0
+    labels = np.load(tmp_path / "o" / "face_labels.npy")
+    files = {p.name: p for p in (tmp_path / "o" / "parts").iterdir()}
+    assert set(files) == {f"1_left_side.{kind}", f"2_r_h.{kind}"}
+    for value, file in ((1, f"1_left_side.{kind}"), (2, f"2_r_h.{kind}")):
+        piece = load_mesh(files[file])
+        corners = cube.vertices[cube.faces[labels == value]]
+        np.testing.assert_allclose(piece.vertices[piece.faces], corners, atol=1e-5)
+    own = tmp_path / "o" / "parts" / "mine.txt"
+    own.write_text("a file of the user's")
+    assert main(command) == 0
+    assert [p.name for p in (tmp_path / "o" / "parts").iterdir()] == ["mine.txt"]
+    assert not (tmp_path / "o" / ".." / "left side").exists()
+
+
+def test_keep_texture_is_a_setting_and_an_option(tmp_path):
+    shape = trimesh.Trimesh(*grid(), process=False)
+    image = Image.fromarray(np.full((8, 8, 3), 77, np.uint8))
+    shape.visual = trimesh.visual.TextureVisuals(uv=shape.vertices[:, :2], image=image)
+    shape.export(tmp_path / "t.glb")
+    assert main(["render", str(tmp_path / "t.glb"), "--out", str(tmp_path / "v"), "--views", "2", "--size", "64"]) == 0
+    ids = np.load(tmp_path / "v" / "view_000.faces.npy")
+    write_mask(tmp_path / "m.png", np.where(ids >= 0, ids % 2 + 1, 0))
+    command = [
+        "run",
+        str(tmp_path / "t.glb"),
+        "--ref",
+        str(tmp_path / "m.png"),
+        "--views",
+        "2",
+        "--size",
+        "64",
+        "--quiet",
+    ]
+    for name, more in {"plain": [], "kept": ["--keep-texture"], "set": ["--set", "keep_texture=true"]}.items():
+        assert main([*command, "--quiet", "--set", "frames=0", "--out", str(tmp_path / name), *more]) == 0
+    kinds = {name: load_mesh(tmp_path / name / "segmented.glb").appearance.kind for name in ("plain", "kept", "set")}
+    assert kinds == {"plain": "vertex", "kept": "textured", "set": "textured"}

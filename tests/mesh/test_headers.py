@@ -1,0 +1,121 @@
+"""What files say before they are loaded."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import numpy as np
+import pytest
+import trimesh
+
+import slime3d.headers as headers
+from slime3d.cli import main
+from slime3d.headers import announced_faces, gltf_head
+from slime3d.mesh import load_mesh
+
+
+@pytest.mark.parametrize("suffix", ["ply", "off", "stl", "glb", "gltf"])
+def test_faces_are_announced(tmp_path, suffix):
+    path = tmp_path / f"m.{suffix}"
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    if suffix == "gltf":
+        for name, data in trimesh.exchange.gltf.export_gltf(trimesh.Scene(ball)).items():
+            (tmp_path / (name if name != "model.gltf" else path.name)).write_bytes(data)
+    else:
+        ball.export(path)
+    assert announced_faces(path, gltf_head(path)) == len(load_mesh(path).faces) == 320
+
+
+@pytest.mark.parametrize("kind", ["obj", "stl_ascii"])
+def test_faces_of_long_texts_are_estimated_and_never_too_many(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(headers, "_BLOCK", 1 << 10)  # the blocks are few beside the file
+    ball = trimesh.creation.icosphere(subdivisions=5)
+    if kind == "obj":
+        ball.visual = trimesh.visual.TextureVisuals(uv=np.random.default_rng(0).random((len(ball.vertices), 2)))
+        ball.export(tmp_path / "m.obj", include_normals=True, digits=9)
+        path = tmp_path / "m.obj"
+    else:
+        path = tmp_path / "m.stl"
+        path.write_text(ball.export(file_type="stl_ascii"))
+    assert path.stat().st_size > 1 << 20
+    assert 0.75 * len(ball.faces) < announced_faces(path, {}) <= len(ball.faces)
+    short = tmp_path / f"short.{path.suffix[1:]}"
+    short.write_text("f 1 2 3\n")
+    assert announced_faces(short, {}) == 0
+
+
+@pytest.mark.parametrize("name", ["a.ply", "a.off", "a.stl", "a.glb", "a.gltf", "a.obj", "a.xyz"])
+@pytest.mark.parametrize(
+    "data", [b"", b"OFF", b"OFF\n1 x", b"\0" * 90, b"[1]", b'{"meshes": [{}]}', b"glTF" + b"\xff" * 30]
+)
+def test_damaged_files_announce_nothing(tmp_path, name, data):
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert announced_faces(path, gltf_head(path)) == 0
+    assert announced_faces(tmp_path / f"gone{name}", {}) == 0
+
+
+@pytest.mark.parametrize("kind", ["ply", "stl", "off", "glb"])
+def test_ten_million_faces_are_refused_by_the_header(tmp_path, capsys, monkeypatch, kind):
+    """The files hold no faces at all: nothing but the header is looked at."""
+    count = 10_000_000
+    head = {"meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}], "accessors": [{"count": 3 * count}]}
+    text = json.dumps(head).encode()
+    data = {
+        "ply": f"ply\nformat ascii 1.0\nelement vertex 9\nelement face {count}\nend_header\n".encode(),
+        "stl": b"\0" * 80 + struct.pack("<I", count),
+        "off": f"OFF # many\n9 {count} 0\n".encode(),
+        "glb": struct.pack("<4sIIII", b"glTF", 2, 20 + len(text), len(text), 0x4E4F534A) + text,
+    }[kind]
+    path = tmp_path / f"m.{kind}"
+    path.write_bytes(data)
+    if kind == "stl":
+        with path.open("r+b") as file:
+            file.truncate(84 + 50 * count)  # sparse
+    monkeypatch.setattr(headers, "free_memory", lambda: 8 << 30)
+    assert main(["info", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "10000000 faces need about 18.6 GiB of memory and 8.0 GiB are free; decimate" in error
+
+
+def colored(kind, material):
+    """One triangle with a vertex colour of linear 0.5, 0.25, 0."""
+    place = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], "<f4").tobytes()
+    tone = np.array([[0.5, 0.25, 0, 1]] * 3)
+    paint = (tone if kind == "f4" else (tone * {"u2": 65535, "u1": 255}[kind]).round()).astype(f"<{kind}").tobytes()
+    component = {"f4": 5126, "u2": 5123, "u1": 5121}[kind]
+    primitive = {"attributes": {"POSITION": 0, "COLOR_0": 1}, **({"material": 0} if material else {})}
+    head = {
+        "asset": {"version": "2.0"},
+        "scenes": [{"nodes": [0]}],
+        "scene": 0,
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [primitive]}],
+        "materials": [{"pbrMetallicRoughness": {"baseColorFactor": [1, 0.5, 1, 1]}}],
+        "accessors": [
+            {"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3", "min": [0, 0, 0], "max": [1, 1, 0]},
+            {"bufferView": 1, "componentType": component, "count": 3, "type": "VEC4", "normalized": kind != "f4"},
+        ],
+        "bufferViews": [
+            {"buffer": 0, "byteOffset": 0, "byteLength": 36},
+            {"buffer": 0, "byteOffset": 36, "byteLength": len(paint)},
+        ],
+        "buffers": [{"byteLength": 36 + len(paint)}],
+    }
+    text = json.dumps(head).encode()
+    text += b" " * (-len(text) % 4)
+    body = place + paint + b"\0" * (-len(paint) % 4)
+    start = struct.pack("<4sIII4s", b"glTF", 2, 28 + len(text) + len(body), len(text), b"JSON")
+    return start + text + struct.pack("<I4s", len(body), b"BIN\0") + body
+
+
+@pytest.mark.parametrize("material", [False, True])
+@pytest.mark.parametrize("kind", ["f4", "u2", "u1"])
+def test_vertex_colours_of_gltf_are_right_in_every_width(tmp_path, kind, material):
+    """Linear light in the file, times the material's colour; sRGB here: 0.5 is 188, 0.25 is 137, 0.125 is 99."""
+    (tmp_path / "c.glb").write_bytes(colored(kind, material))
+    mesh = load_mesh(tmp_path / "c.glb")
+    assert mesh.appearance.kind == "vertex"
+    assert np.abs(mesh.appearance.colors.astype(int) - [188, 99 if material else 137, 0]).max() <= 2
