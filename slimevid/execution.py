@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class Execution:
     told: Callable[[int, int], None]
     computed: int = 0
     done: int = 0
+    processor_s: float = 0.0
 
     def run(self, snapshots: SnapshotFile) -> bool:
         """Label what is not done.
@@ -70,6 +72,7 @@ class Execution:
         InputError, OutputError
             A frame cannot be read, or a place not written; the message names the frame, what is written is kept.
         """
+        started = time.process_time()
         open_gaps = [i for i, gap in enumerate(self.gaps) if self.ledger.ends(gap) not in self.ledger.done]
         self.done = sum(len(self.gaps[i].frames()) for i in range(len(self.gaps)) if i not in open_gaps)
         found = snapshots.load(self.ledger.key)
@@ -89,6 +92,7 @@ class Execution:
                 self.ledger.done.add(self.ledger.ends(self.gaps[number]))
                 self.ledger.scores = scores.size
                 self.ledger.save()
+        self.processor_s = time.process_time() - started
         return whole
 
     def _all_there(self, place: Place) -> bool:

@@ -52,9 +52,10 @@ def write_report(
     ledger: Ledger,
     gaps: Sequence[Gap],
     clock: Sequence[float],
-    computed: int,
+    labelled: tuple[int, float],
 ) -> dict[str, Any]:
-    """Write ``report.json`` and give its content."""
+    """Write ``report.json`` and give its content; `labelled` are the frames of this run and their processor seconds."""
+    computed, processor_s = labelled
     backbone = session.backbone
     started, loaded, learned, segmented, finished = clock
     again = [i for gap in gaps if ledger.ends(gap) not in ledger.kept for i in gap.frames()]
@@ -80,6 +81,7 @@ def write_report(
             "export": round(finished - segmented, 3),
             "total": round(finished - started, 3),
         },
+        "processor_ms_a_frame": round(1000 * processor_s / computed, 1) if computed else None,
         "fps": round(computed / max(segmented - learned, 1e-9), 3) if computed else None,
     }
     write_json(request.out / "report.json", content)

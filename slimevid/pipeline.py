@@ -73,13 +73,15 @@ def run(request: RunRequest, notify: Notify | None = None) -> dict[str, Any]:
     clock.append(time.perf_counter())
     open_folder(request, job.clip, job.ledger, snapshots, fresh=job.fresh)
     try:
-        drawn, computed = _segment(request, job, snapshots, tell, clock)
+        drawn, computed, processor_s = _segment(request, job, snapshots, tell, clock)
         finish(request, results, job.ledger, drawn=drawn)
     except SlimeError as error:
         note_stop(request.out, job.clip, error)
         raise
     clock.append(time.perf_counter())
-    content = write_report(request, results, job.references, job.session, job.ledger, job.gaps, clock, computed)
+    content = write_report(
+        request, results, job.references, job.session, job.ledger, job.gaps, clock, (computed, processor_s)
+    )
     snapshots.remove()
     job.ledger.finished = True
     job.ledger.save()
@@ -88,11 +90,11 @@ def run(request: RunRequest, notify: Notify | None = None) -> dict[str, Any]:
 
 def _segment(
     request: RunRequest, job: _Prepared, snapshots: SnapshotFile, tell: Notify, clock: list[float]
-) -> tuple[bool, int]:
-    """Learn, and label what is not done; whether the overlay is drawn, and how many frames were labelled."""
+) -> tuple[bool, int, float]:
+    """Learn, and label what is not done; whether the overlay is drawn, frames labelled, their processor seconds."""
     if not any(gap.passes and job.ledger.ends(gap) not in job.ledger.done for gap in job.gaps):
         clock += [time.perf_counter()] * 2
-        return False, 0
+        return False, 0, 0.0
     _teach(request, job, tell)
     clock.append(time.perf_counter())
 
@@ -102,7 +104,7 @@ def _segment(
     execution = Execution(request.out, job.clip, job.frames, job.gaps, job.ledger, job.session, request.soft, told)
     drawn = execution.run(snapshots)
     clock.append(time.perf_counter())
-    return drawn, execution.computed
+    return drawn, execution.computed, execution.processor_s
 
 
 def _prepare(request: RunRequest, snapshots: SnapshotFile) -> _Prepared:

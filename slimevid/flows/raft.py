@@ -20,7 +20,6 @@ from slimecore.errors import ModelError
 
 __all__ = ["build", "weights_file"]
 
-_FILE = "raft_small_C_T_V2-01064c6d.pth"
 _MULTIPLE, _LEAST = 8, 128  # RAFT correlates at an eighth, on four levels
 
 
@@ -43,13 +42,13 @@ class _Raft:
         return functional.interpolate(picture, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def weights_file() -> Path:
-    """Where torchvision keeps the weights when it has fetched them."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / _FILE
+def weights_file(url: str) -> Path:
+    """Where torchvision keeps the weights of an address when it has fetched them."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
 
 
 def build() -> _Raft:
-    """RAFT with the weights of torchvision's cache.
+    """RAFT with the weights of torchvision's cache, read by torchvision as plain tensors.
 
     Raises
     ------
@@ -60,12 +59,13 @@ def build() -> _Raft:
         models = importlib.import_module("torchvision.models.optical_flow")
     except (ImportError, RuntimeError) as error:  # RuntimeError: it was built for another torch
         raise ModelError(f"flow raft needs torchvision, which cannot be imported ({error}); use --flow dis") from error
-    file = weights_file()
+    weights = models.Raft_Small_Weights.C_T_V2
+    file = weights_file(weights.url)
     if not file.is_file():
         raise ModelError(f"flow raft needs the weights {file.name} in {file.parent}; put them there, or use --flow dis")
     network = models.raft_small(weights=None)
     try:
-        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        network.load_state_dict(weights.get_state_dict(progress=False, map_location="cpu", weights_only=True))
     except Exception as error:
         raise ModelError(f"{file}: not the weights of torchvision's raft_small ({error}); use --flow dis") from error
     return _Raft(network, pick_device("auto"))

@@ -13,6 +13,13 @@ import torch
 from slimecore.errors import ModelError
 from slimevid.flows import raft
 
+URL = "https://download.pytorch.org/models/raft_small_C_T_V2-01064c6d.pth"
+
+
+def _read(path, *, progress, map_location, weights_only):
+    assert weights_only
+    return torch.load(path, map_location=map_location, weights_only=weights_only)
+
 
 class _Still(torch.nn.Module):
     """As much of torchvision's RAFT as is used: everything moves by its one parameter, in network pixels."""
@@ -35,6 +42,8 @@ def torchvision(monkeypatch, tmp_path):
     module = types.ModuleType("torchvision.models.optical_flow")
     made = []
     module.raft_small = lambda weights: made.append(_Still()) or made[-1]
+    weights = types.SimpleNamespace(url=URL, get_state_dict=lambda **how: _read(raft.weights_file(URL), **how))
+    module.Raft_Small_Weights = types.SimpleNamespace(C_T_V2=weights)
     monkeypatch.setitem(sys.modules, "torchvision.models.optical_flow", module)
     monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
     monkeypatch.setitem(sys.modules, "torchvision.models", types.ModuleType("torchvision.models"))
@@ -55,16 +64,16 @@ def test_without_torchvision_it_is_one_line_and_status_2(command, tmp_path, one_
 def test_without_weights_it_says_where_they_belong(torchvision, tmp_path):
     with pytest.raises(ModelError, match=r"needs the weights raft_small_C_T_V2-01064c6d\.pth in .*checkpoints"):
         raft.build()
-    raft.weights_file().parent.mkdir(parents=True)
-    raft.weights_file().write_bytes(b"no weights")
+    raft.weights_file(URL).parent.mkdir(parents=True)
+    raft.weights_file(URL).write_bytes(b"no weights")
     with pytest.raises(ModelError, match="not the weights of torchvision's raft_small"):
         raft.build()
 
 
 @pytest.mark.parametrize("size", [(48, 64), (150, 213), (480, 854)])
 def test_flow_is_in_pixels_of_the_picture(torchvision, size):
-    raft.weights_file().parent.mkdir(parents=True)
-    torch.save({"motion": torch.tensor([3.0, -2.0])}, raft.weights_file())
+    raft.weights_file(URL).parent.mkdir(parents=True)
+    torch.save({"motion": torch.tensor([3.0, -2.0])}, raft.weights_file(URL))
     flow = raft.build()
     found = flow(np.zeros((*size, 3), np.uint8), np.full((*size, 3), 255, np.uint8))
     assert found.shape == (*size, 2)
@@ -79,7 +88,7 @@ def test_the_real_network_runs(monkeypatch, tmp_path):
     from torchvision.models.optical_flow import raft_small
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    raft.weights_file().parent.mkdir(parents=True)
-    torch.save(raft_small(weights=None).state_dict(), raft.weights_file())
+    raft.weights_file(URL).parent.mkdir(parents=True)
+    torch.save(raft_small(weights=None).state_dict(), raft.weights_file(URL))
     rgb = np.random.default_rng(0).integers(0, 255, (64, 90, 3), dtype=np.uint8)
     assert np.isfinite(raft.build()(rgb, np.roll(rgb, 3, 1))).all()

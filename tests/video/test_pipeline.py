@@ -64,6 +64,7 @@ def test_everything_promised_is_written(clip, tmp_path, capsys):
     assert report["clip"]["frames"] == 4
     assert report["seed"] == 5
     assert report["peak_memory_mb"] > 0
+    assert report["processor_ms_a_frame"] > 0
     assert {"load", "learn", "segment", "export", "total"} == set(report["timings_s"])
     assert yaml.safe_load((out / "config.yaml").read_text())["short_side"] == 64
     assert load_embeddings(out / "parts.safetensors").parts.values == (0, 3)
