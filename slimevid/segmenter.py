@@ -20,6 +20,7 @@ from slimecore.parts import with_shared_parts
 from slimecore.refine import refine
 from slimecore.segment import prepare
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
+from slimevid.ahead import ahead
 from slimevid.config import RunConfig
 from slimevid.io import Clip, read_range
 from slimevid.passes import Pass, plan
@@ -66,7 +67,8 @@ class Segmenter:
     ) -> None:
         self.config = config or RunConfig()
         self._module = plugins.load("slimevid.propagators", self.config.propagator)
-        self._flow = plugins.load("slimevid.flows", self.config.flow).build()
+        flows = plugins.load("slimevid.flows", self.config.flow)
+        self._flow, self._flow_ahead = flows.build(), flows.build()  # one a thread: they keep working memory
         if self._module.NEEDS_MODEL and backbone is None:
             backbone = load_model(self.config.model, self.config.device, self.config.seed)
         self.backbone = backbone if self._module.NEEDS_MODEL else None
@@ -224,10 +226,21 @@ class Segmenter:
         """
         if self._propagator is None:
             raise InputError("add_reference must come before step: there is nothing to segment yet")
-        taken = self._as_frame(frame)
-        soft = self._propagator.step(FrameState(taken, self.config, self.backbone))
+        return self._label(FrameState(self._as_frame(frame), self.config, self.backbone))
+
+    @torch.no_grad()
+    def _label(self, state: FrameState) -> FrameResult:
+        if self._propagator is None:
+            raise InputError("add_reference must come before step: there is nothing to segment yet")
+        self._next = state.frame.index + 1
+        soft = self._propagator.step(state)
         radius = self.config.fusion.refine if self._module.REFINE else 0
-        return self._result(taken, refine(soft, taken.rgb, radius, self.config.fusion.refine_eps))
+        return self._result(state.frame, refine(soft, state.frame.rgb, radius, self.config.fusion.refine_eps))
+
+    @torch.no_grad()
+    def _prepare(self, state: FrameState, before: FrameState | None) -> None:
+        if self._module.AHEAD is not None:
+            self._module.AHEAD(state, before, self._flow_ahead)
 
     def propagate(self, clip: Clip, start: int = 0, stop: int | None = None, stride: int = 1) -> Iterator[FrameResult]:
         """Label the frames of a clip from all references: forward and backward from each, half way to the next.
@@ -257,8 +270,9 @@ class Segmenter:
             if one.frames[0] == one.reference:
                 yield first
                 done = 1
-        for frame in read_range(clip, one.frames[done:]):
-            yield self.step(frame)
+        frames = read_range(clip, one.frames[done:])
+        for state in ahead((FrameState(f, self.config, self.backbone) for f in frames), self._prepare):
+            yield self._label(state)
 
     def drop(self, value: int, frame: int | None = None) -> None:
         """Leave a part out of the results from a frame on, until a later reference marks it again.

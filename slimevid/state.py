@@ -30,17 +30,23 @@ class FrameState:
     config : RunConfig
     backbone : Backbone or None
         None for propagators that need no model.
+
+    Attributes
+    ----------
+    motion : pair of (h, w, 2) float32, or None
+        Flow at the working size into the frame before this one and back, where it was made ahead.
     """
 
     def __init__(self, frame: Frame, config: RunConfig, backbone: Backbone | None) -> None:
         self.frame = frame
-        self._config = config
+        self.config = config
+        self.motion: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
         self._backbone = backbone
 
     @cached_property
     def work(self) -> npt.NDArray[Any]:
         """(h, w, 3) uint8 picture at the working size."""
-        return resize_rgb(self.frame.rgb, fit_short_side(self.frame.size, self._config.work_side, 1))
+        return resize_rgb(self.frame.rgb, fit_short_side(self.frame.size, self.config.work_side, 1))
 
     @cached_property
     def features(self) -> Features:
@@ -49,7 +55,7 @@ class FrameState:
 
         if self._backbone is None:
             raise RuntimeError("this propagator was built without a backbone")
-        return encode_picture(self._backbone, self.frame.rgb, self._config.short_side)
+        return encode_picture(self._backbone, self.frame.rgb, self.config.short_side)
 
     @cached_property
     def descriptor(self) -> Tensor:
@@ -60,7 +66,7 @@ class FrameState:
             return self.features.descriptor
         if self._backbone is None:
             raise RuntimeError("this propagator was built without a backbone")
-        size = fit_short_side(self.frame.size, self._config.short_side, self._backbone.multiple)
+        size = fit_short_side(self.frame.size, self.config.short_side, self._backbone.multiple)
         return self._backbone.describe(to_tensor(resize_rgb(self.frame.rgb, size)[None], self._backbone.device))
 
     @cached_property
@@ -73,7 +79,7 @@ class FrameState:
         from slimecore.memory import Places
 
         coarse = self.descriptor
-        detail = self._config.memory.detail
+        detail = self.config.memory.detail
         grid = (int(coarse.shape[2]) * detail, int(coarse.shape[3]) * detail)
         dense = (
             functional.interpolate(coarse, size=grid, mode="bilinear", align_corners=False) if detail > 1 else coarse

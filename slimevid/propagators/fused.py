@@ -23,12 +23,13 @@ from slimecore.images import resize_soft
 from slimecore.memory import MaskMemory, Places
 from slimecore.segment import ReadKeys, was_evidence
 from slimevid.config import FusionConfig
+from slimevid.flows import Flow
 from slimevid.motion import against_parts, departure
 from slimevid.propagators import Context
 from slimevid.state import FrameState
 from slimevid.warp import reliability, targets, warp_soft
 
-__all__ = ["NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build", "fuse", "recall"]
+__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build", "fuse", "recall"]
 
 NEEDS_MODEL = True
 NEEDS_PARTS = True
@@ -104,6 +105,27 @@ def recall(memory: MaskMemory, places: Places, doubted: Doubt) -> Array:
 def _spread(length: int) -> Tensor:
     """About every fourth index, both ends included."""
     return torch.linspace(0, length - 1, max(2, -(-length // 4))).round().long()
+
+
+def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
+    """Make what a step needs and labels do not decide."""
+    fusion = state.config.fusion
+    if fusion.parts and fusion.parts_every == 1:  # else which frames need them is known only when their turn comes
+        _ = state.features
+    if state.config.memory.enabled and fusion.memory:
+        _ = state.places
+    if before is not None:
+        state.motion = both_ways(flow, state.work, before.work)
+
+
+def both_ways(flow: Flow, work: Array, before: Array) -> tuple[Array, Array] | None:
+    """Flow from this frame into the one before it, and back; None where there is no flow."""
+    there = flow(work, before)
+    back = None if there is None else flow(before, work)
+    return None if there is None or back is None else (there, back)
+
+
+AHEAD = prepare
 
 
 class _Fused:
@@ -191,10 +213,10 @@ class _Fused:
 
     def _moved(self, state: FrameState, *, carry_learned: bool) -> tuple[list[Evidence], Array | None]:
         """Previous labels carried by the flow, and what motion says against the parts; moves what is remembered."""
-        flow = self._context.flow(state.work, self._work)
-        back = self._context.flow(self._work, state.work) if flow is not None else None
-        if flow is None or back is None:
+        found = state.motion or both_ways(self._context.flow, state.work, self._work)
+        if found is None:
             return [], None
+        flow, back = found
         self._memory.advance(torch.from_numpy(back))
         maps = targets(flow)
         trust = reliability(flow, back, maps, self._fusion.flow_tolerance)

@@ -8,14 +8,23 @@ from typing import Any
 import numpy.typing as npt
 
 from slimecore.segment import ReadKeys, was_evidence
+from slimevid.flows import Flow
 from slimevid.propagators import Context
 from slimevid.state import FrameState
 
-__all__ = ["NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build"]
+__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build"]
 
 NEEDS_MODEL = True
 NEEDS_PARTS = True
 REFINE = True
+
+
+def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
+    """Make what a step needs and labels do not decide."""
+    _ = state.features
+
+
+AHEAD = prepare
 
 
 class _PerFrame:

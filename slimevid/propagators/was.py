@@ -16,17 +16,26 @@ import torch
 from slimecore.errors import ConfigError
 from slimecore.images import resize_soft
 from slimecore.memory import MaskMemory
+from slimevid.flows import Flow
 from slimevid.propagators import Context
 from slimevid.propagators.fused import recall
 from slimevid.state import FrameState
 
-__all__ = ["NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build"]
+__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build"]
 
 NEEDS_MODEL = True
 NEEDS_PARTS = False
 REFINE = True
 Array = npt.NDArray[Any]
 _DOUBT = 0.1  # as in fused: a place less sure than all but this is read finely
+
+
+def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
+    """Make what a step needs and labels do not decide."""
+    _ = state.places
+
+
+AHEAD = prepare
 
 
 class _Was:

@@ -1,0 +1,54 @@
+"""Do the next frame's groundwork while this one is being labelled.
+
+Decoding, encoding and flow do not depend on labels; memory, fusion and writing do. Run in two threads they take about
+as long as the longer half. Each half gets half of torch's threads: two pools that share cores are slower than one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+__all__ = ["ahead"]
+
+T = TypeVar("T")
+
+
+def ahead(items: Iterator[T], prepare: Callable[[T, T | None], None]) -> Iterator[T]:
+    """Items in order, the next one fetched and prepared in another thread while the consumer works on this one.
+
+    Parameters
+    ----------
+    items : iterator
+        Advanced in the other thread only.
+    prepare : callable(item, the one before it or None)
+        Runs in the other thread.
+
+    Yields
+    ------
+    object
+        What raises in the other thread is raised here, after the items before it.
+    """
+    threads = torch.get_num_threads()
+    before: T | None = None
+
+    def fetch() -> tuple[T] | None:
+        nonlocal before
+        for item in items:
+            prepare(item, before)
+            before = item
+            return (item,)
+        return None
+
+    with ThreadPoolExecutor(1, "ahead") as pool:
+        try:
+            torch.set_num_threads(max(1, threads // 2))  # the other thread, starting after, takes it over
+            waiting = pool.submit(fetch)
+            while (found := waiting.result()) is not None:
+                waiting = pool.submit(fetch)
+                yield found[0]
+        finally:
+            torch.set_num_threads(threads)

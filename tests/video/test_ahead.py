@@ -1,0 +1,85 @@
+"""Groundwork in another thread: same items, same order, same errors, same labels."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.masks import MaskFile, make_parts
+from slimecore.types import Annotation
+from slimevid import open_clip
+from slimevid.ahead import ahead
+from slimevid.config import RunConfig
+from slimevid.segmenter import Segmenter
+
+
+def test_order_is_kept_and_every_item_knows_the_one_before():
+    seen = []
+    assert list(ahead(iter(range(5)), lambda item, before: seen.append((item, before)))) == [0, 1, 2, 3, 4]
+    assert seen == [(0, None), (1, 0), (2, 1), (3, 2), (4, 3)]
+
+
+def test_the_next_item_is_prepared_while_this_one_is_worked_on():
+    prepared = threading.Event()
+
+    def prepare(item, _before):
+        if item == 1:
+            prepared.set()
+
+    items = ahead(iter(range(3)), prepare)
+    assert next(items) == 0
+    assert prepared.wait(5)
+    items.close()
+
+
+def test_an_error_comes_after_the_items_before_it():
+    def broken():
+        yield 1
+        yield 2
+        raise KeyError("third")
+
+    items = ahead(broken(), lambda *_: None)
+    assert [next(items), next(items)] == [1, 2]
+    with pytest.raises(KeyError, match="third"):
+        next(items)
+
+
+def test_threads_are_given_back_also_when_the_consumer_stops_early():
+    before = torch.get_num_threads()
+    items = ahead(iter(range(3)), lambda *_: None)
+    next(items)
+    items.close()
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("propagator", ["fused", "per_frame", "was", "flow_warp"])
+def test_labels_are_those_of_stepping(two_tone, tiny, tmp_path, propagator):
+    """One thread a half and one in all: the same kernels, so the same bits."""
+    import cv2
+
+    rgb, mask = two_tone
+    for i in range(6):
+        cv2.imwrite(str(tmp_path / f"{i:03d}.png"), np.roll(rgb, 5 * i, 1)[..., ::-1])
+    clip = open_clip(tmp_path)
+    parts = make_parts(MaskFile(mask.astype(np.int32), {}))
+    learn = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
+    config = RunConfig(short_side=96, work_side=96, learn=learn, propagator=propagator)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        found = []
+        for stepping in (True, False):
+            session = Segmenter(config, tiny)
+            first = next(clip.read(0, 1))
+            session.add_reference(first, Annotation(first.rgb, parts.index(mask), parts))
+            results = (session.step(f) for f in clip.read(1, 6)) if stepping else session.propagate(clip, start=1)
+            found.append([result.labels for result in results])
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found[0]) == len(found[1]) == 5
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)
