@@ -28,7 +28,8 @@ from slimecore.was import was_attention
 __all__ = ["MaskMemory", "Places", "sample_places"]
 
 
-_TILE = 1 / 6  # side of the squares that are read together, as a share of the picture's short side
+_TILE = 1 / 6  # least side of the squares that are read together, as a share of the picture's short side
+_CROWD = 96  # places a square should have on average, to be worth a call
 _REACH = 3.0  # standard deviations of the window; a key beyond is at most 1 % as near as one at the place itself
 
 
@@ -230,34 +231,35 @@ class MaskMemory:
             return was_attention(query[None], key[None], evidence, scale=1.0)
         position = places.positions()[asked]
         out = query.new_empty(len(asked), evidence.shape[1])
-        for tile in _tiles(position):
-            near = self._answering(position[tile])
+        tiles = _tiles(position)
+        for tile, near in zip(tiles, self._answering([position[tile] for tile in tiles]), strict=True):
             out[tile] = was_attention(query[None, tile], key[None, near], evidence[near], scale=1.0)
         return out
 
-    def _answering(self, position: Tensor) -> Tensor:
-        """Keys that may matter to places at (n, 2): those that answer from everywhere, and the near ones."""
+    def _answering(self, positions: list[Tensor]) -> list[Tensor]:
+        """Keys that may matter to groups of places, each (n, 2): permanent ones, the unseen, and near ones."""
         reach = _REACH * self._config.window
-        low, high = position.amin(0) - reach, position.amax(0) + reach
-        chosen, start = [], 0
-        for entry in (*self._permanent, *self._recent):
-            here = torch.arange(start, start + len(entry.key), device=entry.key.device)
-            if entry.position is not None:
-                here = here[((entry.position >= low) & (entry.position <= high)).all(1)]
-            chosen.append(here)
-            start += len(entry.key)
-        if self._config.unknown:
-            chosen.append(chosen[0].new_tensor([start]))
-        return torch.cat(chosen)
+        low = torch.stack([group.amin(0) for group in positions]) - reach
+        high = torch.stack([group.amax(0) for group in positions]) + reach
+        here = torch.cat([entry.position for entry in self._recent if entry.position is not None])
+        inside = (here >= low[:, None]) & (here <= high[:, None])
+        everywhere = sum(len(entry.key) for entry in self._permanent)
+        first, last = torch.arange(everywhere, device=here.device), everywhere + len(here)
+        unseen = torch.arange(last, last + bool(self._config.unknown), device=here.device)
+        return [torch.cat([first, everywhere + near.nonzero()[:, 0], unseen]) for near in inside.all(2)]
 
 
 def _tiles(position: Tensor) -> list[Tensor]:
     """Indices of places (n, 2), grouped by the square of the picture they lie in."""
-    square = (position / _TILE).long()
-    number = square[:, 0] * 4096 + square[:, 1]
-    order = number.argsort(stable=True)
-    counts = torch.unique_consecutive(number[order], return_counts=True)[1]
-    return list(order.split(counts.tolist()))
+    side = _TILE
+    while True:
+        square = (position / side).long()
+        number = square[:, 0] * 4096 + square[:, 1]
+        order = number.argsort(stable=True)
+        counts = torch.unique_consecutive(number[order], return_counts=True)[1]
+        if len(counts) == 1 or len(position) >= _CROWD * len(counts):
+            return list(order.split(counts.tolist()))
+        side *= 2
 
 
 def sample_places(mask: Tensor, budget: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
