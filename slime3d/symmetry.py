@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from slime3d.evidence import Evidence
 from slime3d.mesh import Mesh
+from slime3d.samples import Surface, sample_surface
 from slimecore.errors import ConfigError
 
 __all__ = ["SymmetryConfig", "symmetries", "symmetry_evidence"]
@@ -50,17 +51,6 @@ class SymmetryConfig:
             )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Surface:
-    """Points (S, 3), normals (S, 3), faces (S,) and area (S,) of samples, and the distance they typically have."""
-
-    points: Array
-    normals: Array
-    face: Array
-    area: Array
-    spacing: float
-
-
 def symmetry_evidence(mesh: Mesh, votes: Array, config: SymmetryConfig) -> Evidence:
     """Votes (F, P) for faces that certain `votes` (F, P) leave open, by the symmetries of the mesh.
 
@@ -72,7 +62,7 @@ def symmetry_evidence(mesh: Mesh, votes: Array, config: SymmetryConfig) -> Evide
     known = votes.sum(1) > 0
     if config.weight == 0 or not known.any():
         return Evidence(out, certain=False)
-    surface = _sampled(mesh)
+    surface = sample_surface(mesh, _SAMPLES)
     annotated = known[surface.face]
     share = votes[surface.face] / votes[surface.face].sum(1, keepdims=True).clip(1e-12)
     some = _Some(surface, np.flatnonzero(annotated))
@@ -91,10 +81,10 @@ def symmetry_evidence(mesh: Mesh, votes: Array, config: SymmetryConfig) -> Evide
 
 def symmetries(mesh: Mesh, share: float) -> list[tuple[Array, Array]]:
     """Orthogonal matrices (3, 3) and the fixed middle (3,) of the isometries that lay `share` of a mesh onto itself."""
-    return _found(_sampled(mesh), share)
+    return _found(sample_surface(mesh, _SAMPLES), share)
 
 
-def _found(surface: _Surface, share: float) -> list[tuple[Array, Array]]:
+def _found(surface: Surface, share: float) -> list[tuple[Array, Array]]:
     middle = np.average(surface.points, axis=0, weights=surface.area)
     away = surface.points - middle
     own = np.linalg.eigh((away * surface.area[:, None]).T @ away)[1].T
@@ -117,7 +107,7 @@ def _found(surface: _Surface, share: float) -> list[tuple[Array, Array]]:
 class _Some:
     """Some samples of a surface, to be found by their place."""
 
-    def __init__(self, surface: _Surface, which: Array) -> None:
+    def __init__(self, surface: Surface, which: Array) -> None:
         from scipy.spatial import cKDTree
 
         self._surface, self._which = surface, which
@@ -137,7 +127,7 @@ class _Some:
         return image, hit & ((cosine if sides else np.abs(cosine)) >= _ALIKE)
 
 
-def _images(share: Array, surface: _Surface, annotated: Array, image: Array, fits: Array) -> Array | None:
+def _images(share: Array, surface: Surface, annotated: Array, image: Array, fits: Array) -> Array | None:
     """(P, P) chance that a place laid on part p is of part q; None where that is anyone's guess."""
     both = fits & annotated
     seen = (share[image][both] * surface.area[both, None]).T @ share[both]
@@ -148,21 +138,3 @@ def _images(share: Array, surface: _Surface, annotated: Array, image: Array, fit
     same = np.trace(seen) >= 0.8 * seen.sum()
     default = np.eye(len(seen)) if same else np.zeros_like(seen)
     return np.where(enough[:, None], seen / total.clip(1e-30), default)
-
-
-def _sampled(mesh: Mesh) -> _Surface:
-    """Samples spread evenly: every face has one, large ones more (a low-discrepancy sequence, nothing random)."""
-    areas = mesh.areas()
-    total = float(areas.sum())
-    count = np.maximum(1, np.round(areas / total * max(_SAMPLES, len(areas)))).astype(np.int64)
-    face = np.repeat(np.arange(len(areas)), count)
-    rank = np.arange(len(face)) - np.repeat(np.cumsum(count) - count, count)
-    u, v = (0.5 + rank * 0.7548776662466927) % 1, (0.5 + rank * 0.5698402909980532) % 1
-    over = u + v > 1
-    u, v = np.where(over, 1 - u, u), np.where(over, 1 - v, v)
-    single = count[face] == 1
-    u, v = np.where(single, 1 / 3, u), np.where(single, 1 / 3, v)
-    a, b, c = (mesh.vertices[mesh.faces[face, i]] for i in range(3))
-    points = a + u[:, None] * (b - a) + v[:, None] * (c - a)
-    area = (areas / count)[face]
-    return _Surface(points, mesh.normals()[face], face, area, float(np.sqrt(total / _SAMPLES)))
