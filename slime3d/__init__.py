@@ -6,11 +6,14 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "Donor": "transfer",
     "Evidence": "evidence",
     "FaceLabels": "walk",
+    "Kin": "transfer",
     "Mesh": "mesh",
     "Reference": "references",
     "RunConfig": "config",
+    "TransferConfig": "transfer",
     "WalkConfig": "walk",
     "build_renderer": "renderers",
     "cast_votes": "evidence",
@@ -19,13 +22,18 @@ _HOMES = {
     "label_mesh": "pipeline",
     "load_mesh": "mesh",
     "run": "pipeline",
+    "run_transfer": "transfer_run",
+    "transfer_labels": "transfer",
 }
 __all__ = [
+    "Donor",
     "Evidence",
     "FaceLabels",
+    "Kin",
     "Mesh",
     "Reference",
     "RunConfig",
+    "TransferConfig",
     "WalkConfig",
     "build_renderer",
     "cast_votes",
@@ -34,6 +42,8 @@ __all__ = [
     "label_mesh",
     "load_mesh",
     "run",
+    "run_transfer",
+    "transfer_labels",
 ]
 
 

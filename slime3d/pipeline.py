@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -156,6 +157,7 @@ def run(
     clock.lap("write")
     notes = (*mesh.notes, *given.notes)
     report = _report(path, mesh, references, config, labels, given, seen, clock.seconds, notes)
+    report["mesh"]["path"] = os.path.relpath(path, out)  # for slime3d transfer
     write_json(out / "report.json", report)
     return Result(labels, given.parts, seen, notes, report)
 

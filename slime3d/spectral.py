@@ -54,19 +54,19 @@ class Spectrum:
         return np.asarray(dijkstra(self.edges, directed=False, indices=nodes))
 
     def spread(self, count: int) -> Array:
-        """(count,) nodes far from each other, the first the one farthest from the middle (deterministic)."""
+        """(count,) nodes far from each other in space, the first the one farthest from the middle."""
         middle = np.average(self.points, axis=0, weights=self.mass)
         chosen = [int(((self.points - middle) ** 2).sum(1).argmax())]
-        far = self.distances(np.array(chosen))[0]
+        far = ((self.points - self.points[chosen[0]]) ** 2).sum(1)
         while len(chosen) < min(count, len(self.points)):
             chosen.append(int(far.argmax()))
-            far = np.minimum(far, self.distances(np.array(chosen[-1:]))[0])
+            far = np.minimum(far, ((self.points - self.points[chosen[-1]]) ** 2).sum(1))
         return np.array(chosen)
 
 
 def spectrum(mesh: Mesh, count: int) -> Spectrum | None:
     """Eigenfunctions of the Laplacian of a mesh; None if it is made of pieces, or too small for `count` of them."""
-    from scipy.sparse import coo_array, csr_array, diags_array
+    from scipy.sparse import coo_array, csr_array
     from scipy.sparse.csgraph import connected_components
 
     node, points = _clustered(mesh)
@@ -93,10 +93,8 @@ def spectrum(mesh: Mesh, count: int) -> Spectrum | None:
     values, functions = _smoothest(stiff, mass, count)
     one, two = faces.reshape(-1), np.roll(faces, -1, 1).reshape(-1)
     length = np.linalg.norm(unit[one] - unit[two], axis=1).clip(1e-9)
-    edges = coo_array((length, (one, two)), (len(used), len(used))).tocoo()
     key = np.unique(np.minimum(one, two) * len(used) + np.maximum(one, two), return_index=True)[1]
     edges = csr_array((length[key], (one[key], two[key])), (len(used), len(used)))
-    del diags_array
     return Spectrum(points, place[node], mass, values, functions, edges)
 
 
@@ -115,8 +113,8 @@ def _clustered(mesh: Mesh) -> tuple[Array, Array]:
                 break
             side *= 1.1
         count = int(node.max()) + 1
-    share = np.bincount(node, minlength=count)[:, None]
-    points = np.stack([np.bincount(node, mesh.vertices[:, i], minlength=count) for i in range(3)], 1) / share
+    members = np.bincount(node, minlength=count)[:, None]
+    points = np.stack([np.bincount(node, mesh.vertices[:, i], minlength=count) for i in range(3)], 1) / members
     return node, points
 
 
