@@ -1,4 +1,4 @@
-"""Laying one surface onto another: a similarity first, then bends that grow ever more local."""
+"""Laying one surface onto another by a similarity."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from slime3d.samples import Surface
 
-__all__ = ["Alignment", "align", "bend", "rotations"]
+__all__ = ["Alignment", "align", "rotations"]
 
 Array = npt.NDArray[Any]
 _STEPS = 20  # of iterated closest points
@@ -40,6 +40,7 @@ class Alignment:
     distance: float
 
     def __call__(self, points: Array) -> Array:
+        """Points (n, 3) of the target, laid onto the source."""
         return np.asarray(points @ self.turn.T * self.scale + self.shift)
 
 
@@ -71,8 +72,7 @@ def align(source: Surface, target: Surface, *, search: bool) -> Alignment:
         start = Alignment(turn, goal_radius / radius, goal - middle @ turn.T * (goal_radius / radius), np.inf)
         tried.append(_closest(few_source, few_target, start, goal_radius))
     best = min(tried, key=lambda a: a.distance)
-    chosen = best if best.distance < _BETTER * tried[0].distance else tried[0]
-    return chosen
+    return best if best.distance < _BETTER * tried[0].distance else tried[0]
 
 
 def _centre(surface: Surface) -> tuple[Array, float]:

@@ -27,9 +27,9 @@ report.json, config.yaml."""
 _TRANSFER = """Apply parts to other meshes.
 
 SOURCE is an --out folder of slime3d run (or any label file slime3d eval reads, with --source-mesh): its labels go to
-meshes of the same kind, by place after alignment, along the surface of bodies however bent, by the form of pieces and by
-colour, each as far as it holds. Or SOURCE is a parts.safetensors of slime learn: parts are read on rendered views and
-lifted. MESH may be a folder. Written into DIR/NAME for every mesh: face_labels.npy, labels.json, segmented.glb,
+meshes of the same kind, by place after alignment, along the surface of bodies however bent, by the form of pieces and
+by colour, each as far as it holds. Or SOURCE is a parts.safetensors of slime learn: parts are read on rendered views
+and lifted. MESH may be a folder. Written into DIR/NAME for every mesh: face_labels.npy, labels.json, segmented.glb,
 labels.png, report.json (what the labels rest on), config.yaml."""
 
 _EVAL = """Measure face labels: IoU of every part by area and by count, class-agnostic best match, Rand index.

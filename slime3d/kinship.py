@@ -1,7 +1,7 @@
 """What one labelled mesh says about another of its kind: by place, by form, by colour, and by the surface itself.
 
-Each source gives chances (S, P) for the samples of the target. Place always answers; form and colour only where they have
-seen something alike, and only as loudly as they predict the source's own pieces from its other pieces.
+Each source gives chances (S, P) for the samples of the target. Place always answers; form and colour only where
+they have seen something alike, and only as loudly as they predict the source's own pieces from its other pieces.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ _NEAR = 16  # neighbours that are asked
 _WIDTH = 0.1  # difference of distances, in radii, within which neighbours count alike
 _DOUBT = 0.01  # share of chance that place leaves to every other part
 _UNSEEN = 1e-3  # weight of "never seen" beside one sample that is just alike
-_TESTED = 3000  # samples of the source that a source of evidence is tested on
+_ASKED = 8000  # known samples at most: features that shells share make a search tree slow
+_TESTED = 2000  # samples of the source that a source of evidence is tested on
 
 
 def by_place(known: Array, labels: Array, asking: Array, parts: int, *, nearest: bool = False) -> Array:
     """Chances (S, P) by the nearest known features, however far they are; by a single one with `nearest`."""
     from scipy.spatial import cKDTree
 
+    few = slice(None, None, 1 if nearest else max(1, len(known) // _ASKED))
+    known, labels = known[few], labels[few]
     count = 1 if nearest else min(_NEAR, len(known))
     distance, near = cKDTree(known).query(asking, count)
     distance, near = distance.reshape(-1, count), near.reshape(-1, count)
@@ -42,7 +45,7 @@ def by_likeness(known: Array, labels: Array, asking: Array, parts: int, width: f
     distance, near = cKDTree(known).query(asking, count)
     distance, near = distance.reshape(-1, count), near.reshape(-1, count)
     chance = _counted(labels[near], np.exp(-(distance**2) / (2 * width**2)), parts)
-    return (chance + _UNSEEN * count / parts) / (chance.sum(1, keepdims=True) + _UNSEEN * count)
+    return np.asarray((chance + _UNSEEN * count / parts) / (chance.sum(1, keepdims=True) + _UNSEEN * count))
 
 
 def by_own_color(color: Array, chance: Array, area: Array, width: float = 0.03) -> Array:

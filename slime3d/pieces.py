@@ -16,8 +16,8 @@ from slime3d.shade import surface_colors
 __all__ = ["Form", "form_of"]
 
 Array = npt.NDArray[Any]
-_ABOUT = 20_000  # samples
-_MOST = 40_000  # of a mesh with more faces than that, only so many are asked; the walk tells the rest
+_ABOUT = 10_000  # samples
+_MOST = 30_000  # of a mesh with more faces than that, only so many are asked; the walk tells the rest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +28,7 @@ class Form:
     ----------
     mesh : Mesh
     surface : Surface
-        At most about 40,000 samples.
+        At most about 30,000 samples.
     pairs : (E, 2) int64
         Faces that touch.
     shell : (F,) int64

@@ -123,7 +123,9 @@ def _laplacian(points: Array, faces: Array) -> tuple[Any, Array]:
     from scipy.sparse import coo_array, diags_array
 
     count = len(points)
-    half, one, two = [], [], []
+    half: list[Array] = []
+    one: list[Array] = []
+    two: list[Array] = []
     mass = np.zeros(count)
     for i in range(3):
         a, b, c = (faces[:, (i + k) % 3] for k in range(3))
@@ -133,8 +135,9 @@ def _laplacian(points: Array, faces: Array) -> tuple[Any, Array]:
         one.append(b)
         two.append(c)
         mass += np.bincount(a, twice / 6, minlength=count)
-    i, j, w = np.concatenate(one), np.concatenate(two), np.concatenate(half)
-    bonds = coo_array((np.r_[w, w], (np.r_[i, j], np.r_[j, i])), (count, count)).tocsr()
+    start, end, bond = np.concatenate(one), np.concatenate(two), np.concatenate(half)
+    both = np.concatenate([start, end]), np.concatenate([end, start])
+    bonds = coo_array((np.concatenate([bond, bond]), both), (count, count)).tocsr()
     bonds.data = bonds.data.clip(1e-4)
     stiff = diags_array(np.asarray(bonds.sum(1)).ravel()) - bonds
     return stiff.tocsc(), mass / mass.sum()

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slime3d.spectral import Spectrum, wave_kernel
+from slime3d.mesh import Mesh
+from slime3d.samples import Surface
+from slime3d.spectral import Spectrum, spectrum, wave_kernel
 
-__all__ = ["Anchored", "SurfaceMap", "map_surface"]
+__all__ = ["Anchored", "SurfaceMap", "map_surface", "bent_images", "mirror_surface"]
 
 Array = npt.NDArray[Any]
 _LANDMARKS = 400  # nodes that guesses are tried and judged on
@@ -25,6 +27,8 @@ _FIRST = 20  # functions up to which all guesses are refined
 _KEPT = 3  # guesses refined to the end
 _SIGNS = 5  # smoothest functions whose signs are tried in all ways
 _SPACE = 0.1  # weight of the alignment in space beside distances along the surface
+_MIRROR = 40  # eigenfunctions of a mirror map
+_MOVED = 0.1  # mean way of places, of the mean distance, below which a map is the identity
 _INITIAL = 12  # functions of a guess made from places and signatures
 
 
@@ -52,10 +56,10 @@ class Anchored:
     signature: Array
 
     @classmethod
-    def of(cls, shape: Spectrum) -> Anchored:
+    def of(cls, shape: Spectrum, landmarks: int = _LANDMARKS) -> Anchored:
         """Landmarks of a spectrum."""
         nodes = shape.spread(_NODES)
-        marks = nodes[:_LANDMARKS]
+        marks = nodes[:landmarks]
         return cls(shape, marks, shape.distances(marks)[:, marks], nodes, wave_kernel(shape))
 
 
@@ -113,6 +117,53 @@ def map_surface(source: Anchored, target: Anchored, place: Array) -> tuple[Surfa
     found = _nearest(source.shape.functions, target.shape.functions @ best[2])
     plain, _ = judged(_nearest(marked_source, marked_target))
     return SurfaceMap(found, best[1]), plain
+
+
+def mirror_surface(body: Anchored) -> SurfaceMap | None:
+    """The map of a body to itself that swaps left and right along its surface, however it is bent; None if none is.
+
+    Of all guesses that move places by a tenth of the mean distance on average, the one that keeps distances best.
+    """
+    mean = float(body.apart.mean())
+    every = np.arange(len(body.marks))
+    tried: list[tuple[float, int, Array]] = []
+    for signs in itertools.product((1.0, -1.0), repeat=_SIGNS - 1):
+        matrix = _refined(body, body, body.marks, body.marks, np.diag([1.0, *signs]), _FIRST, 2)
+        width = len(matrix)
+        functions = body.shape.functions[body.marks, :width]
+        image = _nearest(functions, functions @ matrix)
+        if body.apart[every, image].mean() < _MOVED * mean:
+            continue
+        bent = float(np.abs(body.apart[np.ix_(image, image)] - body.apart).mean() / mean)
+        tried.append((bent, len(tried), matrix))
+    if not tried:
+        return None
+    first = min(tried, key=lambda t: t[:2])[2]
+    matrix = _refined(body, body, body.nodes, body.nodes, first, len(body.shape.values), 8)
+    found = _nearest(body.shape.functions, body.shape.functions @ matrix)
+    marked = _nearest(body.shape.points[body.marks], body.shape.points[found[body.marks]])
+    bent = float(np.abs(body.apart[np.ix_(marked, marked)] - body.apart).mean() / mean)
+    return SurfaceMap(found, bent)
+
+
+def bent_images(mesh: Mesh, surface: Surface, most: float) -> list[Array]:
+    """Where a bent body's mirror map takes the samples of its surface: one (S, 3) array, NaN = nowhere, or none.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    surface : Surface
+    most : float
+        Distortion up to which the map is believed.
+    """
+    shape = spectrum(mesh, _MIRROR)
+    if shape is None:
+        return []
+    found = mirror_surface(Anchored.of(shape, landmarks=_LANDMARKS // 2))
+    if found is None or found.distortion > most:
+        return []
+    node = shape.node_of[mesh.faces[surface.face, surface.bary.argmax(1)]]
+    return [np.where(node[:, None] >= 0, shape.points[found.source_of[node]], np.nan)]
 
 
 def _guesses(source: Anchored, target: Anchored, marked_source: Array, marked_target: Array) -> list[Array]:

@@ -1,7 +1,8 @@
 """Symmetry as evidence: an unseen side looks like the seen one, if the shape says that both are the same.
 
 Mirrors and turns about the middle are tried along the file's axes and the shape's own. One is believed if it lays
-nearly all of the surface onto itself. Then a face asks the annotated surface at the place it is laid on.
+nearly all of the surface onto itself. A bent body, which nothing lays onto itself in space, is mirrored along its surface
+(slime3d.surface_map). Then a face asks the annotated surface at the place it is laid on.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from slime3d.evidence import Evidence
 from slime3d.mesh import Mesh
 from slime3d.samples import Surface, sample_surface
+from slime3d.surface_map import bent_images
 from slimecore.errors import ConfigError
 
 __all__ = ["SymmetryConfig", "symmetries", "symmetry_evidence"]
@@ -39,12 +41,18 @@ class SymmetryConfig:
         Weight of its votes against the bonds to the neighbours, which are at most 1; 0 switches it off.
     share : float
         Share of the surface that must fall onto itself, 0..1.
+    bent : float
+        Distortion up to which left and right of a bent body are believed, as a share of the mean distance along its
+        surface; 0 switches that off.
     """
 
     weight: float = 0.01
     share: float = 0.9
+    bent: float = 0.1
 
     def __post_init__(self) -> None:
+        if not 0 <= self.bent <= 1:
+            raise ConfigError(f"symmetry.bent must be 0 .. 1, got {self.bent}")
         if self.weight < 0 or not 0 < self.share <= 1:
             raise ConfigError(
                 f"symmetry needs a weight of 0 or more and a share in 0..1, got {self.weight}, {self.share}"
@@ -66,8 +74,11 @@ def symmetry_evidence(mesh: Mesh, votes: Array, config: SymmetryConfig) -> Evide
     annotated = known[surface.face]
     share = votes[surface.face] / votes[surface.face].sum(1, keepdims=True).clip(1e-12)
     some = _Some(surface, np.flatnonzero(annotated))
-    for turn, middle in _found(surface, config.share):
-        image, fits = some.laid(np.arange(len(annotated)), turn, middle, sides=True)
+    every = np.arange(len(annotated))
+    images = [some.laid(every, turn, middle, sides=True) for turn, middle in _found(surface, config.share)]
+    if config.bent and not annotated.all():
+        images += [some.nearest(points) for points in bent_images(mesh, surface, config.bent)]
+    for image, fits in images:
         image_of = _images(share, surface, annotated, image, fits)
         if image_of is None:
             continue
@@ -113,6 +124,16 @@ class _Some:
         self._surface, self._which = surface, which
         self._tree = cKDTree(surface.points[which])
 
+    def nearest(self, moved: Array) -> tuple[Array, Array]:
+        """Index of the sample each moved point falls on, and whether one is there; NaN falls nowhere."""
+        known = np.isfinite(moved).all(1)
+        distance = np.full(len(moved), np.inf)
+        nearest = np.zeros(len(moved), np.int64)
+        reach = _REACH * self._surface.spacing
+        distance[known], nearest[known] = self._tree.query(moved[known], distance_upper_bound=reach)
+        hit = np.isfinite(distance)
+        return self._which[np.where(hit, nearest, 0)], hit
+
     def laid(self, asking: Array, turn: Array, middle: Array, *, sides: bool) -> tuple[Array, Array]:
         """Index of the sample each asking sample is laid on, and whether it fits in place and direction.
 
@@ -120,9 +141,7 @@ class _Some:
         """
         surface = self._surface
         moved = (surface.points[asking] - middle) @ turn.T + middle
-        distance, nearest = self._tree.query(moved, distance_upper_bound=_REACH * surface.spacing)
-        hit = np.isfinite(distance)
-        image = self._which[np.where(hit, nearest, 0)]
+        image, hit = self.nearest(moved)
         cosine = ((surface.normals[asking] @ turn.T) * surface.normals[image]).sum(1)
         return image, hit & ((cosine if sides else np.abs(cosine)) >= _ALIKE)
 
