@@ -1,8 +1,8 @@
 """Transfer: labels of one mesh applied to others of its kind, all ordered pairs, beside the floor.
 
-``python benchmarks/transfer.py ROOT`` with ROOT a folder of categories of ``NAME.labels.json`` beside meshes. A kind is a
-category whose meshes have the same parts (``semantic_parts`` where a file has them; ``coarse_parts`` make a kind of their
-own, and meshes without common names none). The source is annotated on two of ten views, chosen as in
+``python benchmarks/transfer.py ROOT`` with ROOT a folder of categories of ``NAME.labels.json`` beside meshes. A kind is
+a category whose meshes have the same parts (``semantic_parts`` where a file has them; ``coarse_parts`` make a kind of
+their own, and meshes without common names none). The source is annotated on two of ten views, chosen as in
 ``benchmarks/mesh.py``, and labelled as ``slime3d run`` does. Scored by area on the target: parts with at least 1 % of
 their area visible in the source's annotated views that the target has.
 """

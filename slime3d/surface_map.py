@@ -18,7 +18,7 @@ from slime3d.mesh import Mesh
 from slime3d.samples import Surface
 from slime3d.spectral import Spectrum, spectrum, wave_kernel
 
-__all__ = ["Anchored", "SurfaceMap", "map_surface", "bent_images", "mirror_surface"]
+__all__ = ["Anchored", "SurfaceMap", "bent_images", "map_surface", "mirror_surface"]
 
 Array = npt.NDArray[Any]
 _LANDMARKS = 400  # nodes that guesses are tried and judged on

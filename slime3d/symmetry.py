@@ -1,8 +1,8 @@
 """Symmetry as evidence: an unseen side looks like the seen one, if the shape says that both are the same.
 
 Mirrors and turns about the middle are tried along the file's axes and the shape's own. One is believed if it lays
-nearly all of the surface onto itself. A bent body, which nothing lays onto itself in space, is mirrored along its surface
-(slime3d.surface_map). Then a face asks the annotated surface at the place it is laid on.
+nearly all of the surface onto itself. A bent body, which nothing lays onto itself in space, is mirrored along its
+surface (slime3d.surface_map). Then a face asks the annotated surface at the place it is laid on.
 """
 
 from __future__ import annotations
