@@ -57,12 +57,12 @@ class Source:
     visible: list[int]
 
 
-def kinds(root: Path, size: int, wanted: Sequence[str]) -> dict[str, list[Member]]:
-    """Kinds with at least two meshes."""
+def kinds(root: Path, size: int, wanted: Sequence[str], across: bool) -> dict[str, list[Member]]:
+    """Kinds with at least two meshes; across categories too, if asked."""
     out: dict[str, list[Member]] = defaultdict(list)
     for path in sorted(root.rglob("*.labels.json")):
         raw = json.loads(path.read_text(encoding="utf-8"))
-        category, base = path.parent.name, np.array(raw["labels"])
+        category, base = "any" if across else path.parent.name, np.array(raw["labels"])
         options = {}
         if "semantic_of" in raw:
             options[f"{category} {' '.join(raw['semantic_parts'])}"] = np.append(raw["semantic_of"], -1)[base]
@@ -109,6 +109,7 @@ def main() -> None:
         "--kinds", nargs="+", default=[""], metavar="TEXT", help="only those whose name holds one of these"
     )
     parser.add_argument("--variants", nargs="+", default=["nearest", "default"], choices=list(VARIANTS))
+    parser.add_argument("--across", action="store_true", help="meshes of other categories with the same parts too")
     parser.add_argument("--detail", action="store_true", help="a line a pair")
     arguments = parser.parse_args()
     prepared: dict[int, Kin] = {}
@@ -119,7 +120,7 @@ def main() -> None:
         return prepared[id(mesh)]
 
     print("kind, variant: pairs, mean, worst, seconds a pair (meshes prepared)")
-    for kind, members in kinds(arguments.root, arguments.size, arguments.kinds).items():
+    for kind, members in kinds(arguments.root, arguments.size, arguments.kinds, arguments.across).items():
         sources = [annotated(member) for member in members]
         donors = [Donor.of(kin(m.case.mesh), s.rows, len(s.values)) for m, s in zip(members, sources, strict=True)]
         for variant in arguments.variants:

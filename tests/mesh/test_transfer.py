@@ -70,6 +70,12 @@ def test_pieces_find_their_kind_whatever_proportions_and_paint():
     assert miou(transferred(cart(), other[0], NEAREST), other) < 0.7
 
 
+def test_the_place_of_a_whole_piece_is_enough():
+    other = cart(3.0, 0.9)
+    bare = TransferConfig(form=0, color=0, own_color=0)
+    assert miou(transferred(cart(), other[0], bare), other) > 0.99
+
+
 def test_faces_in_another_order_get_the_same_labels():
     mesh, part = cart(3.0, 0.9)
     order = np.random.default_rng(0).permutation(len(part))
