@@ -100,7 +100,8 @@ def spectrum(mesh: Mesh, count: int) -> Spectrum | None:
 
 def _clustered(mesh: Mesh) -> tuple[Array, Array]:
     """Node of every vertex and the nodes' positions: welded vertices, or cells of a grid if those are too many."""
-    node = mesh.welded()
+    weld = mesh.welded()
+    node = weld
     count = int(node.max()) + 1
     if count > _MOST:
         used = mesh.used()
@@ -108,14 +109,29 @@ def _clustered(mesh: Mesh) -> tuple[Array, Array]:
         side = float(np.sqrt(mesh.areas().sum() / _MOST))
         for _ in range(20):  # a cell of the surface's size, until the number fits
             keys = np.floor((mesh.vertices - low) / side).astype(np.int64)
-            node = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
-            if int(node.max()) + 1 <= _MOST:
+            cell = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+            node = _pieces(mesh.faces, weld, cell)
+            if len(np.unique(node[mesh.faces])) <= _MOST:
                 break
             side *= 1.1
         count = int(node.max()) + 1
     members = np.bincount(node, minlength=count)[:, None]
     points = np.stack([np.bincount(node, mesh.vertices[:, i], minlength=count) for i in range(3)], 1) / members
     return node, points
+
+
+def _pieces(faces: Array, weld: Array, cell: Array) -> Array:
+    """(V,) connected pieces of the surface within cells: a hand on a thigh shares its cell and stays a hand."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = int(weld.max()) + 1
+    first = np.zeros(count, np.int64)
+    first[weld] = cell  # vertices at one position are in one cell
+    one, two = weld[faces].reshape(-1), weld[np.roll(faces, -1, 1)].reshape(-1)
+    within = first[one] == first[two]
+    graph = coo_array((np.ones(int(within.sum()), np.int8), (one[within], two[within])), (count, count))
+    return np.asarray(connected_components(graph, directed=False)[1])[weld]
 
 
 def _laplacian(points: Array, faces: Array) -> tuple[Any, Array]:

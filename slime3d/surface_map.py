@@ -42,7 +42,8 @@ class Anchored:
     marks : (m,) int64
         Landmarks.
     apart : (m, m) float64
-        Distances along the surface between landmarks.
+        Distances along the surface between landmarks, as multiples of their mean: ways along edges are longer than the
+        true ones by a factor that depends on the triangles.
     nodes : (M,) int64
         Evenly spread nodes.
     signature : (n, s) float64
@@ -60,7 +61,8 @@ class Anchored:
         """Landmarks of a spectrum."""
         nodes = shape.spread(_NODES)
         marks = nodes[:landmarks]
-        return cls(shape, marks, shape.distances(marks)[:, marks], nodes, wave_kernel(shape))
+        apart = shape.distances(marks)[:, marks]
+        return cls(shape, marks, apart / apart.mean(), nodes, wave_kernel(shape))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +96,7 @@ def map_surface(source: Anchored, target: Anchored, place: Array) -> tuple[Surfa
 
     def judged(image: Array) -> tuple[float, float]:
         """Distortion, and distortion with what the space says, of an image (m,) of the target's landmarks."""
-        bent = float(np.abs(source.apart[np.ix_(image, image)] - target.apart).mean() / target.apart.mean())
+        bent = float(np.abs(source.apart[np.ix_(image, image)] - target.apart).mean())
         return bent, bent + _SPACE * float(np.linalg.norm(marked_source[image] - marked_target, axis=1).mean())
 
     tried: list[tuple[float, int, Array]] = []
@@ -124,7 +126,6 @@ def mirror_surface(body: Anchored) -> SurfaceMap | None:
 
     Of all guesses that move places by a tenth of the mean distance on average, the one that keeps distances best.
     """
-    mean = float(body.apart.mean())
     every = np.arange(len(body.marks))
     tried: list[tuple[float, int, Array]] = []
     for signs in itertools.product((1.0, -1.0), repeat=_SIGNS - 1):
@@ -132,9 +133,9 @@ def mirror_surface(body: Anchored) -> SurfaceMap | None:
         width = len(matrix)
         functions = body.shape.functions[body.marks, :width]
         image = _nearest(functions, functions @ matrix)
-        if body.apart[every, image].mean() < _MOVED * mean:
+        if body.apart[every, image].mean() < _MOVED:
             continue
-        bent = float(np.abs(body.apart[np.ix_(image, image)] - body.apart).mean() / mean)
+        bent = float(np.abs(body.apart[np.ix_(image, image)] - body.apart).mean())
         tried.append((bent, len(tried), matrix))
     if not tried:
         return None
@@ -142,7 +143,7 @@ def mirror_surface(body: Anchored) -> SurfaceMap | None:
     matrix = _refined(body, body, body.nodes, body.nodes, first, len(body.shape.values), 8)
     found = _nearest(body.shape.functions, body.shape.functions @ matrix)
     marked = _nearest(body.shape.points[body.marks], body.shape.points[found[body.marks]])
-    bent = float(np.abs(body.apart[np.ix_(marked, marked)] - body.apart).mean() / mean)
+    bent = float(np.abs(body.apart[np.ix_(marked, marked)] - body.apart).mean())
     return SurfaceMap(found, bent)
 
 

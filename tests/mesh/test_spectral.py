@@ -12,7 +12,7 @@ from slime3d.spectral import spectrum, wave_kernel
 from slime3d.surface_map import Anchored, mirror_surface
 from slime3d.symmetry import SymmetryConfig, symmetry_evidence
 from tests.mesh.figures import ARM, figure
-from tests.mesh.shapes import from_trimesh
+from tests.mesh.shapes import from_trimesh, make_mesh
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,19 @@ def test_fine_meshes_are_clustered_and_keep_their_spectrum(monkeypatch):
     assert len(shape.points) <= 2000
     assert len(shape.node_of) == len(ball.vertices)
     np.testing.assert_allclose(shape.values[1:4], 8 * np.pi, rtol=0.1)
+
+
+def test_sheets_that_lie_close_stay_apart_when_clustered(monkeypatch):
+    t, w = np.meshgrid(np.linspace(0, 2, 161), np.linspace(0, 0.4, 33), indexing="ij")
+    x, gap = np.where(t < 1, t, 2 - t), 0.004 * (t > 1)  # a strip folded back onto itself
+    index = np.arange(t.size).reshape(t.shape)
+    a, b, c, d = (q.ravel() for q in (index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]))
+    faces = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
+    monkeypatch.setattr(spectral_module, "_MOST", 1500)
+    shape = spectrum(make_mesh(np.stack([x, gap, w], -1).reshape(-1, 3), faces), 9)
+    assert len(shape.points) <= 1500
+    ends = shape.node_of[index[[0, -1], 16]]
+    assert shape.distances(ends[:1])[0, ends[1]] > 1.8 / np.sqrt(0.8)
 
 
 def test_signatures_do_not_see_the_pose():
