@@ -65,7 +65,7 @@ class TransferRunConfig:
     """
 
     views: int = 12
-    size: int = 384
+    size: int = 512
     up: str = "y"
     renderer: str = "zbuffer"
     rest: bool = False
