@@ -7,11 +7,14 @@ from typing import Any
 
 _HOMES = {
     "Cameras": "views",
+    "Donor": "transfer",
     "Evidence": "evidence",
     "FaceLabels": "walk",
+    "Kin": "transfer",
     "Mesh": "mesh",
     "Reference": "references",
     "RunConfig": "config",
+    "TransferConfig": "transfer",
     "WalkConfig": "walk",
     "build_renderer": "renderers",
     "cast_votes": "evidence",
@@ -22,15 +25,20 @@ _HOMES = {
     "load_mesh": "mesh",
     "read_cameras": "views",
     "run": "pipeline",
+    "run_transfer": "transfer_run",
+    "transfer_labels": "transfer",
     "viewer_page": "viewer",
 }
 __all__ = [
     "Cameras",
+    "Donor",
     "Evidence",
     "FaceLabels",
+    "Kin",
     "Mesh",
     "Reference",
     "RunConfig",
+    "TransferConfig",
     "WalkConfig",
     "build_renderer",
     "cast_votes",
@@ -41,6 +49,8 @@ __all__ = [
     "load_mesh",
     "read_cameras",
     "run",
+    "run_transfer",
+    "transfer_labels",
     "viewer_page",
 ]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimecore.cli_base import Parser, add_common, configured, guarded, make_parser
+from slimecore.cli_base import Parser, add_common, add_settings, configured, guarded, make_parser
 from slimecore.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +33,14 @@ Several meshes, or folders of them, go into DIR/NAME each, and batch.json says h
 not stop the others, and the exit status is 2. --ref is a folder then: NAME.png in it is drawn on --view (on view N:
 --ref N=FOLDER), NAME/mask_005.png on view 5."""
 
+_TRANSFER = """Apply parts to other meshes.
+
+SOURCE is an --out folder of slime3d run (or any label file slime3d eval reads, with --source-mesh): its labels go to
+meshes of the same kind, by place after alignment, along the surface of bodies however bent, by the form of pieces and
+by colour, each as far as it holds. Or SOURCE is a parts.safetensors of slime learn: parts are read on rendered views
+and lifted. MESH may be a folder. Written into DIR/NAME for every mesh: face_labels.npy, labels.json, segmented.glb,
+labels.png, report.json (what the labels rest on), config.yaml."""
+
 _EVAL = """Measure face labels: IoU of every part by area and by count, class-agnostic best match, Rand index.
 
 PRED is an --out folder of slime3d run, a labels.json or a .npy. TRUTH is NAME.labels.json, Princeton .seg, .npy (with
@@ -45,6 +53,7 @@ def _parser() -> Parser:
     _add_info(commands)
     _add_render(commands)
     _add_run(commands)
+    _add_transfer(commands)
     _add_eval(commands)
     return parser
 
@@ -122,6 +131,24 @@ def _add_run(commands: Any) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as walk.concave=0.2"
     )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add_common(parser)
+
+
+def _add_transfer(commands: Any) -> None:
+    parser = _command(commands, "transfer", "apply parts to other meshes", _TRANSFER, _transfer)
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of slime3d run, or parts.safetensors")
+    parser.add_argument("meshes", type=Path, nargs="+", metavar="MESH", help="meshes, or folders of them")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--source-mesh", type=Path, metavar="MESH", help="mesh of SOURCE, if it has moved")
+    parser.add_argument(
+        "--method", metavar="NAME", help="auto (default); nearest: the nearest place after alignment, the floor"
+    )
+    parser.add_argument(
+        "--search", action="store_true", help="meshes may stand any way up: try all 24 orientations (slower)"
+    )
+    _add_views(parser)
+    add_settings(parser)
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     add_common(parser)
 
@@ -252,6 +279,35 @@ def _each(
     if failed:
         sys.stderr.write(f"slime3d: {len(failed)} of {len(outcomes)} meshes failed; see {out / 'batch.json'}\n")
     return 0 if not failed else 2 if all(o.bad_input for o in failed) else 1
+
+
+def _transfer(arguments: argparse.Namespace) -> int:
+    from slime3d.transfer_run import TransferRunConfig, run_transfer
+
+    direct = {key: getattr(arguments, key) for key in ("views", "size", "up", "renderer")}
+    chosen = {"method": arguments.method, "search": arguments.search or None}
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    config = configured(TransferRunConfig(), arguments, {**direct, "transfer": chosen or None})
+
+    def notify(_stage: str, done: int, count: int) -> None:
+        sys.stderr.write(f"{done}/{count}\n")
+
+    reports = run_transfer(
+        arguments.source,
+        arguments.meshes,
+        arguments.out,
+        config,
+        arguments.source_mesh,
+        None if arguments.quiet or len(arguments.meshes) == 1 else notify,
+    )
+    if arguments.quiet:
+        return 0
+    for name, report in reports.items():
+        _say(report["notes"])
+        rests = ", ".join(f"{key} {value:.2f}" for key, value in report.get("weights", {}).items() if value)
+        rests = f" ({rests})" if rests else ""
+        print(f"{arguments.out / name}: {report['mesh']['faces']} faces in {report['seconds']:.1f} s{rests}")
+    return 0
 
 
 def _eval(arguments: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -190,6 +191,7 @@ def run(
     notes = (*mesh.notes, *given.notes)
     report = _report(found, references, config, clock.seconds, notes)
     report.update(made_of=made, files=[*files, "cameras.json"])
+    report["mesh"]["path"] = os.path.relpath(path, out)  # for slime3d transfer
     write_json(out / "report.json", report)
     return Result(labels, given.parts, seen, notes, report)
 

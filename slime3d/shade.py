@@ -13,7 +13,7 @@ from slime3d.renderers import Fragments
 from slime3d.views import Cameras
 from slimecore.errors import ConfigError
 
-__all__ = ["SHADINGS", "face_colors", "lighting_normals", "shade", "shade_colors"]
+__all__ = ["SHADINGS", "face_colors", "lighting_normals", "shade", "shade_colors", "surface_colors"]
 
 Array = npt.NDArray[Any]
 SHADINGS = ("auto", "textured", "vertex", "clay", "normal", "depth")
@@ -83,6 +83,14 @@ def face_colors(mesh: Mesh) -> Array | None:
 def lighting_normals(mesh: Mesh) -> Array:
     """(F, 3, 3) normals at the corners of faces; sharp edges stay sharp."""
     return mesh.corner_normals(_CREASE)
+
+
+def surface_colors(mesh: Mesh, face: Array, bary: Array) -> Array | None:
+    """(S, 3) float64 RGB 0..1 that the file gives to points in faces (S,) at (S, 3); None where it gives none."""
+    kind = mesh.appearance.kind
+    if kind == "clay":
+        return None
+    return _file_colors(mesh, textured=kind == "textured")(face, bary) / 255
 
 
 def _lit(

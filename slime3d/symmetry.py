@@ -1,7 +1,8 @@
 """Symmetry as evidence: an unseen side looks like the seen one, if the shape says that both are the same.
 
 Mirrors and turns about the middle are tried along the file's axes and the shape's own. One is believed if it lays
-nearly all of the surface onto itself. Then a face asks the annotated surface at the place it is laid on.
+nearly all of the surface onto itself. A bent body, which nothing lays onto itself in space, is mirrored along its
+surface (slime3d.surface_map). Then a face asks the annotated surface at the place it is laid on.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy.typing as npt
 
 from slime3d.evidence import Evidence
 from slime3d.mesh import Mesh
+from slime3d.samples import Surface, sample_surface
+from slime3d.surface_map import bent_images
 from slimecore.errors import ConfigError
 
 __all__ = ["SymmetryConfig", "symmetries", "symmetry_evidence"]
@@ -38,27 +41,22 @@ class SymmetryConfig:
         Weight of its votes against the bonds to the neighbours, which are at most 1; 0 switches it off.
     share : float
         Share of the surface that must fall onto itself, 0..1.
+    bent : float
+        Distortion up to which left and right of a bent body are believed, as a share of the mean distance along its
+        surface; 0 switches that off.
     """
 
     weight: float = 0.01
     share: float = 0.9
+    bent: float = 0.1
 
     def __post_init__(self) -> None:
+        if not 0 <= self.bent <= 1:
+            raise ConfigError(f"symmetry.bent must be 0 .. 1, got {self.bent}")
         if self.weight < 0 or not 0 < self.share <= 1:
             raise ConfigError(
                 f"symmetry needs a weight of 0 or more and a share in 0..1, got {self.weight}, {self.share}"
             )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Surface:
-    """Points (S, 3), normals (S, 3), faces (S,) and area (S,) of samples, and the distance they typically have."""
-
-    points: Array
-    normals: Array
-    face: Array
-    area: Array
-    spacing: float
 
 
 def symmetry_evidence(mesh: Mesh, votes: Array, config: SymmetryConfig) -> Evidence:
@@ -72,12 +70,15 @@ def symmetry_evidence(mesh: Mesh, votes: Array, config: SymmetryConfig) -> Evide
     known = votes.sum(1) > 0
     if config.weight == 0 or not known.any():
         return Evidence(out, certain=False)
-    surface = _sampled(mesh)
+    surface = sample_surface(mesh, _SAMPLES)
     annotated = known[surface.face]
     share = votes[surface.face] / votes[surface.face].sum(1, keepdims=True).clip(1e-12)
     some = _Some(surface, np.flatnonzero(annotated))
-    for turn, middle in _found(surface, config.share):
-        image, fits = some.laid(np.arange(len(annotated)), turn, middle, sides=True)
+    every = np.arange(len(annotated))
+    images = [some.laid(every, turn, middle, sides=True) for turn, middle in _found(surface, config.share)]
+    if config.bent and not annotated.all():
+        images += [some.nearest(points) for points in bent_images(mesh, surface, config.bent)]
+    for image, fits in images:
         image_of = _images(share, surface, annotated, image, fits)
         if image_of is None:
             continue
@@ -91,10 +92,10 @@ def symmetry_evidence(mesh: Mesh, votes: Array, config: SymmetryConfig) -> Evide
 
 def symmetries(mesh: Mesh, share: float) -> list[tuple[Array, Array]]:
     """Orthogonal matrices (3, 3) and the fixed middle (3,) of the isometries that lay `share` of a mesh onto itself."""
-    return _found(_sampled(mesh), share)
+    return _found(sample_surface(mesh, _SAMPLES), share)
 
 
-def _found(surface: _Surface, share: float) -> list[tuple[Array, Array]]:
+def _found(surface: Surface, share: float) -> list[tuple[Array, Array]]:
     middle = np.average(surface.points, axis=0, weights=surface.area)
     away = surface.points - middle
     own = np.linalg.eigh((away * surface.area[:, None]).T @ away)[1].T
@@ -117,11 +118,21 @@ def _found(surface: _Surface, share: float) -> list[tuple[Array, Array]]:
 class _Some:
     """Some samples of a surface, to be found by their place."""
 
-    def __init__(self, surface: _Surface, which: Array) -> None:
+    def __init__(self, surface: Surface, which: Array) -> None:
         from scipy.spatial import cKDTree
 
         self._surface, self._which = surface, which
         self._tree = cKDTree(surface.points[which])
+
+    def nearest(self, moved: Array) -> tuple[Array, Array]:
+        """Index of the sample each moved point falls on, and whether one is there; NaN falls nowhere."""
+        known = np.isfinite(moved).all(1)
+        distance = np.full(len(moved), np.inf)
+        nearest = np.zeros(len(moved), np.int64)
+        reach = _REACH * self._surface.spacing
+        distance[known], nearest[known] = self._tree.query(moved[known], distance_upper_bound=reach)
+        hit = np.isfinite(distance)
+        return self._which[np.where(hit, nearest, 0)], hit
 
     def laid(self, asking: Array, turn: Array, middle: Array, *, sides: bool) -> tuple[Array, Array]:
         """Index of the sample each asking sample is laid on, and whether it fits in place and direction.
@@ -130,14 +141,12 @@ class _Some:
         """
         surface = self._surface
         moved = (surface.points[asking] - middle) @ turn.T + middle
-        distance, nearest = self._tree.query(moved, distance_upper_bound=_REACH * surface.spacing)
-        hit = np.isfinite(distance)
-        image = self._which[np.where(hit, nearest, 0)]
+        image, hit = self.nearest(moved)
         cosine = ((surface.normals[asking] @ turn.T) * surface.normals[image]).sum(1)
         return image, hit & ((cosine if sides else np.abs(cosine)) >= _ALIKE)
 
 
-def _images(share: Array, surface: _Surface, annotated: Array, image: Array, fits: Array) -> Array | None:
+def _images(share: Array, surface: Surface, annotated: Array, image: Array, fits: Array) -> Array | None:
     """(P, P) chance that a place laid on part p is of part q; None where that is anyone's guess."""
     both = fits & annotated
     seen = (share[image][both] * surface.area[both, None]).T @ share[both]
@@ -148,21 +157,3 @@ def _images(share: Array, surface: _Surface, annotated: Array, image: Array, fit
     same = np.trace(seen) >= 0.8 * seen.sum()
     default = np.eye(len(seen)) if same else np.zeros_like(seen)
     return np.where(enough[:, None], seen / total.clip(1e-30), default)
-
-
-def _sampled(mesh: Mesh) -> _Surface:
-    """Samples spread evenly: every face has one, large ones more (a low-discrepancy sequence, nothing random)."""
-    areas = mesh.areas()
-    total = float(areas.sum())
-    count = np.maximum(1, np.round(areas / total * max(_SAMPLES, len(areas)))).astype(np.int64)
-    face = np.repeat(np.arange(len(areas)), count)
-    rank = np.arange(len(face)) - np.repeat(np.cumsum(count) - count, count)
-    u, v = (0.5 + rank * 0.7548776662466927) % 1, (0.5 + rank * 0.5698402909980532) % 1
-    over = u + v > 1
-    u, v = np.where(over, 1 - u, u), np.where(over, 1 - v, v)
-    single = count[face] == 1
-    u, v = np.where(single, 1 / 3, u), np.where(single, 1 / 3, v)
-    a, b, c = (mesh.vertices[mesh.faces[face, i]] for i in range(3))
-    points = a + u[:, None] * (b - a) + v[:, None] * (c - a)
-    area = (areas / count)[face]
-    return _Surface(points, mesh.normals()[face], face, area, float(np.sqrt(total / _SAMPLES)))

@@ -25,7 +25,7 @@ from slimecore.report import model_entry, parts_entry, peak_memory_mb, versions
 from slimecore.types import PartEmbeddings
 from slimecore.viz import overlay
 
-__all__ = ["SegmentRequest", "run_segment"]
+__all__ = ["SegmentRequest", "model_of", "run_segment"]
 
 Notify = Callable[[str, int, int], None]
 
@@ -73,7 +73,7 @@ def run_segment(request: SegmentRequest, notify: Notify | None = None) -> dict[s
     paths = _pictures(request.images)
     _protect(request.out, paths)
     config = request.config
-    backbone = load_model(_spec(embeddings, config.model, request.model), config.device, config.seed)
+    backbone = load_model(model_of(embeddings, config.model, request.model), config.device, config.seed)
     segmenter = PartSegmenter(backbone, embeddings, config.segment, str(request.parts))
     folders = ("masks", "overlays", *(("soft", "confidence") if request.soft else ()))
     places = {name: make_folder(make_folder(request.out) / name) for name in folders}
@@ -133,7 +133,7 @@ def _protect(out: Path, paths: Sequence[Path]) -> None:
             raise OutputError(f"{out}: results would overwrite {path}; choose another --out")
 
 
-def _spec(embeddings: PartEmbeddings, spec: ModelSpec, override: str | None) -> ModelSpec:
+def model_of(embeddings: PartEmbeddings, spec: ModelSpec, override: str | None) -> ModelSpec:
     """The model the parts were learned with, unless another is asked for."""
     kept = embeddings.settings
     timestep = spec.timestep if spec.timestep is not None else kept.get("model.timestep")

@@ -28,6 +28,7 @@ CASES = [
     ("slime3d", ["info"]),
     ("slime3d", ["render"]),
     ("slime3d", ["run"]),
+    ("slime3d", ["transfer"]),
     ("slime3d", ["eval"]),
 ]
 

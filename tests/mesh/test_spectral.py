@@ -1,0 +1,96 @@
+"""Spectra against closed forms, and maps of bodies to themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import trimesh
+
+import slime3d.spectral as spectral_module
+from slime3d.evidence import cast_votes
+from slime3d.spectral import spectrum, wave_kernel
+from slime3d.surface_map import Anchored, mirror_surface
+from slime3d.symmetry import SymmetryConfig, symmetry_evidence
+from tests.mesh.figures import ARM, figure
+from tests.mesh.shapes import from_trimesh, make_mesh
+
+
+@pytest.fixture(scope="module")
+def waving():
+    """One arm up, one down; no rigid symmetry."""
+    return figure(arms=(1.2, -0.6), legs=(0.25, 0.6))
+
+
+def test_the_spectrum_of_a_sphere_is_known():
+    shape = spectrum(from_trimesh(trimesh.creation.icosphere(4, radius=3.0)), 9)
+    expected = 4 * np.pi * np.array([0, 2, 2, 2, 6, 6, 6, 6, 6])  # l (l + 1), scaled to area 1
+    np.testing.assert_allclose(shape.values, expected, rtol=0.01, atol=1e-6)
+    gram = (shape.functions * shape.mass[:, None]).T @ shape.functions
+    np.testing.assert_allclose(gram, np.eye(9), atol=1e-6)
+    assert shape.mass.sum() == pytest.approx(1)
+
+
+def test_distances_along_a_sphere():
+    shape = spectrum(from_trimesh(trimesh.creation.icosphere(4)), 9)
+    far = shape.distances(np.array([0]))[0]
+    assert far.max() == pytest.approx(np.pi / np.sqrt(4 * np.pi), rel=0.1)  # along edges, hence somewhat longer
+
+
+def test_a_mesh_of_pieces_has_no_spectrum():
+    balls = [trimesh.creation.icosphere(3).apply_translation([4 * i, 0, 0]) for i in range(2)]
+    assert spectrum(from_trimesh(trimesh.util.concatenate(balls)), 9) is None
+    assert spectrum(from_trimesh(trimesh.creation.box()), 9) is None
+
+
+def test_fine_meshes_are_clustered_and_keep_their_spectrum(monkeypatch):
+    ball = from_trimesh(trimesh.creation.icosphere(5))
+    monkeypatch.setattr(spectral_module, "_MOST", 2000)
+    shape = spectrum(ball, 9)
+    assert len(shape.points) <= 2000
+    assert len(shape.node_of) == len(ball.vertices)
+    np.testing.assert_allclose(shape.values[1:4], 8 * np.pi, rtol=0.1)
+
+
+def test_sheets_that_lie_close_stay_apart_when_clustered(monkeypatch):
+    t, w = np.meshgrid(np.linspace(0, 2, 161), np.linspace(0, 0.4, 33), indexing="ij")
+    x, gap = np.where(t < 1, t, 2 - t), 0.004 * (t > 1)  # a strip folded back onto itself
+    index = np.arange(t.size).reshape(t.shape)
+    a, b, c, d = (q.ravel() for q in (index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]))
+    faces = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
+    monkeypatch.setattr(spectral_module, "_MOST", 1500)
+    shape = spectrum(make_mesh(np.stack([x, gap, w], -1).reshape(-1, 3), faces), 9)
+    assert len(shape.points) <= 1500
+    ends = shape.node_of[index[[0, -1], 16]]
+    assert shape.distances(ends[:1])[0, ends[1]] > 1.8 / np.sqrt(0.8)
+
+
+def test_signatures_do_not_see_the_pose():
+    one, two = (spectrum(figure(arms=(a, a))[0], 40) for a in (0.0, -0.8))
+    head = [s.points[:, 1].argmax() for s in (one, two)]
+    foot = [s.points[:, 1].argmin() for s in (one, two)]
+    a, b = (np.log(wave_kernel(s)) for s in (one, two))
+    assert np.abs(a[head[0]] - b[head[1]]).mean() < 0.3 * np.abs(a[head[0]] - b[foot[1]]).mean()
+
+
+def test_a_waving_body_is_mirrored_along_its_surface(waving):
+    mesh, part = waving
+    shape = spectrum(mesh, 40)
+    found = mirror_surface(Anchored.of(shape, landmarks=200))
+    assert found.distortion < 0.15
+    hands = shape.points[:, 0].argmax(), shape.points[:, 0].argmin()
+    for here, there in (hands, hands[::-1]):
+        assert np.linalg.norm(shape.points[found.source_of[here]] - shape.points[there]) < 0.4
+    assert (part == ARM).any()
+
+
+def test_the_unseen_arm_of_a_waving_body_asks_the_seen_one(waving):
+    mesh, part = waving
+    seen = np.flatnonzero(mesh.middles()[:, 0] > -0.12)  # all but the right arm and leg
+    votes = cast_votes(seen[None, None].astype(np.int32), part[seen][None, None], len(part))
+    hidden = np.setdiff1d(np.flatnonzero(part == ARM), seen)
+    shares = []
+    for bent in (0.15, 0.0):
+        says = symmetry_evidence(mesh, votes, SymmetryConfig(bent=bent)).votes[hidden]
+        shares.append(((says.argmax(1) == ARM) & (says.sum(1) > 0)).mean())
+    assert shares[0] > 0.9
+    assert shares[1] < 0.1

@@ -1,0 +1,154 @@
+"""``slime3d transfer`` from end to end; bad input is one line a problem, and what was written stays."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import trimesh
+
+from slime3d.cli import main
+from slime3d.transfer_source import mesh_files, read_annotated
+from slimecore.cli import main as slime
+from slimecore.errors import InputError
+from slimecore.masks import write_mask
+from tests.mesh.figures import cart
+
+SMALL = ["--views", "4", "--size", "96"]
+
+
+def save(mesh, path):
+    look = trimesh.visual.ColorVisuals(face_colors=mesh.appearance.colors[:, 0])
+    trimesh.Trimesh(mesh.vertices, mesh.faces, visual=look, process=False, validate=False).export(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A cart labelled by ``slime3d run`` from two views, its parts 1 box, 2 wheel, 5 window."""
+    root = tmp_path_factory.mktemp("source")
+    mesh, part = cart()
+    truth = np.array([1, 2, 5])[part]
+    path = save(mesh, root / "cart.ply")
+    assert main(["render", str(path), "--out", str(root / "views"), *SMALL]) == 0
+    refs = []
+    for view in (0, 1):
+        ids = np.load(root / "views" / f"view_{view:03d}.faces.npy")
+        write_mask(root / f"{view}.png", np.where(ids >= 0, truth[ids], 0))
+        refs += ["--ref", f"{view}={root / f'{view}.png'}"]
+    (root / "names.json").write_text('{"1": "box", "2": "wheel", "5": "window"}')
+    out = root / "out"
+    more = ["--names", str(root / "names.json"), "--set", "frames=0", "--quiet"]
+    assert main(["run", str(path), "--out", str(out), *refs, *SMALL, *more]) == 0
+    return out
+
+
+@pytest.fixture
+def other(tmp_path):
+    mesh, part = cart(3.0, 0.9, (30, 60, 200))
+    return save(mesh, tmp_path / "van.ply"), np.array([1, 2, 5])[part]
+
+
+def failure(capsys, *arguments):
+    assert main([str(a) for a in arguments]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("slime3d: ")
+    return lines[0]
+
+
+def test_labels_of_a_run_go_to_another_mesh(done, other, tmp_path, capsys):
+    path, truth = other
+    out = tmp_path / "moved"
+    assert main(["transfer", str(done), str(path), "--out", str(out)]) == 0
+    assert "place" in capsys.readouterr().out
+    folder = out / "van"
+    assert {p.name for p in folder.iterdir()} == {
+        "config.yaml", "face_labels.npy", "labels.json", "labels.png", "report.json", "segmented.glb",
+        "viewer.html"
+    }  # fmt: skip
+    labels = np.load(folder / "face_labels.npy")
+    assert (labels == truth).mean() > 0.99
+    entry = json.loads((folder / "labels.json").read_text())
+    assert {p["name"]: p["value"] for p in entry["parts"]} == {"background": 0, "box": 1, "wheel": 2, "window": 5}
+    assert entry["parts"][1]["color"] == json.loads((done / "labels.json").read_text())["parts"][1]["color"]
+    report = json.loads((folder / "report.json").read_text())
+    assert report["weights"]["place"] == 1
+    assert report["weights"]["color"] > 0
+    assert report["source"] == "out"
+
+
+def test_the_floor_is_a_method_of_its_own(done, other, tmp_path):
+    path, truth = other
+    out = tmp_path / "moved"
+    assert main(["transfer", str(done), str(path), "--out", str(out), "--method", "nearest", "--quiet"]) == 0
+    assert 0.2 < (np.load(out / "van" / "face_labels.npy") == truth).mean() < 0.95
+    assert json.loads((out / "van" / "report.json").read_text())["settings"]["transfer"]["method"] == "nearest"
+
+
+def test_a_mesh_that_does_not_do_leaves_the_others_labelled(done, other, tmp_path, capsys):
+    path, _ = other
+    (tmp_path / "bad.ply").write_text("no mesh")
+    out = tmp_path / "moved"
+    line = failure(capsys, "transfer", done, tmp_path / "bad.ply", path, "--out", out, "--quiet")
+    assert "bad.ply" in line
+    assert (out / "van" / "report.json").is_file()
+    assert not (out / "bad").exists()
+
+
+def test_sources_that_do_not_do(done, other, tmp_path, capsys):
+    path, _ = other
+    out = tmp_path / "moved"
+    lonely = tmp_path / "lonely"
+    lonely.mkdir()
+    (lonely / "face_labels.npy").write_bytes((done / "face_labels.npy").read_bytes())
+    for source, words in ((tmp_path / "none", "no such"), (lonely, "--source-mesh"), (other[0], "no face labels")):
+        assert words in failure(capsys, "transfer", source, path, "--out", out)
+    assert "labels" in failure(capsys, "transfer", lonely, path, "--out", out, "--source-mesh", _box(tmp_path))
+    assert "no such mesh" in failure(capsys, "transfer", done, tmp_path / "none.ply", "--out", out)
+    assert "no mesh in this folder" in failure(capsys, "transfer", done, lonely, "--out", out)
+    assert "method" in failure(capsys, "transfer", done, path, "--out", out, "--method", "magic")
+    assert not out.exists()
+
+
+def _box(folder):
+    path = folder / "box.off"
+    trimesh.creation.box().export(path)
+    return path
+
+
+def test_a_mesh_that_moved_is_found_when_told(done, other, tmp_path):
+    lonely = tmp_path / "lonely"
+    lonely.mkdir()
+    (lonely / "labels.json").write_bytes((done / "labels.json").read_bytes())
+    found = read_annotated(lonely, done.parent / "cart.ply")
+    assert found.parts.values == (0, 1, 2, 5)
+    assert (found.rows >= 0).all()
+    assert read_annotated(done, None).mesh_path.resolve() == (done.parent / "cart.ply").resolve()
+
+
+def test_two_meshes_of_one_name_are_refused(other, tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "van.ply").write_bytes(other[0].read_bytes())
+    with pytest.raises(InputError, match="both be written as van"):
+        mesh_files([other[0], tmp_path / "b"])
+    assert mesh_files([tmp_path / "b"]) == [("van", tmp_path / "b" / "van.ply")]
+
+
+def test_parts_learned_on_a_picture_are_read_on_views(done, other, tmp_path):
+    path, truth = other
+    views = done.parent / "views"
+    ids = np.load(views / "view_000.faces.npy")
+    labels = np.load(done / "face_labels.npy")
+    write_mask(tmp_path / "wheels.png", np.where(ids >= 0, labels[ids], 0))
+    parts = tmp_path / "parts.safetensors"
+    quick = ["--set", "probe.steps=60", "--set", "probe.views.count=2", "--quiet"]
+    assert slime(["learn", str(views / "view_000.png"), str(tmp_path / "wheels.png"), "--out", str(parts), *quick]) == 0
+    out = tmp_path / "moved"
+    assert main(["transfer", str(parts), str(path), "--out", str(out), *SMALL, "--quiet"]) == 0
+    found = np.load(out / "van" / "face_labels.npy")
+    assert set(np.unique(found)) <= {1, 2, 5}  # what the picture calls background is no part of a mesh
+    entry = json.loads((out / "van" / "labels.json").read_text())
+    assert 0 < sum(entry["seen"]) <= len(truth)
+    assert (found == 2)[truth == 2].mean() > (found == 2)[truth != 2].mean()
