@@ -82,6 +82,7 @@ class Segmenter:
         self._base: Mapping[str, Array] = {}
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
         self._next = 0
+        self._ordinal = 1
 
     @property
     def memory_bytes(self) -> int:
@@ -212,6 +213,7 @@ class Segmenter:
         reference = self._references[index]
         soft = self._one_hot(reference.annotation)
         self._propagator.restore(self._base)
+        self._ordinal = 1
         self._propagator.start(FrameState(reference.frame, self.config, self.backbone), soft)
         return self._result(reference.frame, soft)
 
@@ -226,13 +228,13 @@ class Segmenter:
         """
         if self._propagator is None:
             raise InputError("add_reference must come before step: there is nothing to segment yet")
-        return self._label(FrameState(self._as_frame(frame), self.config, self.backbone))
+        return self._label(FrameState(self._as_frame(frame), self.config, self.backbone, self._ordinal))
 
     @torch.no_grad()
     def _label(self, state: FrameState) -> FrameResult:
         if self._propagator is None:
             raise InputError("add_reference must come before step: there is nothing to segment yet")
-        self._next = state.frame.index + 1
+        self._next, self._ordinal = state.frame.index + 1, state.ordinal + 1
         soft = self._propagator.step(state)
         radius = self.config.fusion.refine if self._module.REFINE else 0
         return self._result(state.frame, refine(soft, state.frame.rgb, radius, self.config.fusion.refine_eps))
@@ -271,7 +273,9 @@ class Segmenter:
                 yield first
                 done = 1
         frames = read_range(clip, one.frames[done:])
-        for state in ahead((FrameState(f, self.config, self.backbone) for f in frames), self._prepare):
+        self._ordinal = done if one.frames[0] == one.reference else done + 1
+        states = (FrameState(f, self.config, self.backbone, i) for i, f in enumerate(frames, self._ordinal))
+        for state in ahead(states, self._prepare):
             yield self._label(state)
 
     def drop(self, value: int, frame: int | None = None) -> None:
@@ -299,12 +303,15 @@ class Segmenter:
 
     def snapshot(self) -> dict[str, Array]:
         """What later steps depend on beside references and embeddings, as named arrays."""
-        return {} if self._propagator is None else self._propagator.snapshot()
+        if self._propagator is None:
+            return {}
+        return {"ordinal": np.array(self._ordinal), **self._propagator.snapshot()}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take over a :meth:`snapshot` of a session with the same settings, references and embeddings."""
         if self._propagator is None:
             raise InputError("add_reference must come before restore: the parts are not known yet")
+        self._ordinal = int(state["ordinal"])
         self._propagator.restore(state)
 
     def _as_frame(self, frame: Frame | Array) -> Frame:

@@ -30,6 +30,8 @@ class FrameState:
     config : RunConfig
     backbone : Backbone or None
         None for propagators that need no model.
+    ordinal : int
+        Frames since the reference the pass began with.
 
     Attributes
     ----------
@@ -37,9 +39,10 @@ class FrameState:
         Flow at the working size into the frame before this one and back, where it was made ahead.
     """
 
-    def __init__(self, frame: Frame, config: RunConfig, backbone: Backbone | None) -> None:
+    def __init__(self, frame: Frame, config: RunConfig, backbone: Backbone | None, ordinal: int = 0) -> None:
         self.frame = frame
         self.config = config
+        self.ordinal = ordinal
         self.motion: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
         self._backbone = backbone
 

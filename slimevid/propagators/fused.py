@@ -110,12 +110,18 @@ def _spread(length: int) -> Tensor:
 def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
     """Make what a step needs and labels do not decide."""
     fusion = state.config.fusion
-    if fusion.parts and fusion.parts_every == 1:  # else which frames need them is known only when their turn comes
+    if parts_due(state):
         _ = state.features
     if state.config.memory.enabled and fusion.memory:
         _ = state.places
     if before is not None:
         state.motion = both_ways(flow, state.work, before.work)
+
+
+def parts_due(state: FrameState) -> bool:
+    """Whether the learned parts are read from this frame, the first of a pass being one."""
+    fusion = state.config.fusion
+    return fusion.parts > 0 and (state.ordinal - 1) % fusion.parts_every == 0
 
 
 def both_ways(flow: Flow, work: Array, before: Array) -> tuple[Array, Array] | None:
@@ -137,7 +143,6 @@ class _Fused:
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
         self._work: Array = np.zeros((0, 0, 3), np.uint8)
         self._learned: Array = np.zeros((0, 0, 0), np.float32)
-        self._passed = 0  # frames since the start: when the learned parts are read anew
 
     @property
     def nbytes(self) -> int:
@@ -156,19 +161,17 @@ class _Fused:
 
     def snapshot(self) -> dict[str, Array]:
         memory = {f"memory.{name}": tensor.cpu().numpy() for name, tensor in self._memory.snapshot().items()}
-        own = {"soft": self._soft, "work": self._work, "learned": self._learned, "passed": np.array(self._passed)}
+        own = {"soft": self._soft, "work": self._work, "learned": self._learned}
         return own | memory
 
     def restore(self, state: Mapping[str, Array]) -> None:
         self._soft, self._work, self._learned = (state[name] for name in ("soft", "work", "learned"))
-        self._passed = int(state["passed"])
         tensors = {name[7:]: torch.from_numpy(array) for name, array in state.items() if name.startswith("memory.")}
         self._memory.restore({name: tensor.to(self._context.device) for name, tensor in tensors.items()})
 
     def step(self, state: FrameState) -> Array:
         size = state.work.shape[:2]
-        due = self._fusion.parts > 0 and self._passed % self._fusion.parts_every == 0
-        self._passed += 1
+        due = parts_due(state)
         if due:
             self._learned = resize_soft(was_evidence(state.features, self._keys)[0].cpu().numpy(), size)
         evidence, against = self._moved(state, carry_learned=not due)

@@ -132,6 +132,20 @@ def test_describing_gives_the_descriptor_of_encoding_and_runs_no_further(tiny):
         handle.remove()
 
 
+def test_threads_that_share_a_model_do_not_meddle(tiny):
+    """Hooks belong to the module: an encoding beside a describing pass must see its own tensors, and all of them."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    pictures = [torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(i)) for i in range(8)]
+    alone = [tiny.encode(rgb).descriptor for rgb in pictures]
+    with ThreadPoolExecutor(2) as pool:
+        encoded = [pool.submit(tiny.encode, rgb) for rgb in pictures]
+        described = [pool.submit(tiny.describe, rgb) for rgb in pictures]
+        for expected, one, other in zip(alone, encoded, described, strict=True):
+            torch.testing.assert_close(one.result().descriptor, expected)
+            torch.testing.assert_close(other.result(), expected)
+
+
 def test_token_keys_pass_gradients(backbone):
     vectors = backbone.null_prompt[0, :4].clone().requires_grad_()
     features = backbone.encode(picture())

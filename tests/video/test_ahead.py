@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,8 +57,10 @@ def test_threads_are_given_back_also_when_the_consumer_stops_early():
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize("propagator", ["fused", "per_frame", "was", "flow_warp"])
-def test_labels_are_those_of_stepping(two_tone, tiny, tmp_path, propagator):
+@pytest.mark.parametrize(
+    ("propagator", "every"), [("fused", 1), ("fused", 2), ("per_frame", 1), ("was", 1), ("flow_warp", 1)]
+)
+def test_labels_are_those_of_stepping(two_tone, tiny, tmp_path, propagator, every):
     """One thread a half and one in all: the same kernels, so the same bits."""
     import cv2
 
@@ -68,6 +71,7 @@ def test_labels_are_those_of_stepping(two_tone, tiny, tmp_path, propagator):
     parts = make_parts(MaskFile(mask.astype(np.int32), {}))
     learn = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
     config = RunConfig(short_side=96, work_side=96, learn=learn, propagator=propagator)
+    config = replace(config, fusion=replace(config.fusion, parts_every=every))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -7,8 +7,9 @@ queries and keys, whatever attention kernel diffusers uses, and the pass ends ri
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -101,6 +102,7 @@ class StableDiffusion:
     noising: Noising
     encode_text: Callable[[str], Tensor]
     seed: int = 0
+    _alone: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -228,15 +230,16 @@ class StableDiffusion:
 
             return hook
 
-        handles = [module.register_forward_hook(catch(name)) for name, module in watched.items()]
         prompt = self.null_prompt.expand(latent.shape[0], -1, -1)
-        try:
-            self.unet(latent, self.readout.timestep, encoder_hidden_states=prompt)
-        except _Done:
-            pass
-        finally:
-            for handle in handles:
-                handle.remove()
+        with self._alone:  # hooks belong to the module: another thread's pass would fill ours, and end with ours
+            handles = [module.register_forward_hook(catch(name)) for name, module in watched.items()]
+            try:
+                self.unet(latent, self.readout.timestep, encoder_hidden_states=prompt)
+            except _Done:
+                pass
+            finally:
+                for handle in handles:
+                    handle.remove()
         return caught
 
     def layer(self, caught: Mapping[str, Tensor], path: str, kind: str, height: int, width: int) -> AttentionLayer:
