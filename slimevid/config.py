@@ -112,7 +112,12 @@ class RunConfig:
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"short_side": 192, "work_side": 192, "memory": {"detail": 3, "dims": 24, "budget": 800, "recent": 3}},
+    "fast": {
+        "short_side": 192,
+        "work_side": 192,
+        "memory": {"detail": 3, "dims": 24, "budget": 800, "recent": 3},
+        "fusion": {"parts_every": 4},
+    },
     "balanced": {},
     "quality": {"short_side": 384, "work_side": 320, "memory": {"budget": 4000, "recent": 6}},
 }
