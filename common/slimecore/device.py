@@ -1,13 +1,17 @@
-"""Device, dtype and seed: the only file that says "cuda"."""
+"""Device, dtype, threads and seed: the only file that says "cuda"."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from slimecore.errors import ConfigError
 
-__all__ = ["DTYPES", "generator", "pick_device", "pick_dtype"]
+__all__ = ["DTYPES", "generator", "pick_device", "pick_dtype", "threads_for"]
 
+_WORTH_A_THREAD = 1e8
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -48,3 +52,18 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     """Give a seeded generator; nothing here touches the global random state."""
     return torch.Generator(device=device).manual_seed(seed)
+
+
+@contextmanager
+def threads_for(operations: float) -> Iterator[None]:
+    """Let torch use no more threads than so many multiplications a call keep busy.
+
+    Small steps gain nothing from a second thread, and on a busy machine threads that wait for each other cost many times
+    the step itself.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(before, int(operations / _WORTH_A_THREAD))))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

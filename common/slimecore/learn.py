@@ -25,7 +25,7 @@ from slimecore.attention import (
 from slimecore.backbones import Backbone
 from slimecore.columns import column_logits, query_columns
 from slimecore.config import flat, to_dict
-from slimecore.device import generator
+from slimecore.device import generator, threads_for
 from slimecore.images import fit_short_side
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.losses import class_weights, cross_entropy, squared_error
@@ -174,24 +174,26 @@ def _optimise(
     maps = [places.targets.T[None, :, None], places.valid[None, None, None]]
     weights = class_weights(maps[0], maps[1], config.balance)
     decay = config.weight_decay / len(sets)
-    for step in range(config.steps):
-        keys = backbone.token_keys(tokens)
-        meet = torch.cat([token_columns(keys, _layer_weights(layer_logits)), columns], 1)
-        queries, (targets, valid) = places.queries, maps
-        if 0 < config.batch < len(queries):
-            some = torch.randint(len(queries), (config.batch,), generator=random).to(queries.device)
-            queries, targets, valid = queries[some], targets[..., some], valid[..., some]
-        probabilities = part_probabilities((queries @ meet.T).T[None, :, None], parts)
-        loss = cross_entropy(probabilities, targets, valid, weights)
-        loss = loss + decay * ((tokens - start).square().sum() + columns.square().sum())
-        if config.was_weight:
-            loss = loss + config.was_weight * _was_error(sets, keys, (layer_logits, columns), parts, config)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        if progress is not None:
-            progress(step + 1, config.steps, float(loss.detach()))
+    at_once = min(config.batch or len(places.queries), len(places.queries))
+    with threads_for(at_once * places.queries.shape[1] * len(tokens)):
+        for step in range(config.steps):
+            keys = backbone.token_keys(tokens)
+            meet = torch.cat([token_columns(keys, _layer_weights(layer_logits)), columns], 1)
+            queries, (targets, valid) = places.queries, maps
+            if 0 < config.batch < len(queries):
+                some = torch.randint(len(queries), (config.batch,), generator=random).to(queries.device)
+                queries, targets, valid = queries[some], targets[..., some], valid[..., some]
+            probabilities = part_probabilities((queries @ meet.T).T[None, :, None], parts)
+            loss = cross_entropy(probabilities, targets, valid, weights)
+            loss = loss + decay * ((tokens - start).square().sum() + columns.square().sum())
+            if config.was_weight:
+                loss = loss + config.was_weight * _was_error(sets, keys, (layer_logits, columns), parts, config)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            if progress is not None:
+                progress(step + 1, config.steps, float(loss.detach()))
 
 
 def _was_error(

@@ -13,6 +13,7 @@ from slimecore.attention import cross_logits, place_queries, token_columns
 from slimecore.backbones import ModelSpec
 from slimecore.backbones.stable_diffusion import build
 from slimecore.columns import query_columns
+from slimecore.device import threads_for
 from slimecore.errors import ArtifactError, ConfigError, InputError
 from slimecore.learn import learn_parts
 from slimecore.learn_config import IMAGE_LEARNING, LearnConfig, ViewConfig
@@ -228,3 +229,16 @@ def test_position_columns_are_smooth_and_scaled(tiny, two_tone):
     assert query_columns(features, 0.0, 0.0).shape[1] == 0
     lengths = query_columns(features, 2.0, 0.0).norm(dim=1)
     torch.testing.assert_close(lengths, torch.full_like(lengths, 2.0))
+
+
+@pytest.mark.parametrize(("operations", "expected"), [(0, 1), (1.5e8, 1), (2.5e8, 2), (1e12, 4)])
+def test_small_work_gets_few_threads_and_all_are_given_back(operations, expected):
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        with pytest.raises(KeyError), threads_for(operations):
+            assert torch.get_num_threads() == expected
+            raise KeyError
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
