@@ -58,8 +58,8 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
 def threads_for(operations: float) -> Iterator[None]:
     """Let torch use no more threads than so many multiplications a call keep busy.
 
-    Small steps gain nothing from a second thread, and on a busy machine threads that wait for each other cost many times
-    the step itself.
+    Small steps gain nothing from a second thread, and on a busy machine threads that wait for each other cost many
+    times the step itself.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, min(before, int(operations / _WORTH_A_THREAD))))

@@ -235,10 +235,16 @@ def test_position_columns_are_smooth_and_scaled(tiny, two_tone):
 def test_small_work_gets_few_threads_and_all_are_given_back(operations, expected):
     before = torch.get_num_threads()
     torch.set_num_threads(4)
-    try:
-        with pytest.raises(KeyError), threads_for(operations):
-            assert torch.get_num_threads() == expected
+
+    def fail():
+        with threads_for(operations):
+            seen.append(torch.get_num_threads())
             raise KeyError
-        assert torch.get_num_threads() == 4
+
+    seen = []
+    try:
+        with pytest.raises(KeyError):
+            fail()
+        assert (seen, torch.get_num_threads()) == ([expected], 4)
     finally:
         torch.set_num_threads(before)
