@@ -56,8 +56,9 @@ def test_steps_between_train_the_descriptor_alone(tiny):
     model = SlimeTiny(tiny)
     latents = to_latents(torch.rand(2, 3, 32, 48))
     assert torch.equal(model.reader.describe(latents, model.null), model.reader(latents, model.null).descriptor)
-    found = step_losses(model, batch_of(tiny, 1), tiny, 1)
-    assert set(found) == {"corr", "transfer"}
+    for step in (1, tiny.whole_every + 1):
+        found = step_losses(model, batch_of(tiny, step), tiny, step)
+        assert set(found) == {"corr", "transfer"}
     sum(found.values()).backward()
     reached = {name.split(".")[1] for name, p in model.named_parameters() if p.grad is not None}
     assert reached == {"time_embedding", "conv_in", "down_blocks"}

@@ -211,7 +211,7 @@ def test_learned_parts_are_carried_between_readings(two_tone, tiny, monkeypatch)
     real = module.was_evidence
     monkeypatch.setattr(module, "was_evidence", lambda *a: read.append(1) or real(*a))
     fusion = FusionConfig(parts=1.0, parts_every=2, memory=0.0, flow=0.0, motion=0.0, refine=0)
-    frames, truth = clip_of(two_tone, count=5)
+    frames, truth = clip_of(two_tone, count=5, step=12)
     config = RunConfig(short_side=96, work_side=96, learn=QUICK, fusion=fusion)
     segmenter = Segmenter(config, tiny)
     segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
@@ -219,13 +219,13 @@ def test_learned_parts_are_carried_between_readings(two_tone, tiny, monkeypatch)
     for frame, mask in zip(frames[1:], truth[1:], strict=True):
         scores.append(region_j(segmenter.step(frame).labels, mask))
     assert len(read) == 2
-    assert scores[1] > 0.7 * scores[0]
-    assert scores[3] > 0.7 * scores[2]
+    assert scores[1] > 0.85 * scores[0]
+    assert scores[3] > 0.85 * scores[2]
 
 
 def test_the_strongest_pixels_are_found_without_sorting_the_picture():
     rng = np.random.default_rng(0)
-    for size in ((3, 2), (16, 16), (61, 37)):
+    for size in ((3, 2), (16, 16), (61, 37), (200, 100)):
         soft = rng.random((3, *size)).astype(np.float32).round(2)  # with ties
         counts = np.array([1, 4, 9])
         expected = [np.sort(p.ravel())[-min(n, p.size) :].mean() for p, n in zip(soft, counts, strict=True)]
