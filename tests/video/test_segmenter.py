@@ -226,7 +226,8 @@ def test_learned_parts_are_carried_between_readings(two_tone, tiny, monkeypatch)
 def test_the_strongest_pixels_are_found_without_sorting_the_picture():
     rng = np.random.default_rng(0)
     for size in ((3, 2), (16, 16), (61, 37), (200, 100)):
-        soft = rng.random((3, *size)).astype(np.float32).round(2)  # with ties
+        soft = rng.random((3, *size)).astype(np.float32)
+        soft[:1] = soft[:1].round(2)  # with ties
         counts = np.array([1, 4, 9])
         expected = [np.sort(p.ravel())[-min(n, p.size) :].mean() for p, n in zip(soft, counts, strict=True)]
         assert _strongest_mean(soft, counts) == pytest.approx(expected)
