@@ -50,7 +50,7 @@ class AppearanceConfig:
     model : ModelSpec
     """
 
-    weight: float = 0.03
+    weight: float = 0.0
     views: int = 12
     size: int = 256
     device: str = "auto"
@@ -154,7 +154,7 @@ def _combined(learned: Array, recalled: Array) -> Array:
     for votes in (learned, recalled):
         total *= (1 - _FLOOR) * votes / votes.sum(1, keepdims=True).clip(1e-12) + _FLOOR / votes.shape[1]
     total[learned.sum(1) + recalled.sum(1) <= 1e-12] = 0
-    return total / total.sum(1, keepdims=True).clip(1e-30)
+    return np.asarray(total / total.sum(1, keepdims=True).clip(1e-30))
 
 
 def _other_views(
