@@ -50,7 +50,7 @@ class RunConfig:
     walk : WalkConfig
     symmetry : SymmetryConfig
     appearance : AppearanceConfig
-        What the annotated views look like, beside the shape; not with ``walk``.
+        What the annotated views look like, beside the shape and not with ``walk``; off by default.
     expansion : ExpansionConfig
     """
 

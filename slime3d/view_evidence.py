@@ -38,7 +38,8 @@ class AppearanceConfig:
     Parameters
     ----------
     weight : float
-        Weight of its votes against the bonds to the neighbours, which are at most 1; 0 switches it off.
+        Weight of its votes against the bonds to the neighbours, which are at most 1; 0 switches it off. 0.03 was measured
+        (docs/benchmarks.md).
     views : int
         Views around the mesh that are read.
     size : int
