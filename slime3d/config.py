@@ -25,7 +25,8 @@ class RunConfig:
     Parameters
     ----------
     method : str
-        ``geometry``: the annotation and the shape alone, symmetry included; ``walk``: the random walk alone, the floor.
+        ``geometry``: the annotation and the shape, symmetry included, and what views look like; ``walk``: the random
+        walk alone, the floor.
     views : int
         Views around the mesh; ``--view`` and ``--ref`` count in them.
     size : int
@@ -50,7 +51,7 @@ class RunConfig:
     walk : WalkConfig
     symmetry : SymmetryConfig
     appearance : AppearanceConfig
-        What the annotated views look like, beside the shape and not with ``walk``; off by default.
+        What the annotated views look like, where the shape leaves doubt.
     expansion : ExpansionConfig
     """
 

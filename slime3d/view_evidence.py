@@ -38,8 +38,7 @@ class AppearanceConfig:
     Parameters
     ----------
     weight : float
-        Weight of its votes against the bonds to the neighbours, which are at most 1; 0 switches it off. 0.03 was measured
-        (docs/benchmarks.md).
+        Weight of its votes against the bonds to the neighbours, which are at most 1; 0 switches it off.
     views : int
         Views around the mesh that are read.
     size : int
@@ -51,7 +50,7 @@ class AppearanceConfig:
     model : ModelSpec
     """
 
-    weight: float = 0.0
+    weight: float = 0.03
     views: int = 12
     size: int = 256
     device: str = "auto"

@@ -9,6 +9,7 @@ import pytest
 import trimesh
 
 from slime3d.appearance import Appearance
+from slime3d.cli import main
 from slime3d.config import RunConfig
 from slime3d.pipeline import label_mesh
 from slime3d.renderers import build_renderer
@@ -17,7 +18,7 @@ from slime3d.view_evidence import AnnotatedViews, AppearanceConfig, read_views, 
 from slime3d.views import frame_views
 from slime3d.walk import ANNOTATED, PERSUADED, SOURCES
 from slimecore.errors import ConfigError
-from slimecore.masks import MaskFile, make_parts
+from slimecore.masks import MaskFile, make_parts, write_mask
 from tests.mesh.shapes import from_trimesh
 
 SMALL = AppearanceConfig(weight=3.0, views=6, size=128)
@@ -124,3 +125,15 @@ def test_what_the_annotated_view_shows_is_not_read_on_itself(ball):
 def test_settings_out_of_range(wrong):
     with pytest.raises(ConfigError, match="appearance"):
         AppearanceConfig(**wrong)
+
+
+def test_a_device_that_is_not_there_is_one_line_before_anything_is_written(ball, tmp_path, capsys):
+    mesh, truth = ball
+    path, mask = tmp_path / "ball.ply", tmp_path / "mask.png"
+    trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).export(path)
+    ids = build_renderer().rasterize(mesh.vertices, mesh.faces, frame_views(mesh.used(), 4, 64).at([0])).face_id[0]
+    write_mask(mask, np.where(ids >= 0, truth[ids], 0))
+    given = ["--views", "4", "--size", "64", "--ref", str(mask), "--out", str(tmp_path / "out")]
+    assert main(["run", str(path), *given, "--set", "appearance.device=abacus"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
