@@ -24,7 +24,7 @@ from slime3d.label_files import read_label_file
 from slime3d.mesh import Mesh, load_mesh
 from slime3d.pipeline import label_mesh
 from slime3d.renderers import build_renderer
-from slime3d.views import frame_views
+from slime3d.views import Cameras, frame_views
 from slimecore.config import apply, parse_assignments
 from slimecore.errors import ConfigError
 from slimecore.masks import MaskFile, make_parts
@@ -41,6 +41,7 @@ class Case:
     mesh: Mesh
     truth: np.ndarray
     face_id: np.ndarray
+    cameras: Cameras
 
     def shares(self, views: list[int]) -> np.ndarray:
         """Share of every part's area that some of the views show."""
@@ -69,7 +70,7 @@ def load_case(labels: Path, size: int) -> Case:
     mesh = load_mesh(file.mesh)
     cameras = frame_views(mesh.used(), 10, size)
     ids = build_renderer().rasterize(mesh.vertices, mesh.faces, cameras).face_id
-    return Case(labels.name.removesuffix(".labels.json"), labels.parent.name, mesh, file.values, ids)
+    return Case(labels.name.removesuffix(".labels.json"), labels.parent.name, mesh, file.values, ids, cameras)
 
 
 def measure(case: Case, count: int, config: RunConfig) -> tuple[float, float]:
@@ -81,7 +82,7 @@ def measure(case: Case, count: int, config: RunConfig) -> tuple[float, float]:
     labels = np.where(ids >= 0, case.truth[ids], -1)
     parts = make_parts(MaskFile(labels.reshape(-1, 1), {}))
     started = time.perf_counter()
-    found = label_mesh(case.mesh, ids, parts.index(labels), parts, config)
+    found = label_mesh(case.mesh, ids, parts.index(labels), parts, config, case.cameras.at(views))
     seconds = time.perf_counter() - started
     visible = np.flatnonzero(case.shares(views) >= VISIBLE)
     predicted = np.asarray(parts.values)[found.rows]

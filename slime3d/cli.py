@@ -117,7 +117,7 @@ def _add_run(commands: Any) -> None:
     parser.add_argument(
         "--method",
         metavar="NAME",
-        help="geometry (default): the annotation and the shape alone; walk: its floor, without symmetry",
+        help="geometry (default): annotation, shape and, where these leave doubt, looks; walk: the floor, shape alone",
     )
     parser.add_argument(
         "--smooth", metavar="NAME", help="none (default), or expansion: shorter borders, needs PyMaxflow"
@@ -209,7 +209,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from slime3d.references import parse_reference
     from slimecore.masks import read_names
 
-    arguments.device = arguments.seed = None  # nothing here is random or runs elsewhere yet
+    arguments.device = arguments.seed = None  # no options: appearance.device, appearance.seed
     keys = ("method", "views", "size", "up", "renderer", "smooth", "keep_texture", "part_files")
     config = configured(RunConfig(), arguments, {key: getattr(arguments, key) for key in keys})
     given = [parse_reference(text, arguments.view) for text in arguments.ref]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from slime3d.smooth import ExpansionConfig
 from slime3d.symmetry import SymmetryConfig
+from slime3d.view_evidence import AppearanceConfig
 from slime3d.walk import WalkConfig
 from slimecore.errors import ConfigError
 
@@ -24,7 +25,8 @@ class RunConfig:
     Parameters
     ----------
     method : str
-        ``geometry``: the annotation and the shape alone, symmetry included; ``walk``: the random walk alone, the floor.
+        ``geometry``: the annotation and the shape, symmetry included, and what views look like; ``walk``: the random
+        walk alone, the floor.
     views : int
         Views around the mesh; ``--view`` and ``--ref`` count in them.
     size : int
@@ -48,6 +50,8 @@ class RunConfig:
         ``none``: labels are those most probable for each face; ``expansion``: shorter borders by alpha-expansion.
     walk : WalkConfig
     symmetry : SymmetryConfig
+    appearance : AppearanceConfig
+        What the annotated views look like, where the shape leaves doubt.
     expansion : ExpansionConfig
     """
 
@@ -64,6 +68,7 @@ class RunConfig:
     smooth: str = "none"
     walk: WalkConfig = field(default_factory=WalkConfig)
     symmetry: SymmetryConfig = field(default_factory=SymmetryConfig)
+    appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
     expansion: ExpansionConfig = field(default_factory=ExpansionConfig)
 
     def __post_init__(self) -> None:

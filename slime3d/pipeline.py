@@ -18,13 +18,14 @@ from slime3d.export import write_contact_sheet
 from slime3d.inputs import made_of
 from slime3d.mesh import Mesh, load_mesh
 from slime3d.references import Reference, read_references
-from slime3d.renderers import build_renderer
+from slime3d.renderers import Renderer, build_renderer
 from slime3d.results import Labelled, write_results
 from slime3d.shade import lighting_normals, shade
 from slime3d.smooth import expanded
 from slime3d.symmetry import symmetry_evidence
+from slime3d.view_evidence import AnnotatedViews, view_evidence
 from slime3d.views import Cameras, cameras_entry, frame_views, read_cameras
-from slime3d.walk import SOURCES, FaceLabels, walk
+from slime3d.walk import PERSUADED, SOURCES, FaceLabels, walk
 from slimecore.config import to_dict
 from slimecore.errors import InputError
 from slimecore.files import make_folder, write_bytes, write_json
@@ -120,7 +121,15 @@ def _cameras(mesh: Mesh, config: RunConfig, file: Path | None) -> Cameras:
     return cameras
 
 
-def label_mesh(mesh: Mesh, face_id: Array, rows: Array, parts: Parts, config: RunConfig) -> FaceLabels:
+def label_mesh(
+    mesh: Mesh,
+    face_id: Array,
+    rows: Array,
+    parts: Parts,
+    config: RunConfig,
+    cameras: Cameras | None = None,
+    renderer: Renderer | None = None,
+) -> FaceLabels:
     """Label every face from annotated views.
 
     Parameters
@@ -132,6 +141,10 @@ def label_mesh(mesh: Mesh, face_id: Array, rows: Array, parts: Parts, config: Ru
         Part row at every pixel, -1 = says nothing.
     parts : Parts
     config : RunConfig
+    cameras : Cameras, optional
+        Those of the annotated views; without them, what the views look like (``config.appearance``) is not asked.
+    renderer : Renderer, optional
+        For other views; the configuration's by default.
     """
     votes = cast_votes(face_id, rows, len(mesh.faces))
     votes = np.pad(votes, ((0, 0), (0, len(parts) - votes.shape[1])))
@@ -139,7 +152,17 @@ def label_mesh(mesh: Mesh, face_id: Array, rows: Array, parts: Parts, config: Ru
     if config.method == "geometry":
         evidence.append(symmetry_evidence(mesh, votes, config.symmetry))
     labels = walk(mesh, evidence, config.walk)
+    if config.method == "geometry" and config.appearance.weight and cameras is not None:
+        given = AnnotatedViews(face_id, rows, cameras, renderer or build_renderer(config.renderer), config.up)
+        looks = view_evidence(mesh, votes, given, (1 - labels.confidence) ** 2, config.appearance)
+        labels = _persuaded(labels, walk(mesh, [*evidence, looks], config.walk)) if looks.votes.any() else labels
     return expanded(mesh, labels, len(parts), config.walk, config.expansion) if config.smooth == "expansion" else labels
+
+
+def _persuaded(before: FaceLabels, after: FaceLabels) -> FaceLabels:
+    """The labels `after` appearance was asked, saying which it changed."""
+    changed = after.rows != before.rows
+    return FaceLabels(after.rows, after.confidence, np.where(changed, PERSUADED, after.source).astype(np.uint8))
 
 
 def run(
@@ -175,11 +198,12 @@ def run(
     looks = _cameras(mesh, config, cameras)
     _require_views(references, len(looks))
     renderer = build_renderer(config.renderer)
-    shown = [looks[r.view : r.view + 1] for r in references]
-    face_id = np.concatenate([renderer.rasterize(mesh.vertices, mesh.faces, camera).face_id for camera in shown])
+    shown = looks.at([r.view for r in references])
+    each = [shown[i : i + 1] for i in range(len(shown))]
+    face_id = np.concatenate([renderer.rasterize(mesh.vertices, mesh.faces, camera).face_id for camera in each])
     clock.lap("render")
     given = read_references(references, face_id, names, config.unmarked)
-    labels = label_mesh(mesh, face_id, given.rows, given.parts, config)
+    labels = label_mesh(mesh, face_id, given.rows, given.parts, config, shown, renderer)
     clock.lap("label")
     seen = np.zeros(len(mesh.faces), bool)
     seen[face_id[face_id >= 0]] = True

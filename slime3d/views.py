@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,11 @@ class Cameras:
 
     def __getitem__(self, which: slice) -> Cameras:
         return Cameras(self.pose[which], self.focal, self.centre[which], self.size)
+
+    def at(self, which: Sequence[int]) -> Cameras:
+        """Some of them, in any order."""
+        chosen = list(which)
+        return Cameras(self.pose[chosen], self.focal, self.centre[chosen], self.size)
 
     def project(self, vertices: Array) -> tuple[Array, Array]:
         """Pixel positions (N, V, 2) and depths (N, V) along the camera axis of world points (V, 3)."""

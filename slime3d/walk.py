@@ -14,11 +14,11 @@ from slime3d.graph import bridges, shells, touching
 from slime3d.mesh import Mesh
 from slimecore.errors import ConfigError, InputError
 
-__all__ = ["ANNOTATED", "FILLED", "SOURCES", "WALKED", "FaceLabels", "WalkConfig", "walk"]
+__all__ = ["ANNOTATED", "FILLED", "PERSUADED", "SOURCES", "WALKED", "FaceLabels", "WalkConfig", "walk"]
 
 Array = npt.NDArray[Any]
-SOURCES = ("annotated", "walked", "filled")
-ANNOTATED, WALKED, FILLED = range(3)
+SOURCES = ("annotated", "walked", "filled", "appearance")
+ANNOTATED, WALKED, FILLED, PERSUADED = range(4)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,19 +75,6 @@ class FrameState:
     @cached_property
     def places(self) -> Places:
         """Descriptors and colours of the picture, on a grid ``memory.detail`` times denser than the descriptors'."""
-        import torch
-        from torch.nn import functional
-
-        from slimecore.color import lab_patches
         from slimecore.memory import Places
 
-        coarse = self.descriptor
-        detail = self.config.memory.detail
-        grid = (int(coarse.shape[2]) * detail, int(coarse.shape[3]) * detail)
-        dense = (
-            functional.interpolate(coarse, size=grid, mode="bilinear", align_corners=False) if detail > 1 else coarse
-        )
-        columns = dense[0].flatten(1)
-        descriptor = (columns / columns.square().sum(0).sqrt().clamp(min=1e-12)).T  # far faster than along rows
-        color = torch.from_numpy(lab_patches(self.frame.rgb, grid)).to(descriptor)
-        return Places(descriptor, color, grid)
+        return Places.of(self.descriptor, self.frame.rgb, self.config.memory.detail)

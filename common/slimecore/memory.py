@@ -15,11 +15,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from slimecore.color import lab_patches
 from slimecore.device import generator
 from slimecore.memory_config import MemoryConfig
 from slimecore.memory_space import JointSpace
@@ -50,6 +53,26 @@ class Places:
     descriptor: Tensor
     color: Tensor
     grid: tuple[int, int]
+
+    @classmethod
+    def of(cls, descriptor: Tensor, rgb: npt.NDArray[Any], detail: int = 1) -> Places:
+        """Places of a picture.
+
+        Parameters
+        ----------
+        descriptor : (1, D, h, w) float tensor
+            Of the backbone.
+        rgb : (H, W, 3) uint8
+            The picture, of any size.
+        detail : int
+            The grid is this many times denser than the descriptors', which are interpolated; colours are not.
+        """
+        grid = (int(descriptor.shape[2]) * detail, int(descriptor.shape[3]) * detail)
+        if detail > 1:
+            descriptor = functional.interpolate(descriptor, size=grid, mode="bilinear", align_corners=False)
+        columns = descriptor[0].flatten(1)
+        unit = (columns / columns.square().sum(0).sqrt().clamp(min=1e-12)).T  # far faster than along rows
+        return cls(unit, torch.from_numpy(lab_patches(rgb, grid)).to(unit), grid)
 
     def positions(self) -> Tensor:
         """(N, 2) float rows and columns of the cells' centres, as shares of the grid's short side."""

@@ -1,0 +1,139 @@
+"""Appearance within one mesh: it may decide what the shape leaves open, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import trimesh
+
+from slime3d.appearance import Appearance
+from slime3d.cli import main
+from slime3d.config import RunConfig
+from slime3d.pipeline import label_mesh
+from slime3d.renderers import build_renderer
+from slime3d.symmetry import SymmetryConfig
+from slime3d.view_evidence import AnnotatedViews, AppearanceConfig, read_views, trust_in, view_evidence
+from slime3d.views import frame_views
+from slime3d.walk import ANNOTATED, PERSUADED, SOURCES
+from slimecore.errors import ConfigError
+from slimecore.masks import MaskFile, make_parts, write_mask
+from tests.mesh.shapes import from_trimesh
+
+SMALL = AppearanceConfig(weight=3.0, views=6, size=128)
+
+
+@pytest.fixture(scope="module")
+def ball():
+    """A ball seen from the front: left and right halves there, upper and lower halves behind; its true parts 1, 2."""
+    plain = from_trimesh(trimesh.creation.icosphere(subdivisions=3))
+    x, y, z = plain.middles().T
+    truth = np.where(np.where(z > 0.1, x, y) > 0, 2, 1)
+    palette = np.array([[0, 0, 0], [205, 60, 50], [50, 80, 200]], np.uint8)
+    colors = np.repeat(palette[truth][:, None], 3, 1)
+    return replace(plain, appearance=Appearance(colors, None, np.full(len(truth), -1, np.int32), ())), truth
+
+
+def labelled(mesh, truth, appearance, *, with_cameras=True):
+    cameras = frame_views(mesh.used(), 4, 128).at([0])
+    ids = build_renderer().rasterize(mesh.vertices, mesh.faces, cameras).face_id
+    values = np.where(ids >= 0, truth[ids], -1)
+    parts = make_parts(MaskFile(values.reshape(-1, 1), {}))
+    config = RunConfig(appearance=appearance, symmetry=SymmetryConfig(weight=0))
+    found = label_mesh(mesh, ids, parts.index(values), parts, config, cameras if with_cameras else None)
+    return np.asarray(parts.values)[found.rows], found, np.unique(ids[ids >= 0])
+
+
+def test_colour_finds_the_far_side_that_the_shape_gets_wrong(ball):
+    mesh, truth = ball
+    far = np.setdiff1d(np.arange(len(truth)), labelled(mesh, truth, AppearanceConfig(weight=0))[2])
+    by_shape = labelled(mesh, truth, AppearanceConfig(weight=0))[0]
+    by_looks, found, shown = labelled(mesh, truth, SMALL)
+    assert (by_shape == truth)[far].mean() < 0.8
+    assert (by_looks == truth)[far].mean() > 0.93
+    np.testing.assert_array_equal(by_looks[shown], truth[shown])
+    assert (found.source[shown] == ANNOTATED).all()
+    np.testing.assert_array_equal(found.source == PERSUADED, by_looks != by_shape)
+    assert SOURCES[PERSUADED] == "appearance"
+
+
+def test_same_seed_same_result(ball):
+    mesh, truth = ball
+    first, second = (labelled(mesh, truth, SMALL)[1] for _ in range(2))
+    np.testing.assert_array_equal(first.rows, second.rows)
+    np.testing.assert_array_equal(first.confidence, second.confidence)
+
+
+def test_weight_0_or_no_cameras_is_the_shape_alone(ball, monkeypatch):
+    mesh, truth = ball
+
+    def never(*_):
+        raise AssertionError("the views must not be read")
+
+    monkeypatch.setattr("slime3d.view_evidence.read_views", never)
+    off = labelled(mesh, truth, AppearanceConfig(weight=0))[1]
+    blind = labelled(mesh, truth, SMALL, with_cameras=False)[1]
+    for name in ("rows", "confidence", "source"):
+        np.testing.assert_array_equal(getattr(off, name), getattr(blind, name))
+    assert not (off.source == PERSUADED).any()
+
+
+def test_clay_is_not_made_worse(ball):
+    mesh, truth = ball
+    clay = replace(mesh, appearance=Appearance(None, None, mesh.appearance.texture, ()))
+    by_shape = labelled(clay, truth, AppearanceConfig(weight=0))[0]
+    by_looks = labelled(clay, truth, SMALL)[0]
+    assert (by_looks == truth).mean() >= (by_shape == truth).mean()
+
+
+def test_only_open_faces_get_votes_as_far_as_they_are_open(ball, monkeypatch):
+    mesh, truth = ball
+    count = len(truth)
+    chance = np.eye(3)[truth]
+    monkeypatch.setattr("slime3d.view_evidence.read_views", lambda *_: chance)
+    votes = np.where(np.arange(count)[:, None] < 700, chance, 0)
+    given = AnnotatedViews(np.arange(count)[None, None], truth[None, None], frame_views(mesh.used(), 1), None)
+    doubt = np.linspace(0, 1, count)
+    evidence = view_evidence(mesh, votes, given, doubt, AppearanceConfig(weight=0.5))
+    assert not evidence.certain
+    np.testing.assert_allclose(evidence.votes, np.where(np.arange(count) < 700, 0, 0.5 * doubt)[:, None] * chance)
+
+
+def test_trust_is_the_half_of_the_mean_iou_that_guessing_does_not_give():
+    areas = np.array([4.0, 4, 1, 1, 5])
+    truth = np.array([0, 0, 1, 1])
+    votes = np.vstack([np.eye(3)[truth], np.zeros((1, 3))])  # part 2 is not annotated, nor is the last face
+    assert trust_in(votes.copy(), votes, areas) == 1.0
+    largest = np.tile([1.0, 0, 0], (5, 1))
+    assert trust_in(largest, votes, areas) == 0.0
+    one_wrong = np.vstack([np.eye(3)[[0, 0, 1, 0]], np.zeros((1, 3))])
+    assert trust_in(one_wrong, votes, areas) == pytest.approx(8 / 9 + 1 / 2 - 1)
+    assert trust_in(np.zeros((5, 3)), votes, areas) == 0.0
+
+
+def test_what_the_annotated_view_shows_is_not_read_on_itself(ball):
+    """The only view to read is the annotated one: nothing is learned of how far that holds elsewhere."""
+    mesh, truth = ball
+    cameras = frame_views(mesh.used(), 1, 128)
+    ids = build_renderer().rasterize(mesh.vertices, mesh.faces, cameras).face_id
+    given = AnnotatedViews(ids, np.where(ids >= 0, truth[ids], -1), cameras, build_renderer())
+    assert not read_views(mesh, given, 3, AppearanceConfig(views=1, size=64)).any()
+
+
+@pytest.mark.parametrize("wrong", [{"weight": -1}, {"weight": np.nan}, {"views": 0}, {"size": 32}, {"seed": -1}])
+def test_settings_out_of_range(wrong):
+    with pytest.raises(ConfigError, match="appearance"):
+        AppearanceConfig(**wrong)
+
+
+def test_a_device_that_is_not_there_is_one_line_before_anything_is_written(ball, tmp_path, capsys):
+    mesh, truth = ball
+    path, mask = tmp_path / "ball.ply", tmp_path / "mask.png"
+    trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).export(path)
+    ids = build_renderer().rasterize(mesh.vertices, mesh.faces, frame_views(mesh.used(), 4, 64).at([0])).face_id[0]
+    write_mask(mask, np.where(ids >= 0, truth[ids], 0))
+    given = ["--views", "4", "--size", "64", "--ref", str(mask), "--out", str(tmp_path / "out")]
+    assert main(["run", str(path), *given, "--set", "appearance.device=abacus"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
