@@ -24,7 +24,7 @@ from slime3d.glb import Piece, glb_bytes
 from slime3d.mesh import Mesh
 from slime3d.renderers import Renderer
 from slime3d.shade import lighting_normals, shade_colors
-from slime3d.viewer import write_viewer
+from slime3d.viewer import viewer_page
 from slime3d.views import frame_views
 from slime3d.walk import FaceLabels
 from slimecore.config import dump_yaml
@@ -116,10 +116,10 @@ def write_results(out: Path, found: Labelled, config: Any, renderer: Renderer) -
     write_contact_sheet(out / "labels.png", pictures, parts)
     if wanted.viewer:
         files.append("viewer.html")
-        write_viewer(
-            out / "viewer.html", mesh, found.name, labels, parts, palette,
-            up=wanted.up, limit=wanted.viewer, corner_normals=normals,
-        )  # fmt: skip
+        page = viewer_page(
+            mesh, found.name, labels, parts, palette, up=wanted.up, limit=wanted.viewer, corner_normals=normals
+        )
+        write_text(out / "viewer.html", page)
     if wanted.frames:
         files.append("turntable.mp4")
         write_turntable(

@@ -11,7 +11,6 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,9 @@ from slime3d.mesh import Mesh
 from slime3d.shade import face_colors, lighting_normals
 from slime3d.views import up_axes
 from slime3d.walk import SOURCES, FaceLabels
-from slimecore.files import write_text
 from slimecore.types import Parts
 
-__all__ = ["VIEWER_FACES", "simplified", "viewer_page", "write_viewer"]
+__all__ = ["VIEWER_FACES", "simplified", "viewer_page"]
 
 Array = npt.NDArray[Any]
 VIEWER_FACES = 500_000  # a page of 21 to 25 MB
@@ -37,22 +35,6 @@ class _Shown:
 
     corners: Array
     face: Array
-
-
-def write_viewer(
-    path: Path,
-    mesh: Mesh,
-    name: str,
-    labels: FaceLabels,
-    parts: Parts,
-    colors: Array,
-    *,
-    up: str = "y",
-    limit: int = VIEWER_FACES,
-    corner_normals: Array | None = None,
-) -> None:
-    """Write the page of a labelled mesh; see :func:`viewer_page`."""
-    write_text(path, viewer_page(mesh, name, labels, parts, colors, up=up, limit=limit, corner_normals=corner_normals))
 
 
 def viewer_page(

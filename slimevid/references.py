@@ -128,7 +128,7 @@ def _check_frames(refs: Sequence[MaskRef], clip: Clip) -> None:
     for ref in refs:
         if not 0 <= ref.frame < len(clip):
             raise InputError(
-                f"--ref-frame {ref.frame} lies outside the clip, which has frames 0..{len(clip) - 1}"
+                f"reference frame {ref.frame} lies outside the clip, which has frames 0..{len(clip) - 1}"
                 + (f" ({ref.path})" if len(refs) > 1 else "")
             )
     frames = [ref.frame for ref in refs]

@@ -84,11 +84,8 @@ def recall(memory: MaskMemory, places: Places, doubted: Doubt) -> Array:
     -------
     (P, *grid) float32, summing to 1 over parts
     """
-    height, width = places.grid
-    index = torch.arange(height * width).reshape(places.grid)
-    rows, columns = _spread(height), _spread(width)
-    coarse = memory.read(places, index[rows][:, columns].flatten().to(places.descriptor.device))
-    coarse = coarse.T.reshape(-1, len(rows), len(columns))
+    some = _some_places(places.grid)
+    coarse = memory.read(places, some.flatten().to(places.descriptor.device)).T.unflatten(1, tuple(some.shape))
     # The last row and column are sampled too, so the map spans the corners of the grid, not those of its cells.
     full = functional.interpolate(coarse[None], size=places.grid, mode="bilinear", align_corners=True)[0]
     reach = max(1, min(places.grid) // 32)
@@ -102,9 +99,10 @@ def recall(memory: MaskMemory, places: Places, doubted: Doubt) -> Array:
     return np.asarray(full.cpu().numpy())
 
 
-def _spread(length: int) -> Tensor:
-    """About every fourth index, both ends included."""
-    return torch.linspace(0, length - 1, max(2, -(-length // 4))).round().long()
+def _some_places(grid: tuple[int, int]) -> Tensor:
+    """Numbers of about every fourth place of a grid, (rows, columns), both ends included."""
+    rows, columns = (torch.linspace(0, n - 1, max(2, -(-n // 4))).round().long() for n in grid)
+    return rows[:, None] * grid[1] + columns
 
 
 def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
@@ -194,12 +192,11 @@ class _Fused:
 
         Later frames are not asked: what motion put into the mask once would vouch for itself.
         """
-        rows, columns = _spread(places.grid[0]), _spread(places.grid[1])
-        favoured = resize_soft(against, (len(rows), len(columns))).min(0) < -_SLIGHT
+        some = _some_places(places.grid)
+        favoured = resize_soft(against, (some.shape[0], some.shape[1])).min(0) < -_SLIGHT
         gate = np.ones(favoured.shape, np.float32)
         if favoured.any():
-            index = torch.arange(places.grid[0] * places.grid[1]).reshape(places.grid)[rows][:, columns]
-            asked = index[torch.from_numpy(favoured)].to(places.descriptor.device)
+            asked = some[torch.from_numpy(favoured)].to(places.descriptor.device)
             known = self._memory.read(places, asked, references_only=True)[:, 0].cpu().numpy()
             gate[favoured] = np.clip((_KNOWN - known) / (_KNOWN - 0.5), 0, 1)
         return np.where(against < 0, against * resize_soft(gate[None], against.shape[1:])[0], against)

@@ -146,7 +146,7 @@ def test_the_written_config_repeats_the_run(clip, tmp_path, capsys):
         (["my clip", "--ref", "ref.png", "--flow", "diss"], "unknown flow 'diss'"),
         (["my clip", "--ref", "ref.png", "--propagator", "fuse"], "unknown propagator 'fuse'"),
         (["my clip", "--ref", "ref.png", "--device", "tpu"], "unknown device 'tpu'"),
-        (["my clip", "--ref", "ref.png", "--ref-frame", "9"], "--ref-frame 9 lies outside the clip"),
+        (["my clip", "--ref", "ref.png", "--ref-frame", "9"], "reference frame 9 lies outside the clip"),
         (["my clip", "--ref", "ref.png", "--size", "3"], "short_side must lie in"),
         (["my clip", "--ref", "ref.png", "--out", "ref.png/x"], "cannot write into"),
         (["my clip", "--ref", "ref.png", "--names", "ref.png"], "expected a JSON object"),
