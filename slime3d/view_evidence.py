@@ -208,10 +208,10 @@ class _Reader:
         for picture, row in pairs:  # what is not annotated, row -1, remembers nothing: all parts alike
             places = self._places(encode_picture(self._backbone, picture, self._side).descriptor, picture)
             mask = resize_soft(np.moveaxis(soft[row], -1, 0), places.grid)
-            self._memory.write(places, torch.from_numpy(mask).to(places.descriptor), permanent=True)
+            self._memory.write(places, torch.from_numpy(mask).to(places.device), permanent=True)
 
     def _places(self, descriptor: Any, picture: Array) -> Any:
-        from slimecore.memory import Places
+        from slimecore.places import Places
 
         return Places.of(descriptor, picture, self._detail)
 

@@ -81,8 +81,10 @@ class RunConfig:
     ----------
     short_side : int
         Short side of the network's input, pixels.
+    flow_side : int
+        Short side of the pictures between which flow runs, pixels.
     work_side : int
-        Short side at which flow runs and soft masks are kept, pixels.
+        Short side at which soft masks are kept, pixels; at least `flow_side`.
     propagator, flow : str
         Files of ``slimevid/propagators`` and ``slimevid/flows``.
     device : str
@@ -92,7 +94,8 @@ class RunConfig:
     """
 
     short_side: int = 256
-    work_side: int = 240
+    flow_side: int = 240
+    work_side: int = 320
     propagator: str = "fused"
     flow: str = "dis"
     device: str = "auto"
@@ -105,7 +108,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
-        for name, low, high in (("short_side", 32, 4096), ("work_side", 32, 4096)):
+        for name, low, high in (("short_side", 32, 4096), ("flow_side", 32, 4096), ("work_side", 32, 4096)):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"{name} must lie in {low}..{high} pixels, got {value}")
@@ -114,12 +117,13 @@ class RunConfig:
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {
         "short_side": 192,
+        "flow_side": 192,
         "work_side": 192,
         "memory": {"detail": 3, "dims": 24, "budget": 800, "recent": 3},
         "fusion": {"parts_every": 4},
     },
     "balanced": {},
-    "quality": {"short_side": 384, "work_side": 320, "memory": {"budget": 4000, "recent": 6}},
+    "quality": {"short_side": 384, "flow_side": 320, "work_side": 480, "memory": {"budget": 4000, "recent": 6}},
 }
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from slimecore.attention import Features
     from slimecore.backbones import Backbone
-    from slimecore.memory import Places
+    from slimecore.places import Places
     from slimevid.config import RunConfig
 
 __all__ = ["FrameState"]
@@ -36,7 +36,7 @@ class FrameState:
     Attributes
     ----------
     motion : pair of (h, w, 2) float32, or None
-        Flow at the working size into the frame before this one and back, where it was made ahead.
+        Flow, at the size of `small`, into the frame before this one and back, where it was made ahead.
     """
 
     def __init__(self, frame: Frame, config: RunConfig, backbone: Backbone | None, ordinal: int = 0) -> None:
@@ -46,10 +46,15 @@ class FrameState:
         self.motion: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
         self._backbone = backbone
 
+    @property
+    def work_size(self) -> tuple[int, int]:
+        """Rows and columns of soft masks."""
+        return fit_short_side(self.frame.size, self.config.work_side, 1)
+
     @cached_property
-    def work(self) -> npt.NDArray[Any]:
-        """(h, w, 3) uint8 picture at the working size."""
-        return resize_rgb(self.frame.rgb, fit_short_side(self.frame.size, self.config.work_side, 1))
+    def small(self) -> npt.NDArray[Any]:
+        """(h, w, 3) uint8 picture at the size at which motion is seen."""
+        return resize_rgb(self.frame.rgb, fit_short_side(self.frame.size, self.config.flow_side, 1))
 
     @cached_property
     def features(self) -> Features:
@@ -75,6 +80,6 @@ class FrameState:
     @cached_property
     def places(self) -> Places:
         """Descriptors and colours of the picture, on a grid ``memory.detail`` times denser than the descriptors'."""
-        from slimecore.memory import Places
+        from slimecore.places import Places
 
         return Places.of(self.descriptor, self.frame.rgb, self.config.memory.detail)

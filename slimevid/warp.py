@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["reliability", "targets", "warp_soft"]
+from slimecore.images import Box, resize_soft_in
+
+__all__ = ["reliability", "targets", "targets_in", "warp_soft"]
 
 Array = npt.NDArray[Any]
 
@@ -65,3 +67,11 @@ def targets(flow: Array) -> tuple[Array, Array]:
     h, w = flow.shape[:2]
     x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
     return x + flow[..., 0], y + flow[..., 1]
+
+
+def targets_in(flow: Array, size: tuple[int, int], box: Box) -> tuple[Array, Array]:
+    """:func:`targets` of a flow brought to a picture of another size, within a box of that."""
+    h, w = flow.shape[:2]
+    motion = resize_soft_in(np.ascontiguousarray(flow.transpose(2, 0, 1)), size, box)
+    y, x = np.mgrid[box].astype(np.float32)
+    return x + motion[0] * np.float32(size[1] / w), y + motion[1] * np.float32(size[0] / h)

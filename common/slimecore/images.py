@@ -21,6 +21,7 @@ from slimecore.files import write_bytes
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "Box",
     "fit_short_side",
     "list_images",
     "natural_key",
@@ -29,11 +30,15 @@ __all__ = [
     "resize_labels",
     "resize_rgb",
     "resize_soft",
+    "resize_soft_in",
+    "undecided_box",
     "write_png",
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 Array = npt.NDArray[Any]
+Box = tuple[slice, slice]
+_UNDECIDED = 0.98  # labels surer than this change nothing by being worked out more finely
 
 
 def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
@@ -126,6 +131,37 @@ def resize_soft(values: Array, size: tuple[int, int]) -> Array:
         flat = flat[..., None] if flat.ndim == 2 else flat
         return np.ascontiguousarray(flat.transpose(2, 0, 1))
     return np.stack([_resize(np.ascontiguousarray(plane), size) for plane in values])
+
+
+def resize_soft_in(values: Array, size: tuple[int, int], box: Box) -> Array:
+    """The same within a box of the result only; exact where nothing shrinks, else cut out of the whole."""
+    h, w = values.shape[1:]
+    rows, columns = (range(*span.indices(side)) for span, side in zip(box, size, strict=True))
+    if (h, w) == size or h > size[0] or w > size[1]:
+        return np.asarray(resize_soft(values, size)[(slice(None), *box)])
+    step_x, step_y = w / size[1], h / size[0]
+    into = np.array(
+        [
+            [step_x, 0, (columns.start + 0.5) * step_x - 0.5],
+            [0, step_y, (rows.start + 0.5) * step_y - 0.5],
+        ]
+    )
+    mode = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    shape = (len(columns), len(rows))
+    planes = [cv2.warpAffine(p, into, shape, flags=mode, borderMode=cv2.BORDER_REPLICATE) for p in values]
+    return np.stack(planes)
+
+
+def undecided_box(soft: Array, margin: int) -> Box | None:
+    """Where no part is .98 sure, and `margin` pixels around it, of soft maps (parts, h, w); None where all is sure."""
+    undecided = soft.max(0) < _UNDECIDED
+    rows, columns = np.flatnonzero(undecided.any(1)), np.flatnonzero(undecided.any(0))
+    if not len(rows):
+        return None
+    return (
+        slice(max(0, int(rows[0]) - margin), min(soft.shape[1], int(rows[-1]) + margin + 1)),
+        slice(max(0, int(columns[0]) - margin), min(soft.shape[2], int(columns[-1]) + margin + 1)),
+    )
 
 
 def resize_labels(labels: Array, size: tuple[int, int]) -> Array:

@@ -12,73 +12,28 @@ does it all. One more key stands for what was never seen: it holds equal shares 
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slimecore.color import lab_patches
 from slimecore.device import generator
+from slimecore.kernel_sums import KernelKeys, kernel_queries, kernel_sums
 from slimecore.memory_config import MemoryConfig
 from slimecore.memory_space import JointSpace
-from slimecore.was import was_attention
+from slimecore.places import Places
 
-__all__ = ["MaskMemory", "Places", "sample_places"]
+__all__ = ["MaskMemory", "sample_places"]
 
 
 _TILE = 1 / 6  # least side of the squares that are read together, as a share of the picture's short side
 _CROWD = 96  # places a square should have on average, to be worth a call
+_NEVER = 80.0  # where nothing is to count as unseen: as far as float32 reaches
 _REACH = 3.0  # standard deviations of the window; a key beyond is at most 1 % as near as one at the place itself
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Places:
-    """The places of one frame, row-major.
-
-    Parameters
-    ----------
-    descriptor : (N, D) float tensor
-        L2-normalised.
-    color : (N, C) float tensor
-        Patches of :func:`slimecore.color.lab_patches`.
-    grid : (int, int)
-        ``(h, w)`` with ``h * w == N``.
-    """
-
-    descriptor: Tensor
-    color: Tensor
-    grid: tuple[int, int]
-
-    @classmethod
-    def of(cls, descriptor: Tensor, rgb: npt.NDArray[Any], detail: int = 1) -> Places:
-        """Places of a picture.
-
-        Parameters
-        ----------
-        descriptor : (1, D, h, w) float tensor
-            Of the backbone.
-        rgb : (H, W, 3) uint8
-            The picture, of any size.
-        detail : int
-            The grid is this many times denser than the descriptors', which are interpolated; colours are not.
-        """
-        grid = (int(descriptor.shape[2]) * detail, int(descriptor.shape[3]) * detail)
-        if detail > 1:
-            descriptor = functional.interpolate(descriptor, size=grid, mode="bilinear", align_corners=False)
-        columns = descriptor[0].flatten(1)
-        unit = (columns / columns.square().sum(0).sqrt().clamp(min=1e-12)).T  # far faster than along rows
-        return cls(unit, torch.from_numpy(lab_patches(rgb, grid)).to(unit), grid)
-
-    def positions(self) -> Tensor:
-        """(N, 2) float rows and columns of the cells' centres, as shares of the grid's short side."""
-        h, w = self.grid
-        y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-        return ((torch.stack([y, x], -1).reshape(-1, 2) + 0.5) / min(h, w)).to(self.descriptor)
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +62,7 @@ class MaskMemory:
         self._permanent: list[_Entry] = []
         self._recent: deque[_Entry] = deque(maxlen=config.recent)
         self._since = 0
-        self._stacked: tuple[Tensor, Tensor] | None = None
+        self._stacked: tuple[KernelKeys | None, KernelKeys | None] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -165,9 +120,9 @@ class MaskMemory:
         share = evidence.mean(0).clamp(min=1e-3).log()
         prior = log_weight.to(evidence) - self._config.balance * (evidence[kept] @ share)
         if permanent:  # the space is fitted to a whole frame, not to the places that are kept of it
-            self._space.fit(places.descriptor, places.color)
-        key = self._key(places, kept, prior)
-        position = None if permanent else places.positions()[kept]
+            self._space.fit(*places.at())
+        key = torch.cat([self._space.vectors(*places.at(kept)), prior[:, None]], 1)
+        position = None if permanent else places.positions(kept)
         (self._permanent if permanent else self._recent).append(_Entry(key, evidence[kept], position))
         self._stacked = None
 
@@ -189,42 +144,22 @@ class MaskMemory:
                 entry.position = entry.position + motion[y, x].flip(-1) / short
         self._stacked = None
 
-    def _key(self, places: Places, kept: Tensor, prior: Tensor) -> Tensor:
-        joint = self._space.vectors(places.descriptor[kept], places.color[kept])
-        return torch.cat([joint, (prior - 0.5 * joint.square().sum(1))[:, None]], 1)
-
-    def _located(self, entry: _Entry) -> Tensor:
-        if not self._config.window:
-            return entry.key
-        if entry.position is None:  # permanent: answers all positions alike
-            return functional.pad(entry.key, (0, 4))
-        scaled = entry.position / self._config.window
-        squared = 0.5 * scaled.square().sum(1, keepdim=True)
-        return torch.cat([entry.key, scaled / self._config.window, -squared, -torch.ones_like(squared)], 1)
-
-    def _queries(self, places: Places, where: Tensor) -> Tensor:
-        joint = self._space.vectors(places.descriptor[where], places.color[where])
-        one = torch.ones_like(joint[:, :1])
-        columns = [joint, one]
-        if self._config.window:
-            position = places.positions()[where]
-            columns += [position, one, 0.5 * (position / self._config.window).square().sum(1, keepdim=True)]
-        if self._config.unknown:  # what the other keys' logits leave out, as it is the same for all of them
-            columns.append(0.5 * joint.square().sum(1, keepdim=True) - self._config.unknown)
-        return torch.cat(columns, 1)
-
-    def _keys(self) -> tuple[Tensor, Tensor]:
-        """All keys and their evidence; stacked once for all reads of a frame."""
+    def _keys(self) -> tuple[KernelKeys | None, KernelKeys | None]:
+        """Keys that answer from everywhere, the unseen last, and keys that answer nearby; made once for a frame."""
         if self._stacked is None:
-            entries = (*self._permanent, *self._recent)
-            key = torch.cat([self._located(entry) for entry in entries])
-            evidence = torch.cat([entry.evidence for entry in entries])
-            if self._config.unknown:
-                key = functional.pad(key, (0, 1, 0, 1))
-                key[-1, -1] = 1.0
-                evidence = torch.cat([evidence, torch.full_like(evidence[:1], 1 / evidence.shape[1])])
-            self._stacked = key, evidence
+            near = list(self._recent) if self._config.window else []
+            far = [*self._permanent, *(self._recent if not near else ())]
+            position = self._nearby() / self._config.window if near else None
+            self._stacked = _keys_of(far), _keys_of(near, position)
         return self._stacked
+
+    def _nearby(self) -> Tensor:
+        return torch.cat([entry.position for entry in self._recent if entry.position is not None])
+
+    @property
+    def _columns(self) -> int:
+        """One a part, and one more."""
+        return next(entry.evidence.shape[1] for entry in (*self._permanent, *self._recent)) + 1
 
     @torch.no_grad()
     def read(self, places: Places, where: Tensor | None = None, *, references_only: bool = False) -> Tensor:
@@ -242,34 +177,38 @@ class MaskMemory:
         -------
         (n, P) float tensor, summing to 1 over parts
         """
-        key, evidence = self._keys()
-        asked = torch.arange(len(places.descriptor), device=places.descriptor.device) if where is None else where
-        query = self._queries(places, asked)
-        if references_only:
-            count = sum(len(entry.key) for entry in self._permanent)
-            last = len(key) - bool(self._config.unknown)  # where what was never seen begins
-            kept = torch.cat([torch.arange(count), torch.arange(last, len(key))]).to(key.device)
-            return was_attention(query[None], key[None, kept], evidence[kept], scale=1.0)
-        if not self._config.window or not self._recent:
-            return was_attention(query[None], key[None], evidence, scale=1.0)
-        position = places.positions()[asked]
-        out = query.new_empty(len(asked), evidence.shape[1])
-        tiles = _tiles(position)
-        for tile, near in zip(tiles, self._answering([position[tile] for tile in tiles]), strict=True):
-            out[tile] = was_attention(query[None, tile], key[None, near], evidence[near], scale=1.0)
-        return out
+        asked = torch.arange(len(places), device=places.device) if where is None else where
+        point = self._space.vectors(*places.at(asked))
+        everywhere, nearby = (_keys_of(self._permanent), None) if references_only else self._keys()
+        sums = point.new_zeros(self._columns, len(asked))
+        if everywhere is not None:
+            sums += kernel_sums(kernel_queries(point), everywhere)
+        if nearby is not None:
+            position = places.positions(asked)
+            query = kernel_queries(torch.cat([point, position / self._config.window], 1))
+            tiles = _tiles(position)
+            for tile, near in zip(tiles, self._answering([position[tile] for tile in tiles]), strict=True):
+                sums[:, tile] += kernel_sums(query[tile], nearby.among(near))
+        unseen = math.exp(-(self._config.unknown or _NEVER))
+        return ((sums[:-1] + unseen / (len(sums) - 1)) / (sums[-1] + unseen)).T
 
     def _answering(self, positions: list[Tensor]) -> list[Tensor]:
-        """Keys that may matter to groups of places, each (n, 2): permanent ones, the unseen, and near ones."""
+        """Keys of recent frames that may matter to groups of places, each (n, 2)."""
         reach = _REACH * self._config.window
         low = torch.stack([group.amin(0) for group in positions]) - reach
         high = torch.stack([group.amax(0) for group in positions]) + reach
-        here = torch.cat([entry.position for entry in self._recent if entry.position is not None])
+        here = self._nearby()
         inside = (here >= low[:, None]) & (here <= high[:, None])
-        everywhere = sum(len(entry.key) for entry in self._permanent)
-        first, last = torch.arange(everywhere, device=here.device), everywhere + len(here)
-        unseen = torch.arange(last, last + bool(self._config.unknown), device=here.device)
-        return [torch.cat([first, everywhere + near.nonzero()[:, 0], unseen]) for near in inside.all(2)]
+        return [near.nonzero()[:, 0] for near in inside.all(2)]
+
+
+def _keys_of(entries: Sequence[_Entry], position: Tensor | None = None) -> KernelKeys | None:
+    """Keys of several frames; a position (n, 2), in standard deviations of the window, is two more columns."""
+    if not entries:
+        return None
+    key = torch.cat([entry.key for entry in entries])
+    vector = key[:, :-1] if position is None else torch.cat([key[:, :-1], position], 1)
+    return KernelKeys.of(vector, key[:, -1], torch.cat([entry.evidence for entry in entries]))
 
 
 def _tiles(position: Tensor) -> list[Tensor]:

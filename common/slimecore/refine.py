@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimecore.images import resize_rgb, resize_soft
+from slimecore.images import resize_rgb, resize_soft, undecided_box
 
 __all__ = ["guided", "refine"]
 
@@ -39,7 +39,7 @@ def refine(soft: Array, rgb: Array, radius: int, eps: float) -> Array:
     if radius == 0:
         return full
     scaled = max(1, round(radius * min(size) / 480))
-    box = _undecided_box(full, 2 * scaled)
+    box = undecided_box(full, 2 * scaled)
     if box is None:
         return full
     guide = np.asarray(rgb[box], np.float32) / 255
@@ -104,15 +104,3 @@ def _solved(cross: dict[tuple[int, int], Array], joint: Array, eps: float) -> Ar
     determinant = np.maximum(a * aa + b * bb + c * cc, eps**3)
     solution = np.stack([aa * x + bb * y + cc * z, bb * x + dd * y + ee * z, cc * x + ee * y + ff * z], -1)
     return np.asarray(solution / determinant[..., None])
-
-
-def _undecided_box(soft: Array, margin: int) -> tuple[slice, slice] | None:
-    """Where the filter can change anything: around the pixels that no part surely owns."""
-    undecided = soft.max(0) < 0.98
-    rows, columns = np.flatnonzero(undecided.any(1)), np.flatnonzero(undecided.any(0))
-    if not len(rows):
-        return None
-    return (
-        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),
-        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin + 1),
-    )

@@ -9,7 +9,7 @@ fails. The memory is read last, finely only where all the rest leaves doubt.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -19,15 +19,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slimecore.images import resize_soft
-from slimecore.memory import MaskMemory, Places
+from slimecore.images import Box, resize_soft, resize_soft_in, undecided_box
+from slimecore.memory import MaskMemory
+from slimecore.places import Places
 from slimecore.segment import ReadKeys, was_evidence
 from slimevid.config import FusionConfig
 from slimevid.flows import Flow
 from slimevid.motion import against_parts, departure
 from slimevid.propagators import Context
 from slimevid.state import FrameState
-from slimevid.warp import reliability, targets, warp_soft
+from slimevid.warp import reliability, targets, targets_in, warp_soft
 
 __all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build", "fuse", "recall"]
 
@@ -37,9 +38,11 @@ REFINE = True
 Array = npt.NDArray[Any]
 Doubt = Callable[[Array], Array]
 Evidence = tuple[Array, Array | float]
+Motion = tuple[Array, Array]
 _DOUBT = 0.1  # a place whose likeliest label is less sure than all but this is read finely
 _SLIGHT = 0.05  # weaker odds for a part are not worth a question
 _KNOWN = 0.6  # a reference that gives the background this much (.5 is: never seen) knows the place
+_MARGIN = 0.04  # share of the short side around what is undecided that is worked out at the working size
 _SURE = 0.9  # the background's motion is fitted to pixels at least this sure to be background
 
 
@@ -85,7 +88,7 @@ def recall(memory: MaskMemory, places: Places, doubted: Doubt) -> Array:
     (P, *grid) float32, summing to 1 over parts
     """
     some = _some_places(places.grid)
-    coarse = memory.read(places, some.flatten().to(places.descriptor.device)).T.unflatten(1, tuple(some.shape))
+    coarse = memory.read(places, some.flatten().to(places.device)).T.unflatten(1, tuple(some.shape))
     # The last row and column are sampled too, so the map spans the corners of the grid, not those of its cells.
     full = functional.interpolate(coarse[None], size=places.grid, mode="bilinear", align_corners=True)[0]
     reach = max(1, min(places.grid) // 32)
@@ -113,7 +116,7 @@ def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
     if state.config.memory.enabled and fusion.memory:
         _ = state.places
     if before is not None:
-        state.motion = both_ways(flow, state.work, before.work)
+        state.motion = both_ways(flow, state.small, before.small)
 
 
 def parts_due(state: FrameState) -> bool:
@@ -122,14 +125,33 @@ def parts_due(state: FrameState) -> bool:
     return fusion.parts > 0 and (state.ordinal - 1) % fusion.parts_every == 0
 
 
-def both_ways(flow: Flow, work: Array, before: Array) -> tuple[Array, Array] | None:
+def both_ways(flow: Flow, now: Array, before: Array) -> Motion | None:
     """Flow from this frame into the one before it, and back; None where there is no flow."""
-    there = flow(work, before)
-    back = None if there is None else flow(before, work)
+    there = flow(now, before)
+    back = None if there is None else flow(before, now)
     return None if there is None or back is None else (there, back)
 
 
 AHEAD = prepare
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """All evidence on one frame but the memory's, at the size of the flow; the memory's on its own grid."""
+
+    evidence: list[Evidence]
+    against: Array | None
+    floor: float
+
+    def fused(self, size: tuple[int, int], box: Box, more: Sequence[Evidence] = ()) -> Array:
+        """Everything, and `more` that is at that place already, in a box of a picture of some size."""
+
+        def placed(soft: Array) -> Array:
+            return resize_soft_in(soft, size, box)
+
+        found = [(placed(soft), w if isinstance(w, float) else placed(w[None])[0]) for soft, w in self.evidence]
+        against = None if self.against is None else placed(self.against)
+        return fuse([*found, *more], self.floor, against)
 
 
 class _Fused:
@@ -137,14 +159,14 @@ class _Fused:
         self._context = context
         self._keys = keys
         self._memory = MaskMemory(context.config.memory, context.config.seed)
-        self._enabled = context.config.memory.enabled
+        self._enabled = context.config.memory.enabled and context.config.fusion.memory > 0
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
-        self._work: Array = np.zeros((0, 0, 3), np.uint8)
+        self._small: Array = np.zeros((0, 0, 3), np.uint8)
         self._learned: Array = np.zeros((0, 0, 0), np.float32)
 
     @property
     def nbytes(self) -> int:
-        return int(self._memory.nbytes + self._soft.nbytes + self._work.nbytes + self._learned.nbytes)
+        return int(self._memory.nbytes + self._soft.nbytes + self._small.nbytes + self._learned.nbytes)
 
     @property
     def _fusion(self) -> FusionConfig:
@@ -155,37 +177,68 @@ class _Fused:
             self._remember(state, soft, permanent=True)
 
     def start(self, state: FrameState, soft: Array) -> None:
-        self._soft, self._work = resize_soft(soft, state.work.shape[:2]), state.work
+        self._soft, self._small = resize_soft(soft, state.work_size), state.small
 
     def snapshot(self) -> dict[str, Array]:
         memory = {f"memory.{name}": tensor.cpu().numpy() for name, tensor in self._memory.snapshot().items()}
-        own = {"soft": self._soft, "work": self._work, "learned": self._learned}
+        own = {"soft": self._soft, "small": self._small, "learned": self._learned}
         return own | memory
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        self._soft, self._work, self._learned = (state[name] for name in ("soft", "work", "learned"))
+        self._soft, self._small, self._learned = (state[name] for name in ("soft", "small", "learned"))
         tensors = {name[7:]: torch.from_numpy(array) for name, array in state.items() if name.startswith("memory.")}
         self._memory.restore({name: tensor.to(self._context.device) for name, tensor in tensors.items()})
 
     def step(self, state: FrameState) -> Array:
-        size = state.work.shape[:2]
         due = parts_due(state)
         if due:
-            self._learned = resize_soft(was_evidence(state.features, self._keys)[0].cpu().numpy(), size)
-        evidence, against = self._moved(state, carry_learned=not due)
-        if self._fusion.parts:
-            evidence.append((self._learned, self._fusion.parts))
-        if self._enabled and self._fusion.memory:
+            small = state.small.shape[:2]
+            self._learned = resize_soft(was_evidence(state.features, self._keys)[0].cpu().numpy(), small)
+        motion = state.motion or both_ways(self._context.flow, state.small, self._small)
+        moved = None if motion is None else self._moved(motion, carry_learned=not due)
+        evidence: list[Evidence] = [(self._learned, self._fusion.parts)] if self._fusion.parts else []
+        against = None
+        if moved is not None:
+            evidence.append((moved[0], self._fusion.flow * moved[1]))
+            against = moved[2]
+        read = None
+        if self._enabled:
             if against is not None and float(against.min(initial=0)) < 0:
                 against = self._unless_known(state.places, against)
-            doubted = partial(self._doubted, state.places.grid, evidence, against)
-            read = recall(self._memory, state.places, doubted)
-            evidence.append((resize_soft(read, size), self._fusion.memory))
-        self._soft = fuse(evidence, self._fusion.floor, against) if evidence else self._soft
-        self._work = state.work
+            seen = _Seen(evidence, against, self._fusion.floor)
+            read = recall(self._memory, state.places, lambda coarse: self._guess(seen, coarse).max(0) < 1 - _DOUBT)
+        if evidence or read is not None:
+            self._soft = self._decided(state, _Seen(evidence, against, self._fusion.floor), motion, read)
+        self._small = state.small
         if self._enabled and self._memory.due():
             self._remember(state, self._soft, permanent=False)
         return self._soft
+
+    def _guess(self, seen: _Seen, read: Array) -> Array:
+        """All evidence with a reading of the memory, on the memory's grid."""
+        size = (read.shape[1], read.shape[2])
+        return seen.fused(size, (slice(0, size[0]), slice(0, size[1])), [(read, self._fusion.memory)])
+
+    def _decided(self, state: FrameState, seen: _Seen, motion: Motion | None, read: Array | None) -> Array:
+        """Labels at the working size: worked out where anything is undecided, elsewhere only spread out."""
+        size = state.work_size
+        if read is None:
+            small = state.small.shape[:2]
+            guess = seen.fused(small, (slice(0, small[0]), slice(0, small[1])))
+        else:
+            guess = self._guess(seen, read)
+        soft = np.array(resize_soft(guess, size))
+        box = undecided_box(soft, round(_MARGIN * min(size)))
+        if box is None:
+            return soft
+        more = [] if read is None else [(resize_soft_in(read, size, box), self._fusion.memory)]
+        if motion is not None:  # the previous labels again, not through the size of the flow, which would blur them
+            carried = warp_soft(self._soft, targets_in(motion[0], size, box))
+            weight = seen.evidence[-1][1]
+            seen = _Seen(seen.evidence[:-1], seen.against, seen.floor)
+            more.append((carried, resize_soft_in(np.asarray(weight)[None], size, box)[0]))
+        soft[(slice(None), *box)] = seen.fused(size, box, more)
+        return soft
 
     def _unless_known(self, places: Places, against: Array) -> Array:
         """Motion that speaks for a part, silenced where the references know the place as background.
@@ -196,31 +249,21 @@ class _Fused:
         favoured = resize_soft(against, (some.shape[0], some.shape[1])).min(0) < -_SLIGHT
         gate = np.ones(favoured.shape, np.float32)
         if favoured.any():
-            asked = some[torch.from_numpy(favoured)].to(places.descriptor.device)
+            asked = some[torch.from_numpy(favoured)].to(places.device)
             known = self._memory.read(places, asked, references_only=True)[:, 0].cpu().numpy()
             gate[favoured] = np.clip((_KNOWN - known) / (_KNOWN - 0.5), 0, 1)
         return np.where(against < 0, against * resize_soft(gate[None], against.shape[1:])[0], against)
 
-    def _doubted(self, grid: tuple[int, int], evidence: list[Evidence], against: Array | None, coarse: Array) -> Array:
-        """Where all the evidence so far, with a coarse reading of the memory, leaves the label open."""
-        small = [
-            (resize_soft(soft, grid), weight if isinstance(weight, float) else resize_soft(weight[None], grid)[0])
-            for soft, weight in evidence
-        ]
-        odds = None if against is None else resize_soft(against, grid)
-        guess = fuse([*small, (coarse, self._fusion.memory)], self._fusion.floor, odds)
-        return np.asarray(guess.max(0) < 1 - _DOUBT)
+    def _moved(self, motion: Motion, *, carry_learned: bool) -> tuple[Array, Array, Array | None]:
+        """Previous labels carried by the flow, its reliability, and what motion says against the parts.
 
-    def _moved(self, state: FrameState, *, carry_learned: bool) -> tuple[list[Evidence], Array | None]:
-        """Previous labels carried by the flow, and what motion says against the parts; moves what is remembered."""
-        found = state.motion or both_ways(self._context.flow, state.work, self._work)
-        if found is None:
-            return [], None
-        flow, back = found
+        Moves what is remembered, too. All at the size of the flow.
+        """
+        flow, back = motion
         self._memory.advance(torch.from_numpy(back))
         maps = targets(flow)
         trust = reliability(flow, back, maps, self._fusion.flow_tolerance)
-        labels = warp_soft(self._soft, maps)
+        labels = warp_soft(resize_soft(self._soft, flow.shape[:2]), maps)
         if carry_learned and self._fusion.parts:
             self._learned = warp_soft(self._learned, maps)
         against = None
@@ -229,10 +272,10 @@ class _Fused:
             if departures is not None:
                 limit = self._fusion.motion_limit
                 against = self._fusion.motion * against_parts(departures, labels, trust, limit, self._fusion.motion_for)
-        return [(labels, self._fusion.flow * trust)], against
+        return labels, trust, against
 
     def _remember(self, state: FrameState, soft: Array, *, permanent: bool) -> None:
-        mask = torch.from_numpy(resize_soft(soft, state.places.grid)).to(state.places.descriptor)
+        mask = torch.from_numpy(resize_soft(soft, state.places.grid)).to(state.places.device)
         self._memory.write(state.places, mask, permanent=permanent)
 
 

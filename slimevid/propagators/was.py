@@ -66,7 +66,7 @@ class _Was:
         return self._memory.nbytes
 
     def _write(self, state: FrameState, soft: Array, *, permanent: bool) -> None:
-        mask = torch.from_numpy(resize_soft(soft, state.places.grid)).to(state.places.descriptor)
+        mask = torch.from_numpy(resize_soft(soft, state.places.grid)).to(state.places.device)
         self._memory.write(state.places, mask, permanent=permanent)
 
 

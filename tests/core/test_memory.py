@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import cv2
 import pytest
 import torch
 from torch.nn import functional
 
 from slimecore.errors import ConfigError
-from slimecore.memory import MaskMemory, Places, sample_places
+from slimecore.kernel_sums import KernelKeys, kernel_queries, kernel_sums
+from slimecore.memory import MaskMemory, sample_places
 from slimecore.memory_config import MemoryConfig
 from slimecore.memory_space import JointSpace
+from slimecore.places import Places
 from slimecore.was import was_attention
+from tests.known_places import KnownPlaces
 
 GRID = (4, 6)
 
@@ -18,7 +22,7 @@ GRID = (4, 6)
 def places(seed, colors=48):
     generator = torch.Generator().manual_seed(seed)
     descriptor = functional.normalize(torch.randn(24, 8, generator=generator), dim=1)
-    return Places(descriptor, 0.1 * torch.rand(24, colors, generator=generator), GRID)
+    return KnownPlaces(descriptor, 0.1 * torch.rand(24, colors, generator=generator), GRID)
 
 
 def mask(seed, parts=3):
@@ -136,7 +140,7 @@ def test_remembered_places_ride_on_the_motion():
     left[0], right[0] = 1.0, 1.0
     left[:, 1, 2] = torch.tensor([0.0, 1.0, 0.0])
     right[:, 1, 3] = torch.tensor([0.0, 1.0, 0.0])
-    flat = Places(torch.ones(24, 8) / 8**0.5, torch.zeros(24, 48), GRID)
+    flat = KnownPlaces(torch.ones(24, 8) / 8**0.5, torch.zeros(24, 48), GRID)
     moved, there = MaskMemory(config), MaskMemory(config)
     moved.write(flat, left)
     there.write(flat, right)
@@ -165,7 +169,7 @@ def test_sampled_reading_stays_close_to_reading_everything():
     grid = (40, 60)
     generator = torch.Generator().manual_seed(3)
     descriptor = functional.normalize(torch.randn(2400, 8, generator=generator), dim=1)
-    frame = Places(descriptor, torch.rand(2400, 48, generator=generator) * 0.05, grid)
+    frame = KnownPlaces(descriptor, torch.rand(2400, 48, generator=generator) * 0.05, grid)
     soft = torch.zeros(2, *grid)
     soft[0] = 1
     soft[:, 10:20, 10:25] = torch.tensor([0.0, 1.0])[:, None, None]
@@ -197,12 +201,12 @@ def test_what_resembles_nothing_remembered_gets_equal_shares():
     color[12:] = 0.1
     labels = torch.zeros(3, *GRID)
     labels[0, :2], labels[1, 2:] = 1, 1
-    strange = Places(flat, torch.full((24, 48), -0.1), GRID)
+    strange = KnownPlaces(flat, torch.full((24, 48), -0.1), GRID)
     for unknown, doubtful in ((3.0, True), (0.0, False)):
         memory = MaskMemory(MemoryConfig(unknown=unknown, window=0.0))
-        memory.write(Places(flat, color, GRID), labels, permanent=True)
-        assert memory.read(Places(flat, color, GRID))[0, 0] > 0.9
-        assert memory.read(Places(flat, color, GRID))[23, 1] > 0.9
+        memory.write(KnownPlaces(flat, color, GRID), labels, permanent=True)
+        assert memory.read(KnownPlaces(flat, color, GRID))[0, 0] > 0.9
+        assert memory.read(KnownPlaces(flat, color, GRID))[23, 1] > 0.9
         assert (float(memory.read(strange).max()) < 0.4) == doubtful
 
 
@@ -236,7 +240,7 @@ def test_reading_by_tiles_leaves_out_only_what_the_window_silences():
 
     def wide(value):
         color = torch.full((480, 48), value / 10)
-        return Places(functional.normalize(torch.randn(480, 8, generator=generator), dim=1), color, grid)
+        return KnownPlaces(functional.normalize(torch.randn(480, 8, generator=generator), dim=1), color, grid)
 
     def half(left):
         soft = torch.zeros(2, *grid)
@@ -255,16 +259,66 @@ def test_reading_by_tiles_leaves_out_only_what_the_window_silences():
     found = tiled.read(asked)
     assert (found - exact).abs().max() < 1e-4
     assert not torch.equal(found, exact)  # some keys did go unread
-    far = tiled._answering([asked.positions()[:1]])[0]
-    assert (far < 480).sum() == 480  # every key of the reference
-    assert 0 < (far >= 480).sum() < 240
+    assert 0 < len(tiled._answering([asked.positions()[:1]])[0]) < 240
 
 
 def was_reading(memory, asked):
-    """All places at once against all keys."""
-    key, evidence = memory._keys()
-    query = memory._queries(asked, torch.arange(len(asked.descriptor)))
-    return was_attention(query[None], key[None], evidence, scale=1.0)
+    """All places at once against all keys, of the reference and of the recent frame, with the fused kernel."""
+    point = memory._space.vectors(*asked.at())
+    reference, recent = memory._permanent[0], memory._recent[0]
+    scale = memory._config.window
+    query = torch.cat([point, asked.positions() / scale], 1)
+    near = torch.cat([recent.key[:, :-1], recent.position / scale], 1)
+    far = torch.cat([reference.key[:, :-1], torch.zeros(len(reference.key), 2)], 1)
+    logits = torch.cat(
+        [
+            reference.key[:, -1] - 0.5 * torch.cdist(query[:, :-2], far[:, :-2]).square(),
+            recent.key[:, -1] - 0.5 * torch.cdist(query, near).square(),
+        ],
+        1,
+    )
+    return logits.softmax(1) @ torch.cat([reference.evidence, recent.evidence])
+
+
+def test_kernel_sums_are_attention_before_the_division():
+    """More queries than a block, and exponents down to where they count as nothing."""
+    random = torch.Generator().manual_seed(0)
+    query, key = 3 * torch.randn(300, 6, generator=random), 3 * torch.randn(70, 6, generator=random)
+    bias, evidence = torch.randn(70, generator=random), torch.rand(70, 4, generator=random)
+    keys = KernelKeys.of(key, bias, evidence)
+    sums = kernel_sums(kernel_queries(query), keys)
+    logits = bias - 0.5 * torch.cdist(query, key).square()
+    assert float(logits.min()) < -100
+    torch.testing.assert_close(sums[-1], logits.exp().sum(1), rtol=1e-3, atol=1e-24)
+    padded = torch.cat([key, (bias - 0.5 * key.square().sum(1))[:, None]], 1)
+    asked = torch.nn.functional.pad(query, (0, 1), value=1.0)
+    known = sums[-1] > 1e-20
+    attended = was_attention(asked[None], padded[None], evidence, scale=1.0)
+    torch.testing.assert_close((sums[:-1] / sums[-1]).T[known], attended[known], rtol=1e-3, atol=1e-4)
+    chosen = torch.tensor([3, 40, 41])
+    some = KernelKeys.of(key[chosen], bias[chosen], evidence[chosen])
+    assert torch.equal(kernel_sums(kernel_queries(query), keys.among(chosen)), kernel_sums(kernel_queries(query), some))
+
+
+def test_places_are_those_of_a_picture_drawn_whole():
+    """Descriptors as torch interpolates them, colours as patches cut out one by one."""
+    random = torch.Generator().manual_seed(0)
+    rgb = torch.randint(0, 255, (36, 60, 3), generator=random, dtype=torch.uint8).numpy()
+    descriptor = torch.randn(1, 8, 3, 5, generator=random)
+    found = Places.of(descriptor, rgb, 4)
+    assert found.grid == (12, 20)
+    unit, color = found.at()
+    whole = functional.interpolate(descriptor, size=(12, 20), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(unit, functional.normalize(whole[0].flatten(1).T, dim=1))
+    lab = cv2.resize(rgb, (40, 24), interpolation=cv2.INTER_AREA).astype("float32") / 255
+    lab = cv2.cvtColor(lab, cv2.COLOR_RGB2LAB) / 100
+    row, column = 7, 11
+    patch = torch.from_numpy(lab[2 * row - 1 : 2 * row + 3, 2 * column - 1 : 2 * column + 3]).reshape(48) / 4
+    torch.testing.assert_close(color[row * 20 + column], patch)
+    where = torch.tensor([151, 0, 239])
+    torch.testing.assert_close(found.at(where)[0], unit[where])
+    assert torch.equal(found.at(where)[1], color[where])
+    torch.testing.assert_close(found.positions(where), torch.tensor([[7.5, 11.5], [0.5, 0.5], [11.5, 19.5]]) / 12)
 
 
 def test_a_restored_memory_reads_and_writes_on_bit_for_bit():

@@ -10,7 +10,7 @@ from torch.nn import functional
 from slimecore.errors import InputError, UnknownPlugin
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.masks import MaskFile, make_parts
-from slimecore.memory import MaskMemory, Places
+from slimecore.memory import MaskMemory
 from slimecore.memory_config import MemoryConfig
 from slimecore.metrics import region_j
 from slimecore.types import Annotation, Frame
@@ -19,6 +19,7 @@ from slimevid.propagators import Context
 from slimevid.propagators.fused import build, fuse, recall
 from slimevid.result import _strongest_mean
 from slimevid.segmenter import Segmenter
+from tests.known_places import KnownPlaces
 
 QUICK = LearnConfig(tokens=2, steps=30, views=ViewConfig(count=1))
 
@@ -187,7 +188,7 @@ def test_recall_reads_finely_where_there_is_doubt_and_nowhere_else():
     random = torch.Generator().manual_seed(0)
     grid = (12, 16)
     descriptor = functional.normalize(torch.randn(192, 8, generator=random), dim=1)
-    places = Places(descriptor, torch.rand(192, 48, generator=random), grid)
+    places = KnownPlaces(descriptor, torch.rand(192, 48, generator=random), grid)
     memory = MaskMemory(MemoryConfig(temperature=0.2, color=0.0))
     memory.write(places, torch.rand(3, *grid, generator=random).softmax(0), permanent=True)
     fine = memory.read(places).T.reshape(3, *grid).numpy()
@@ -247,7 +248,7 @@ def test_motion_speaks_for_a_part_only_where_the_references_do_not_know_better(t
     context = Context(RunConfig(), 2, lambda *_: None, object(), "cpu")
     fused = build(context)
     fused._memory = _Vouching()
-    grid = Places(torch.zeros(32 * 64, 4), torch.zeros(32 * 64, 3), (32, 64))
+    grid = KnownPlaces(torch.zeros(32 * 64, 4), torch.zeros(32 * 64, 3), (32, 64))
     against = np.full((1, 64, 128), -1.0, np.float32)
     against[:, :8] = 2.0
     gated = fused._unless_known(grid, against)
