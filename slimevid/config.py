@@ -85,6 +85,9 @@ class RunConfig:
         Short side of the pictures between which flow runs, pixels.
     work_side : int
         Short side at which soft masks are kept, pixels; at least `flow_side`.
+    zoom : float
+        Where the parts fill little of the picture, only their surroundings are looked at, up to so many times larger
+        for the same work; 1 always looks at the whole picture.
     propagator, flow : str
         Files of ``slimevid/propagators`` and ``slimevid/flows``.
     device : str
@@ -96,6 +99,7 @@ class RunConfig:
     short_side: int = 256
     flow_side: int = 240
     work_side: int = 320
+    zoom: float = 2.0
     propagator: str = "fused"
     flow: str = "dis"
     device: str = "auto"
@@ -108,6 +112,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
+        if not 1 <= self.zoom <= 16:
+            raise ConfigError(f"zoom must lie in 1..16, got {self.zoom}")
         for name, low, high in (("short_side", 32, 4096), ("flow_side", 32, 4096), ("work_side", 32, 4096)):
             value = getattr(self, name)
             if not low <= value <= high:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from slimecore import plugins
 from slimecore.artifacts import require_parts
 from slimecore.backbones import Backbone, load_model
 from slimecore.errors import InputError
+from slimecore.images import resize_soft
 from slimecore.learn import Progress, learn_parts
 from slimecore.masks import annotate
 from slimecore.parts import with_shared_parts
@@ -27,10 +28,12 @@ from slimevid.passes import Pass, plan
 from slimevid.propagators import Context, Propagator
 from slimevid.result import STRONGEST, FrameResult, label
 from slimevid.state import FrameState
+from slimevid.window import Window, around, follow, whole
 
 __all__ = ["FrameResult", "Reference", "Segmenter"]
 
 Array = npt.NDArray[Any]
+_GLANCE = 8  # while a part is gone, the whole picture is looked at every so many frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +86,8 @@ class Segmenter:
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
         self._next = 0
         self._ordinal = 1
+        self._windows: dict[int, Window] = {}
+        self._zoom = self.config.zoom if self._module.WINDOWED else 1.0
 
     @property
     def memory_bytes(self) -> int:
@@ -164,11 +169,13 @@ class Segmenter:
         if learned is not None and not self._given:
             self.embeddings = learned
         elif self.backbone is not None and self._module.NEEDS_PARTS and not self._given:
+            views = [self._view(r.frame, annotation) for r, annotation in zip(references, shared, strict=True)]
+            short_side = round(float(np.mean([view[1] for view in views])))
             self.embeddings = learn_parts(
                 self.backbone,
-                shared,
+                [view[0] for view in views],
                 self.config.learn,
-                short_side=self.config.short_side,
+                short_side=short_side,
                 seed=self.config.seed,
                 progress=progress,
             )
@@ -178,6 +185,12 @@ class Segmenter:
         self._references = {r.frame.index: Reference(r.frame, annotation) for r, annotation in pairs}
         self._parts = parts
         self._remember_all()
+
+    def _view(self, frame: Frame, annotation: Annotation) -> tuple[Annotation, int]:
+        """What the window of a reference shows of it, and the short side at which the network sees that."""
+        state = FrameState(frame, self.config, None, window=around(annotation.rows > 0, self._zoom))
+        shown = replace(annotation, rgb=np.ascontiguousarray(state.rgb), rows=annotation.rows[state.window.box])
+        return shown, state.side(self.config.short_side)
 
     def _remember_all(self) -> None:
         keys = None
@@ -189,7 +202,8 @@ class Segmenter:
         for reference in self._references.values():
             soft = self._one_hot(reference.annotation)
             areas.append(soft[1:].sum((1, 2)))
-            propagator.remember(FrameState(reference.frame, self.config, self.backbone), soft)
+            window = replace(whole(reference.frame.size), zoom=self._around(soft).zoom)
+            propagator.remember(FrameState(reference.frame, self.config, self.backbone, window=window), soft)
         # A part smaller than the presence test's sample is judged by as many pixels as it had where it was smallest.
         seen = np.where(np.stack(areas) > 0, np.stack(areas), np.inf).min(0)
         self._smallest = np.clip(seen, 1, STRONGEST).astype(np.int64)
@@ -213,8 +227,9 @@ class Segmenter:
         reference = self._references[index]
         soft = self._one_hot(reference.annotation)
         self._propagator.restore(self._base)
-        self._ordinal = 1
-        self._propagator.start(FrameState(reference.frame, self.config, self.backbone), soft)
+        window = self._around(soft)
+        self._ordinal, self._windows = 1, {1: window, 2: window}
+        self._propagator.start(FrameState(reference.frame, self.config, self.backbone, window=window), soft)
         return self._result(reference.frame, soft)
 
     @torch.no_grad()
@@ -228,16 +243,41 @@ class Segmenter:
         """
         if self._propagator is None:
             raise InputError("add_reference must come before step: there is nothing to segment yet")
-        return self._label(FrameState(self._as_frame(frame), self.config, self.backbone, self._ordinal))
+        return self._label(self._state(self._as_frame(frame), self._ordinal))
+
+    def _state(self, frame: Frame, ordinal: int) -> FrameState:
+        return FrameState(frame, self.config, self.backbone, ordinal, self._windows[ordinal])
+
+    def _around(self, soft: Array) -> Window:
+        return around(soft[0] < 0.5, self._zoom)
 
     @torch.no_grad()
     def _label(self, state: FrameState) -> FrameResult:
         if self._propagator is None:
             raise InputError("add_reference must come before step: there is nothing to segment yet")
         self._next, self._ordinal = state.frame.index + 1, state.ordinal + 1
-        soft = self._propagator.step(state)
+        soft = self._spread(self._propagator.step(state), state)
         radius = self.config.fusion.refine if self._module.REFINE else 0
-        return self._result(state.frame, refine(soft, state.frame.rgb, radius, self.config.fusion.refine_eps))
+        result = self._result(state.frame, refine(soft, state.frame.rgb, radius, self.config.fusion.refine_eps))
+        self._follow(state, result)
+        return result
+
+    def _spread(self, soft: Array, state: FrameState) -> Array:
+        """Soft labels of a window as labels of its frame: background around it."""
+        if state.size == state.frame.size:
+            return soft
+        spread = np.zeros((len(soft), *state.frame.size), np.float32)
+        spread[0] = 1
+        spread[(slice(None), *state.window.box)] = resize_soft(soft, state.size)
+        return spread
+
+    def _follow(self, state: FrameState, result: FrameResult) -> None:
+        """Decide what to look at in the frame after the next: the next one is being prepared already."""
+        window = follow(self._windows[state.ordinal + 1], result.labels > 0, self._zoom)
+        if not result.present.all() and state.ordinal % _GLANCE == 0:  # what is gone may come back anywhere
+            window = whole(state.frame.size)
+        self._windows[state.ordinal + 2] = window
+        self._windows.pop(state.ordinal - 1, None)
 
     @torch.no_grad()
     def _prepare(self, state: FrameState, before: FrameState | None) -> None:
@@ -274,7 +314,7 @@ class Segmenter:
                 done = 1
         frames = read_range(clip, one.frames[done:])
         self._ordinal = done if one.frames[0] == one.reference else done + 1
-        states = (FrameState(f, self.config, self.backbone, i) for i, f in enumerate(frames, self._ordinal))
+        states = (self._state(f, i) for i, f in enumerate(frames, self._ordinal))
         for state in ahead(states, self._prepare):
             yield self._label(state)
 
@@ -305,13 +345,15 @@ class Segmenter:
         """What later steps depend on beside references and embeddings, as named arrays."""
         if self._propagator is None:
             return {}
-        return {"ordinal": np.array(self._ordinal), **self._propagator.snapshot()}
+        windows = np.stack([self._windows[self._ordinal + i].to_array() for i in (0, 1)])
+        return {"ordinal": np.array(self._ordinal), "windows": windows, **self._propagator.snapshot()}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take over a :meth:`snapshot` of a session with the same settings, references and embeddings."""
         if self._propagator is None:
             raise InputError("add_reference must come before restore: the parts are not known yet")
         self._ordinal = int(state["ordinal"])
+        self._windows = {self._ordinal + i: Window.from_array(row) for i, row in enumerate(state["windows"])}
         self._propagator.restore(state)
 
     def _as_frame(self, frame: Frame | Array) -> Frame:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from slimecore.images import fit_short_side, resize_rgb
 from slimecore.types import Frame
+from slimevid.window import Window, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,28 +35,58 @@ class FrameState:
     ordinal : int
         Frames since the reference the pass began with.
 
+    window : Window, optional
+        What is looked at; the whole picture by default. All products are of it.
+
     Attributes
     ----------
     motion : pair of (h, w, 2) float32, or None
         Flow, at the size of `small`, into the frame before this one and back, where it was made ahead.
     """
 
-    def __init__(self, frame: Frame, config: RunConfig, backbone: Backbone | None, ordinal: int = 0) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        config: RunConfig,
+        backbone: Backbone | None,
+        ordinal: int = 0,
+        window: Window | None = None,
+    ) -> None:
         self.frame = frame
         self.config = config
+        self.window = window or whole(frame.size)
         self.ordinal = ordinal
         self.motion: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
         self._backbone = backbone
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the window, pixels of the frame."""
+        return self.window.height, self.window.width
+
+    def side(self, whole_side: int) -> int:
+        """Short side of the window where that of the whole picture would be `whole_side`, but for the zoom."""
+        return max(1, round(whole_side * self.window.zoom * min(self.size) / min(self.frame.size)))
+
+    @property
     def work_size(self) -> tuple[int, int]:
         """Rows and columns of soft masks."""
-        return fit_short_side(self.frame.size, self.config.work_side, 1)
+        return fit_short_side(self.size, self.side(self.config.work_side), 1)
+
+    @cached_property
+    def rgb(self) -> npt.NDArray[Any]:
+        """(h, w, 3) uint8, what the window shows."""
+        return self.frame.rgb[self.window.box]
 
     @cached_property
     def small(self) -> npt.NDArray[Any]:
-        """(h, w, 3) uint8 picture at the size at which motion is seen."""
-        return resize_rgb(self.frame.rgb, fit_short_side(self.frame.size, self.config.flow_side, 1))
+        """(h, w, 3) uint8, the same at the size at which motion is seen."""
+        return self.shrunk(self.frame.rgb)
+
+    def shrunk(self, rgb: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What this window shows of another frame, at the size at which motion is seen."""
+        size = fit_short_side(self.size, self.side(self.config.flow_side), 1)
+        return resize_rgb(np.ascontiguousarray(rgb[self.window.box]), size)
 
     @cached_property
     def features(self) -> Features:
@@ -63,7 +95,7 @@ class FrameState:
 
         if self._backbone is None:
             raise RuntimeError("this propagator was built without a backbone")
-        return encode_picture(self._backbone, self.frame.rgb, self.config.short_side)
+        return encode_picture(self._backbone, np.ascontiguousarray(self.rgb), self.side(self.config.short_side))
 
     @cached_property
     def descriptor(self) -> Tensor:
@@ -74,12 +106,13 @@ class FrameState:
             return self.features.descriptor
         if self._backbone is None:
             raise RuntimeError("this propagator was built without a backbone")
-        size = fit_short_side(self.frame.size, self.config.short_side, self._backbone.multiple)
-        return self._backbone.describe(to_tensor(resize_rgb(self.frame.rgb, size)[None], self._backbone.device))
+        size = fit_short_side(self.size, self.side(self.config.short_side), self._backbone.multiple)
+        picture = resize_rgb(np.ascontiguousarray(self.rgb), size)
+        return self._backbone.describe(to_tensor(picture[None], self._backbone.device))
 
     @cached_property
     def places(self) -> Places:
         """Descriptors and colours of the picture, on a grid ``memory.detail`` times denser than the descriptors'."""
         from slimecore.places import Places
 
-        return Places.of(self.descriptor, self.frame.rgb, self.config.memory.detail)
+        return Places.of(self.descriptor, np.ascontiguousarray(self.rgb), self.config.memory.detail)

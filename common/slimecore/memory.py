@@ -144,6 +144,21 @@ class MaskMemory:
                 entry.position = entry.position + motion[y, x].flip(-1) / short
         self._stacked = None
 
+    def reframe(self, shift: tuple[float, float], old: float, new: float) -> None:
+        """Judge nearness in another frame of reference from now on.
+
+        Parameters
+        ----------
+        shift : (float, float)
+            Row and column of the old origin in the new frame of reference, in any unit.
+        old, new : float
+            Short sides of the old and the new pictures, in that unit.
+        """
+        for entry in self._recent:
+            if entry.position is not None:
+                entry.position = (entry.position * old + torch.tensor(shift).to(entry.position)) / new
+        self._stacked = None
+
     def _keys(self) -> tuple[KernelKeys | None, KernelKeys | None]:
         """Keys that answer from everywhere, the unseen last, and keys that answer nearby; made once for a frame."""
         if self._stacked is None:

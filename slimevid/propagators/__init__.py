@@ -1,7 +1,8 @@
 """Propagators: how labels get from one frame to the next. One file each, holding ``build(context) -> Propagator``.
 
 A file sets ``NEEDS_MODEL`` (a backbone must be loaded), ``NEEDS_PARTS`` (parts must have been learned with it) and
-``REFINE`` (its soft labels are coarse and want the edge-aware filter at full size). ``AHEAD`` is None, or a function of
+``REFINE`` (its soft labels are coarse and want the edge-aware filter at full size) and ``WINDOWED`` (it looks through
+a window that follows the parts, and what it returns is of that window). ``AHEAD`` is None, or a function of
 a frame's state, that of the frame before it (or None) and a flow: it makes, in another thread and while that frame is
 still being labelled, what a step needs and labels do not decide.
 """

@@ -11,11 +11,12 @@ import numpy.typing as npt
 from slimevid.propagators import Context
 from slimevid.state import FrameState
 
-__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build"]
+__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
 
 NEEDS_MODEL = False
 NEEDS_PARTS = False
 REFINE = False
+WINDOWED = False
 AHEAD = None
 
 

@@ -13,11 +13,12 @@ from slimevid.propagators import Context
 from slimevid.state import FrameState
 from slimevid.warp import targets, warp_soft
 
-__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build"]
+__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
 
 NEEDS_MODEL = False
 NEEDS_PARTS = False
 REFINE = False
+WINDOWED = False
 AHEAD = None
 
 

@@ -29,12 +29,14 @@ from slimevid.motion import against_parts, departure
 from slimevid.propagators import Context
 from slimevid.state import FrameState
 from slimevid.warp import reliability, targets, targets_in, warp_soft
+from slimevid.window import Window, seen_through
 
-__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build", "fuse", "recall"]
+__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build", "fuse", "recall"]
 
 NEEDS_MODEL = True
 NEEDS_PARTS = True
 REFINE = True
+WINDOWED = True
 Array = npt.NDArray[Any]
 Doubt = Callable[[Array], Array]
 Evidence = tuple[Array, Array | float]
@@ -116,7 +118,7 @@ def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
     if state.config.memory.enabled and fusion.memory:
         _ = state.places
     if before is not None:
-        state.motion = both_ways(flow, state.small, before.small)
+        state.motion = both_ways(flow, state.small, state.shrunk(before.frame.rgb))
 
 
 def parts_due(state: FrameState) -> bool:
@@ -161,12 +163,13 @@ class _Fused:
         self._memory = MaskMemory(context.config.memory, context.config.seed)
         self._enabled = context.config.memory.enabled and context.config.fusion.memory > 0
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
-        self._small: Array = np.zeros((0, 0, 3), np.uint8)
+        self._rgb: Array = np.zeros((0, 0, 3), np.uint8)
+        self._window = Window(0, 0, 0, 0)
         self._learned: Array = np.zeros((0, 0, 0), np.float32)
 
     @property
     def nbytes(self) -> int:
-        return int(self._memory.nbytes + self._soft.nbytes + self._small.nbytes + self._learned.nbytes)
+        return int(self._memory.nbytes + self._soft.nbytes + self._rgb.nbytes + self._learned.nbytes)
 
     @property
     def _fusion(self) -> FusionConfig:
@@ -174,27 +177,31 @@ class _Fused:
 
     def remember(self, state: FrameState, soft: Array) -> None:
         if self._enabled:
-            self._remember(state, soft, permanent=True)
+            self._remember(state, np.ascontiguousarray(soft[(slice(None), *state.window.box)]), permanent=True)
 
     def start(self, state: FrameState, soft: Array) -> None:
-        self._soft, self._small = resize_soft(soft, state.work_size), state.small
+        self._soft = resize_soft(np.ascontiguousarray(soft[(slice(None), *state.window.box)]), state.work_size)
+        self._rgb, self._window = state.frame.rgb, state.window
 
     def snapshot(self) -> dict[str, Array]:
         memory = {f"memory.{name}": tensor.cpu().numpy() for name, tensor in self._memory.snapshot().items()}
-        own = {"soft": self._soft, "small": self._small, "learned": self._learned}
+        own = {"soft": self._soft, "rgb": self._rgb, "learned": self._learned, "window": self._window.to_array()}
         return own | memory
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        self._soft, self._small, self._learned = (state[name] for name in ("soft", "small", "learned"))
+        self._soft, self._rgb, self._learned = (state[name] for name in ("soft", "rgb", "learned"))
+        self._window = Window.from_array(state["window"])
         tensors = {name[7:]: torch.from_numpy(array) for name, array in state.items() if name.startswith("memory.")}
         self._memory.restore({name: tensor.to(self._context.device) for name, tensor in tensors.items()})
 
     def step(self, state: FrameState) -> Array:
+        if state.window != self._window:
+            self._look(state)
         due = parts_due(state)
         if due:
             small = state.small.shape[:2]
             self._learned = resize_soft(was_evidence(state.features, self._keys)[0].cpu().numpy(), small)
-        motion = state.motion or both_ways(self._context.flow, state.small, self._small)
+        motion = state.motion or both_ways(self._context.flow, state.small, state.shrunk(self._rgb))
         moved = None if motion is None else self._moved(motion, carry_learned=not due)
         evidence: list[Evidence] = [(self._learned, self._fusion.parts)] if self._fusion.parts else []
         against = None
@@ -209,10 +216,19 @@ class _Fused:
             read = recall(self._memory, state.places, lambda coarse: self._guess(seen, coarse).max(0) < 1 - _DOUBT)
         if evidence or read is not None:
             self._soft = self._decided(state, _Seen(evidence, against, self._fusion.floor), motion, read)
-        self._small = state.small
+        self._rgb = state.frame.rgb
         if self._enabled and self._memory.due():
             self._remember(state, self._soft, permanent=False)
         return self._soft
+
+    def _look(self, state: FrameState) -> None:
+        """See all that is carried along through another window."""
+        self._soft = seen_through(self._soft, self._window, state.window, state.work_size)
+        if self._learned.size:
+            self._learned = seen_through(self._learned, self._window, state.window, state.small.shape[:2])
+        old, new = self._window, state.window
+        self._memory.reframe((old.top - new.top, old.left - new.left), min(old.height, old.width), min(state.size))
+        self._window = new
 
     def _guess(self, seen: _Seen, read: Array) -> Array:
         """All evidence with a reading of the memory, on the memory's grid."""

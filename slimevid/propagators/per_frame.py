@@ -12,11 +12,12 @@ from slimevid.flows import Flow
 from slimevid.propagators import Context
 from slimevid.state import FrameState
 
-__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build"]
+__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
 
 NEEDS_MODEL = True
 NEEDS_PARTS = True
 REFINE = True
+WINDOWED = False
 
 
 def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:

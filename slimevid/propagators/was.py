@@ -21,11 +21,12 @@ from slimevid.propagators import Context
 from slimevid.propagators.fused import recall
 from slimevid.state import FrameState
 
-__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "build"]
+__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
 
 NEEDS_MODEL = True
 NEEDS_PARTS = False
 REFINE = True
+WINDOWED = False
 Array = npt.NDArray[Any]
 _DOUBT = 0.1  # as in fused: a place less sure than all but this is read finely
 

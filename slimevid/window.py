@@ -1,0 +1,135 @@
+"""The part of the picture that is looked at: around the parts, at a higher resolution for the same work.
+
+A window follows the parts as a tracker's search region does. It is decided two frames ahead, so that the next frame can
+be prepared while this one is being labelled, and moves only when the parts come near its border or have become small in
+it: every move resamples what is carried along.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from slimecore.images import Box
+
+__all__ = ["Window", "around", "follow", "seen_through", "whole"]
+
+Array = npt.NDArray[Any]
+_ROOM = 0.5  # free space around the parts in a new window, as a share of their larger extent
+_LEAST_ROOM = 0.2  # less than this, and the window moves
+_SLACK = 1.5  # an area so many times that of a new window is too much
+_LEAST_SIDE = 0.4  # of the picture's sides: what surrounds the parts must stay in sight
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of a picture, pixels.
+
+    Parameters
+    ----------
+    top, left, height, width : int
+    zoom : float
+        How many times larger than in the whole picture things are shown in it.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    zoom: float = 1.0
+
+    @property
+    def box(self) -> Box:
+        """Rows and columns."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+    def to_array(self) -> Array:
+        """(5,) float64, for :meth:`from_array`."""
+        return np.array([self.top, self.left, self.height, self.width, self.zoom], np.float64)
+
+    @classmethod
+    def from_array(cls, values: Array) -> Window:
+        """What :meth:`to_array` gave."""
+        top, left, height, width = (int(v) for v in values[:4])
+        return cls(top, left, height, width, float(values[4]))
+
+
+def whole(size: tuple[int, int]) -> Window:
+    """All of a picture ``(h, w)``."""
+    return Window(0, 0, *size)
+
+
+def around(mask: Array, most: float) -> Window:
+    """Window for a picture in which parts are where a mask (h, w) says; all of it if they are nowhere.
+
+    Parameters
+    ----------
+    mask : (h, w) bool
+    most : float
+        Largest zoom; 1 or less always shows the whole picture.
+    """
+    size = (int(mask.shape[0]), int(mask.shape[1]))
+    spans = _spans(mask)
+    if spans is None or most <= 1:
+        return whole(size)
+    room = _ROOM * max(stop - start for start, stop in spans)
+    (top, bottom), (left, right) = (_padded(span, room, side) for span, side in zip(spans, size, strict=True))
+    zoom = min(most, math.sqrt(size[0] * size[1] / ((bottom - top) * (right - left))))
+    return Window(top, left, bottom - top, right - left, zoom)
+
+
+def follow(window: Window, mask: Array, most: float) -> Window:
+    """Window to look at next: the same, or a new one if the parts have outgrown it, left it, or shrunk in it."""
+    wanted = around(mask, most)
+    spans = _spans(mask)
+    if spans is None or most <= 1:
+        return wanted
+    room = _LEAST_ROOM * max(stop - start for start, stop in spans)
+    have = ((window.top, window.top + window.height), (window.left, window.left + window.width))
+    roomy = all(
+        (low <= 0 or low <= start - room) and (high >= side or high >= stop + room)
+        for (start, stop), (low, high), side in zip(spans, have, mask.shape, strict=True)
+    )
+    small = window.height * window.width <= _SLACK * wanted.height * wanted.width
+    return window if roomy and small else wanted
+
+
+def seen_through(soft: Array, old: Window, new: Window, size: tuple[int, int]) -> Array:
+    """Soft labels (P, h, w) float32 of one window, as (P, *size) of another; background where the one saw nothing."""
+    h, w = soft.shape[1:]
+    per_row, per_column = new.height / size[0], new.width / size[1]
+    row_scale, column_scale = h / old.height, w / old.width
+    into = np.array(
+        [
+            [per_column * column_scale, 0, ((0.5 * per_column) + new.left - old.left) * column_scale - 0.5],
+            [0, per_row * row_scale, ((0.5 * per_row) + new.top - old.top) * row_scale - 0.5],
+        ]
+    )
+    mode = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    found = [
+        cv2.warpAffine(
+            plane, into, size[::-1], flags=mode, borderMode=cv2.BORDER_CONSTANT, borderValue=float(part == 0)
+        )
+        for part, plane in enumerate(soft)
+    ]
+    return np.stack(found)
+
+
+def _spans(mask: Array) -> Sequence[tuple[int, int]] | None:
+    """First and last row, and column, of a mask."""
+    lines = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
+    return None if not len(lines[0]) else [(int(line[0]), int(line[-1]) + 1) for line in lines]
+
+
+def _padded(span: tuple[int, int], room: float, side: int) -> tuple[int, int]:
+    """A span with room around it, at least so long, within the picture: what is cut off at one end joins the other."""
+    length = min(side, max(round(span[1] - span[0] + 2 * room), math.ceil(_LEAST_SIDE * side)))
+    start = round((span[0] + span[1] - length) / 2)
+    start = max(0, min(start, side - length))
+    return start, start + length
