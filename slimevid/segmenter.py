@@ -188,7 +188,8 @@ class Segmenter:
 
     def _view(self, frame: Frame, annotation: Annotation) -> tuple[Annotation, int]:
         """What the window of a reference shows of it, and the short side at which the network sees that."""
-        state = FrameState(frame, self.config, None, window=around(annotation.rows > 0, self._zoom))
+        zoom = around(annotation.rows > 0, self._zoom).zoom
+        state = FrameState(frame, self.config, None, window=replace(whole(frame.size), zoom=zoom))
         shown = replace(annotation, rgb=np.ascontiguousarray(state.rgb), rows=annotation.rows[state.window.box])
         return shown, state.side(self.config.short_side)
 

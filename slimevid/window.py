@@ -21,8 +21,8 @@ from slimecore.images import Box
 __all__ = ["Window", "around", "follow", "seen_through", "whole"]
 
 Array = npt.NDArray[Any]
-_ROOM = 0.5  # free space around the parts in a new window, as a share of their larger extent
-_LEAST_ROOM = 0.2  # less than this, and the window moves
+_ROOM = 0.35  # free space around the parts in a new window, as a share of their larger extent
+_LEAST_ROOM = 0.1  # less than this, and the window moves
 _SLACK = 1.5  # an area so many times that of a new window is too much
 _LEAST_SIDE = 0.4  # of the picture's sides: what surrounds the parts must stay in sight
 
