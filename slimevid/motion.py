@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from slimevid.warp import length
+
 __all__ = ["against_parts", "departure"]
 
 Array = npt.NDArray[Any]
@@ -61,7 +63,7 @@ def departure(flow: Array, background: Array) -> Array | None:
         scale = max(float(np.median(squared)), 0.01)
         weight = prior / (1 + squared / scale) ** 2
     model = (basis.reshape(-1, basis.shape[-1]) @ fitted.astype(np.float32)).reshape(h, w, 2)
-    return np.asarray(np.linalg.norm(flow - model, axis=-1), np.float32)
+    return length(flow - model)
 
 
 def against_parts(departures: Array, labels: Array, trust: Array, limit: float, favour: float = 0.0) -> Array:

@@ -28,12 +28,12 @@ from slimevid.passes import Pass, plan
 from slimevid.propagators import Context, Propagator
 from slimevid.result import STRONGEST, FrameResult, label
 from slimevid.state import FrameState
-from slimevid.window import Window, around, follow, whole
+from slimevid.window import whole
+from slimevid.window_plan import WindowPlan
 
 __all__ = ["FrameResult", "Reference", "Segmenter"]
 
 Array = npt.NDArray[Any]
-_GLANCE = 8  # while a part is gone, the whole picture is looked at every so many frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,8 +86,7 @@ class Segmenter:
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
         self._next = 0
         self._ordinal = 1
-        self._windows: dict[int, Window] = {}
-        self._zoom = self.config.zoom if self._module.WINDOWED else 1.0
+        self._plan = WindowPlan(self.config.zoom if self._module.WINDOWED else 1.0)
 
     @property
     def memory_bytes(self) -> int:
@@ -188,7 +187,7 @@ class Segmenter:
 
     def _view(self, frame: Frame, annotation: Annotation) -> tuple[Annotation, int]:
         """What the window of a reference shows of it, and the short side at which the network sees that."""
-        zoom = around(annotation.rows > 0, self._zoom).zoom
+        zoom = self._plan.around(annotation.rows > 0).zoom
         state = FrameState(frame, self.config, None, window=replace(whole(frame.size), zoom=zoom))
         shown = replace(annotation, rgb=np.ascontiguousarray(state.rgb), rows=annotation.rows[state.window.box])
         return shown, state.side(self.config.short_side)
@@ -203,7 +202,7 @@ class Segmenter:
         for reference in self._references.values():
             soft = self._one_hot(reference.annotation)
             areas.append(soft[1:].sum((1, 2)))
-            window = replace(whole(reference.frame.size), zoom=self._around(soft).zoom)
+            window = replace(whole(reference.frame.size), zoom=self._plan.around(soft[0] < 0.5).zoom)
             propagator.remember(FrameState(reference.frame, self.config, self.backbone, window=window), soft)
         # A part smaller than the presence test's sample is judged by as many pixels as it had where it was smallest.
         seen = np.where(np.stack(areas) > 0, np.stack(areas), np.inf).min(0)
@@ -228,8 +227,7 @@ class Segmenter:
         reference = self._references[index]
         soft = self._one_hot(reference.annotation)
         self._propagator.restore(self._base)
-        window = self._around(soft)
-        self._ordinal, self._windows = 1, {1: window, 2: window}
+        self._ordinal, window = 1, self._plan.start(soft[0] < 0.5)
         self._propagator.start(FrameState(reference.frame, self.config, self.backbone, window=window), soft)
         return self._result(reference.frame, soft)
 
@@ -247,10 +245,7 @@ class Segmenter:
         return self._label(self._state(self._as_frame(frame), self._ordinal))
 
     def _state(self, frame: Frame, ordinal: int) -> FrameState:
-        return FrameState(frame, self.config, self.backbone, ordinal, self._windows[ordinal])
-
-    def _around(self, soft: Array) -> Window:
-        return around(soft[0] < 0.5, self._zoom)
+        return FrameState(frame, self.config, self.backbone, ordinal, self._plan.at(ordinal))
 
     @torch.no_grad()
     def _label(self, state: FrameState) -> FrameResult:
@@ -260,7 +255,7 @@ class Segmenter:
         soft = self._spread(self._propagator.step(state), state)
         radius = self.config.fusion.refine if self._module.REFINE else 0
         result = self._result(state.frame, refine(soft, state.frame.rgb, radius, self.config.fusion.refine_eps))
-        self._follow(state, result)
+        self._plan.labelled(state.ordinal, result.labels > 0, complete=bool(result.present.all()))
         return result
 
     def _spread(self, soft: Array, state: FrameState) -> Array:
@@ -271,14 +266,6 @@ class Segmenter:
         spread[0] = 1
         spread[(slice(None), *state.window.box)] = resize_soft(soft, state.size)
         return spread
-
-    def _follow(self, state: FrameState, result: FrameResult) -> None:
-        """Decide what to look at in the frame after the next: the next one is being prepared already."""
-        window = follow(self._windows[state.ordinal + 1], result.labels > 0, self._zoom)
-        if not result.present.all() and state.ordinal % _GLANCE == 0:  # what is gone may come back anywhere
-            window = whole(state.frame.size)
-        self._windows[state.ordinal + 2] = window
-        self._windows.pop(state.ordinal - 1, None)
 
     @torch.no_grad()
     def _prepare(self, state: FrameState, before: FrameState | None) -> None:
@@ -346,15 +333,15 @@ class Segmenter:
         """What later steps depend on beside references and embeddings, as named arrays."""
         if self._propagator is None:
             return {}
-        windows = np.stack([self._windows[self._ordinal + i].to_array() for i in (0, 1)])
-        return {"ordinal": np.array(self._ordinal), "windows": windows, **self._propagator.snapshot()}
+        plan = self._plan.snapshot(self._ordinal)
+        return {"ordinal": np.array(self._ordinal), **plan, **self._propagator.snapshot()}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take over a :meth:`snapshot` of a session with the same settings, references and embeddings."""
         if self._propagator is None:
             raise InputError("add_reference must come before restore: the parts are not known yet")
         self._ordinal = int(state["ordinal"])
-        self._windows = {self._ordinal + i: Window.from_array(row) for i, row in enumerate(state["windows"])}
+        self._plan.restore(self._ordinal, state)
         self._propagator.restore(state)
 
     def _as_frame(self, frame: Frame | Array) -> Frame:

@@ -8,7 +8,6 @@ it: every move resamples what is carried along.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +17,10 @@ import numpy.typing as npt
 
 from slimecore.images import Box
 
-__all__ = ["Window", "around", "follow", "seen_through", "whole"]
+__all__ = ["Spans", "Window", "around", "follow", "seen_through", "spans_of", "whole"]
 
 Array = npt.NDArray[Any]
+Spans = tuple[tuple[int, int], tuple[int, int]]
 _ROOM = 0.35  # free space around the parts in a new window, as a share of their larger extent
 _LEAST_ROOM = 0.1  # less than this, and the window moves
 _SLACK = 1.5  # an area so many times that of a new window is too much
@@ -65,39 +65,69 @@ def whole(size: tuple[int, int]) -> Window:
     return Window(0, 0, *size)
 
 
-def around(mask: Array, most: float) -> Window:
-    """Window for a picture in which parts are where a mask (h, w) says; all of it if they are nowhere.
+def spans_of(mask: Array) -> Spans | None:
+    """Rows ``(first, end)`` and columns of a mask (h, w) bool; None of an empty one."""
+    lines = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
+    if not len(lines[0]):
+        return None
+    rows, columns = ((int(line[0]), int(line[-1]) + 1) for line in lines)
+    return rows, columns
+
+
+def around(spans: Spans | None, size: tuple[int, int], most: float) -> Window:
+    """Window for parts that lie within some rows and columns of a picture; all of it if they are nowhere.
 
     Parameters
     ----------
-    mask : (h, w) bool
+    spans : Spans or None
+        Of :func:`spans_of`.
+    size : (int, int)
+        Of the picture.
     most : float
         Largest zoom; 1 or less always shows the whole picture.
     """
-    size = (int(mask.shape[0]), int(mask.shape[1]))
-    spans = _spans(mask)
     if spans is None or most <= 1:
         return whole(size)
-    room = _ROOM * max(stop - start for start, stop in spans)
+    room = _ROOM * max(end - first for first, end in spans)
     (top, bottom), (left, right) = (_padded(span, room, side) for span, side in zip(spans, size, strict=True))
     zoom = min(most, math.sqrt(size[0] * size[1] / ((bottom - top) * (right - left))))
     return Window(top, left, bottom - top, right - left, zoom)
 
 
-def follow(window: Window, mask: Array, most: float) -> Window:
-    """Window to look at next: the same, or a new one if the parts have outgrown it, left it, or shrunk in it."""
-    wanted = around(mask, most)
-    spans = _spans(mask)
-    if spans is None or most <= 1:
-        return wanted
-    room = _LEAST_ROOM * max(stop - start for start, stop in spans)
+def follow(window: Window, before: Spans | None, now: Spans | None, size: tuple[int, int], most: float) -> Window:
+    """Window to look at two frames from now: a new one if the parts will have outgrown the old, left it, or shrunk.
+
+    Parameters
+    ----------
+    window : Window
+        To look at one frame from now.
+    before, now : Spans or None
+        Where the parts were in the last two frames.
+    size, most
+        As in :func:`around`.
+    """
+    if now is None or most <= 1:
+        return whole(size)
+    coming = now if before is None else _going_on(before, now, size)
+    room = _LEAST_ROOM * max(end - first for first, end in now)
     have = ((window.top, window.top + window.height), (window.left, window.left + window.width))
     roomy = all(
-        (low <= 0 or low <= start - room) and (high >= side or high >= stop + room)
-        for (start, stop), (low, high), side in zip(spans, have, mask.shape, strict=True)
+        (low <= 0 or low <= first - room) and (high >= side or high >= end + room)
+        for (first, end), (low, high), side in zip(coming, have, size, strict=True)
     )
+    wanted = around(coming, size, most)
     small = window.height * window.width <= _SLACK * wanted.height * wanted.width
     return window if roomy and small else wanted
+
+
+def _going_on(before: Spans, now: Spans, size: tuple[int, int]) -> Spans:
+    """Rows and columns that hold the parts now and, if their middle moves on as it did, in two frames."""
+    found = []
+    for (first, end), (first_before, end_before), side in zip(now, before, size, strict=True):
+        most = (end - first) / 2  # farther in a frame is no motion: something was found or lost
+        step = round(2 * min(most, max(-most, (first + end - first_before - end_before) / 2)))
+        found.append((max(0, min(first, first + step)), min(side, max(end, end + step))))
+    return found[0], found[1]
 
 
 def seen_through(soft: Array, old: Window, new: Window, size: tuple[int, int]) -> Array:
@@ -119,12 +149,6 @@ def seen_through(soft: Array, old: Window, new: Window, size: tuple[int, int]) -
         for part, plane in enumerate(soft)
     ]
     return np.stack(found)
-
-
-def _spans(mask: Array) -> Sequence[tuple[int, int]] | None:
-    """First and last row, and column, of a mask."""
-    lines = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
-    return None if not len(lines[0]) else [(int(line[0]), int(line[-1]) + 1) for line in lines]
 
 
 def _padded(span: tuple[int, int], room: float, side: int) -> tuple[int, int]:

@@ -8,23 +8,23 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from slimevid.flows import Flow
+
 __all__ = ["build"]
 
 
-class _Dis:
-    def __init__(self) -> None:
-        self._method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self._method.setVariationalRefinementIterations(0)
-
-    def __call__(self, source: npt.NDArray[Any], target: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        first, second = (cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2GRAY) for rgb in (source, target))
-        return np.asarray(self._method.calc(first, second, None))
+def _flow(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # A new object each time: of pictures of few pixels an old one remembers others, and costs no less.
+    method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    method.setVariationalRefinementIterations(0)
+    first, second = (cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2GRAY) for rgb in (source, target))
+    return np.asarray(method.calc(first, second, None))
 
 
-def build() -> _Dis:
+def build() -> Flow:
     """DIS with the medium preset, but no variational refinement.
 
     That smooths across the borders of what moves: masks carried one frame lose half a point of J and F by it, and it
     takes a third of the time (docs/benchmarks.md).
     """
-    return _Dis()
+    return _flow

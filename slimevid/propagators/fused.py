@@ -118,7 +118,8 @@ def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
     if state.config.memory.enabled and fusion.memory:
         _ = state.places
     if before is not None:
-        state.motion = both_ways(flow, state.small, state.shrunk(before.frame.rgb))
+        same = before.window == state.window
+        state.motion = both_ways(flow, state.small, before.small if same else state.shrunk(before.frame.rgb))
 
 
 def parts_due(state: FrameState) -> bool:

@@ -8,9 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.masks import MaskFile, make_parts
 from slimecore.memory import MaskMemory
 from slimecore.memory_config import MemoryConfig
-from slimevid.window import Window, around, follow, seen_through, whole
+from slimecore.metrics import region_j
+from slimecore.types import Annotation, Frame
+from slimevid import segmenter
+from slimevid.config import RunConfig
+from slimevid.propagators import fused
+from slimevid.window import Window, around, follow, seen_through, spans_of, whole
+from slimevid.window_plan import WindowPlan
 from tests.known_places import KnownPlaces
 
 SIZE = (120, 200)
@@ -26,7 +34,7 @@ def marked(top, left, bottom, right):
 def test_a_window_lies_in_the_picture_and_holds_the_parts_at_no_more_work(data):
     top, left = data.draw(st.integers(0, SIZE[0] - 1)), data.draw(st.integers(0, SIZE[1] - 1))
     bottom, right = data.draw(st.integers(top + 1, SIZE[0])), data.draw(st.integers(left + 1, SIZE[1]))
-    window = around(marked(top, left, bottom, right), 2.0)
+    window = around(spans_of(marked(top, left, bottom, right)), SIZE, 2.0)
     assert 0 <= window.top <= top
     assert 0 <= window.left <= left
     assert bottom <= window.top + window.height <= SIZE[0]
@@ -39,21 +47,39 @@ def test_a_window_lies_in_the_picture_and_holds_the_parts_at_no_more_work(data):
 
 
 def test_nothing_to_follow_and_no_zoom_show_the_whole_picture():
-    assert around(np.zeros(SIZE, bool), 2.0) == whole(SIZE)
-    assert around(marked(50, 80, 60, 90), 1.0) == whole(SIZE)
-    assert follow(around(marked(50, 80, 60, 90), 2.0), np.zeros(SIZE, bool), 2.0) == whole(SIZE)
+    here = ((50, 80), (60, 90))
+    assert spans_of(np.zeros(SIZE, bool)) is None
+    assert spans_of(marked(50, 60, 80, 90)) == here
+    assert around(None, SIZE, 2.0) == whole(SIZE)
+    assert around(here, SIZE, 1.0) == whole(SIZE)
+    assert follow(around(here, SIZE, 2.0), here, None, SIZE, 2.0) == whole(SIZE)
 
 
 def test_a_window_stays_until_the_parts_come_near_its_border_or_fill_too_little_of_it():
-    window = around(marked(50, 90, 80, 120), 2.0)
-    assert follow(window, marked(52, 94, 82, 124), 2.0) is window
-    moved = follow(window, marked(50, 118, 80, 148), 2.0)
-    assert moved == around(marked(50, 118, 80, 148), 2.0) != window
-    wide = around(marked(10, 20, 110, 180), 2.0)
-    assert follow(wide, marked(50, 90, 80, 120), 2.0) == window
+    here = ((50, 80), (90, 120))
+    window = around(here, SIZE, 2.0)
+
+    def after(now, window=window, before=None):
+        return follow(window, before, now, SIZE, 2.0)
+
+    assert after(((52, 82), (94, 124))) is window
+    gone = ((50, 80), (118, 148))
+    assert after(gone) == around(gone, SIZE, 2.0) != window
+    wide = around(((10, 110), (20, 180)), SIZE, 2.0)
+    assert after(here, wide) == window
     # At the picture's own border there is no room to ask for.
-    corner = around(marked(0, 0, 40, 40), 2.0)
-    assert follow(corner, marked(0, 0, 38, 38), 2.0) is corner
+    corner = around(((0, 40), (0, 40)), SIZE, 2.0)
+    assert after(((0, 38), (0, 38)), corner) is corner
+
+
+def test_a_window_is_where_the_parts_will_be_in_two_frames():
+    window = around(((50, 80), (60, 90)), SIZE, 2.0)
+    still = follow(window, ((50, 80), (64, 94)), ((50, 80), (64, 94)), SIZE, 2.0)
+    moved = follow(window, ((50, 80), (54, 84)), ((50, 80), (64, 94)), SIZE, 2.0)
+    assert still is window
+    assert moved == around(((50, 80), (64, 114)), SIZE, 2.0)
+    leap = follow(window, ((50, 80), (0, 30)), ((50, 80), (64, 94)), SIZE, 2.0)
+    assert leap == around(((50, 80), (64, 124)), SIZE, 2.0)  # by no more than its own extent
 
 
 def test_seen_through_another_window_labels_lie_where_they_lay():
@@ -92,3 +118,80 @@ def test_a_memory_in_another_frame_of_reference_answers_the_same_places():
 
 def config_values(config):
     return {name: getattr(config, name) for name in config.__dataclass_fields__}
+
+
+def wide_clip(two_tone, count=12):
+    """The disc, sliding over a ground three times as wide and twice as high: frames and masks."""
+    rgb, mask = two_tone
+    ground = np.tile(rgb[:20, :], (10, 3, 1))[:192]
+    frames, masks = [], []
+    for i in range(count):
+        top, left = 60, 20 + 12 * i
+        frame, marked = ground.copy(), np.zeros(ground.shape[:2], np.uint8)
+        inside = mask[20:76, 32:90] > 0
+        frame[top : top + 56, left : left + 58][inside] = rgb[20:76, 32:90][inside]
+        marked[top : top + 56, left : left + 58][inside] = 1
+        frames.append(Frame(i, frame, f"{i:05d}"))
+        masks.append(marked)
+    return frames, masks
+
+
+def test_the_window_follows_a_part_across_the_picture_and_shows_it_larger(two_tone, tiny, monkeypatch):
+    seen, learned = [], []
+    real_step, real_learn = fused._Fused.step, segmenter.learn_parts
+    monkeypatch.setattr(fused._Fused, "step", lambda self, state: seen.append(state) or real_step(self, state))
+
+    def learn(backbone, annotations, config, **more):
+        learned.append((annotations[0].rgb.shape[:2], more["short_side"]))
+        return real_learn(backbone, annotations, config, **more)
+
+    monkeypatch.setattr(segmenter, "learn_parts", learn)
+    frames, masks = wide_clip(two_tone)
+    quick = LearnConfig(tokens=2, steps=30, views=ViewConfig(count=1))
+    session = segmenter.Segmenter(RunConfig(short_side=96, work_side=96, flow_side=96, learn=quick), tiny)
+    parts = make_parts(MaskFile(masks[0].astype(np.int32), {}))
+    session.add_reference(frames[0], Annotation(frames[0].rgb, parts.index(masks[0]), parts))
+    assert learned == [((192, 384), 192)]  # all of the reference, as large as the window shows it
+    for frame, mask in zip(frames[1:], masks[1:], strict=True):
+        labels = session.step(frame).labels
+        assert region_j(labels > 0, mask > 0) > 0.9
+        top, left, height, width = seen[-1].window.to_array()[:4].astype(int)
+        outside = np.ones_like(mask, bool)
+        outside[max(0, top - 4) : top + height + 4, max(0, left - 4) : left + width + 4] = False
+        assert not labels[outside].any()
+    assert {state.window.zoom for state in seen} == {2.0}
+    assert len({state.window.left for state in seen}) > 1
+    assert all(state.features.grid[0] * state.features.grid[1] <= 12 * 24 * 1.1 for state in seen)
+
+
+def test_without_zoom_the_whole_picture_is_looked_at(two_tone, tiny):
+    frames, masks = wide_clip(two_tone, 2)
+    quick = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
+    session = segmenter.Segmenter(RunConfig(short_side=96, work_side=96, zoom=1.0, learn=quick), tiny)
+    parts = make_parts(MaskFile(masks[0].astype(np.int32), {}))
+    session.add_reference(frames[0], Annotation(frames[0].rgb, parts.index(masks[0]), parts))
+    session.step(frames[1])
+    assert {session._plan.at(i) for i in (2, 3)} == {whole((192, 384))}
+
+
+def test_while_a_part_is_gone_every_eighth_frame_is_looked_at_whole():
+    plan, mask = WindowPlan(2.0), marked(50, 60, 80, 90)
+    window = plan.start(mask)
+    for ordinal in range(1, 20):
+        plan.labelled(ordinal, mask, complete=ordinal < 5)
+        assert plan.at(ordinal + 2) == (whole(SIZE) if ordinal in (8, 16) else window)
+    other = WindowPlan(2.0)
+    other.restore(20, plan.snapshot(20))
+    for each in (plan, other):
+        each.labelled(20, marked(50, 70, 80, 100), complete=True)
+    assert other.at(22) == plan.at(22) != window
+
+
+def test_a_plan_that_saw_nothing_is_restored():
+    plan, other = WindowPlan(2.0), WindowPlan(2.0)
+    plan.start(marked(50, 60, 80, 90))
+    plan.labelled(1, np.zeros(SIZE, bool), complete=False)
+    other.restore(2, plan.snapshot(2))
+    for each in (plan, other):
+        each.labelled(2, marked(10, 10, 40, 40), complete=True)
+    assert other.at(4) == plan.at(4)

@@ -1,0 +1,76 @@
+"""Which window each frame is looked at through, decided two frames ahead: the next one is being prepared already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimevid.window import Spans, Window, around, follow, spans_of, whole
+
+__all__ = ["WindowPlan"]
+
+Array = npt.NDArray[Any]
+_GLANCE = 8  # while a part is gone, the whole picture is looked at every so many frames
+
+
+class WindowPlan:
+    """Windows of the frames to come.
+
+    Parameters
+    ----------
+    zoom : float
+        Largest; 1 always shows the whole picture.
+    """
+
+    def __init__(self, zoom: float) -> None:
+        self._zoom = zoom
+        self._windows: dict[int, Window] = {}
+        self._spans: Spans | None = None
+
+    def around(self, mask: Array) -> Window:
+        """Window for parts that lie where a mask (h, w) bool says."""
+        return around(spans_of(mask), (int(mask.shape[0]), int(mask.shape[1])), self._zoom)
+
+    def start(self, mask: Array) -> Window:
+        """Begin anew at a frame whose parts lie where a mask (h, w) bool says; the window of that frame."""
+        window = self.around(mask)
+        self._windows, self._spans = {1: window, 2: window}, spans_of(mask)
+        return window
+
+    def at(self, ordinal: int) -> Window:
+        """Window of the frame so many frames after the start: known once the frame two before it is labelled."""
+        return self._windows[ordinal]
+
+    def labelled(self, ordinal: int, mask: Array, *, complete: bool) -> None:
+        """Decide the window of the frame after the next.
+
+        Parameters
+        ----------
+        ordinal : int
+            Of the frame that was labelled.
+        mask : (h, w) bool
+            Where it has parts.
+        complete : bool
+            All parts are there. What is gone may come back anywhere.
+        """
+        size, now = (int(mask.shape[0]), int(mask.shape[1])), spans_of(mask)
+        window = follow(self._windows[ordinal + 1], self._spans, now, size, self._zoom)
+        self._windows[ordinal + 2] = window if complete or ordinal % _GLANCE else whole(size)
+        self._windows.pop(ordinal - 1, None)
+        self._spans = now
+
+    def snapshot(self, ordinal: int) -> dict[str, Array]:
+        """What decides the windows from a frame on, as named arrays."""
+        windows = np.stack([self._windows[ordinal + i].to_array() for i in (0, 1)])
+        return {"windows": windows, "spans": np.array(self._spans or (), np.int64)}
+
+    def restore(self, ordinal: int, state: Mapping[str, Array]) -> None:
+        """Take over a :meth:`snapshot`."""
+        self._windows = {ordinal + i: Window.from_array(row) for i, row in enumerate(state["windows"])}
+        self._spans = None
+        if state["spans"].size:
+            rows, columns = state["spans"].tolist()
+            self._spans = (rows[0], rows[1]), (columns[0], columns[1])
