@@ -7,6 +7,7 @@ texture (camouflage).
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from training.layers import Leaf, Surface
@@ -47,6 +48,11 @@ class SceneSettings:
     twin: float = 0.25
     camouflage: float = 0.1
     light: float = 1.0
+    collages: float = 0.0
+    ground: tuple[float, float] = (0.95, 0.95)
+    defocus: float = 0.0
+    least_clutter: float = 0.06
+    haze: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +64,18 @@ class Scene:
     size: int
 
 
-def _backdrop(studio: Studio, clutter: int) -> None:
+def _backdrop(studio: Studio, settings: SceneSettings) -> None:
     """Add the endless background and the leaves that lie on it, with a little parallax."""
     rng, size = studio.rng, studio.size
     rgba = np.dstack([studio.background, np.full(studio.background.shape[:2], 255, np.uint8)])
     still = Motion(np.zeros(2), 0.0, 0.0, 0.0, 0.0)
-    poses = studio.poses(np.zeros(2), still, affine(rotation(rng.uniform(0, 2 * np.pi)) * size * 0.95, np.zeros(2)))
+    span = size * np.exp(rng.uniform(*np.log(settings.ground)))
+    poses = studio.poses(np.zeros(2), still, affine(rotation(rng.uniform(0, 2 * np.pi)) * span, np.zeros(2)))
     waves = studio.waves(0.25 * studio.reach)
     studio.surfaces.append(Leaf(rgba=rgba, normals=None, poses=poses, object_id=0, endless=True, waves=waves))
     parallax = Motion.draw(rng, size, 0.15 * studio.reach)
-    for _ in range(int(rng.integers(0, clutter + 1))):
-        place, radius = placed(rng, size, 0.06, 0.45)
+    for _ in range(int(rng.integers(0, settings.clutter + 1))):
+        place, radius = placed(rng, size, settings.least_clutter, 0.45)
         local = affine(rotation(rng.uniform(0, 2 * np.pi)) * radius, np.zeros(2))
         side = studio.resolution(radius)
         poses = studio.poses(place * 1.6, parallax, local)
@@ -124,8 +131,10 @@ def sample_scene(
     centre = affine(np.eye(2), np.full(2, size / 2))
     camera = [centre @ travel.at(time) for time in times]
     background = _scenery(rng, bank)
+    if rng.random() < settings.defocus:
+        background = cv2.GaussianBlur(background, (0, 0), rng.uniform(0.7, 3.0))
     studio = Studio(rng, bank, size, np.asarray(times, float), reach, settings.smallest, camera, background)
-    _backdrop(studio, settings.clutter)
+    _backdrop(studio, settings)
     object_id = 1
     for _ in range(int(rng.integers(settings.objects[0], settings.objects[1] + 1))):
         camouflage, kind = rng.random() < settings.camouflage, rng.random()
