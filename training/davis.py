@@ -66,9 +66,8 @@ def search(query: Tensor, key: Tensor, k: int) -> Found:
         Unit vectors.
     k : int
     """
-    flat, best = key.flatten(0, 1).T, []
-    for part in query.flatten(0, 1).split(_CHUNK):
-        best.append((part @ flat).topk(min(k, flat.shape[1]), dim=1))
+    flat = key.flatten(0, 1).T
+    best = [(part @ flat).topk(min(k, flat.shape[1]), dim=1) for part in query.flatten(0, 1).split(_CHUNK)]
     return torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
 
 

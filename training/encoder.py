@@ -17,7 +17,7 @@ from training.pairs import CELL
 __all__ = ["Encoder", "descriptor_encoder", "lab_patches", "load_model", "random_model", "read"]
 
 Encoder = Callable[[np.ndarray], Tensor]
-"""(h, w, 3) uint8 with sides that are multiples of 16 -> (h / stride, w / stride, c) unit vectors; colour's stride is 8."""
+"""(h, w, 3) uint8 with sides that are multiples of 16 -> (h / stride, w / stride, c) unit vectors."""
 
 
 def load_model(folder: Path) -> tuple[UNet2DConditionModel, Reader, Tensor]:
@@ -48,7 +48,6 @@ def _latents(rgb: np.ndarray) -> Tensor:
 
 def descriptor_encoder(model: tuple[UNet2DConditionModel, Reader, Tensor]) -> Encoder:
     """Cosine-normalised descriptors of a model."""
-
     _, reader, prompt = model
 
     @torch.no_grad()

@@ -39,20 +39,30 @@ class SceneSettings:
         Chance that an object wears the background's texture.
     light : float
         Largest change of light and tone between the frames, 1 for another hour of the day; most pairs change far less.
+    collages : float
+        Share of the materials that are collages: dead leaves of all sizes in a few colours.
+    ground : (float, float)
+        Range of the background patch's half side, share of the frame's: small is fine-grained, and mirrored beyond.
+    defocus : float
+        Chance that the background is out of focus.
+    least_clutter : float
+        Least radius of the background's leaves, share of the frame's side.
+    haze : float
+        Chance of haze, that is of low contrast.
     """
 
     reach: tuple[float, float] = (0.08, 1.0)
     objects: tuple[int, int] = (1, 5)
-    clutter: int = 12
-    smallest: float = 0.07
+    clutter: int = 20
+    smallest: float = 0.035
     twin: float = 0.25
     camouflage: float = 0.1
     light: float = 1.0
-    collages: float = 0.0
-    ground: tuple[float, float] = (0.95, 0.95)
-    defocus: float = 0.0
-    least_clutter: float = 0.06
-    haze: float = 0.0
+    collages: float = 0.4
+    ground: tuple[float, float] = (0.45, 0.95)
+    defocus: float = 0.3
+    least_clutter: float = 0.025
+    haze: float = 0.3
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-__all__ = ["FAMILIES", "TextureBank", "colourise", "draw_texture", "power_noise"]
+__all__ = ["FAMILIES", "TextureBank", "collage", "colourise", "draw_texture", "power_noise"]
 
 Field = np.ndarray
 
@@ -125,7 +125,7 @@ def _flat(rng: np.random.Generator, size: int) -> Field:
 
 
 def _leaf_points(rng: np.random.Generator, radius: float, plain: float) -> np.ndarray:
-    """Corners (n, 2) of a small leaf around 0: an ellipse, a box, a spike or a bar; ``plain`` is the share that stand upright."""
+    """Corners (n, 2) of a leaf around 0: an ellipse, a box or a shard; ``plain`` is the share that stand upright."""
     flat = np.exp(rng.uniform(np.log(0.12), 0.0)) if rng.random() < 0.5 else rng.uniform(0.5, 1.0)
     kind = rng.random()
     if kind < 0.45:
@@ -148,8 +148,7 @@ def collage(rng: np.random.Generator, size: int) -> np.ndarray:
     (size, size, 3) uint8, RGB
     """
     colours = np.stack([random_colour(rng) for _ in range(int(rng.integers(2, 8)))]) * 255
-    canvas = np.empty((size, size, 3), np.uint8)
-    canvas[:] = colours[0]
+    canvas = np.full((size, size, 3), colours[0], np.uint8)
     least, most = np.exp(rng.uniform(np.log(1.5), np.log(4.0))), rng.uniform(0.12, 0.4) * size
     # Areas per octave of the radius are alike (density 1 / r**3): no size is special, as in nature.
     low, high = least**-2, most**-2
@@ -164,7 +163,7 @@ def collage(rng: np.random.Generator, size: int) -> np.ndarray:
     for i, (x, y) in enumerate(centres):
         base = colours[picks[i]] if fresh[i] else canvas[int(y), int(x)]
         tint = np.clip(base * shades[i] + jitter[i], 0, 255)
-        points = np.round((_leaf_points(rng, radii[i], plain) + (x, y)) * 16).astype(np.int32)
+        points = np.round((_leaf_points(rng, radii[i], plain) + centres[i]) * 16).astype(np.int32)
         cv2.fillPoly(canvas, [points], tint.tolist(), cv2.LINE_AA, 4)
     gain = 1.0 + rng.uniform(0.0, 0.12) * power_noise(rng, size, rng.uniform(0.6, 1.2))
     gain += rng.uniform(0.0, 0.2) * power_noise(rng, size, 2.0)
@@ -215,6 +214,14 @@ def colourise(rng: np.random.Generator, field: Field) -> np.ndarray:
 def draw_texture(rng: np.random.Generator, size: int = 256, collages: float = 0.0) -> np.ndarray:
     """One material of a random family; a third of the draws are crossed with a second field's light and dark.
 
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size : int
+        Side, pixels.
+    collages : float
+        Share of the draws that are a :func:`collage` instead.
+
     Returns
     -------
     (size, size, 3) uint8, RGB
@@ -242,6 +249,8 @@ class TextureBank:
         Number of textures.
     size : int
         Side of each, pixels.
+    collages : float
+        Share of collages among them.
     """
 
     def __init__(self, seed: tuple[int, ...], count: int = 40, size: int = 256, collages: float = 0.0) -> None:

@@ -21,7 +21,8 @@ def test_search_finds_what_looping_finds():
     """Naive twin: every place, and every place of the window, looked at one by one; k may exceed the window."""
     generator = torch.Generator().manual_seed(0)
     query, key = (torch.nn.functional.normalize(torch.randn(4, 5, 3, generator=generator), dim=-1) for _ in "qk")
-    for radius, found in ((9, search(query, key, 3)), (1, search_near(query, key, 3, 1)), (9, search_near(query, key, 3, 9))):
+    cases = [(9, search(query, key, 3)), (1, search_near(query, key, 3, 1)), (9, search_near(query, key, 3, 9))]
+    for radius, found in cases:
         for number in range(20):
             row, column = divmod(number, 5)
             scores = {

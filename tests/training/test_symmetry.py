@@ -9,8 +9,6 @@ from training.scene import SceneSettings
 from training.symmetry import varied
 
 
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_ground_truth_follows_the_pictures(seed):
     """Ids and visibility move as pixels do; where a place lies is where its partner was moved to."""
@@ -35,7 +33,9 @@ def test_ground_truth_follows_the_pictures(seed):
         at = got.positions[item, which, place]
         there = got.rgb[item, 1 - which, int(min(at[1], size - 1)), int(min(at[0], size - 1))].astype(int)
         there = np.sort(there)
-        original = batch.positions[item, frame[item].reshape(2, -1)[which, place], cell[item].reshape(2, -1)[which, place]]
+        original = batch.positions[
+            item, frame[item].reshape(2, -1)[which, place], cell[item].reshape(2, -1)[which, place]
+        ]
         assert abs(there[0] + 0.5 - original[1]) <= 1.001
         assert abs(there[1] - 64 + 0.5 - original[0]) <= 1.001
         assert there[2] - 128 == 1 - frame[item].reshape(2, -1)[which, place]
