@@ -1,10 +1,13 @@
 """Evaluation arithmetic: matching accuracy and label propagation on cases with a known answer."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from training.davis import Settings, propagate, search, search_near
+from training.davis import Settings, mean_j, propagate, search, search_near
 from training.encoder import lab_patches
 from training.evaluate import pck
 
@@ -62,3 +65,19 @@ def test_colour_follows_a_moving_square():
         assert ((got & truth).sum((1, 2)) / (got | truth).sum((1, 2)) > 0.8).all()
     alone = propagate(frames, masks[0], lab_patches, Settings(short_side=128, radius=48, taus=(0.02,)))
     assert all(np.array_equal(one[0], both[1]) for one, both in zip(alone, found, strict=True))
+
+
+def test_whole_clips_leave_the_last_frame_out(tmp_path):
+    """The protocol does not score it; the first frames of a clip are scored to their last."""
+    pictures, masks = (tmp_path / kind / "480p" / "a" for kind in ("JPEGImages", "Annotations"))
+    pictures.mkdir(parents=True)
+    masks.mkdir(parents=True)
+    for number in range(5):
+        frame, mask = np.full((64, 64, 3), 90, np.uint8), np.zeros((64, 64), np.uint8)
+        frame[16:48, 16:48] = (20, 30, 200)
+        mask[16:48, 16:48] = 255 * (number < 4)  # a lie about the last frame
+        cv2.imwrite(str(pictures / f"{number:05d}.jpg"), frame)
+        cv2.imwrite(str(masks / f"{number:05d}.png"), mask)
+    whole = Settings(short_side=64, frames=None, recent=2, taus=(0.0002,), radius=16)
+    assert mean_j(tmp_path, ["a"], lab_patches, whole)["a"][0] == pytest.approx(1.0, abs=0.05)
+    assert mean_j(tmp_path, ["a"], lab_patches, replace(whole, frames=5))["a"][0] == pytest.approx(0.75, abs=0.05)
