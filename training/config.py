@@ -41,6 +41,9 @@ class TrainConfig:
         Places of a frame that ask, drawn anew in every step; all places are searched.
     start : str or None
         Exported folder to begin from; random weights without.
+    keep : float
+        Share of the weights of ``start`` in what is exported: half way between the two, what further training
+        forgets is kept (Wortsman et al., Robust fine-tuning of zero-shot models).
     layers : int
         Residual layers a block.
     whole_every : int
@@ -67,6 +70,7 @@ class TrainConfig:
     reuse: int = 3
     queries: int = 256
     start: str | None = None
+    keep: float = 0.0
     lr: float = 1e-3
     weight_decay: float = 0.02
     warmup: int = 100

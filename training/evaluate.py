@@ -19,6 +19,7 @@ __all__ = ["held_back", "pck", "was_keeps"]
 
 HELD_BACK_SEED = 987_654
 SEQUENCES = ("camel", "dance-twirl", "dog", "drift-chicane", "kite-surf", "parkour")
+BASELINES = ("random", "lab")
 TAUS = {
     "model": (0.03, 0.05, 0.07, 0.1, 0.15),
     "random": (0.0005, 0.001, 0.002, 0.005, 0.01),
@@ -110,15 +111,16 @@ def _main() -> None:
     parser.add_argument("--k", type=int, default=10, help="places that vote")
     parser.add_argument("--radius", type=int, default=96, help="of the search in recent frames, pixels")
     parser.add_argument("--short-side", type=int, default=384)
-    parser.add_argument("--baselines", action="store_true", help="colour patches and random weights too")
+    parser.add_argument("--baselines", nargs="*", choices=BASELINES, help="beside the model (all, if none is named)")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    baselines = BASELINES if args.baselines == [] else args.baselines or ()
     models = {"model": load_model(args.model)} if args.model else {}
-    if args.baselines:
+    if "random" in baselines:
         models["random"] = random_model()
     rivals = {name: descriptor_encoder(model) for name, model in models.items()}
-    if args.baselines:
+    if "lab" in baselines:
         rivals["lab"] = lab_patches
     for name, model in models.items():
         scores = held_back(model)

@@ -87,3 +87,16 @@ def test_descriptors_alone_are_those_of_the_whole_pass(folder):
     model, rgb = load_model(folder), make_batch(0, 0, 1, 32, SceneSettings(clutter=0)).rgb[0, 0]
     whole = torch.nn.functional.normalize(read(model, rgb).descriptor[0], dim=-1)
     torch.testing.assert_close(descriptor_encoder(model)(rgb), whole.unflatten(0, (4, 4)))
+
+
+def test_half_of_the_start_may_be_kept(folder, tiny, tmp_path):
+    """The exported weights lie half way between those of the start and the run's; the prompt's too."""
+    config = replace(tiny, start=str(folder), keep=0.5)
+    run = start_run(config)
+    for value in run.ema.values.values():
+        value.add_(1.0)
+    export(run, config, tmp_path / "mixed")
+    (unet, _, prompt), (start, _, old) = load_model(tmp_path / "mixed"), load_model(folder)
+    torch.testing.assert_close(unet.conv_in.weight, start.conv_in.weight + 0.5, atol=1e-3, rtol=0)
+    torch.testing.assert_close(prompt, old + 0.5, atol=1e-3, rtol=0)
+    assert "50% are kept" in (tmp_path / "mixed" / "README.md").read_text()
