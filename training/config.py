@@ -16,8 +16,8 @@ class LossWeights:
     """Shares of the objectives; see ``TrainConfig.whole_every`` for when each is taken."""
 
     denoise: float = 0.3
-    corr: float = 1.0
-    transfer: float = 0.3
+    corr: float = 0.5
+    transfer: float = 1.5
     group: float = 0.2
     meta: float = 0.5
     was: float = 0.5
@@ -34,7 +34,16 @@ class TrainConfig:
         Total; the learning rate is constant after ``warmup`` and falls linearly over the last ``cooldown``
         share.
     sizes, counts : tuple of int
-        Side of the frames and pairs per batch; step ``i`` uses entry ``i % len``.
+        Side of the frames and pairs per batch; drawn batch ``i`` uses entry ``i % len``.
+    reuse : int
+        Steps that a drawn batch serves, see ``training.symmetry``.
+    queries : int
+        Places of a frame that ask, drawn anew in every step; all places are searched.
+    start : str or None
+        Exported folder to begin from; random weights without.
+    keep : float
+        Share of the weights of ``start`` in what is exported: half way between the two, what further training
+        forgets is kept (Wortsman et al., Robust fine-tuning of zero-shot models).
     layers : int
         Residual layers a block.
     whole_every : int
@@ -58,6 +67,10 @@ class TrainConfig:
     whole_every: int = 4
     sizes: tuple[int, ...] = (192, 256, 320)
     counts: tuple[int, ...] = (8, 5, 3)
+    reuse: int = 3
+    queries: int = 256
+    start: str | None = None
+    keep: float = 0.0
     lr: float = 1e-3
     weight_decay: float = 0.02
     warmup: int = 100

@@ -40,6 +40,8 @@ def plot(table: Path, picture: Path) -> None:
     for axis, name in zip(axes.flat, names, strict=False):
         axis.plot(steps, [float(row[name]) for row in rows])
         axis.set_title(name)
+    for axis in axes.flat[len(names) :]:
+        axis.set_axis_off()
     figure.tight_layout()
     figure.savefig(picture, dpi=80)
     pyplot.close(figure)

@@ -17,7 +17,7 @@ from training.pairs import CELL
 __all__ = ["Encoder", "descriptor_encoder", "lab_patches", "load_model", "random_model", "read"]
 
 Encoder = Callable[[np.ndarray], Tensor]
-"""(h, w, 3) uint8 with sides that are multiples of 16 -> (h / 8, w / 8, c) unit vectors."""
+"""(h, w, 3) uint8 with sides that are multiples of 16 -> (h / stride, w / stride, c) unit vectors."""
 
 
 def load_model(folder: Path) -> tuple[UNet2DConditionModel, Reader, Tensor]:
@@ -38,16 +38,24 @@ def random_model(seed: int = 0) -> tuple[UNet2DConditionModel, Reader, Tensor]:
 @torch.no_grad()
 def read(model: tuple[UNet2DConditionModel, Reader, Tensor], rgb: np.ndarray) -> Readout:
     """Encode one (h, w, 3) or several (b, h, w, 3) uint8 pictures."""
+    return model[1](_latents(rgb), model[2])
+
+
+def _latents(rgb: np.ndarray) -> Tensor:
     batch = torch.from_numpy(rgb if rgb.ndim == 4 else rgb[None]).permute(0, 3, 1, 2).float() / 255
-    return model[1](to_latents(batch), model[2])
+    return to_latents(batch)
 
 
 def descriptor_encoder(model: tuple[UNet2DConditionModel, Reader, Tensor]) -> Encoder:
     """Cosine-normalised descriptors of a model."""
+    _, reader, prompt = model
 
+    @torch.no_grad()
     def encode(rgb: np.ndarray) -> Tensor:
-        grid = (rgb.shape[0] // CELL, rgb.shape[1] // CELL)
-        return torch.nn.functional.normalize(read(model, rgb).descriptor[0], dim=-1).unflatten(0, grid)
+        found = reader.describe(_latents(rgb), prompt)[0]
+        cell = round((rgb.shape[0] * rgb.shape[1] / len(found)) ** 0.5)
+        grid = (rgb.shape[0] // cell, rgb.shape[1] // cell)
+        return torch.nn.functional.normalize(found, dim=-1).unflatten(0, grid)
 
     return encode
 

@@ -19,8 +19,13 @@ __all__ = ["held_back", "pck", "was_keeps"]
 
 HELD_BACK_SEED = 987_654
 SEQUENCES = ("camel", "dance-twirl", "dog", "drift-chicane", "kite-surf", "parkour")
-TAU = {"model": 0.07, "random": 0.002, "lab": 0.0002}
-"""Temperature of each kind of descriptor: cosines of colour and of random features all lie near 1."""
+BASELINES = ("random", "lab")
+TAUS = {
+    "model": (0.03, 0.05, 0.07, 0.1, 0.15),
+    "random": (0.0005, 0.001, 0.002, 0.005, 0.01),
+    "lab": (0.00005, 0.0001, 0.0002, 0.0005, 0.001),
+}
+"""Temperatures tried for each kind of descriptor: cosines of colour and of random features all lie near 1."""
 
 
 def pck(similarity: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, width: int, within: float) -> float:
@@ -84,7 +89,7 @@ def was_keeps(model: tuple, root: Path, sequences: list[str], short_side: int) -
     """IoU of the true mask before and after WAS on real first frames: how little attention oversmooths."""
     ious = []
     for name in sequences:
-        rgb, cells = first_frame(root, name, short_side)
+        rgb, cells = first_frame(root, name, short_side, CELL)
         out = read(model, rgb)
         mask = torch.from_numpy(cells).flatten()
         kept, truth = losses.attention_mass(out.self_q, out.self_k)[0] @ mask > 0.5, mask > 0.5
@@ -101,27 +106,33 @@ def _main() -> None:
     parser.add_argument("--model", type=Path, help="exported folder")
     parser.add_argument("--davis", type=Path, help="DAVIS root, for real clips")
     parser.add_argument("--sequences", nargs="+", default=list(SEQUENCES))
-    parser.add_argument("--frames", type=int, default=25)
+    parser.add_argument("--frames", type=int, default=25, help="of every clip; 0 for whole clips (default: 25)")
+    parser.add_argument("--recent", type=int, default=4, help="frames remembered beside the reference")
+    parser.add_argument("--k", type=int, default=10, help="places that vote")
+    parser.add_argument("--radius", type=int, default=96, help="of the search in recent frames, pixels")
     parser.add_argument("--short-side", type=int, default=384)
-    parser.add_argument("--baselines", action="store_true", help="colour patches and random weights too")
+    parser.add_argument("--baselines", nargs="*", choices=BASELINES, help="beside the model (all, if none is named)")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    baselines = BASELINES if args.baselines == [] else args.baselines or ()
     models = {"model": load_model(args.model)} if args.model else {}
-    if args.baselines:
+    if "random" in baselines:
         models["random"] = random_model()
-    rivals = {name: (descriptor_encoder(model), TAU[name]) for name, model in models.items()}
-    if args.baselines:
-        rivals["lab"] = (lab_patches, TAU["lab"])
+    rivals = {name: descriptor_encoder(model) for name, model in models.items()}
+    if "lab" in baselines:
+        rivals["lab"] = lab_patches
     for name, model in models.items():
         scores = held_back(model)
         if args.davis:
             scores["real_was_keeps"] = was_keeps(model, args.davis, args.sequences, args.short_side)
         print(name, _rounded(scores), flush=True)
-    for name, (encode, tau) in rivals.items() if args.davis else ():
-        settings = Settings(short_side=args.short_side, frames=args.frames, tau=tau)
+    for name, encode in rivals.items() if args.davis else ():
+        settings = Settings(args.short_side, args.frames or None, args.recent, args.k, TAUS[name], args.radius)
         scores = mean_j(args.davis, args.sequences, encode, settings)
-        print(name, f"mean J {sum(scores.values()) / len(scores):.3f}", _rounded(scores), flush=True)
+        for place, tau in enumerate(settings.taus):
+            at = {sequence: values[place] for sequence, values in scores.items()}
+            print(name, f"tau {tau:g} mean J {sum(at.values()) / len(at):.3f}", _rounded(at), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from training.checkpoint import load_state
 from training.config import TrainConfig, load_config, to_dict
+from training.encoder import load_model
 from training.model import SlimeTiny
 from training.network import BLOCK, build_scheduler, readout
 
@@ -45,7 +46,7 @@ parameters.
 |---|---|
 | latents | `pixel_unshuffle(2 * rgb - 1, 4)`: 48 channels, no autoencoder weights |
 | levels | 1/4, 1/8, 1/16 of the pixels, widths {channels}; attention at 1/16 (mid, up) and 1/8 (up) |
-| input | sides that are multiples of 16 (pad others) |
+| input | sides that are multiples of 16; the toolkit resizes to them, nothing is padded |
 | read | `readout.json`: the forward pass stops after the last module named there, early in the up path |
 | prompt | `null_prompt.safetensors`, (1, 8, {cross_dim}), learned; there is no text encoder |
 | prediction | v, DDIM, 1000 steps, scaled-linear betas |
@@ -56,13 +57,13 @@ procedural textures, under camera and object motion, light and colour change, bl
 photograph, no third-party data, no pre-trained weights.
 
 ## Recipe
-Two frames of one procedural clip with exact correspondence. Denoising; InfoNCE between the frames'
-descriptors; label transfer by descriptor attention; self-attention inside one's own object; "segment like
-me" through cross-attention and weighted accumulated self-attention. AdamW, exponential moving average of the
-weights.
+Two frames of one procedural clip with exact correspondence. InfoNCE between the frames' descriptors, and labels
+of parts carried by descriptor attention; every fourth step, by turns, denoising, or self-attention inside one's
+own object and "segment like me" through cross-attention and weighted accumulated self-attention. AdamW,
+exponential moving average of the weights.
 
-{steps} steps, {pairs} frame pairs, {minutes:.0f} minutes of one CPU thread (plus a second thread that
-draws). Seed {seed}. Rerun: `python -m training.train --config configs/slime_tiny.yaml --work runs/slime_tiny
+{steps} steps, {pairs} frame pairs drawn, {minutes:.0f} minutes of one CPU thread (plus a second thread that
+draws){start}. Seed {seed}. Rerun: `python -m training.train --config configs/slime_tiny.yaml --work runs/slime_tiny
 --export DIR`.
 
 ## Not good at
@@ -78,7 +79,8 @@ def _write_json(path: Path, values: dict) -> None:
 
 
 def _write_card(path: Path, run: "Run", config: TrainConfig, measured: str) -> None:
-    pairs = sum(config.counts[step % len(config.counts)] for step in range(run.step))
+    drawn = -(-run.step // config.reuse)
+    pairs = sum(config.counts[number % len(config.counts)] for number in range(drawn))
     path.write_text(
         _CARD.format(
             parameters=sum(p.numel() for p in run.model.unet.parameters()) / 1e6,
@@ -88,6 +90,7 @@ def _write_card(path: Path, run: "Run", config: TrainConfig, measured: str) -> N
             pairs=pairs,
             minutes=run.seconds / 60,
             seed=config.seed,
+            start=f", from the weights of {config.start}, of which {config.keep:.0%} are kept" if config.start else "",
         )
         + (f"\n## Measured\n{measured.strip()}\n" if measured else "")
     )
@@ -105,7 +108,7 @@ def _swap(new: Path, out: Path) -> None:
 
 
 def export(run: "Run", config: TrainConfig, out: Path, measured: str = "") -> None:
-    """Write ``FILES`` with the averaged weights of a run.
+    """Write ``FILES`` with the averaged weights of a run, mixed with those it started from as ``config.keep`` says.
 
     Parameters
     ----------
@@ -118,6 +121,10 @@ def export(run: "Run", config: TrainConfig, out: Path, measured: str = "") -> No
     """
     model = SlimeTiny(config)
     run.ema.copy_to(model)
+    if config.start and config.keep:
+        unet, _, prompt = load_model(Path(config.start))
+        for own, other in zip((*model.unet.parameters(), model.null), (*unet.parameters(), prompt), strict=True):
+            own.data.lerp_(other.data, config.keep)
     version = {"_diffusers_version": diffusers.__version__}
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))

@@ -3,22 +3,31 @@
 import multiprocessing
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from queue import Full
 
 import cv2
+import numpy as np
 
 from training.config import TrainConfig
 from training.pairs import Batch, make_batch
+from training.symmetry import varied
 
 __all__ = ["batch_of", "batches"]
 
 _AHEAD = 6
 
 
+@lru_cache(maxsize=1)
+def _drawn(config: TrainConfig, number: int) -> Batch:
+    which = number % len(config.sizes)
+    return make_batch(config.seed, number, config.counts[which], config.sizes[which], config.scenes)
+
+
 def batch_of(config: TrainConfig, step: int) -> Batch:
-    """Draw the batch of a step, always the same."""
-    which = step % len(config.sizes)
-    return make_batch(config.seed, step, config.counts[which], config.sizes[which], config.scenes)
+    """Give the batch of a step, always the same: each drawn batch serves ``reuse`` steps, never twice alike."""
+    batch = _drawn(config, step // config.reuse)
+    return varied(batch, np.random.default_rng((config.seed, 3, step))) if step % config.reuse else batch
 
 
 def _work(config: TrainConfig, start: int, queue: "multiprocessing.Queue[Batch]") -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "cross_logits",
     "group",
     "label_transfer",
+    "pick",
     "regions",
     "was",
 ]
@@ -111,27 +112,33 @@ def balanced_nll(probability: Tensor, labels: Tensor) -> Tensor:
 
 
 def attention_mass(q: Tensor, k: Tensor) -> Tensor:
-    """Self-attention averaged over heads, softmax over keys: (b, m, n, d) twice -> (b, n, n)."""
+    """Self-attention averaged over heads, softmax over keys: (b, m, r, d) and (b, m, n, d) -> (b, r, n)."""
     return ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(dim=-1).mean(dim=1)
 
 
-def group(attention: Tensor, labels: Tensor) -> Tensor:
+def group(attention: Tensor, own: Tensor, labels: Tensor) -> Tensor:
     """Minus log of the attention that stays inside one's own region.
 
     Parameters
     ----------
-    attention : (b, n, n) Tensor
+    attention : (b, r, n) Tensor
         Rows sum to 1.
-    labels : (b, n) int64 Tensor
-        Region numbers, at least 0.
+    own, labels : (b, r) and (b, n) int64 Tensor
+        Region numbers, at least 0, of the places that ask and of all places.
     """
-    same = (labels.unsqueeze(1) == labels.unsqueeze(2)).float()
+    same = (own.unsqueeze(2) == labels.unsqueeze(1)).float()
     inside = (attention * same).sum(-1).clamp(min=1e-6)
-    return -(inside.log() * _balance(labels, int(labels.max()) + 1)).sum(1).mean()
+    return -(inside.log() * _balance(own, int(labels.max()) + 1)).sum(1).mean()
+
+
+def pick(items: Tensor, places: Tensor) -> Tensor:
+    """Rows of ``items`` (b, n, ...) at ``places`` (b, r) int64: (b, r, ...)."""
+    index = places.reshape(*places.shape, *(1,) * (items.ndim - 2)).expand(-1, -1, *items.shape[2:])
+    return items.gather(1, index)
 
 
 def was(attention: Tensor, evidence: Tensor) -> Tensor:
-    """Weighted accumulated self-attention: (b, n, n) and (b, k, n) -> (b, k, n)."""
+    """Weighted accumulated self-attention: (b, r, n) and (b, k, n) -> (b, k, r)."""
     return evidence @ attention.transpose(1, 2)
 
 

@@ -69,9 +69,12 @@ def _side(items: Tensor, which: int) -> Tensor:
 
 
 def _segment(
-    model: SlimeTiny, out: Readout, attention: Tensor, ids: Tensor, grid: tuple[int, int], most: int
+    model: SlimeTiny, out: Readout, attention: Tensor, places: Tensor, ids: Tensor, grid: tuple[int, int], most: int
 ) -> tuple[Tensor, Tensor]:
-    """Compute the "segment like me" losses (cross-attention, WAS) with tokens from the masks of frame A."""
+    """Compute the "segment like me" losses (cross-attention, WAS) with tokens from the masks of frame A.
+
+    ``attention`` (2 b, r, n) is that of ``places`` (2 b, r).
+    """
     labels, present = losses.regions(ids, most)
     masks = F.one_hot(labels[:, 0].clamp(min=0), most).float() * (labels[:, 0] >= 0).unsqueeze(-1)
     tokens = model.tokens([_side(q, 0) for q in out.cross], masks.transpose(1, 2), grid)
@@ -79,7 +82,8 @@ def _segment(
     logits = losses.cross_logits(out.cross, keys, grid)
     logits = logits.masked_fill(~present.repeat_interleave(2, dim=0).unsqueeze(-1), -1e4)
     evidence, flat = logits.softmax(dim=1), labels.flatten(0, 1)
-    return losses.balanced_nll(evidence, flat), losses.balanced_nll(losses.was(attention, evidence), flat)
+    asked = losses.pick(flat, places)
+    return losses.balanced_nll(evidence, flat), losses.balanced_nll(losses.was(attention, evidence), asked)
 
 
 def step_losses(model: SlimeTiny, batch: Batch, config: TrainConfig, step: int) -> dict[str, Tensor]:
@@ -119,29 +123,44 @@ def step_losses(model: SlimeTiny, batch: Batch, config: TrainConfig, step: int) 
         if between == 0 and turn % 2 == 0 and config.weights.denoise:
             crop = config.denoise_size // 4
             found["denoise"] = model.denoise(latents[::2, :, :crop, :crop].contiguous(), generator)
-    found |= _matching(descriptor, batch, objects, grid, config)
+    places = _places(len(latents), grid, config.queries, generator)
+    found |= _matching(descriptor, batch, places.unflatten(0, (-1, 2)), grid, config)
     if out is None:
         return found
-    attention = losses.attention_mass(out.self_q, out.self_k)
-    found["group"] = losses.group(attention, objects.flatten(0, 1))
+    asking = losses.pick(out.self_q.transpose(1, 2), places).transpose(1, 2)
+    attention = losses.attention_mass(asking, out.self_k)
+    flat = objects.flatten(0, 1)
+    found["group"] = losses.group(attention, losses.pick(flat, places), flat)
     ids = objects.clone()
     ids[::2] = parts[::2]
-    found["meta"], found["was"] = _segment(model, out, attention, ids, grid, config.regions)
+    found["meta"], found["was"] = _segment(model, out, attention, places, ids, grid, config.regions)
     return found
 
 
+def _places(count: int, grid: tuple[int, int], most: int, generator: torch.Generator) -> Tensor:
+    """Draw ``most`` places (count, r) int64 of each frame, without repetition."""
+    chances = torch.rand(count, grid[0] * grid[1], generator=generator)
+    return chances.topk(min(most, chances.shape[1]), dim=1).indices
+
+
 def _matching(
-    descriptor: Tensor, batch: Batch, objects: Tensor, grid: tuple[int, int], config: TrainConfig
+    descriptor: Tensor, batch: Batch, places: Tensor, grid: tuple[int, int], config: TrainConfig
 ) -> dict[str, Tensor]:
-    """Losses of the descriptors: correspondence both ways, and labels carried from frame A to frame B."""
+    """Losses of the descriptors at ``places`` (b, 2, r): correspondence, and labels carried, from either frame.
+
+    Labels are those of parts, so that a limb is told from the body it belongs to.
+    """
     positions, visible = torch.from_numpy(batch.positions), torch.from_numpy(batch.visible)
-    a, b = _side(descriptor, 0), _side(descriptor, 1)
-    forward = losses.cosine_similarity(a, b, config.tau)
-    back = forward.transpose(1, 2)
-    corr = 0.5 * (
-        losses.correspondence(forward, positions[:, 0], visible[:, 0], grid, CELL)
-        + losses.correspondence(back, positions[:, 1], visible[:, 1], grid, CELL)
-    )
-    labels, _ = losses.regions(objects, config.regions)
-    known = torch.where((labels[:, 1:] == labels[:, :1].transpose(1, 2)).any(-1), labels[:, 1], -1)
-    return {"corr": corr, "transfer": losses.label_transfer(back, labels[:, 0], known, config.regions)}
+    labels, _ = losses.regions(torch.from_numpy(batch.parts).long(), config.regions)
+    corr = transfer = torch.zeros(())
+    for source in (0, 1):
+        asked, there = places[:, source], 1 - source
+        logits = losses.cosine_similarity(
+            losses.pick(_side(descriptor, source), asked), _side(descriptor, there), config.tau
+        )
+        seen, where = losses.pick(visible[:, source], asked), losses.pick(positions[:, source], asked)
+        corr = corr + 0.5 * losses.correspondence(logits, where, seen, grid, CELL)
+        own, known = losses.pick(labels[:, source], asked), labels[:, there]
+        own = torch.where((own.unsqueeze(2) == known.unsqueeze(1)).any(-1), own, -1)
+        transfer = transfer + 0.5 * losses.label_transfer(logits, known, own, config.regions)
+    return {"corr": corr, "transfer": transfer}

@@ -51,7 +51,7 @@ def make_clip(
     scene = sample_scene(rng, bank, size, times, settings)
     owner = np.array([s.object_id for s in scene.surfaces], np.int16)
     # Neighbouring frames of a film are lit alike: what is trained to ignore colour cannot match by it.
-    grade, change = Grade.draw(rng), settings.light * rng.random() ** 3
+    grade, change = Grade.draw(rng, settings.haze), settings.light * rng.random() ** 3
     frames = []
     for frame in range(len(times)):
         canvas = Canvas.blank(size, size)
@@ -124,14 +124,14 @@ def _sample(clip: Clip) -> tuple[np.ndarray, ...]:
     return clip.rgb, clip.objects[:, y, x], clip.parts[:, y, x], positions, visible
 
 
-_BANKS: dict[tuple[int, ...], TextureBank] = {}
+_BANKS: dict[tuple[tuple[int, ...], float], TextureBank] = {}
 
 
-def _bank(*key: int) -> TextureBank:
-    if key not in _BANKS:
+def _bank(key: tuple[int, ...], collages: float) -> TextureBank:
+    if (key, collages) not in _BANKS:
         _BANKS.clear()
-        _BANKS[key] = TextureBank(key)
-    return _BANKS[key]
+        _BANKS[key, collages] = TextureBank(key, collages=collages)
+    return _BANKS[key, collages]
 
 
 def make_batch(seed: int, step: int, count: int, size: int, settings: SceneSettings) -> Batch:
@@ -150,7 +150,7 @@ def make_batch(seed: int, step: int, count: int, size: int, settings: SceneSetti
     -------
     Batch
     """
-    bank = _bank(seed, 1, step // _BANK_LIFE)
+    bank = _bank((seed, 1, step // _BANK_LIFE), settings.collages)
     samples = []
     for item in range(count):
         rng = np.random.default_rng((seed, 2, step, item))

@@ -21,6 +21,10 @@ class Grade:
         Per channel.
     saturation : float
         Distance from grey is scaled by this: photographs are paler than painted leaves.
+    contrast : float
+        Distance from ``veil`` is scaled by this: haze.
+    veil : (3,) float
+        Colour of the haze, 0 to 255.
     noise : float
         Standard deviation, grey levels.
     uneven : (3, 3) float
@@ -34,18 +38,23 @@ class Grade:
     gamma: float
     gain: np.ndarray
     saturation: float
+    contrast: float
+    veil: np.ndarray
     noise: float
     uneven: np.ndarray
     blur: float
     quality: int
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Grade":
-        """Draw a random grade."""
+    def draw(cls, rng: np.random.Generator, haze: float = 0.0) -> "Grade":
+        """Draw a random grade; ``haze`` is the chance of haze."""
+        grey = rng.uniform(60, 230)
         return cls(
             float(np.exp(rng.normal(0, 0.2))),
             np.exp(rng.normal(0, 0.12)) * np.exp(rng.normal(0, 0.06, 3)),
             float(rng.uniform(0.15, 1.0)),
+            float(rng.uniform(0.25, 1.0)) if rng.random() < haze else 1.0,
+            np.clip(grey + rng.normal(0, 12, 3), 0, 255).astype(np.float32),
             float(rng.exponential(3.0)),
             rng.normal(0, 0.22, (3, 3)) * (rng.random() < 0.4),
             float(rng.uniform(0.4, 1.8)) if rng.random() < 0.3 else 0.0,
@@ -106,6 +115,8 @@ def develop(
         rgb = rgb * light[..., None]
     grey = rgb @ _LUMA
     rgb = grey[..., None] + np.float32(grade.saturation) * (rgb - grey[..., None])
+    if grade.contrast < 1:
+        rgb = grade.veil + np.float32(grade.contrast) * (rgb - grade.veil)
     rgb = _blurred(rng, rgb, grade.blur, shaken)
     ramp = np.linspace(0, 1, 256)
     rgb = np.clip(rgb, 0, 255).astype(np.uint8)

@@ -7,6 +7,7 @@ texture (camouflage).
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from training.layers import Leaf, Surface
@@ -38,15 +39,30 @@ class SceneSettings:
         Chance that an object wears the background's texture.
     light : float
         Largest change of light and tone between the frames, 1 for another hour of the day; most pairs change far less.
+    collages : float
+        Share of the materials that are collages: dead leaves of all sizes in a few colours.
+    ground : (float, float)
+        Range of the background patch's half side, share of the frame's: small is fine-grained, and mirrored beyond.
+    defocus : float
+        Chance that the background is out of focus.
+    least_clutter : float
+        Least radius of the background's leaves, share of the frame's side.
+    haze : float
+        Chance of haze, that is of low contrast.
     """
 
     reach: tuple[float, float] = (0.08, 1.0)
     objects: tuple[int, int] = (1, 5)
-    clutter: int = 12
-    smallest: float = 0.07
+    clutter: int = 20
+    smallest: float = 0.035
     twin: float = 0.25
     camouflage: float = 0.1
     light: float = 1.0
+    collages: float = 0.4
+    ground: tuple[float, float] = (0.45, 0.95)
+    defocus: float = 0.3
+    least_clutter: float = 0.025
+    haze: float = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +74,18 @@ class Scene:
     size: int
 
 
-def _backdrop(studio: Studio, clutter: int) -> None:
+def _backdrop(studio: Studio, settings: SceneSettings) -> None:
     """Add the endless background and the leaves that lie on it, with a little parallax."""
     rng, size = studio.rng, studio.size
     rgba = np.dstack([studio.background, np.full(studio.background.shape[:2], 255, np.uint8)])
     still = Motion(np.zeros(2), 0.0, 0.0, 0.0, 0.0)
-    poses = studio.poses(np.zeros(2), still, affine(rotation(rng.uniform(0, 2 * np.pi)) * size * 0.95, np.zeros(2)))
+    span = size * np.exp(rng.uniform(*np.log(settings.ground)))
+    poses = studio.poses(np.zeros(2), still, affine(rotation(rng.uniform(0, 2 * np.pi)) * span, np.zeros(2)))
     waves = studio.waves(0.25 * studio.reach)
     studio.surfaces.append(Leaf(rgba=rgba, normals=None, poses=poses, object_id=0, endless=True, waves=waves))
     parallax = Motion.draw(rng, size, 0.15 * studio.reach)
-    for _ in range(int(rng.integers(0, clutter + 1))):
-        place, radius = placed(rng, size, 0.06, 0.45)
+    for _ in range(int(rng.integers(0, settings.clutter + 1))):
+        place, radius = placed(rng, size, settings.least_clutter, 0.45)
         local = affine(rotation(rng.uniform(0, 2 * np.pi)) * radius, np.zeros(2))
         side = studio.resolution(radius)
         poses = studio.poses(place * 1.6, parallax, local)
@@ -124,8 +141,10 @@ def sample_scene(
     centre = affine(np.eye(2), np.full(2, size / 2))
     camera = [centre @ travel.at(time) for time in times]
     background = _scenery(rng, bank)
+    if rng.random() < settings.defocus:
+        background = cv2.GaussianBlur(background, (0, 0), rng.uniform(0.7, 3.0))
     studio = Studio(rng, bank, size, np.asarray(times, float), reach, settings.smallest, camera, background)
-    _backdrop(studio, settings.clutter)
+    _backdrop(studio, settings)
     object_id = 1
     for _ in range(int(rng.integers(settings.objects[0], settings.objects[1] + 1))):
         camouflage, kind = rng.random() < settings.camouflage, rng.random()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-__all__ = ["FAMILIES", "TextureBank", "colourise", "draw_texture", "power_noise"]
+__all__ = ["FAMILIES", "TextureBank", "collage", "colourise", "draw_texture", "power_noise"]
 
 Field = np.ndarray
 
@@ -124,6 +124,52 @@ def _flat(rng: np.random.Generator, size: int) -> Field:
     )
 
 
+def _leaf_points(rng: np.random.Generator, radius: float, plain: float) -> np.ndarray:
+    """Corners (n, 2) of a leaf around 0: an ellipse, a box or a shard; ``plain`` is the share that stand upright."""
+    flat = np.exp(rng.uniform(np.log(0.12), 0.0)) if rng.random() < 0.5 else rng.uniform(0.5, 1.0)
+    kind = rng.random()
+    if kind < 0.45:
+        theta = np.linspace(0, 2 * np.pi, 14, endpoint=False)
+    elif kind < 0.8:
+        theta = np.pi / 4 + np.arange(4) * np.pi / 2
+    else:
+        theta = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 7))))
+    points = np.stack([np.cos(theta), np.sin(theta) * flat], axis=1) * radius
+    angle = int(rng.integers(2)) * np.pi / 2 if rng.random() < plain else rng.uniform(0, np.pi)
+    c, s = np.cos(angle), np.sin(angle)
+    return points @ np.array([[c, s], [-s, c]])
+
+
+def collage(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Dead leaves of all sizes, few large ones and many small, in a few colours: the statistics of photographs.
+
+    Returns
+    -------
+    (size, size, 3) uint8, RGB
+    """
+    colours = np.stack([random_colour(rng) for _ in range(int(rng.integers(2, 8)))]) * 255
+    canvas = np.full((size, size, 3), colours[0], np.uint8)
+    least, most = np.exp(rng.uniform(np.log(1.5), np.log(4.0))), rng.uniform(0.12, 0.4) * size
+    # Areas per octave of the radius are alike (density 1 / r**3): no size is special, as in nature.
+    low, high = least**-2, most**-2
+    count = int(rng.uniform(0.3, 1.2) * size**2 * low / (2 * np.pi * np.log(most / least)) * 1.5)
+    radii = (low - rng.random(count) * (low - high)) ** -0.5
+    radii[: count // 40] = rng.uniform(0.1, 1.0, count // 40) * most
+    fresh = rng.random(count) < rng.uniform(0.1, 0.6)  # the others are shades of what lies beneath: things have parts
+    fresh[: count // 40] = True
+    picks, jitter = rng.integers(0, len(colours), count), rng.normal(0, 6, (count, 3))
+    shades = np.exp(rng.normal(0, rng.uniform(0.05, 0.4), (count, 1)))
+    centres, plain = rng.uniform(0, size, (count, 2)), rng.choice([0.0, 0.3, 0.9])
+    for i, (x, y) in enumerate(centres):
+        base = colours[picks[i]] if fresh[i] else canvas[int(y), int(x)]
+        tint = np.clip(base * shades[i] + jitter[i], 0, 255)
+        points = np.round((_leaf_points(rng, radii[i], plain) + centres[i]) * 16).astype(np.int32)
+        cv2.fillPoly(canvas, [points], tint.tolist(), cv2.LINE_AA, 4)
+    gain = 1.0 + rng.uniform(0.0, 0.12) * power_noise(rng, size, rng.uniform(0.6, 1.2))
+    gain += rng.uniform(0.0, 0.2) * power_noise(rng, size, 2.0)
+    return np.clip(canvas * gain[..., None], 0, 255).astype(np.uint8)
+
+
 FAMILIES: dict[str, tuple[Callable[[np.random.Generator, int], Field], float]] = {
     "noise": (_noise, 0.34),
     "stripes": (_stripes, 0.10),
@@ -165,13 +211,23 @@ def colourise(rng: np.random.Generator, field: Field) -> np.ndarray:
     return lut[np.clip(field * 255.0, 0, 255).astype(np.uint8)]
 
 
-def draw_texture(rng: np.random.Generator, size: int = 256) -> np.ndarray:
+def draw_texture(rng: np.random.Generator, size: int = 256, collages: float = 0.0) -> np.ndarray:
     """One material of a random family; a third of the draws are crossed with a second field's light and dark.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size : int
+        Side, pixels.
+    collages : float
+        Share of the draws that are a :func:`collage` instead.
 
     Returns
     -------
     (size, size, 3) uint8, RGB
     """
+    if rng.random() < collages:
+        return collage(rng, size)
     names = list(FAMILIES)
     shares = np.array([FAMILIES[n][1] for n in names])
     family = FAMILIES[names[int(rng.choice(len(names), p=shares / shares.sum()))]][0]
@@ -193,11 +249,13 @@ class TextureBank:
         Number of textures.
     size : int
         Side of each, pixels.
+    collages : float
+        Share of collages among them.
     """
 
-    def __init__(self, seed: tuple[int, ...], count: int = 40, size: int = 256) -> None:
+    def __init__(self, seed: tuple[int, ...], count: int = 40, size: int = 256, collages: float = 0.0) -> None:
         rng = np.random.default_rng(seed)
-        self.textures = [draw_texture(rng, size) for _ in range(count)]
+        self.textures = [draw_texture(rng, size, collages) for _ in range(count)]
         self.noise = rng.standard_normal((384, 384, 3), dtype=np.float32)
 
     def crop(self, rng: np.random.Generator, size: int, whole: bool = False) -> np.ndarray:

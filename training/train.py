@@ -18,6 +18,7 @@ from torch import Tensor
 from training.checkpoint import Ema, load_state, save_state
 from training.config import TrainConfig, load_config
 from training.curves import append_row, plot, trim
+from training.encoder import load_model
 from training.export import export
 from training.feed import batches
 from training.model import SlimeTiny, step_losses
@@ -74,9 +75,13 @@ class Run:
 
 
 def start_run(config: TrainConfig) -> Run:
-    """Start a fresh run; the weights follow from the seed."""
+    """Start a fresh run; the weights follow from the seed, or are those of the folder ``config.start``."""
     torch.manual_seed(config.seed)
     model = SlimeTiny(config)
+    if config.start:
+        unet, _, prompt = load_model(Path(config.start))
+        model.unet.load_state_dict(unet.state_dict())
+        model.null.data.copy_(prompt)
     flat = [p for p in model.parameters() if p.ndim < 2]
     deep = [p for p in model.parameters() if p.ndim >= 2]
     groups = [{"params": deep, "weight_decay": config.weight_decay}, {"params": flat, "weight_decay": 0.0}]

@@ -1,12 +1,13 @@
 """The exported folder: complete, half precision, loadable by diffusers, replaced as a whole."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from training.encoder import load_model, read
+from training.encoder import descriptor_encoder, load_model, read
 from training.export import FILES, export
 from training.network import readout
 from training.pairs import make_batch
@@ -69,3 +70,33 @@ def test_reads_a_batch(folder):
     rgb = make_batch(0, 0, 1, 32, SceneSettings(clutter=0)).rgb[0]
     out = read(load_model(folder), rgb)
     assert out.descriptor.shape == (2, 16, 32)
+
+
+def test_a_run_may_start_from_an_exported_folder(folder, tiny):
+    """The weights and the prompt are the folder's, not those of the seed."""
+    run = start_run(replace(tiny, seed=5, start=str(folder)))
+    unet, _, prompt = load_model(folder)
+    for name, value in unet.state_dict().items():
+        assert torch.equal(run.model.unet.state_dict()[name], value), name
+    assert torch.equal(run.model.null.detach(), prompt)
+    assert torch.equal(run.ema.values["null"], prompt)
+
+
+def test_descriptors_alone_are_those_of_the_whole_pass(folder):
+    """The encoder of the evaluation leaves the network early, and asks it for the grid."""
+    model, rgb = load_model(folder), make_batch(0, 0, 1, 32, SceneSettings(clutter=0)).rgb[0, 0]
+    whole = torch.nn.functional.normalize(read(model, rgb).descriptor[0], dim=-1)
+    torch.testing.assert_close(descriptor_encoder(model)(rgb), whole.unflatten(0, (4, 4)))
+
+
+def test_half_of_the_start_may_be_kept(folder, tiny, tmp_path):
+    """The exported weights lie half way between those of the start and the run's; the prompt's too."""
+    config = replace(tiny, start=str(folder), keep=0.5)
+    run = start_run(config)
+    for value in run.ema.values.values():
+        value.add_(1.0)
+    export(run, config, tmp_path / "mixed")
+    (unet, _, prompt), (start, _, old) = load_model(tmp_path / "mixed"), load_model(folder)
+    torch.testing.assert_close(unet.conv_in.weight, start.conv_in.weight + 0.5, atol=1e-3, rtol=0)
+    torch.testing.assert_close(prompt, old + 0.5, atol=1e-3, rtol=0)
+    assert "50% are kept" in (tmp_path / "mixed" / "README.md").read_text()

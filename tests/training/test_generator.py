@@ -1,15 +1,16 @@
 """The procedural generator: the same seed gives the same bytes, and its ground truth is exact."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from training.layers import Ball, Leaf, invert_affine
 from training.pairs import CELL, Clip, make_batch, make_clip, match
+from training.photometry import Grade, develop
 from training.scene import Scene, SceneSettings
 from training.shapes import capsule, dome_normals, random_silhouette
-from training.textures import FAMILIES, TextureBank, power_noise
+from training.textures import FAMILIES, TextureBank, collage, draw_texture, power_noise
 
 BANK = TextureBank((0,), count=4, size=96)
 
@@ -161,3 +162,40 @@ def test_dome_normals_point_outwards():
     normals = dome_normals(capsule(64, 0.6, 1.0), 1.0)
     assert normals[32, 4, 0] < -0.05
     assert normals[32, 59, 0] > 0.05
+
+
+def test_collage_is_seeded_and_has_large_and_small_leaves():
+    """Neighbouring pixels agree far more often than far ones, at every distance: no size is special."""
+    first, again, other = (collage(np.random.default_rng(seed), 128) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == other.shape == (128, 128, 3)
+    assert first.dtype == np.uint8
+    assert (first != other).any()
+    pictures = [collage(np.random.default_rng(seed), 128).astype(float) for seed in range(8)]
+    change = [np.mean([np.abs(p[:, d:] - p[:, :-d]).mean() / p.std() for p in pictures]) for d in (1, 4, 16, 64)]
+    assert change == sorted(change)
+    assert change[0] < 0.5 * change[-1]
+    assert change[2] > 1.2 * change[1]
+
+
+def test_bank_takes_collages_as_often_as_told():
+    """All or none."""
+    rng = np.random.default_rng((7,))
+    rng.random()  # the draw that decides
+    np.testing.assert_array_equal(TextureBank((7,), 1, 64, collages=1.0).textures[0], collage(rng, 64))
+    np.testing.assert_array_equal(TextureBank((7,), 2, 64).textures[0], draw_texture(np.random.default_rng((7,)), 64))
+
+
+def test_haze_draws_colours_towards_the_veil():
+    """At contrast 1/4 black and white keep a quarter of their distance, around the veil."""
+    rng = np.random.default_rng(0)
+    plain = replace(Grade.draw(rng), gamma=1.0, gain=np.ones(3), saturation=1.0, noise=0.0, uneven=np.zeros((3, 3)))
+    plain = replace(plain, blur=0.0, quality=0)
+    rgb = np.zeros((8, 8, 3), np.float32)
+    rgb[4:] = 200
+    hazy = replace(plain, contrast=0.25, veil=np.full(3, 100, np.float32))
+    clear, dim = (develop(rng, rgb, grade, np.zeros((8, 8, 3), np.float32), shaken=0.0) for grade in (plain, hazy))
+    assert (clear.min(), clear.max()) == (0, 200)
+    np.testing.assert_allclose((dim.min(), dim.max()), (75, 125), atol=1)
+    assert Grade.draw(np.random.default_rng(1), haze=0.0).contrast == 1
+    assert Grade.draw(np.random.default_rng(1), haze=1.0).contrast < 1

@@ -42,8 +42,19 @@ def test_balanced_nll_weighs_classes_alike():
 
 def test_group_of_even_attention():
     """Even attention over 4 cells keeps 3/4 inside the region of three and 1/4 inside the other."""
-    loss = losses.group(torch.full((1, 4, 4), 0.25), torch.tensor([[0, 0, 0, 1]]))
+    labels = torch.tensor([[0, 0, 0, 1]])
+    loss = losses.group(torch.full((1, 4, 4), 0.25), labels, labels)
     assert loss.item() == pytest.approx((math.log(4 / 3) + math.log(4)) / 2, abs=1e-6)
+    asking = losses.pick(labels, torch.tensor([[3]]))
+    loss = losses.group(torch.full((1, 1, 4), 0.25), asking, labels)
+    assert loss.item() == pytest.approx(math.log(4), abs=1e-6)
+
+
+def test_pick_takes_rows_of_each_item():
+    """Any number of further axes; every item has places of its own."""
+    items = torch.arange(12).reshape(2, 3, 2)
+    assert losses.pick(items, torch.tensor([[2, 0], [1, 1]])).tolist() == [[[4, 5], [0, 1]], [[8, 9], [8, 9]]]
+    assert losses.pick(items[..., 0], torch.tensor([[2], [0]])).tolist() == [[4], [6]]
 
 
 def test_attention_mass_rows_sum_to_one_and_scale():
