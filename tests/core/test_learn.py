@@ -186,7 +186,7 @@ def test_what_is_learned_is_what_is_read(tiny, two_tone):
     """The matrix of places gives the logits of the maps."""
     features = encode_picture(tiny, two_tone[0], 96)
     keys = tiny.token_keys(torch.randn(3, tiny.token_dim, generator=torch.Generator().manual_seed(0)))
-    weights = torch.tensor([0.3, 0.7])
+    weights = torch.arange(1.0, tiny.cross_layers + 1) / sum(range(tiny.cross_layers + 1))
     maps = cross_logits(features, keys, weights, features.grid).flatten(2).transpose(1, 2)
     torch.testing.assert_close(place_queries(features) @ token_columns(keys, weights).T, maps, rtol=1e-4, atol=1e-4)
 
