@@ -48,7 +48,7 @@ class FusionConfig:
     """
 
     parts: float = 0.15
-    parts_every: int = 1
+    parts_every: int = 3
     memory: float = 1.0
     flow: float = 0.5
     motion: float = 1.0
