@@ -104,7 +104,7 @@ class RunConfig:
     flow: str = "dis"
     device: str = "auto"
     seed: int = 0
-    model: ModelSpec = field(default_factory=ModelSpec)
+    model: ModelSpec = field(default_factory=lambda: ModelSpec(dtype="half"))
     learn: LearnConfig = field(default_factory=LearnConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)

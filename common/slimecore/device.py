@@ -35,18 +35,28 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """``auto`` is float32 on cpu and mps, float16 on cuda.
+    """``auto`` is float32 on cpu and mps, float16 on cuda; ``half`` is bfloat16 on a cpu that computes with it.
+
+    ``half`` is for features that are read, not trained through: elsewhere it is what ``auto`` is.
 
     Raises
     ------
     ConfigError
         The name is unknown.
     """
-    if name == "auto":
+    if name == "half" and device.type == "cpu" and _computes_bfloat16():
+        return torch.bfloat16
+    if name in {"auto", "half"}:
         return torch.float16 if device.type == "cuda" else torch.float32
     if name not in DTYPES:
-        raise ConfigError(f"unknown dtype {name!r}; choose auto, {', '.join(DTYPES)}")
+        raise ConfigError(f"unknown dtype {name!r}; choose auto, half, {', '.join(DTYPES)}")
     return DTYPES[name]
+
+
+def _computes_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself: emulated, it is slower than float32."""
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -32,7 +32,7 @@ class ModelSpec:
     backbone : str
         File in ``slimecore/backbones``.
     dtype : str
-        ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        ``auto``, ``half``, ``float32``, ``bfloat16`` or ``float16``; see :func:`slimecore.device.pick_dtype`.
     timestep : int or None
         Diffusion timestep of the read-out; None takes the checkpoint's own.
     """

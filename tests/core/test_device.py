@@ -1,0 +1,32 @@
+"""Which numbers a device computes with."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from slimecore import device
+from slimecore.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "native", "expected"),
+    [
+        ("auto", "cpu", True, torch.float32),
+        ("half", "cpu", True, torch.bfloat16),
+        ("half", "cpu", False, torch.float32),
+        ("half", "cuda", True, torch.float16),
+        ("auto", "cuda", False, torch.float16),
+        ("half", "mps", True, torch.float32),
+        ("bfloat16", "cpu", False, torch.bfloat16),
+    ],
+)
+def test_half_is_only_what_a_device_is_quick_with(monkeypatch, name, kind, native, expected):
+    capabilities = {"avx512_bf16": native, "amx_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert device.pick_dtype(name, torch.device(kind)) == expected
+
+
+def test_an_unknown_dtype_is_named():
+    with pytest.raises(ConfigError, match="unknown dtype 'int8'; choose auto, half, float32"):
+        device.pick_dtype("int8", torch.device("cpu"))
