@@ -203,7 +203,7 @@ class _Reader:
         annotations = [Annotation(picture, row, parts) for picture, row in pairs]
         embeddings = learn_parts(self._backbone, annotations, LearnConfig(), short_side=config.size, seed=config.seed)
         self._keys = prepare(self._backbone, embeddings)
-        self._memory = MaskMemory(MemoryConfig(recent=0), config.seed)
+        self._memory = MaskMemory(MemoryConfig(recent=0, budget=1500), config.seed)
         soft = np.concatenate([np.eye(len(parts)), np.full((1, len(parts)), 1 / len(parts))]).astype(np.float32)
         for picture, row in pairs:  # what is not annotated, row -1, remembers nothing: all parts alike
             places = self._places(encode_picture(self._backbone, picture, self._side).descriptor, picture)

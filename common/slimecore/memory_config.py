@@ -45,10 +45,10 @@ class MemoryConfig:
         False switches the memory off (ablation).
     """
 
-    recent: int = 4
+    recent: int = 3
     every: int = 3
     detail: int = 4
-    budget: int = 1500
+    budget: int = 1000
     dims: int = 32
     unknown: float = 3.0
     temperature: float = 0.05
