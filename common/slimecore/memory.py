@@ -1,13 +1,14 @@
 """Memory of earlier masks: WAS-attention through time.
 
-Keys are places of remembered frames, values their soft masks; reading is :func:`slimecore.was.was_attention` with
+Keys are places of remembered frames, values their soft masks; reading is the attention of :mod:`slimecore.was` with
 longer K and V. Reference frames are permanent; recent frames pass through a bounded FIFO, so the bytes are bounded
 whatever the length of the clip.
 
 The similarity of two places is a sum of terms: learned descriptors (cosine / temperature), colour (squared Lab
-distance) and, for recent frames, nearness in the picture. Each is written as columns of q and k whose dot product is
-the term (up to what is constant for a query, which the softmax ignores), so one softmax sees the sum and one kernel
-does it all. One more key stands for what was never seen: it holds equal shares of all parts.
+distance) and, for recent frames, nearness in the picture. Together they are half a squared distance, and attention with
+such logits is computed as its two sums (:mod:`slimecore.kernel_sums`). One more key stands for what was never seen: it
+holds equal shares of all parts.
+
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class MaskMemory:
         self._stacked = None
 
     def _keys(self) -> tuple[KernelKeys | None, KernelKeys | None]:
-        """Keys that answer from everywhere, the unseen last, and keys that answer nearby; made once for a frame."""
+        """Keys that answer from everywhere, and keys that answer nearby; made once for all reads of a frame."""
         if self._stacked is None:
             near = list(self._recent) if self._config.window else []
             far = [*self._permanent, *(self._recent if not near else ())]

@@ -39,8 +39,8 @@ class MemoryConfig:
         0 keeps them whole. What is dropped is mostly noise, and reading costs in proportion.
     unknown : float
         A place that resembles nothing remembered is not forced to be like something: where half the squared distance
-        to what it resembles exceeds this, the read-out tends to equal shares, and other evidence decides. 0 switches
-        it off.
+        to what it resembles exceeds this, the read-out tends to equal shares, and other evidence decides. 0: only
+        where nothing remembered is within reach of single precision.
     enabled : bool
         False switches the memory off (ablation).
     """
