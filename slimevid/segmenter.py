@@ -168,13 +168,11 @@ class Segmenter:
         if learned is not None and not self._given:
             self.embeddings = learned
         elif self.backbone is not None and self._module.NEEDS_PARTS and not self._given:
-            views = [self._view(r.frame, annotation) for r, annotation in zip(references, shared, strict=True)]
-            short_side = round(float(np.mean([view[1] for view in views])))
             self.embeddings = learn_parts(
                 self.backbone,
-                [view[0] for view in views],
+                shared,
                 self.config.learn,
-                short_side=short_side,
+                short_side=self._learning_side(shared),
                 seed=self.config.seed,
                 progress=progress,
             )
@@ -185,12 +183,10 @@ class Segmenter:
         self._parts = parts
         self._remember_all()
 
-    def _view(self, frame: Frame, annotation: Annotation) -> tuple[Annotation, int]:
-        """What the window of a reference shows of it, and the short side at which the network sees that."""
-        zoom = self._plan.around(annotation.rows > 0).zoom
-        state = FrameState(frame, self.config, None, window=replace(whole(frame.size), zoom=zoom))
-        shown = replace(annotation, rgb=np.ascontiguousarray(state.rgb), rows=annotation.rows[state.window.box])
-        return shown, state.side(self.config.short_side)
+    def _learning_side(self, annotations: Sequence[Annotation]) -> int:
+        """Short side of whole references in which things are as large as their windows show them, in the mean."""
+        zooms = [self._plan.around(a.rows > 0).zoom for a in annotations if not a.empty]
+        return round(self.config.short_side * float(np.mean(zooms)))
 
     def _remember_all(self) -> None:
         keys = None

@@ -76,7 +76,7 @@ class FrameState:
     @cached_property
     def rgb(self) -> npt.NDArray[Any]:
         """(h, w, 3) uint8, what the window shows."""
-        return self.frame.rgb[self.window.box]
+        return np.ascontiguousarray(self.frame.rgb[self.window.box])
 
     @cached_property
     def small(self) -> npt.NDArray[Any]:
@@ -95,7 +95,7 @@ class FrameState:
 
         if self._backbone is None:
             raise RuntimeError("this propagator was built without a backbone")
-        return encode_picture(self._backbone, np.ascontiguousarray(self.rgb), self.side(self.config.short_side))
+        return encode_picture(self._backbone, self.rgb, self.side(self.config.short_side))
 
     @cached_property
     def descriptor(self) -> Tensor:
@@ -107,12 +107,11 @@ class FrameState:
         if self._backbone is None:
             raise RuntimeError("this propagator was built without a backbone")
         size = fit_short_side(self.size, self.side(self.config.short_side), self._backbone.multiple)
-        picture = resize_rgb(np.ascontiguousarray(self.rgb), size)
-        return self._backbone.describe(to_tensor(picture[None], self._backbone.device))
+        return self._backbone.describe(to_tensor(resize_rgb(self.rgb, size)[None], self._backbone.device))
 
     @cached_property
     def places(self) -> Places:
         """Descriptors and colours of the picture, on a grid ``memory.detail`` times denser than the descriptors'."""
         from slimecore.places import Places
 
-        return Places.of(self.descriptor, np.ascontiguousarray(self.rgb), self.config.memory.detail)
+        return Places.of(self.descriptor, self.rgb, self.config.memory.detail)
