@@ -15,12 +15,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimecore.images import Box
+from slimecore.images import Box, Spans
 
-__all__ = ["Spans", "Window", "around", "follow", "seen_through", "spans_of", "whole"]
+__all__ = ["Window", "around", "follow", "seen_through", "whole"]
 
 Array = npt.NDArray[Any]
-Spans = tuple[tuple[int, int], tuple[int, int]]
 _ROOM = 0.35  # free space around the parts in a new window, as a share of their larger extent
 _LEAST_ROOM = 0.1  # less than this, and the window moves
 _SLACK = 1.5  # an area so many times that of a new window is too much
@@ -65,22 +64,13 @@ def whole(size: tuple[int, int]) -> Window:
     return Window(0, 0, *size)
 
 
-def spans_of(mask: Array) -> Spans | None:
-    """Rows ``(first, end)`` and columns of a mask (h, w) bool; None of an empty one."""
-    lines = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
-    if not len(lines[0]):
-        return None
-    rows, columns = ((int(line[0]), int(line[-1]) + 1) for line in lines)
-    return rows, columns
-
-
 def around(spans: Spans | None, size: tuple[int, int], most: float) -> Window:
     """Window for parts that lie within some rows and columns of a picture; all of it if they are nowhere.
 
     Parameters
     ----------
     spans : Spans or None
-        Of :func:`spans_of`.
+        Of :func:`slimecore.images.spans_of`.
     size : (int, int)
         Of the picture.
     most : float

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimevid.window import Spans, Window, around, follow, spans_of, whole
+from slimecore.images import Spans, spans_of
+from slimevid.window import Window, around, follow, whole
 
 __all__ = ["WindowPlan"]
 

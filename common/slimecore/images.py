@@ -22,6 +22,7 @@ from slimecore.files import write_bytes
 __all__ = [
     "IMAGE_SUFFIXES",
     "Box",
+    "Spans",
     "fit_short_side",
     "list_images",
     "natural_key",
@@ -31,6 +32,7 @@ __all__ = [
     "resize_rgb",
     "resize_soft",
     "resize_soft_in",
+    "spans_of",
     "undecided_box",
     "write_png",
 ]
@@ -38,6 +40,7 @@ __all__ = [
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 Array = npt.NDArray[Any]
 Box = tuple[slice, slice]
+Spans = tuple[tuple[int, int], tuple[int, int]]
 _UNDECIDED = 0.98  # labels surer than this change nothing by being worked out more finely
 
 
@@ -134,7 +137,7 @@ def resize_soft(values: Array, size: tuple[int, int]) -> Array:
 
 
 def resize_soft_in(values: Array, size: tuple[int, int], box: Box) -> Array:
-    """The same within a box of the result only; exact where nothing shrinks, else cut out of the whole."""
+    """The same within a box of the result only: to 1/32 pixel of `values` where nothing shrinks, else cut out."""
     h, w = values.shape[1:]
     rows, columns = (range(*span.indices(side)) for span, side in zip(box, size, strict=True))
     if (h, w) == size or h > size[0] or w > size[1]:
@@ -154,14 +157,23 @@ def resize_soft_in(values: Array, size: tuple[int, int], box: Box) -> Array:
 
 def undecided_box(soft: Array, margin: int) -> Box | None:
     """Where no part is .98 sure, and `margin` pixels around it, of soft maps (parts, h, w); None where all is sure."""
-    undecided = soft.max(0) < _UNDECIDED
-    rows, columns = np.flatnonzero(undecided.any(1)), np.flatnonzero(undecided.any(0))
-    if not len(rows):
+    spans = spans_of(soft.max(0) < _UNDECIDED)
+    if spans is None:
         return None
-    return (
-        slice(max(0, int(rows[0]) - margin), min(soft.shape[1], int(rows[-1]) + margin + 1)),
-        slice(max(0, int(columns[0]) - margin), min(soft.shape[2], int(columns[-1]) + margin + 1)),
+    rows, columns = (
+        slice(max(0, first - margin), min(side, end + margin))
+        for (first, end), side in zip(spans, soft.shape[1:], strict=True)
     )
+    return rows, columns
+
+
+def spans_of(mask: Array) -> Spans | None:
+    """Rows ``(first, end)`` and columns of a mask (h, w) bool; None of an empty one."""
+    lines = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
+    if not len(lines[0]):
+        return None
+    rows, columns = ((int(line[0]), int(line[-1]) + 1) for line in lines)
+    return rows, columns
 
 
 def resize_labels(labels: Array, size: tuple[int, int]) -> Array:

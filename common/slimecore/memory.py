@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +33,7 @@ __all__ = ["MaskMemory", "sample_places"]
 
 _TILE = 1 / 6  # least side of the squares that are read together, as a share of the picture's short side
 _CROWD = 96  # places a square should have on average, to be worth a call
-_NEVER = 80.0  # where nothing is to count as unseen: as far as float32 reaches
+_NEVER = 50.0  # where nothing is to count as unseen: farther than anything alike, nearer than kernel_sums cuts off
 _REACH = 3.0  # standard deviations of the window; a key beyond is at most 1 % as near as one at the place itself
 
 
@@ -63,7 +63,8 @@ class MaskMemory:
         self._permanent: list[_Entry] = []
         self._recent: deque[_Entry] = deque(maxlen=config.recent)
         self._since = 0
-        self._stacked: tuple[KernelKeys | None, KernelKeys | None] | None = None
+        self._far: KernelKeys | None = None
+        self._near: KernelKeys | None = None
 
     @property
     def nbytes(self) -> int:
@@ -95,7 +96,7 @@ class MaskMemory:
             for name in sorted(n[:-4] for n in state if n.startswith(f"{kind}.") and n.endswith(".key")):
                 entry = _Entry(state[f"{name}.key"], state[f"{name}.evidence"], state.get(f"{name}.position"))
                 entries.append(entry)
-        self._stacked = None
+        self._far = self._near = None
 
     def due(self) -> bool:
         """Count a frame as passed; whether it is one to :meth:`write`."""
@@ -125,7 +126,7 @@ class MaskMemory:
         key = torch.cat([self._space.vectors(*places.at(kept)), prior[:, None]], 1)
         position = None if permanent else places.positions(kept)
         (self._permanent if permanent else self._recent).append(_Entry(key, evidence[kept], position))
-        self._stacked = None
+        self._far = self._near = None
 
     def advance(self, flow: Tensor) -> None:
         """Let remembered places ride on the motion, so that nearness is judged where things are now.
@@ -143,7 +144,7 @@ class MaskMemory:
                 pixel = (entry.position * short).long()  # a centre at c + 0.5 lies in pixel floor(c + 0.5)
                 y, x = pixel[:, 0].clamp(0, height - 1), pixel[:, 1].clamp(0, width - 1)
                 entry.position = entry.position + motion[y, x].flip(-1) / short
-        self._stacked = None
+        self._near = None
 
     def reframe(self, shift: tuple[float, float], old: float, new: float) -> None:
         """Judge nearness in another frame of reference from now on.
@@ -158,16 +159,15 @@ class MaskMemory:
         for entry in self._recent:
             if entry.position is not None:
                 entry.position = (entry.position * old + torch.tensor(shift).to(entry.position)) / new
-        self._stacked = None
+        self._near = None
 
     def _keys(self) -> tuple[KernelKeys | None, KernelKeys | None]:
-        """Keys that answer from everywhere, and keys that answer nearby; made once for all reads of a frame."""
-        if self._stacked is None:
-            near = list(self._recent) if self._config.window else []
-            far = [*self._permanent, *(self._recent if not near else ())]
-            position = self._nearby() / self._config.window if near else None
-            self._stacked = _keys_of(far), _keys_of(near, position)
-        return self._stacked
+        """Keys of permanent frames, made once for all frames, and of recent ones, made once for a frame."""
+        if self._far is None and self._permanent:
+            self._far = _keys_of(self._permanent)
+        if self._near is None and self._recent:
+            self._near = _keys_of(self._recent, self._nearby() / self._config.window if self._config.window else None)
+        return self._far, self._near
 
     def _nearby(self) -> Tensor:
         return torch.cat([entry.position for entry in self._recent if entry.position is not None])
@@ -195,18 +195,24 @@ class MaskMemory:
         """
         asked = torch.arange(len(places), device=places.device) if where is None else where
         point = self._space.vectors(*places.at(asked))
-        everywhere, nearby = (_keys_of(self._permanent), None) if references_only else self._keys()
+        far, near = self._keys()
         sums = point.new_zeros(self._columns, len(asked))
-        if everywhere is not None:
-            sums += kernel_sums(kernel_queries(point), everywhere)
-        if nearby is not None:
-            position = places.positions(asked)
-            query = kernel_queries(torch.cat([point, position / self._config.window], 1))
-            tiles = _tiles(position)
-            for tile, near in zip(tiles, self._answering([position[tile] for tile in tiles]), strict=True):
-                sums[:, tile] += kernel_sums(query[tile], nearby.among(near))
+        if far is not None:
+            sums += kernel_sums(kernel_queries(point), far)
+        if near is not None and not references_only:
+            self._add_recent(sums, point, places.positions(asked), near)
         unseen = math.exp(-(self._config.unknown or _NEVER))
         return ((sums[:-1] + unseen / (len(sums) - 1)) / (sums[-1] + unseen)).T
+
+    def _add_recent(self, sums: Tensor, point: Tensor, position: Tensor, keys: KernelKeys) -> None:
+        """Add what recent frames say to sums (P + 1, n); by squares of the picture, where only near keys matter."""
+        if not self._config.window:
+            sums += kernel_sums(kernel_queries(point), keys)
+            return
+        query = kernel_queries(torch.cat([point, position / self._config.window], 1))
+        tiles = _tiles(position)
+        for tile, near in zip(tiles, self._answering([position[tile] for tile in tiles]), strict=True):
+            sums[:, tile] += kernel_sums(query[tile], keys.among(near))
 
     def _answering(self, positions: list[Tensor]) -> list[Tensor]:
         """Keys of recent frames that may matter to groups of places, each (n, 2)."""
@@ -218,10 +224,9 @@ class MaskMemory:
         return [near.nonzero()[:, 0] for near in inside.all(2)]
 
 
-def _keys_of(entries: Sequence[_Entry], position: Tensor | None = None) -> KernelKeys | None:
+def _keys_of(entries: Iterable[_Entry], position: Tensor | None = None) -> KernelKeys:
     """Keys of several frames; a position (n, 2), in standard deviations of the window, is two more columns."""
-    if not entries:
-        return None
+    entries = list(entries)
     key = torch.cat([entry.key for entry in entries])
     vector = key[:, :-1] if position is None else torch.cat([key[:, :-1], position], 1)
     return KernelKeys.of(vector, key[:, -1], torch.cat([entry.evidence for entry in entries]))

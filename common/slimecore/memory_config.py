@@ -40,7 +40,7 @@ class MemoryConfig:
     unknown : float
         A place that resembles nothing remembered is not forced to be like something: where half the squared distance
         to what it resembles exceeds this, the read-out tends to equal shares, and other evidence decides. 0: only
-        where nothing remembered is within reach of single precision.
+        where that is 50, farther than anything alike.
     enabled : bool
         False switches the memory off (ablation).
     """

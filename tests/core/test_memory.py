@@ -201,7 +201,7 @@ def test_what_resembles_nothing_remembered_gets_equal_shares():
     color[12:] = 0.1
     labels = torch.zeros(3, *GRID)
     labels[0, :2], labels[1, 2:] = 1, 1
-    strange = KnownPlaces(flat, torch.full((24, 48), -0.1), GRID)
+    strange = KnownPlaces(flat, torch.full((24, 48), -0.04), GRID)
     for unknown, doubtful in ((3.0, True), (0.0, False)):
         memory = MaskMemory(MemoryConfig(unknown=unknown, window=0.0))
         memory.write(KnownPlaces(flat, color, GRID), labels, permanent=True)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slimecore.images import spans_of
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.masks import MaskFile, make_parts
 from slimecore.memory import MaskMemory
@@ -17,7 +18,7 @@ from slimecore.types import Annotation, Frame
 from slimevid import segmenter
 from slimevid.config import RunConfig
 from slimevid.propagators import fused
-from slimevid.window import Window, around, follow, seen_through, spans_of, whole
+from slimevid.window import Window, around, follow, seen_through, whole
 from slimevid.window_plan import WindowPlan
 from tests.known_places import KnownPlaces
 
