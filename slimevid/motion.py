@@ -13,8 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-
-from slimevid.warp import length
+import torch
 
 __all__ = ["against_parts", "departure"]
 
@@ -45,28 +44,26 @@ def departure(flow: Array, background: Array) -> Array | None:
         Pixels; None where there is too little background to fit. The model is a polynomial of second degree in the
         position, fitted by iteratively reweighted least squares (Geman-McClure).
     """
-    h, w = flow.shape[:2]
-    basis = _basis(h, w)
-    some = basis[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP].reshape(-1, basis.shape[-1])
-    target = flow[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP].reshape(-1, 2).astype(np.float64)
-    prior = background[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP].reshape(-1).astype(np.float64)
+    some = slice(_STEP // 2, None, _STEP)
+    prior = torch.from_numpy(background[some, some].ravel()).double()
     sure = prior > 0.5
     if sure.sum() < _LEAST:
         return None
-    some, target, prior = some[sure], target[sure], prior[sure]
-    weight: Array = prior
-    fitted: Array = np.zeros((some.shape[1], 2))
+    x, y = (np.linspace(-1, 1, side, dtype=np.float32) for side in flow.shape[1::-1])
+    basis = torch.from_numpy(_basis(x[some], y[some])).double()[:, sure]
+    target = torch.from_numpy(flow[some, some].reshape(-1, 2).T).double()[:, sure]
+    prior = weight = prior[sure]
+    # torch, not numpy: the threads of numpy's BLAS go on spinning between such small products, and take the processor
+    # from all else (a third of a frame's time on two cores).
     for _ in range(_ROUNDS):
-        # einsum, not @: the threads of numpy's BLAS go on spinning between such small products, and take the processor
-        # from all else (a third of a frame's time on two cores).
-        weighted = some * weight[:, None]
-        normal = np.einsum("ni,nj->ij", some, weighted)
-        fitted = np.linalg.solve(normal + 1e-6 * np.eye(some.shape[1]), np.einsum("ni,nj->ij", weighted, target))
-        squared = ((target - np.einsum("ni,ij->nj", some, fitted)) ** 2).sum(1)
-        scale = max(float(np.median(squared)), 0.01)
-        weight = prior / (1 + squared / scale) ** 2
-    model = np.einsum("hwi,ij->hwj", basis, fitted.astype(np.float32))
-    return length(flow - model)
+        weighted = basis * weight
+        fitted = torch.linalg.solve(weighted @ basis.T + 1e-6 * torch.eye(len(basis)), weighted @ target.T).T
+        away = target - fitted @ basis
+        squared = away[0].square() + away[1].square()
+        scale = max(float(squared.median()), 0.01)
+        weight = prior / (1 + squared / scale).square()
+    model = fitted.float().numpy()
+    return np.asarray(cv2.magnitude(*(flow[..., i] - _polynomial(model[i], x, y) for i in (0, 1))))
 
 
 def against_parts(departures: Array, labels: Array, trust: Array, limit: float, favour: float = 0.0) -> Array:
@@ -127,7 +124,14 @@ def _shares(bins: Array, labels: Array, trust: Array) -> Array | None:
     return np.asarray(smooth / smooth.sum())
 
 
-def _basis(h: int, w: int) -> Array:
-    """(h, w, 6) float32 1, x, y, x², xy, y² of positions in -1..1."""
-    y, x = np.meshgrid(np.linspace(-1, 1, h, dtype=np.float32), np.linspace(-1, 1, w, dtype=np.float32), indexing="ij")
-    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
+def _basis(x: Array, y: Array) -> Array:
+    """(6, h w) 1, x, y, x², xy, y² at all pairs of columns (w,) and rows (h,)."""
+    y, x = (axis.ravel() for axis in np.meshgrid(y, x, indexing="ij"))
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y])
+
+
+def _polynomial(fitted: Array, x: Array, y: Array) -> Array:
+    """The polynomial (6,) at all pairs of columns (w,) and rows (h,): (h, w), made of what depends on one of them."""
+    one, by_x, by_y, by_xx, by_xy, by_yy = fitted
+    y = y[:, None]
+    return np.asarray((one + x * by_x + x * x * by_xx) + (y * by_y + y * y * by_yy) + y * (x * by_xy))

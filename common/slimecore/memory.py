@@ -18,9 +18,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from slimecore.device import generator
 from slimecore.kernel_sums import KernelKeys, kernel_queries, kernel_sums
@@ -268,8 +269,9 @@ def sample_places(mask: Tensor, budget: int, generator: torch.Generator) -> tupl
     if budget == 0 or budget >= count:
         return torch.arange(count), torch.zeros(count)
     reach = max(1, min(height, width) // 10)
-    part = (mask[0] < 0.9).float()[None, None]
-    near = functional.max_pool2d(part, 2 * reach + 1, stride=1, padding=reach).flatten() > 0
+    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    part = (mask[0] < 0.9).cpu().numpy().astype(np.uint8)
+    near = torch.from_numpy(cv2.dilate(part, square)).to(mask.device).flatten() > 0
     near_count = int(near.sum())
     for_near = min(near_count, budget * 3 // 4)
     rates = torch.where(
