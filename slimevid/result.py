@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from slimecore.images import Box
 from slimecore.types import Frame, Parts
 
 __all__ = ["STRONGEST", "FrameResult", "label"]
@@ -45,7 +46,9 @@ class FrameResult:
     present: npt.NDArray[np.bool_]
 
 
-def label(frame: Frame, soft: Array, parts: Parts, smallest: Array, threshold: float) -> FrameResult:
+def label(
+    frame: Frame, soft: Array, parts: Parts, smallest: Array, threshold: float, box: Box | None = None
+) -> FrameResult:
     """Decide.
 
     Parameters
@@ -53,6 +56,8 @@ def label(frame: Frame, soft: Array, parts: Parts, smallest: Array, threshold: f
     frame : Frame
     soft : (P, h, w) float32
         Summing to 1 over parts.
+    box : Box, optional
+        What of the frame they cover; around it all is background. The whole frame by default.
     parts : Parts
     smallest : (P - 1,) int64
         Pixels each part is judged by, at most ``STRONGEST``.
@@ -63,10 +68,13 @@ def label(frame: Frame, soft: Array, parts: Parts, smallest: Array, threshold: f
     present = presence >= threshold
     kept = soft if present.all() else np.where(np.r_[True, present][:, None, None], soft, -1.0)
     best, rows = (found.numpy() for found in torch.from_numpy(kept).max(0))  # several times numpy's speed
-    area = np.bincount(rows.ravel(), minlength=len(parts))
-    sums = np.bincount(rows.ravel(), weights=best.ravel(), minlength=len(parts))
+    owned = rows.ravel().nonzero()[0]  # few pixels beside the background's
+    owners = rows.ravel()[owned]
+    area = np.bincount(owners, minlength=len(parts))
+    sums = np.bincount(owners, weights=best.ravel()[owned], minlength=len(parts))
     confidence = (sums / np.maximum(area, 1)).astype(np.float32)
-    labels = np.asarray(parts.values, np.uint8)[rows]
+    labels = np.full(frame.size, parts.values[0], np.uint8)
+    labels[box or ...] = np.asarray(parts.values, np.uint8)[rows]
     return FrameResult(frame, labels, presence, confidence[1:], area[1:], present & (area[1:] > 0))
 
 

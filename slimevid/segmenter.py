@@ -18,7 +18,7 @@ from slimecore.images import resize_soft
 from slimecore.learn import Progress, learn_parts
 from slimecore.masks import annotate
 from slimecore.parts import with_shared_parts
-from slimecore.refine import refine
+from slimecore.refine import filter_radius, refine
 from slimecore.segment import prepare
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.ahead import ahead
@@ -28,7 +28,7 @@ from slimevid.passes import Pass, plan
 from slimevid.propagators import Context, Propagator
 from slimevid.result import STRONGEST, FrameResult, label
 from slimevid.state import FrameState
-from slimevid.window import whole
+from slimevid.window import Window, whole
 from slimevid.window_plan import WindowPlan
 
 __all__ = ["FrameResult", "Reference", "Segmenter"]
@@ -84,6 +84,7 @@ class Segmenter:
         self._propagator: Propagator | None = None
         self._base: Mapping[str, Array] = {}
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
+        self._window, self._size = whole((0, 0)), (0, 0)
         self._next = 0
         self._ordinal = 1
         self._plan = WindowPlan(self.config.zoom if self._module.WINDOWED else 1.0)
@@ -114,7 +115,7 @@ class Segmenter:
     @property
     def soft(self) -> Array:
         """Soft labels of the latest frame, (P, h, w) float32 at its own size, summing to 1 over parts."""
-        return self._soft
+        return whole(self._size).filled(self._soft, self._window)
 
     def add_reference(
         self,
@@ -225,7 +226,7 @@ class Segmenter:
         self._propagator.restore(self._base)
         self._ordinal, window = 1, self._plan.start(soft[0] < 0.5)
         self._propagator.start(FrameState(reference.frame, self.config, self.backbone, window=window), soft)
-        return self._result(reference.frame, soft)
+        return self._result(reference.frame, soft, whole(reference.frame.size))
 
     @torch.no_grad()
     def step(self, frame: Frame | Array) -> FrameResult:
@@ -248,20 +249,14 @@ class Segmenter:
         if self._propagator is None:
             raise InputError("add_reference must come before step: there is nothing to segment yet")
         self._next, self._ordinal = state.frame.index + 1, state.ordinal + 1
-        soft = self._spread(self._propagator.step(state), state)
-        radius = self.config.fusion.refine if self._module.REFINE else 0
-        result = self._result(state.frame, refine(soft, state.frame.rgb, radius, self.config.fusion.refine_eps))
+        soft = self._propagator.step(state)
+        radius = filter_radius(self.config.fusion.refine if self._module.REFINE else 0, state.frame.size)
+        window = state.window.grown(2 * radius, state.frame.size)  # background around it, as far as the filter sees
+        soft = window.filled(resize_soft(soft, state.size), state.window)
+        soft = refine(soft, state.frame.rgb[window.box], radius, self.config.fusion.refine_eps)
+        result = self._result(state.frame, soft, window)
         self._plan.labelled(state.ordinal, result.labels > 0, complete=bool(result.present.all()))
         return result
-
-    def _spread(self, soft: Array, state: FrameState) -> Array:
-        """Soft labels of a window as labels of its frame: background around it."""
-        if state.size == state.frame.size:
-            return soft
-        spread = np.zeros((len(soft), *state.frame.size), np.float32)
-        spread[0] = 1
-        spread[(slice(None), *state.window.box)] = resize_soft(soft, state.size)
-        return spread
 
     @torch.no_grad()
     def _prepare(self, state: FrameState, before: FrameState | None) -> None:
@@ -360,15 +355,15 @@ class Segmenter:
         soft[0] += annotation.rows < 0
         return soft
 
-    def _result(self, frame: Frame, soft: Array) -> FrameResult:
+    def _result(self, frame: Frame, soft: Array, window: Window) -> FrameResult:
         for value in self._dropped:
             if self._is_dropped(value, frame.index):
                 row = self.parts.values.index(value)
                 soft = soft.copy()
                 soft[0] += soft[row]
                 soft[row] = 0
-        self._soft = soft
-        return label(frame, soft, self.parts, self._smallest, self.config.fusion.present)
+        self._soft, self._window, self._size = soft, window, frame.size
+        return label(frame, soft, self.parts, self._smallest, self.config.fusion.present, window.box)
 
     def _is_dropped(self, value: int, index: int) -> bool:
         first, row = self._dropped[value], self.parts.values.index(value)

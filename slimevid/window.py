@@ -48,6 +48,23 @@ class Window:
         """Rows and columns."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
+    def grown(self, margin: int, size: tuple[int, int]) -> Window:
+        """With a margin on all sides, as far as the picture of some size goes."""
+        top, left = max(0, self.top - margin), max(0, self.left - margin)
+        bottom = min(size[0], self.top + self.height + margin)
+        right = min(size[1], self.left + self.width + margin)
+        return Window(top, left, bottom - top, right - left, self.zoom)
+
+    def filled(self, soft: Array, inner: Window) -> Array:
+        """Soft labels (P, h, w) of a window within this one as labels of this one: background around them."""
+        if (inner.height, inner.width) == (self.height, self.width):
+            return soft
+        wide = np.zeros((len(soft), self.height, self.width), np.float32)
+        wide[0] = 1
+        top, left = inner.top - self.top, inner.left - self.left
+        wide[:, top : top + inner.height, left : left + inner.width] = soft
+        return wide
+
     def to_array(self) -> Array:
         """(5,) float64, for :meth:`from_array`."""
         return np.array([self.top, self.left, self.height, self.width, self.zoom], np.float64)

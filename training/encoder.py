@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 from torch import Tensor
 
-from training.network import Reader, Readout, build_unet, to_latents
+from training.network import Reader, Readout, build_unet, joint, to_latents
 from training.pairs import CELL
 
 __all__ = ["Encoder", "descriptor_encoder", "lab_patches", "load_model", "random_model", "read"]
@@ -52,10 +52,10 @@ def descriptor_encoder(model: tuple[UNet2DConditionModel, Reader, Tensor]) -> En
 
     @torch.no_grad()
     def encode(rgb: np.ndarray) -> Tensor:
-        found = reader.describe(_latents(rgb), prompt)[0]
+        found = joint(reader.describe(_latents(rgb), prompt))[0]
         cell = round((rgb.shape[0] * rgb.shape[1] / len(found)) ** 0.5)
         grid = (rgb.shape[0] // cell, rgb.shape[1] // cell)
-        return torch.nn.functional.normalize(found, dim=-1).unflatten(0, grid)
+        return found.unflatten(0, grid)
 
     return encode
 

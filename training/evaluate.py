@@ -12,6 +12,7 @@ import torch
 from training import losses
 from training.davis import Settings, first_frame, mean_j
 from training.encoder import descriptor_encoder, lab_patches, load_model, random_model, read
+from training.network import joint
 from training.pairs import CELL, Batch, make_batch
 from training.scene import SceneSettings
 
@@ -75,10 +76,11 @@ def held_back(model: tuple, batches: int = 4, size: int = 256) -> dict[str, floa
     for step in range(batches):
         batch = make_batch(HELD_BACK_SEED, step, 6, size, SceneSettings())
         out = read(model, batch.rgb.reshape(-1, size, size, 3))
-        similarity = losses.cosine_similarity(out.descriptor[0::2], out.descriptor[1::2])
+        descriptor = joint(out.descriptors)
+        similarity = losses.cosine_similarity(descriptor[0::2], descriptor[1::2])
         positions, visible = torch.from_numpy(batch.positions[:, 0]), torch.from_numpy(batch.visible[:, 0])
         scores = {"pck1": pck(similarity, positions, visible, size // CELL, 1.0)}
-        scores |= _like_me(out.self_q, out.self_k, out.descriptor, batch)
+        scores |= _like_me(out.self_q, out.self_k, descriptor, batch)
         for name, value in scores.items():
             sums[name] = sums.get(name, 0.0) + value / batches
     return sums

@@ -61,7 +61,8 @@ class SlimeTiny(nn.Module):
 
 
 def _float(out: Readout) -> Readout:
-    return Readout([c.float() for c in out.cross], out.self_q.float(), out.self_k.float(), out.descriptor.float())
+    cross, descriptors = ([x.float() for x in found] for found in (out.cross, out.descriptors))
+    return Readout(cross, out.self_q.float(), out.self_k.float(), descriptors)
 
 
 def _side(items: Tensor, which: int) -> Tensor:
@@ -117,14 +118,14 @@ def step_losses(model: SlimeTiny, batch: Batch, config: TrainConfig, step: int) 
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bfloat16):
         if between == 0 and turn % 2:
             out = _float(model.reader(seen, model.null))
-            descriptor = out.descriptor
+            descriptors = out.descriptors
         else:
-            descriptor = model.reader.describe(seen, model.null).float()
+            descriptors = [d.float() for d in model.reader.describe(seen, model.null)]
         if between == 0 and turn % 2 == 0 and config.weights.denoise:
             crop = config.denoise_size // 4
             found["denoise"] = model.denoise(latents[::2, :, :crop, :crop].contiguous(), generator)
     places = _places(len(latents), grid, config.queries, generator)
-    found |= _matching(descriptor, batch, places.unflatten(0, (-1, 2)), grid, config)
+    found |= _matching(descriptors, batch, places.unflatten(0, (-1, 2)), grid, config)
     if out is None:
         return found
     asking = losses.pick(out.self_q.transpose(1, 2), places).transpose(1, 2)
@@ -144,23 +145,26 @@ def _places(count: int, grid: tuple[int, int], most: int, generator: torch.Gener
 
 
 def _matching(
-    descriptor: Tensor, batch: Batch, places: Tensor, grid: tuple[int, int], config: TrainConfig
+    descriptors: list[Tensor], batch: Batch, places: Tensor, grid: tuple[int, int], config: TrainConfig
 ) -> dict[str, Tensor]:
     """Losses of the descriptors at ``places`` (b, 2, r): correspondence, and labels carried, from either frame.
 
-    Labels are those of parts, so that a limb is told from the body it belongs to.
+    Labels are those of parts, so that a limb is told from the body it belongs to. Each descriptor is asked on its own,
+    not their joint one: on real clips what is trained together leans on each other and matches worse.
     """
     positions, visible = torch.from_numpy(batch.positions), torch.from_numpy(batch.visible)
     labels, _ = losses.regions(torch.from_numpy(batch.parts).long(), config.regions)
     corr = transfer = torch.zeros(())
     for source in (0, 1):
         asked, there = places[:, source], 1 - source
-        logits = losses.cosine_similarity(
-            losses.pick(_side(descriptor, source), asked), _side(descriptor, there), config.tau
-        )
         seen, where = losses.pick(visible[:, source], asked), losses.pick(positions[:, source], asked)
-        corr = corr + 0.5 * losses.correspondence(logits, where, seen, grid, CELL)
         own, known = losses.pick(labels[:, source], asked), labels[:, there]
         own = torch.where((own.unsqueeze(2) == known.unsqueeze(1)).any(-1), own, -1)
-        transfer = transfer + 0.5 * losses.label_transfer(logits, known, own, config.regions)
+        for descriptor in descriptors:
+            logits = losses.cosine_similarity(
+                losses.pick(_side(descriptor, source), asked), _side(descriptor, there), config.tau
+            )
+            share = 0.5 / len(descriptors)
+            corr = corr + share * losses.correspondence(logits, where, seen, grid, CELL)
+            transfer = transfer + share * losses.label_transfer(logits, known, own, config.regions)
     return {"corr": corr, "transfer": transfer}

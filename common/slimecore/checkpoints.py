@@ -46,8 +46,9 @@ class Readout:
     ----------
     cross, self_layers : tuple of str
         Module paths of transformer blocks' parents, such as ``up_blocks.1.attentions.0``.
-    descriptor : str
-        Module whose output is the descriptor for matching across pictures.
+    descriptor : tuple of str
+        Modules whose outputs, each of unit length, on the coarsest of their grids and side by side, are the descriptor
+        for matching across pictures (hypercolumns, Hariharan et al., CVPR 2015).
     timestep : int
         Diffusion timestep.
     noise : bool
@@ -56,7 +57,7 @@ class Readout:
 
     cross: tuple[str, ...]
     self_layers: tuple[str, ...]
-    descriptor: str
+    descriptor: tuple[str, ...]
     timestep: int
     noise: bool
 
@@ -76,7 +77,7 @@ _PUBLISHED = Readout(
         "up_blocks.2.attentions.1",
     ),
     self_layers=("up_blocks.3.attentions.0", "up_blocks.3.attentions.1", "up_blocks.3.attentions.2"),
-    descriptor="up_blocks.2",
+    descriptor=("up_blocks.2",),
     timestep=100,
     noise=True,
 )
@@ -325,7 +326,7 @@ def read_readout(folder: Path, unet: Any) -> Readout:
             readout = Readout(
                 tuple(raw["cross"]),
                 tuple(raw["self"]),
-                str(raw["descriptor"]),
+                _names(raw["descriptor"]),
                 int(raw["timestep"]),
                 bool(raw["noise"]),
             )
@@ -333,7 +334,7 @@ def read_readout(folder: Path, unet: Any) -> Readout:
             raise ModelError(f"{own}: {error!r} is missing or wrong; see docs/conventions.md") from error
     else:
         readout = _derived(unet)
-    for path in (*readout.cross, *readout.self_layers, readout.descriptor):
+    for path in (*readout.cross, *readout.self_layers, *readout.descriptor):
         try:
             unet.get_submodule(path)
         except AttributeError:
@@ -351,7 +352,14 @@ def _derived(unet: Any) -> Readout:
     *lower, last = with_attention
     paths = {i: tuple(f"up_blocks.{i}.attentions.{j}" for j in range(counts[i])) for i in with_attention}
     cross = tuple(p for i in (lower or [last]) for p in paths[i])
-    return replace(_PUBLISHED, cross=cross, self_layers=paths[last], descriptor=f"up_blocks.{(lower or [last])[-1]}")
+    return replace(_PUBLISHED, cross=cross, self_layers=paths[last], descriptor=(f"up_blocks.{(lower or [last])[-1]}",))
+
+
+def _names(value: str | list[str]) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else tuple(map(str, value))
+    if not names:
+        raise ValueError("descriptor names no module")
+    return names
 
 
 def _json(path: Path, folder: Path) -> dict[str, Any]:

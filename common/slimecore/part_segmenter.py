@@ -20,7 +20,7 @@ from slimecore.images import fit_short_side, resize_rgb, resize_soft
 from slimecore.learn import to_tensor
 from slimecore.patches import Canvas, windows
 from slimecore.prompted import PromptedReader
-from slimecore.refine import refine
+from slimecore.refine import filter_radius, refine
 from slimecore.segment import part_evidence, prepare, stretched
 from slimecore.segment_config import SegmentConfig
 from slimecore.types import LabelMap, PartEmbeddings, PartScores
@@ -154,7 +154,8 @@ class PartSegmenter:
 
     def _refined(self, soft: npt.NDArray[np.float32], rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         guide = resize_rgb(rgb, (soft.shape[1], soft.shape[2]))
-        return np.asarray(refine(soft, guide, self.config.refine, _EPS), np.float32)
+        radius = filter_radius(self.config.refine, (soft.shape[1], soft.shape[2]))
+        return np.asarray(refine(soft, guide, radius, _EPS), np.float32)
 
     def _labelled(self, soft: npt.NDArray[np.float32], size: tuple[int, int]) -> Segmentation:
         """Labels at full size, one part at a time: never parts x pixels of a large picture."""

@@ -10,10 +10,15 @@ import numpy.typing as npt
 
 from slimecore.images import resize_rgb, resize_soft, undecided_box
 
-__all__ = ["guided", "refine"]
+__all__ = ["filter_radius", "guided", "refine"]
 
 Array = npt.NDArray[Any]
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+
+
+def filter_radius(radius: int, size: tuple[int, int]) -> int:
+    """Pixels of a picture of some size for a radius in pixels of a 480-line picture; 0 stays 0, else at least 1."""
+    return max(1, round(radius * min(size) / 480)) if radius else 0
 
 
 def refine(soft: Array, rgb: Array, radius: int, eps: float) -> Array:
@@ -25,7 +30,7 @@ def refine(soft: Array, rgb: Array, radius: int, eps: float) -> Array:
         Summing to 1 over parts.
     rgb : (H, W, 3) uint8
     radius : int
-        Window radius in pixels of a 480-line picture; 0 only resizes.
+        Window radius in pixels of the picture; 0 only resizes.
     eps : float
         Regularisation in squared intensity 0..1: larger follows edges less.
 
@@ -38,15 +43,14 @@ def refine(soft: Array, rgb: Array, radius: int, eps: float) -> Array:
     full = np.array(resize_soft(soft, size))
     if radius == 0:
         return full
-    scaled = max(1, round(radius * min(size) / 480))
-    box = undecided_box(full, 2 * scaled)
+    box = undecided_box(full, 2 * radius)
     if box is None:
         return full
     guide = np.asarray(rgb[box], np.float32) / 255
     # Coefficients at a quarter of the radius lose nothing that can be seen, and cost a fraction (He and Sun 2015).
-    step = max(1, min(2, scaled // 2), scaled // 4)
+    step = max(1, min(2, radius // 2), radius // 4)
     # The filter is linear and keeps constants, so the background is what is left; edges overshoot a little.
-    parts = guided(guide, full[1:, box[0], box[1]], scaled, eps, step).clip(0, 1)
+    parts = guided(guide, full[1:, box[0], box[1]], radius, eps, step).clip(0, 1)
     total = np.maximum(parts.sum(0), 1)
     full[1:, box[0], box[1]] = parts / total
     full[0, box[0], box[1]] = 1 - parts.sum(0) / total

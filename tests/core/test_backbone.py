@@ -242,6 +242,39 @@ def test_a_readout_naming_a_missing_layer_is_refused(sd_folder, tmp_path):
         build(ModelSpec(name=name), CPU)
 
 
+def test_a_descriptor_of_several_layers_equals_its_naive_twin(sd_folder, tmp_path):
+    """Each layer averaged to the coarsest grid cell by cell, of unit length, side by side; rows of attention too."""
+    layers = ["up_blocks.1", "down_blocks.0.resnets.0", "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"]
+    text = json.dumps({"cross": [], "self": [], "descriptor": layers, "timestep": 1, "noise": False})
+    model = build(ModelSpec(name=broken(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(text))), CPU)
+    seen, rgb = {}, picture()
+    found = model.describe(rgb)[0]
+    for name in layers:
+        module = model.unet.get_submodule(name)
+        module.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out[0]}))
+    with torch.no_grad():
+        model.unet(model.latents(rgb), 1, encoder_hidden_states=model.null_prompt)
+    height, width = found.shape[1:]
+    seen[layers[2]] = seen[layers[2]].T.reshape(-1, height, width)
+    assert seen[layers[1]].shape[1] > height, "one layer at least is pooled"
+    for y, x in ((0, 0), (height - 1, width - 2)):
+        units = []
+        for name in layers:
+            high, wide = seen[name].shape[1] // height, seen[name].shape[2] // width
+            block = seen[name][:, y * high : (y + 1) * high, x * wide : (x + 1) * wide]
+            mean = block.flatten(1).mean(1)
+            units.append(mean / mean.norm())
+        torch.testing.assert_close(found[:, y, x], torch.cat(units) / 3**0.5, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.encode(rgb).descriptor[0], found)
+
+
+@pytest.mark.parametrize("value", [[], 3])
+def test_a_readout_without_a_descriptor_is_refused(sd_folder, tmp_path, value):
+    text = json.dumps({"cross": [], "self": [], "descriptor": value, "timestep": 1, "noise": False})
+    with pytest.raises(ModelError, match=r"readout.json"):
+        build(ModelSpec(name=broken(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(text))), CPU)
+
+
 def test_an_unknown_name_lists_what_there_is():
     with pytest.raises(ModelError, match="slime-tiny"):
         locate("slime-tinny")

@@ -69,7 +69,7 @@ def test_reads_a_batch(folder):
     """Evaluation reads several pictures at once."""
     rgb = make_batch(0, 0, 1, 32, SceneSettings(clutter=0)).rgb[0]
     out = read(load_model(folder), rgb)
-    assert out.descriptor.shape == (2, 16, 32)
+    assert [tuple(d.shape) for d in out.descriptors] == [(2, 16, 32), (2, 16, 32)]
 
 
 def test_a_run_may_start_from_an_exported_folder(folder, tiny):
@@ -85,8 +85,10 @@ def test_a_run_may_start_from_an_exported_folder(folder, tiny):
 def test_descriptors_alone_are_those_of_the_whole_pass(folder):
     """The encoder of the evaluation leaves the network early, and asks it for the grid."""
     model, rgb = load_model(folder), make_batch(0, 0, 1, 32, SceneSettings(clutter=0)).rgb[0, 0]
-    whole = torch.nn.functional.normalize(read(model, rgb).descriptor[0], dim=-1)
-    torch.testing.assert_close(descriptor_encoder(model)(rgb), whole.unflatten(0, (4, 4)))
+    units = [torch.nn.functional.normalize(d[0], dim=-1) for d in read(model, rgb).descriptors]
+    found = descriptor_encoder(model)(rgb).flatten(0, 1)
+    torch.testing.assert_close(found @ found.T, sum(u @ u.T for u in units) / 2)
+    assert found.shape == (16, 64)
 
 
 def test_half_of_the_start_may_be_kept(folder, tiny, tmp_path):

@@ -23,7 +23,7 @@ def test_reader_stops_early_and_gives_the_grids(tiny):
     out = Reader(unet)(to_latents(torch.rand(2, 3, 32, 48)), torch.zeros(1, 8, tiny.cross_dim))
     assert [tuple(q.shape) for q in out.cross] == [(2, 1, 6, 32)]
     assert out.self_q.shape == out.self_k.shape == (2, 1, 24, 32)
-    assert out.descriptor.shape == (2, 24, 32)
+    assert [tuple(d.shape) for d in out.descriptors] == [(2, 24, 32), (2, 24, 32)]
     assert not ran
 
 
@@ -52,10 +52,11 @@ def test_losses_are_finite_and_reach_every_weight(tiny):
 
 
 def test_steps_between_train_the_descriptor_alone(tiny):
-    """The same descriptor as the whole pass has; no other module gets a gradient."""
+    """The same descriptors as the whole pass has; no other module gets a gradient."""
     model = SlimeTiny(tiny)
     latents = to_latents(torch.rand(2, 3, 32, 48))
-    assert torch.equal(model.reader.describe(latents, model.null), model.reader(latents, model.null).descriptor)
+    alone, whole = model.reader.describe(latents, model.null), model.reader(latents, model.null).descriptors
+    assert all(torch.equal(one, other) for one, other in zip(alone, whole, strict=True))
     for step in (1, tiny.whole_every + 1):
         found = step_losses(model, batch_of(tiny, step), tiny, step)
         assert set(found) == {"corr", "transfer"}

@@ -197,15 +197,15 @@ class StableDiffusion:
         InputError
             H or W is not a multiple of :attr:`multiple`.
         """
-        name = self.readout.descriptor
-        caught = self._run(self.latents(rgb), {name: self.unet.get_submodule(name)})
+        caught = self._run(self.latents(rgb), {name: self.unet.get_submodule(name) for name in self.readout.descriptor})
         return self._descriptor(caught, int(rgb.shape[-2]), int(rgb.shape[-1]))
 
     def _descriptor(self, caught: Mapping[str, Tensor], height: int, width: int) -> Tensor:
-        descriptor = caught[self.readout.descriptor].float()
-        if descriptor.ndim == 3:
-            descriptor = descriptor.transpose(1, 2).unflatten(-1, layer_grid(descriptor.shape[1], height, width))
-        return functional.normalize(descriptor, dim=1)
+        maps = [caught[name] for name in self.readout.descriptor]
+        maps = [m if m.ndim == 4 else _as_map(m, height, width) for m in maps]
+        grid = min(((m.shape[2], m.shape[3]) for m in maps), key=math.prod)
+        planes = [functional.normalize(functional.adaptive_avg_pool2d(m, grid).float(), dim=1) for m in maps]
+        return functional.normalize(torch.cat(planes, 1), dim=1)
 
     def attention(self, path: str, kind: str) -> Any:
         """Attention module ``attn1`` (self) or ``attn2`` (cross) of the transformer at `path`."""
@@ -216,8 +216,7 @@ class StableDiffusion:
         for path in self.readout.self_layers:
             modules[f"{path}/attn1/q"] = self.attention(path, "attn1").to_q
             modules[f"{path}/attn1/k"] = self.attention(path, "attn1").to_k
-        modules[self.readout.descriptor] = self.unet.get_submodule(self.readout.descriptor)
-        return modules
+        return modules | {name: self.unet.get_submodule(name) for name in self.readout.descriptor}
 
     def _run(self, latent: Tensor, watched: Mapping[str, nn.Module]) -> dict[str, Tensor]:
         caught: dict[str, Tensor] = {}
@@ -253,6 +252,12 @@ class StableDiffusion:
         query = split(f"{path}/{kind}/q")
         key = split(f"{path}/{kind}/k") if kind == "attn1" else None
         return AttentionLayer(path, layer_grid(query.shape[2], height, width), query, key, scale)
+
+
+def _as_map(rows: Tensor, height: int, width: int) -> Tensor:
+    """(B, C, h, w) of the output (B, h w, C) of a transformer's module."""
+    grid = layer_grid(rows.shape[1], height, width)
+    return rows.transpose(1, 2).reshape(len(rows), rows.shape[2], *grid)
 
 
 def layer_grid(places: int, height: int, width: int) -> tuple[int, int]:
