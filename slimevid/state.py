@@ -91,11 +91,22 @@ class FrameState:
     @cached_property
     def features(self) -> Features:
         """Features of the picture at the network's size, batch of one."""
-        from slimecore.segment import encode_picture
+        from slimecore.learn import to_tensor
 
+        return self._network.encode(to_tensor(self.seen[None], self._network.device))
+
+    @property
+    def _network(self) -> Backbone:
         if self._backbone is None:
             raise RuntimeError("this propagator was built without a backbone")
-        return encode_picture(self._backbone, self.rgb, self.side(self.config.short_side))
+        return self._backbone
+
+    @cached_property
+    def seen(self) -> npt.NDArray[Any]:
+        """(h, w, 3) uint8, the window at the network's size."""
+        return resize_rgb(
+            self.rgb, fit_short_side(self.size, self.side(self.config.short_side), self._network.multiple)
+        )
 
     @cached_property
     def descriptor(self) -> Tensor:
@@ -104,14 +115,11 @@ class FrameState:
 
         if "features" in self.__dict__:
             return self.features.descriptor
-        if self._backbone is None:
-            raise RuntimeError("this propagator was built without a backbone")
-        size = fit_short_side(self.size, self.side(self.config.short_side), self._backbone.multiple)
-        return self._backbone.describe(to_tensor(resize_rgb(self.rgb, size)[None], self._backbone.device))
+        return self._network.describe(to_tensor(self.seen[None], self._network.device))
 
     @cached_property
     def places(self) -> Places:
         """Descriptors and colours of the picture, on a grid ``memory.detail`` times denser than the descriptors'."""
         from slimecore.places import Places
 
-        return Places.of(self.descriptor, self.rgb, self.config.memory.detail)
+        return Places.of(self.descriptor, self.seen, self.config.memory.detail)

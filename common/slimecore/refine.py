@@ -40,12 +40,11 @@ def refine(soft: Array, rgb: Array, radius: int, eps: float) -> Array:
         0..1, summing to 1 over parts.
     """
     size = (int(rgb.shape[0]), int(rgb.shape[1]))
-    full = np.array(resize_soft(soft, size))
-    if radius == 0:
-        return full
-    box = undecided_box(full, 2 * radius)
+    full = resize_soft(soft, size)
+    box = undecided_box(full, 2 * radius) if radius else None
     if box is None:
         return full
+    full = full.copy() if full is soft else full
     guide = np.asarray(rgb[box], np.float32) / 255
     # Coefficients at a quarter of the radius lose nothing that can be seen, and cost a fraction (He and Sun 2015).
     step = max(1, min(2, radius // 2), radius // 4)
@@ -82,29 +81,28 @@ def guided(guide: Array, planes: Array, radius: int, eps: float, step: int = 1) 
     def mean(values: Array) -> Array:
         return np.asarray(cv2.boxFilter(values, -1, (reach, reach), borderType=cv2.BORDER_REFLECT_101))
 
-    image = resize_rgb(guide, small)
-    mean_image = mean(image)
-    cross = {(i, j): mean(image[..., i] * image[..., j]) - mean_image[..., i] * mean_image[..., j] for i, j in _PAIRS}
+    def wide(values: Array) -> Array:
+        return np.asarray(cv2.resize(mean(values), (w, h), interpolation=cv2.INTER_LINEAR))
+
+    image, channels = cv2.split(resize_rgb(guide, small)), cv2.split(guide)  # planes: strided pixels are slow
+    means = [mean(channel) for channel in image]
+    covariance = {(i, j): mean(image[i] * image[j]) - means[i] * means[j] for i, j in _PAIRS}
+    inverse = _inverse(covariance, eps)
     filtered = np.empty_like(planes)
     for plane, out in zip(resize_soft(planes, small), filtered, strict=True):
         mean_plane = mean(plane)
-        joint = mean(image * plane[..., None]) - mean_image * mean_plane[..., None]
-        slope = _solved(cross, joint, eps)
-        offset = mean_plane - np.einsum("hwc,hwc->hw", slope, mean_image)
-        coefficients = mean(np.concatenate([slope, offset[..., None]], -1))
-        wide = np.asarray(cv2.resize(coefficients, (w, h), interpolation=cv2.INTER_LINEAR))
-        np.einsum("hwc,hwc->hw", wide[..., :3], guide, out=out)
-        out += wide[..., 3]
+        joint = [mean(image[i] * plane) - means[i] * mean_plane for i in range(3)]
+        slope = [sum(inverse[min(i, j), max(i, j)] * joint[j] for j in range(3)) for i in range(3)]
+        out[:] = wide(mean_plane - sum(slope[i] * means[i] for i in range(3)))
+        for i in range(3):
+            out += wide(slope[i]) * channels[i]
     return filtered
 
 
-def _solved(cross: dict[tuple[int, int], Array], joint: Array, eps: float) -> Array:
-    """Solution of the symmetric 3 x 3 system ``(cross + eps) slope = joint`` at every pixel, by Cramer's rule."""
-    a, b, c = cross[0, 0] + eps, cross[0, 1], cross[0, 2]
-    d, e, f = cross[1, 1] + eps, cross[1, 2], cross[2, 2] + eps
-    aa, bb, cc = d * f - e * e, c * e - b * f, b * e - c * d
-    dd, ee, ff = a * f - c * c, b * c - a * e, a * d - b * b
-    x, y, z = (joint[..., i] for i in range(3))
-    determinant = np.maximum(a * aa + b * bb + c * cc, eps**3)
-    solution = np.stack([aa * x + bb * y + cc * z, bb * x + dd * y + ee * z, cc * x + ee * y + ff * z], -1)
-    return np.asarray(solution / determinant[..., None])
+def _inverse(covariance: dict[tuple[int, int], Array], eps: float) -> dict[tuple[int, int], Array]:
+    """Inverse of the symmetric 3 x 3 matrix ``covariance + eps`` at every pixel, by its adjugate."""
+    a, b, c = covariance[0, 0] + eps, covariance[0, 1], covariance[0, 2]
+    d, e, f = covariance[1, 1] + eps, covariance[1, 2], covariance[2, 2] + eps
+    adjugate = (d * f - e * e, c * e - b * f, b * e - c * d, a * f - c * c, b * c - a * e, a * d - b * b)
+    determinant = np.maximum(a * adjugate[0] + b * adjugate[1] + c * adjugate[2], eps**3)
+    return {pair: entry / determinant for pair, entry in zip(_PAIRS, adjugate, strict=True)}

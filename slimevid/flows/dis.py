@@ -17,17 +17,14 @@ def _flow(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> npt.NDArray[Any
     # A new object each time: of pictures of few pixels an old one remembers others, and costs no less.
     method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     method.setVariationalRefinementIterations(0)
-    method.setPatchStride(4)
-    method.setGradientDescentIterations(12)
     first, second = (cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2GRAY) for rgb in (source, target))
     return np.asarray(method.calc(first, second, None))
 
 
 def build() -> Flow:
-    """DIS with the medium preset, but no variational refinement, and fewer patches and steps.
+    """DIS with the medium preset, but no variational refinement.
 
-    The refinement smooths across the borders of what moves: masks carried one frame lose half a point of J and F by it,
-    and it takes a third of the time. With the patches and steps of the fast preset, at the medium one's scale, it takes
-    two thirds of what is left, for .15 points (docs/benchmarks.md).
+    That smooths across the borders of what moves: masks carried one frame lose half a point of J and F by it, and it
+    takes a third of the time (docs/benchmarks.md).
     """
     return _flow

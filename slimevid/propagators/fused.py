@@ -41,8 +41,6 @@ Array = npt.NDArray[Any]
 Doubt = Callable[[Array], Array]
 Evidence = tuple[Array, Array | float]
 Motion = tuple[Array, Array]
-_STEPS = (4, 2, 1)  # every so many places of the grid, one after the other
-_AROUND = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))  # of a doubt: what one place more coarsely stands for
 _DOUBT = 0.1  # a place whose likeliest label is less sure than all but this is read finely
 _SLIGHT = 0.05  # weaker odds for a part are not worth a question
 _KNOWN = 0.6  # a reference that gives the background this much (.5 is: never seen) knows the place
@@ -78,35 +76,37 @@ def fuse(evidence: Sequence[Evidence], floor: float, against: Array | None = Non
 
 
 def recall(memory: MaskMemory, places: Places, doubted: Doubt) -> Array:
-    """Read the memory: coarsely everywhere, and ever more finely where doubt is left.
+    """Read the memory: coarsely everywhere, finely where doubt is left.
 
     Parameters
     ----------
     memory : MaskMemory
     places : Places
     doubted : callable
-        Of a reading, (P, h, w) float32, a (h, w) boolean map: where a finer one could change the labels.
+        Of the coarse reading, (P, *grid) float32, a (*grid) boolean map: where a finer one could change the labels.
 
     Returns
     -------
     (P, *grid) float32, summing to 1 over parts
     """
-    some = _some_places(places.grid, _STEPS[0]).to(places.device)
-    found = memory.read(places, some.flatten()).T.unflatten(1, tuple(some.shape))
-    for step in _STEPS[1:]:
-        some = _some_places(places.grid, step).to(places.device)
-        # The last row and column are among them, so maps span the corners of the grid, not those of its cells.
-        found = functional.interpolate(found[None], size=some.shape, mode="bilinear", align_corners=True)[0]
-        asked = cv2.dilate(doubted(found.cpu().numpy()).astype(np.uint8), _AROUND) > 0
-        where = torch.from_numpy(asked).to(places.device)
-        if asked.any():
-            found[:, where] = memory.read(places, some[where]).T
-    return np.asarray(found.cpu().numpy())
+    some = _some_places(places.grid)
+    coarse = memory.read(places, some.flatten().to(places.device)).T.unflatten(1, tuple(some.shape))
+    # The last row and column are sampled too, so the map spans the corners of the grid, not those of its cells.
+    full = functional.interpolate(coarse[None], size=places.grid, mode="bilinear", align_corners=True)[0]
+    reach = max(1, min(places.grid) // 32)
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    active = cv2.dilate(doubted(full.cpu().numpy()).astype(np.uint8), disk).ravel() > 0
+    where = torch.nonzero(torch.from_numpy(active)).flatten().to(full.device)
+    if len(where):
+        full = full.flatten(1)
+        full[:, where] = memory.read(places, where).T
+        full = full.reshape(-1, *places.grid)
+    return np.asarray(full.cpu().numpy())
 
 
-def _some_places(grid: tuple[int, int], step: int) -> Tensor:
-    """Numbers of about every `step`-th place of a grid, (rows, columns), both ends included."""
-    rows, columns = (torch.linspace(0, n - 1, max(2, -(-n // step))).round().long() for n in grid)
+def _some_places(grid: tuple[int, int]) -> Tensor:
+    """Numbers of about every fourth place of a grid, (rows, columns), both ends included."""
+    rows, columns = (torch.linspace(0, n - 1, max(2, -(-n // 4))).round().long() for n in grid)
     return rows[:, None] * grid[1] + columns
 
 
@@ -262,7 +262,7 @@ class _Fused:
 
         Later frames are not asked: what motion put into the mask once would vouch for itself.
         """
-        some = _some_places(places.grid, _STEPS[0])
+        some = _some_places(places.grid)
         favoured = resize_soft(against, (some.shape[0], some.shape[1])).min(0) < -_SLIGHT
         gate = np.ones(favoured.shape, np.float32)
         if favoured.any():
