@@ -14,10 +14,12 @@ from slimecore.masks import MaskFile, make_parts
 from slimecore.memory import MaskMemory
 from slimecore.memory_config import MemoryConfig
 from slimecore.metrics import region_j
+from slimecore.refine import filter_radius, refine
 from slimecore.types import Annotation, Frame
 from slimevid import segmenter
 from slimevid.config import RunConfig
 from slimevid.propagators import fused
+from slimevid.result import label
 from slimevid.window import Window, around, follow, seen_through, whole
 from slimevid.window_plan import WindowPlan
 from tests.known_places import KnownPlaces
@@ -196,3 +198,45 @@ def test_a_plan_that_saw_nothing_is_restored():
     for each in (plan, other):
         each.labelled(2, marked(10, 10, 40, 40), complete=True)
     assert other.at(4) == plan.at(4)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (11, 30), (36, 52)])
+@pytest.mark.parametrize("radius", [0, 3, 8])
+def test_a_frame_finished_within_its_window_is_what_the_whole_frame_would_give(corner, radius):
+    """Labels undecided at the window's very border: filtered with the background around it, bit for bit."""
+    random = np.random.default_rng(0)
+    size, inner = (96, 128), Window(*corner, 60, 76)
+    rgb = random.integers(0, 256, (*size, 3)).astype(np.uint8)
+    soft = random.dirichlet(np.ones(3), inner.height * inner.width).T.reshape(3, inner.height, inner.width)
+    soft = np.ascontiguousarray(soft, np.float32)
+    wanted = refine(whole(size).filled(soft, inner), rgb, radius, 1e-4)
+    grown = inner.grown(2 * radius, size)
+    found = refine(grown.filled(soft, inner), rgb[grown.box], radius, 1e-4)
+    assert np.array_equal(whole(size).filled(found, grown), wanted)
+    parts = make_parts(MaskFile(np.array([[0, 3, 9]]), {}, True, []))
+    smallest, frame = np.array([9, 9]), Frame(0, rgb, "0")
+    one, other = label(frame, found, parts, smallest, 0.4, grown.box), label(frame, wanted, parts, smallest, 0.4)
+    assert np.array_equal(one.labels, other.labels)
+    assert set(np.unique(one.labels)) == {0, 3, 9}
+    for name in ("presence", "confidence", "area", "present"):
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+
+
+@given(
+    st.tuples(st.integers(0, 20), st.integers(0, 30)),
+    st.tuples(st.integers(1, 20), st.integers(1, 30)),
+    st.integers(0, 40),
+)
+def test_a_grown_window_lies_in_the_picture_and_goes_as_far_as_that(corner, sides, margin):
+    size = (40, 60)
+    grown = Window(*corner, *sides).grown(margin, size)
+    for low, length, start, side, most in zip(
+        (grown.top, grown.left), (grown.height, grown.width), corner, sides, size, strict=True
+    ):
+        assert low == max(0, start - margin)
+        assert low + length == min(most, start + side + margin)
+
+
+def test_the_filters_radius_is_that_of_a_picture_of_480_lines():
+    assert [filter_radius(8, (480, 854)), filter_radius(8, (1080, 720)), filter_radius(8, (20, 30))] == [8, 12, 1]
+    assert filter_radius(0, (480, 854)) == 0
