@@ -20,10 +20,12 @@ Encoder = Callable[[np.ndarray], Tensor]
 """(h, w, 3) uint8 with sides that are multiples of 16 -> (h / stride, w / stride, c) unit vectors."""
 
 
-def load_model(folder: Path) -> tuple[UNet2DConditionModel, Reader, Tensor]:
-    """UNet (float32), its reader and the neutral prompt of an exported folder."""
+def load_model(folder: Path, descriptor: list[str] | None = None) -> tuple[UNet2DConditionModel, Reader, Tensor]:
+    """UNet (float32), its reader and the neutral prompt of an exported folder; `descriptor` names other modules."""
     unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32).eval()
     spec = json.loads((folder / "readout.json").read_text())
+    own = spec["descriptor"]
+    spec["descriptor"] = descriptor or ([own] if isinstance(own, str) else own)
     prompt = load_file(folder / "null_prompt.safetensors")["embeddings"].float()
     return unet, Reader(unet, spec), prompt
 

@@ -106,6 +106,7 @@ def _rounded(scores: dict[str, float]) -> str:
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="exported folder")
+    parser.add_argument("--descriptor", nargs="+", help="modules read in place of the read-out's own")
     parser.add_argument("--davis", type=Path, help="DAVIS root, for real clips")
     parser.add_argument("--sequences", nargs="+", default=list(SEQUENCES))
     parser.add_argument("--frames", type=int, default=25, help="of every clip; 0 for whole clips (default: 25)")
@@ -118,7 +119,7 @@ def _main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     baselines = BASELINES if args.baselines == [] else args.baselines or ()
-    models = {"model": load_model(args.model)} if args.model else {}
+    models = {"model": load_model(args.model, args.descriptor)} if args.model else {}
     if "random" in baselines:
         models["random"] = random_model()
     rivals = {name: descriptor_encoder(model) for name, model in models.items()}

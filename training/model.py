@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from training import losses
 from training.config import TrainConfig
-from training.network import NULL_TOKENS, Reader, Readout, build_scheduler, build_unet, readout, to_latents
+from training.network import NULL_TOKENS, Reader, Readout, build_scheduler, build_unet, matched, readout, to_latents
 from training.pairs import CELL, Batch
 
 __all__ = ["SlimeTiny", "step_losses"]
@@ -19,7 +19,7 @@ class SlimeTiny(nn.Module):
         super().__init__()
         self.unet = build_unet(config.channels, config.cross_dim, config.layers)
         self.null = nn.Parameter(torch.randn(1, NULL_TOKENS, config.cross_dim) * 0.5)
-        self.reader = Reader(self.unet, readout(config.layers))
+        self.reader = Reader(self.unet, readout(config.layers) | {"descriptor": matched(config.layers)})
         width = sum(self.unet.get_submodule(f"{path}.to_q").out_features for path in self.reader.cross_paths)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.cross_dim))
         self.schedule = build_scheduler()

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from training.encoder import descriptor_encoder, load_model, read
 from training.export import FILES, export
-from training.network import readout
+from training.network import matched, readout
 from training.pairs import make_batch
 from training.scene import SceneSettings
 from training.train import start_run
@@ -69,7 +69,7 @@ def test_reads_a_batch(folder):
     """Evaluation reads several pictures at once."""
     rgb = make_batch(0, 0, 1, 32, SceneSettings(clutter=0)).rgb[0]
     out = read(load_model(folder), rgb)
-    assert [tuple(d.shape) for d in out.descriptors] == [(2, 16, 32), (2, 16, 32)]
+    assert [tuple(d.shape) for d in out.descriptors] == [(2, 16, 32)]
 
 
 def test_a_run_may_start_from_an_exported_folder(folder, tiny):
@@ -84,7 +84,7 @@ def test_a_run_may_start_from_an_exported_folder(folder, tiny):
 
 def test_descriptors_alone_are_those_of_the_whole_pass(folder):
     """The encoder of the evaluation leaves the network early, and asks it for the grid."""
-    model, rgb = load_model(folder), make_batch(0, 0, 1, 32, SceneSettings(clutter=0)).rgb[0, 0]
+    model, rgb = load_model(folder, matched()), make_batch(0, 0, 1, 32, SceneSettings(clutter=0)).rgb[0, 0]
     units = [torch.nn.functional.normalize(d[0], dim=-1) for d in read(model, rgb).descriptors]
     found = descriptor_encoder(model)(rgb).flatten(0, 1)
     torch.testing.assert_close(found @ found.T, sum(u @ u.T for u in units) / 2)

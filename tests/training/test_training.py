@@ -23,7 +23,7 @@ def test_reader_stops_early_and_gives_the_grids(tiny):
     out = Reader(unet)(to_latents(torch.rand(2, 3, 32, 48)), torch.zeros(1, 8, tiny.cross_dim))
     assert [tuple(q.shape) for q in out.cross] == [(2, 1, 6, 32)]
     assert out.self_q.shape == out.self_k.shape == (2, 1, 24, 32)
-    assert [tuple(d.shape) for d in out.descriptors] == [(2, 24, 32), (2, 24, 32)]
+    assert [tuple(d.shape) for d in out.descriptors] == [(2, 24, 32)]
     assert not ran
 
 
