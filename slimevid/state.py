@@ -122,4 +122,7 @@ class FrameState:
         """Descriptors and colours of the picture, on a grid ``memory.detail`` times denser than the descriptors'."""
         from slimecore.places import Places
 
-        return Places.of(self.descriptor, self.seen, self.config.memory.detail)
+        detail = self.config.memory.detail
+        # Colours need two pixels a place: what the network sees has them up to half its stride.
+        enough = 2 * detail * int(self.descriptor.shape[2]) <= self.seen.shape[0]
+        return Places.of(self.descriptor, self.seen if enough else self.rgb, detail)

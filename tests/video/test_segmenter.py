@@ -13,12 +13,14 @@ from slimecore.masks import MaskFile, make_parts
 from slimecore.memory import MaskMemory
 from slimecore.memory_config import MemoryConfig
 from slimecore.metrics import region_j
+from slimecore.places import Places
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.propagators import Context
 from slimevid.propagators.fused import build, fuse, recall
 from slimevid.result import _strongest_mean
 from slimevid.segmenter import Segmenter
+from slimevid.state import FrameState
 from tests.known_places import KnownPlaces
 
 QUICK = LearnConfig(tokens=2, steps=30, views=ViewConfig(count=1))
@@ -256,3 +258,15 @@ def test_motion_speaks_for_a_part_only_where_the_references_do_not_know_better(t
     assert gated[:, 12:, :56].max() == 0
     assert gated[:, 12:, :56].min() == 0
     assert np.array_equal(gated[:, 12:, 72:], against[:, 12:, 72:])
+
+
+@pytest.mark.parametrize(("detail", "same"), [(2, True), (4, True), (5, False)])
+def test_colours_of_places_come_from_a_picture_that_has_two_pixels_a_place(tiny, detail, same):
+    """What the network sees where that is fine enough, else the frame itself."""
+    config = RunConfig(short_side=64, memory=MemoryConfig(detail=detail))
+    rgb = np.zeros((256, 256, 3), np.uint8)
+    rgb[:, ::4] = 255
+    state = FrameState(Frame(0, rgb, "0"), config, tiny)
+    cells = Places.of(state.descriptor, state.seen, detail).cells
+    assert np.array_equal(state.places.cells, cells) is same
+    assert state.seen.shape == (64, 64, 3)
