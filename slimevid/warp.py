@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from slimecore.images import Box, resize_soft_in
 
-__all__ = ["length", "reliability", "targets", "targets_in", "warp_soft"]
+__all__ = ["reliability", "targets", "targets_in", "warp_soft"]
 
 Array = npt.NDArray[Any]
 
@@ -55,14 +55,14 @@ def reliability(flow: Array, back: Array, maps: tuple[Array, Array], tolerance: 
     """
     map_x, map_y = maps
     returned = cv2.remap(back, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    error = length(flow + returned)
-    allowed = tolerance + 0.05 * length(flow)
+    error = _length(flow + returned)
+    allowed = tolerance + 0.05 * _length(flow)
     h, w = error.shape
     inside = (map_x >= 0) & (map_x <= w - 1) & (map_y >= 0) & (map_y <= h - 1)
     return np.asarray(np.exp(-((error / allowed) ** 2)) * inside, np.float32)
 
 
-def length(vectors: Array) -> Array:
+def _length(vectors: Array) -> Array:
     """Length (h, w) float32 of vectors (h, w, 2) float32; several times faster than `numpy.linalg.norm`."""
     return np.asarray(cv2.magnitude(*cv2.split(vectors)))
 

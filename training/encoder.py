@@ -26,6 +26,9 @@ def load_model(folder: Path, descriptor: list[str] | None = None) -> tuple[UNet2
     spec = json.loads((folder / "readout.json").read_text())
     own = spec["descriptor"]
     spec["descriptor"] = descriptor or ([own] if isinstance(own, str) else own)
+    unknown = set(spec["descriptor"]) - {name for name, _ in unet.named_modules()}
+    if unknown:
+        raise SystemExit(f"{folder}: the UNet has no module {min(unknown)!r}")
     prompt = load_file(folder / "null_prompt.safetensors")["embeddings"].float()
     return unet, Reader(unet, spec), prompt
 

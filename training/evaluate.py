@@ -119,6 +119,8 @@ def _main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     baselines = BASELINES if args.baselines == [] else args.baselines or ()
+    if args.descriptor and not args.model:
+        parser.error("--descriptor names modules of --model; give that too")
     models = {"model": load_model(args.model, args.descriptor)} if args.model else {}
     if "random" in baselines:
         models["random"] = random_model()

@@ -275,6 +275,13 @@ def test_a_readout_without_a_descriptor_is_refused(sd_folder, tmp_path, value):
         build(ModelSpec(name=broken(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(text))), CPU)
 
 
+def test_a_descriptor_that_is_no_map_is_one_clear_line(sd_folder, tmp_path):
+    text = json.dumps({"cross": [], "self": [], "descriptor": "time_embedding", "timestep": 1, "noise": False})
+    model = build(ModelSpec(name=broken(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(text))), CPU)
+    with pytest.raises(ModelError, match=r"'time_embedding' is no map"):
+        model.describe(picture())
+
+
 def test_an_unknown_name_lists_what_there_is():
     with pytest.raises(ModelError, match="slime-tiny"):
         locate("slime-tinny")

@@ -366,3 +366,16 @@ def test_references_alone_can_be_asked():
     asked = torch.tensor([3, 17])
     torch.testing.assert_close(both.read(places(3), asked, references_only=True), one.read(places(3), asked))
     assert (both.read(places(3), asked) - one.read(places(3), asked)).abs().max() > 1e-3
+
+
+def test_places_as_near_as_a_tenth_of_the_short_side_are_kept_first():
+    """A lone part of one place: the square around it has three quarters of the budget to itself."""
+    mask = torch.zeros(2, 40, 60)
+    mask[1, 20, 30] = 1
+    mask[0] = 1 - mask[1]
+    kept, log_weight = sample_places(mask, 108, torch.Generator().manual_seed(0))
+    row, column = kept // 60, kept % 60
+    near = ((row - 20).abs() <= 4) & ((column - 30).abs() <= 4)
+    assert int(near.sum()) == 81
+    assert (log_weight[near] == 0).all()
+    assert (log_weight[~near] > 3).all()

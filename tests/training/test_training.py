@@ -9,8 +9,9 @@ from training.checkpoint import Ema, load_state, save_state
 from training.config import LossWeights, TrainConfig, load_config
 from training.curves import append_row, trim
 from training.feed import batch_of
-from training.model import SlimeTiny, step_losses
+from training.model import SlimeTiny, _matching, step_losses
 from training.network import Reader, build_unet, to_latents
+from training.pairs import CELL
 from training.train import learning_rate, start_run, train
 
 
@@ -132,3 +133,17 @@ def test_config_file_overrides_and_unknown_keys_are_named(tmp_path):
     path.write_text("weights: {cor: 2.0}\n")
     with pytest.raises(ValueError, match=r"weights: unknown key 'cor'; known keys are corr"):
         load_config(path)
+
+
+def test_every_matched_layer_is_asked_on_its_own(tiny):
+    """The loss of two descriptors is the mean of theirs."""
+    batch, random = batch_of(tiny, 0), torch.Generator().manual_seed(0)
+    side = batch.rgb.shape[2] // CELL
+    one, other = (torch.randn(2 * len(batch.rgb), side**2, 8, generator=random) for _ in range(2))
+    places = torch.arange(side**2).expand(len(batch.rgb), 2, -1)
+
+    def loss(*descriptors):
+        return torch.stack(list(_matching(list(descriptors), batch, places, (side, side), tiny).values()))
+
+    torch.testing.assert_close(loss(one, other), (loss(one) + loss(other)) / 2)
+    assert not torch.allclose(loss(one), loss(other))

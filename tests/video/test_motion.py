@@ -90,3 +90,14 @@ def test_what_moves_beside_a_part_is_favoured_but_not_its_rim_nor_a_far_mover():
     assert odds[outside].min() > -0.1
     assert odds[far].min() >= 0
     assert odds.min() >= -2.0
+
+
+@pytest.mark.parametrize("which", range(6))
+def test_a_motion_of_second_degree_is_the_backgrounds_own(which):
+    """Each term of the polynomial alone is fitted, and drawn where it belongs: nothing departs from it."""
+    y, x = np.meshgrid(np.linspace(-1, 1, 48), np.linspace(-1, 1, 64), indexing="ij")
+    term = [np.ones_like(x), x, y, x * x, x * y, y * y][which]
+    flow = np.stack([3 * term, -2 * term], -1).astype(np.float32)
+    found = departure(flow, np.ones((48, 64), np.float32))
+    assert found is not None
+    assert found.max() < 1e-3

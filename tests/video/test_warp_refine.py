@@ -129,3 +129,11 @@ def test_coarser_coefficients_stay_close_on_smooth_pictures() -> None:
     guide = np.stack([x, y, np.sin(3 * x * y)], -1)
     planes = (1 / (1 + np.exp(-20 * (x - 0.5))))[None]
     assert np.abs(guided(guide, planes, 8, 1e-4, 2) - guided(guide, planes, 8, 1e-4)).max() < 0.05
+
+
+def test_what_is_refined_stays_as_it_was() -> None:
+    soft = soft_of(2, (40, 50))
+    before = soft.copy()
+    rgb = RNG.integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    assert not np.array_equal(refine(soft, rgb, 3, 1e-4), soft)
+    assert np.array_equal(soft, before)

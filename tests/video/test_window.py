@@ -240,3 +240,19 @@ def test_a_grown_window_lies_in_the_picture_and_goes_as_far_as_that(corner, side
 def test_the_filters_radius_is_that_of_a_picture_of_480_lines():
     assert [filter_radius(8, (480, 854)), filter_radius(8, (1080, 720)), filter_radius(8, (20, 30))] == [8, 12, 1]
     assert filter_radius(0, (480, 854)) == 0
+
+
+def test_a_session_filters_with_the_background_around_its_window(two_tone, tiny, monkeypatch):
+    """A window full of doubt: its rim is what filtering the whole frame makes of it."""
+    frames, masks = wide_clip(two_tone, 2)
+    quick = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
+    session = segmenter.Segmenter(RunConfig(short_side=96, work_side=96, flow_side=96, learn=quick), tiny)
+    parts = make_parts(MaskFile(masks[0].astype(np.int32), {}))
+    session.add_reference(frames[0], Annotation(frames[0].rgb, parts.index(masks[0]), parts))
+    monkeypatch.setattr(fused._Fused, "step", lambda _, state: np.full((2, *state.size), 0.5, np.float32))
+    window = session._plan.at(1)
+    session.step(frames[1])
+    half = whole((192, 384)).filled(np.full((2, window.height, window.width), 0.5, np.float32), window)
+    wanted = refine(half, frames[1].rgb, filter_radius(8, (192, 384)), 1e-4)
+    assert window != whole((192, 384))
+    assert np.array_equal(session.soft, wanted)

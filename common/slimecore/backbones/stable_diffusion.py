@@ -30,7 +30,7 @@ from slimecore.checkpoints import (
     read_readout,
 )
 from slimecore.device import generator, pick_dtype
-from slimecore.errors import InputError
+from slimecore.errors import InputError, ModelError
 from slimecore.noising import Noising
 
 __all__ = ["StableDiffusion", "build", "layer_grid"]
@@ -202,7 +202,7 @@ class StableDiffusion:
 
     def _descriptor(self, caught: Mapping[str, Tensor], height: int, width: int) -> Tensor:
         maps = [caught[name] for name in self.readout.descriptor]
-        maps = [m if m.ndim == 4 else _as_map(m, height, width) for m in maps]
+        maps = [_as_map(m, name, height, width) for m, name in zip(maps, self.readout.descriptor, strict=True)]
         grid = min(((m.shape[2], m.shape[3]) for m in maps), key=math.prod)
         planes = [functional.normalize(functional.adaptive_avg_pool2d(m, grid).float(), dim=1) for m in maps]
         return functional.normalize(torch.cat(planes, 1), dim=1)
@@ -254,10 +254,14 @@ class StableDiffusion:
         return AttentionLayer(path, layer_grid(query.shape[2], height, width), query, key, scale)
 
 
-def _as_map(rows: Tensor, height: int, width: int) -> Tensor:
-    """(B, C, h, w) of the output (B, h w, C) of a transformer's module."""
-    grid = layer_grid(rows.shape[1], height, width)
-    return rows.transpose(1, 2).reshape(len(rows), rows.shape[2], *grid)
+def _as_map(output: Tensor, name: str, height: int, width: int) -> Tensor:
+    """(B, C, h, w) of a module's output: that itself, or rows (B, h w, C) of a transformer."""
+    if output.ndim == 4:
+        return output
+    grid = layer_grid(output.shape[1], height, width)
+    if output.ndim != 3 or grid[0] * grid[1] != output.shape[1]:
+        raise ModelError(f"the read-out's descriptor {name!r} is no map of the picture; name a layer that has one")
+    return output.transpose(1, 2).reshape(len(output), output.shape[2], *grid)
 
 
 def layer_grid(places: int, height: int, width: int) -> tuple[int, int]:
