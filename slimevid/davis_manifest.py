@@ -24,12 +24,13 @@ MANIFEST = "davis_run.json"
 
 @cache
 def program() -> str:
-    """Hash of the code that makes masks: results of another version are not taken for this one's."""
+    """Hash of the code and the weights that make masks: results of another version are not taken for this one's."""
     import slimecore
     import slimevid
 
     folders = [Path(str(module.__file__)).parent for module in (slimecore, slimevid)]
-    return digest(file for folder in folders for file in sorted(folder.rglob("*.py")) if "evaluation" not in file.parts)
+    files = (file for folder in folders for kind in ("*.py", "*.safetensors") for file in sorted(folder.rglob(kind)))
+    return digest(file for file in files if "evaluation" not in file.parts)
 
 
 def digest(files: Iterable[Path]) -> str:

@@ -22,6 +22,7 @@ from slimecore.refine import filter_radius, refine
 from slimecore.segment import prepare
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.ahead import ahead
+from slimevid.completion import Complete, complete, completed
 from slimevid.config import RunConfig
 from slimevid.io import Clip, read_range
 from slimevid.passes import Pass, plan
@@ -54,6 +55,8 @@ class Segmenter:
         Loaded from the configuration when needed and not given.
     embeddings : PartEmbeddings, optional
         Parts learned earlier; learned from the references when not given.
+    completion : callable, optional
+        What adds to the evidence what it missed, the shipped network by default.
 
     Examples
     --------
@@ -67,7 +70,9 @@ class Segmenter:
         config: RunConfig | None = None,
         backbone: Backbone | None = None,
         embeddings: PartEmbeddings | None = None,
+        completion: Complete = complete,
     ) -> None:
+        self._complete = completion
         self.config = config or RunConfig()
         self._module = plugins.load("slimevid.propagators", self.config.propagator)
         flows = plugins.load("slimevid.flows", self.config.flow)
@@ -250,6 +255,7 @@ class Segmenter:
             raise InputError("add_reference must come before step: there is nothing to segment yet")
         self._next, self._ordinal = state.frame.index + 1, state.ordinal + 1
         soft = self._propagator.step(state)
+        soft = completed(soft, state, self._complete, self.config.fusion.completion)
         radius = filter_radius(self.config.fusion.refine if self._module.REFINE else 0, state.frame.size)
         window = state.window.grown(2 * radius, state.frame.size)  # background around it, as far as the filter sees
         soft = window.filled(resize_soft(soft, state.size), state.window)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slimecore.images import fit_short_side, resize_rgb
+from slimecore.images import Box, fit_short_side, resize_rgb
 from slimecore.types import Frame
 from slimevid.window import Window, whole
 
@@ -42,6 +42,8 @@ class FrameState:
     ----------
     motion : pair of (h, w, 2) float32, or None
         Flow, at the size of `small`, into the frame before this one and back, where it was made ahead.
+    undecided : (Box, (6, h, w) float32), or None
+        Where at the working size labels were worked out, and by what evidence (:data:`slimevid.completion.PLANES`).
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class FrameState:
         self.window = window or whole(frame.size)
         self.ordinal = ordinal
         self.motion: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
+        self.undecided: tuple[Box, npt.NDArray[Any]] | None = None
         self._backbone = backbone
 
     @property

@@ -9,7 +9,7 @@ fails. The memory is read last, finely only where all the rest leaves doubt.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -23,6 +23,7 @@ from slimecore.images import Box, resize_soft, resize_soft_in, undecided_box
 from slimecore.memory import MaskMemory
 from slimecore.places import Places
 from slimecore.segment import ReadKeys, was_evidence
+from slimevid.completion import PLANES
 from slimevid.config import FusionConfig
 from slimevid.flows import Flow
 from slimevid.motion import against_parts, departure
@@ -140,21 +141,45 @@ AHEAD = prepare
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """All evidence on one frame but the memory's, at the size of the flow; the memory's on its own grid."""
+    """All evidence on one frame, each at one size: the flow's, or after :meth:`at` that asked for."""
 
-    evidence: list[Evidence]
+    learned: Evidence | None
+    carried: Evidence | None
     against: Array | None
-    floor: float
+    read: Evidence | None = None
 
-    def fused(self, size: tuple[int, int], box: Box, more: Sequence[Evidence] = ()) -> Array:
-        """Everything, and `more` that is at that place already, in a box of a picture of some size."""
+    def at(self, size: tuple[int, int], box: Box) -> _Seen:
+        """In a box of a picture of some size."""
 
         def placed(soft: Array) -> Array:
             return resize_soft_in(soft, size, box)
 
-        found = [(placed(soft), w if isinstance(w, float) else placed(w[None])[0]) for soft, w in self.evidence]
+        def moved(one: Evidence | None) -> Evidence | None:
+            return one and (placed(one[0]), one[1] if isinstance(one[1], float) else placed(one[1][None])[0])
+
         against = None if self.against is None else placed(self.against)
-        return fuse([*found, *more], self.floor, against)
+        return _Seen(moved(self.learned), moved(self.carried), against, moved(self.read))
+
+    def fused(self, floor: float) -> Array:
+        """Everything that is known, combined."""
+        known = [one for one in (self.learned, self.carried, self.read) if one is not None]
+        return fuse(known, floor, self.against)
+
+    def planes(self, soft: Array, fusion: FusionConfig) -> Array:
+        """(6, h, w) float32, :data:`slimevid.completion.PLANES`, of what made labels (P, h, w)."""
+        any_part: Array = 1 - soft[0]
+
+        def parts(one: Evidence | None) -> Array:
+            return any_part if one is None else 1 - one[0][0]
+
+        trust = self.carried[1] / fusion.flow if self.carried is not None and fusion.flow else 0.0
+        planes: Array = np.zeros((len(PLANES), *any_part.shape), np.float32)
+        planes[0], planes[1], planes[2] = any_part, parts(self.read), parts(self.learned)
+        planes[3], planes[4] = parts(self.carried), trust
+        if self.against is not None:
+            share = soft[1:] / np.maximum(any_part, 1e-6)
+            planes[5] = (self.against * share).sum(0) / (fusion.motion * fusion.motion_limit)
+        return planes
 
 
 class _Fused:
@@ -204,19 +229,18 @@ class _Fused:
             self._learned = resize_soft(was_evidence(state.features, self._keys)[0].cpu().numpy(), small)
         motion = state.motion or both_ways(self._context.flow, state.small, state.shrunk(self._rgb))
         moved = None if motion is None else self._moved(motion, carry_learned=not due)
-        evidence: list[Evidence] = [(self._learned, self._fusion.parts)] if self._fusion.parts else []
-        against = None
+        learned = (self._learned, self._fusion.parts) if self._fusion.parts else None
+        carried, against = None, None
         if moved is not None:
-            evidence.append((moved[0], self._fusion.flow * moved[1]))
-            against = moved[2]
-        read = None
+            carried, against = (moved[0], self._fusion.flow * moved[1]), moved[2]
+        seen = _Seen(learned, carried, against)
         if self._enabled:
             if against is not None and float(against.min(initial=0)) < 0:
-                against = self._unless_known(state.places, against)
-            seen = _Seen(evidence, against, self._fusion.floor)
+                seen = replace(seen, against=self._unless_known(state.places, against))
             read = recall(self._memory, state.places, lambda coarse: self._guess(seen, coarse).max(0) < 1 - _DOUBT)
-        if evidence or read is not None:
-            self._soft = self._decided(state, _Seen(evidence, against, self._fusion.floor), motion, read)
+            seen = replace(seen, read=(read, self._fusion.memory))
+        if learned or carried or seen.read:
+            self._soft = self._decided(state, seen, motion)
         self._rgb = state.frame.rgb
         if self._enabled and self._memory.due():
             self._remember(state, self._soft, permanent=False)
@@ -234,27 +258,30 @@ class _Fused:
     def _guess(self, seen: _Seen, read: Array) -> Array:
         """All evidence with a reading of the memory, on the memory's grid."""
         size = (read.shape[1], read.shape[2])
-        return seen.fused(size, (slice(0, size[0]), slice(0, size[1])), [(read, self._fusion.memory)])
+        with_read = replace(seen, read=(read, self._fusion.memory))
+        return with_read.at(size, (slice(0, size[0]), slice(0, size[1]))).fused(self._fusion.floor)
 
-    def _decided(self, state: FrameState, seen: _Seen, motion: Motion | None, read: Array | None) -> Array:
+    def _decided(self, state: FrameState, seen: _Seen, motion: Motion | None) -> Array:
         """Labels at the working size: worked out where anything is undecided, elsewhere only spread out."""
         size = state.work_size
-        if read is None:
+        if seen.read is None:
             small = state.small.shape[:2]
-            guess = seen.fused(small, (slice(0, small[0]), slice(0, small[1])))
+            guess = seen.at(small, (slice(0, small[0]), slice(0, small[1]))).fused(self._fusion.floor)
         else:
-            guess = self._guess(seen, read)
+            guess = self._guess(seen, seen.read[0])
         soft = np.array(resize_soft(guess, size))
         box = undecided_box(soft, round(_MARGIN * min(size)))
         if box is None:
             return soft
-        more = [] if read is None else [(resize_soft_in(read, size, box), self._fusion.memory)]
-        if motion is not None:  # the previous labels again, not through the size of the flow, which would blur them
-            carried = warp_soft(self._soft, targets_in(motion[0], size, box))
-            weight = seen.evidence[-1][1]
-            seen = _Seen(seen.evidence[:-1], seen.against, seen.floor)
-            more.append((carried, resize_soft_in(np.asarray(weight)[None], size, box)[0]))
-        soft[(slice(None), *box)] = seen.fused(size, box, more)
+        here = seen.at(size, box)
+        if motion is not None and here.carried is not None:
+            # The previous labels again, not through the size of the flow, which would blur them.
+            again = warp_soft(self._soft, targets_in(motion[0], size, box))
+            here = replace(here, carried=(again, here.carried[1]))
+        inside = (slice(None), *box)
+        soft[inside] = here.fused(self._fusion.floor)
+        if self._fusion.completion:
+            state.undecided = box, here.planes(soft[inside], self._fusion)
         return soft
 
     def _unless_known(self, places: Places, against: Array) -> Array:

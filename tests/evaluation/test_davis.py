@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from slimecore.masks import read_mask, write_mask
-from slimevid import davis_run
+from slimevid import davis_manifest, davis_run
 from slimevid.cli import main
 from slimevid.davis_manifest import MANIFEST
 
@@ -171,6 +171,16 @@ def test_what_no_longer_holds_is_refused_and_made_again_on_request(
     fresh = tmp_path / "fresh"
     assert run(root, "--out", fresh, *arguments) == 0
     assert masks(out) == masks(fresh)
+
+
+def test_another_completing_network_is_another_program(monkeypatch):
+    seen = []
+    davis_manifest.program.cache_clear()
+    monkeypatch.setattr(davis_manifest, "digest", lambda files: seen.extend(file.name for file in files))
+    davis_manifest.program()
+    davis_manifest.program.cache_clear()
+    assert {"completion.safetensors", "fused.py", "memory.py"} <= set(seen)
+    assert "protocol.py" not in seen  # how masks are judged makes no masks
 
 
 def test_one_folder_holds_one_set_of_settings(root, tmp_path, capsys):

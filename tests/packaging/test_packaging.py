@@ -47,6 +47,8 @@ def test_the_wheel_carries_the_default_model_and_stays_small(wheel):
         "null_prompt.safetensors",
     ):
         assert f"slimecore/models/slime-tiny/{file}" in names
+    assert "slimevid/models/completion.safetensors" in names
+    assert "slimevid/models/README.md" in names
     assert "slime3d/assets/viewer.html" in names
     assert wheel.stat().st_size < 20e6
 

@@ -1,0 +1,199 @@
+"""What the evidence missed: a small network that adds to the parts, fitted on drawn clips.
+
+What is found by comparing places of a grid loses what is thinner than a place: hands, feet, tails. A decoder in the
+sense of space-time memory networks (Oh et al., ICCV 2019) sees the picture itself beside all evidence, and says how
+much likelier every pixel is to belong to the parts. Only what it adds is taken, and only for the result: labels that
+are carried on never saw it, so it cannot feed on what it added before. Record 27 says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slimecore.device import pick_dtype
+from slimecore.images import Box, resize_rgb
+from slimevid.state import FrameState
+
+__all__ = ["PLANES", "Complete", "CompletionNet", "complete", "completed", "load_completion", "log_odds", "with_odds"]
+
+Array = npt.NDArray[Any]
+PLANES = ("all", "memory", "learned", "carried", "trust", "motion")
+"""Evidence the network sees: probabilities of any part by all evidence together, by the memory, by the learned parts
+and by the labels carried along the flow; that flow's reliability, 0..1; and what motion says for the background, in
+shares of its limit. What there is no evidence of is as `all` says; trust and motion are then 0."""
+WEIGHTS = Path(__file__).with_name("models") / "completion.safetensors"
+_CELL = 4  # pixels of the working size along a side of the finest cells
+_WIDTHS = (32, 40, 48)
+_SURE = 1e-3
+_RADII = (2, 5)  # of the surroundings whose colours are compared, cells
+
+
+class Complete(Protocol):
+    """What is called with the evidence on a frame; see :func:`complete`."""
+
+    def __call__(self, state: FrameState, box: Box, planes: Array) -> Array:
+        """Log-odds (h, w) float32, at least 0, to add to all parts against the background, in a box of the frame."""
+        ...
+
+
+def log_odds(probability: Tensor) -> Tensor:
+    """Of probabilities, kept within what single precision and a small network can use."""
+    return torch.logit(probability.clamp(_SURE, 1 - _SURE))
+
+
+class CompletionNet(nn.Module):
+    """A U-Net of three levels on cells of 4 x 4 pixels.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Channels at 1/4, 1/8 and 1/16 of the working size.
+    normed : bool
+        With batch norm, for training; once trained it is folded into the convolutions.
+    """
+
+    def __init__(self, widths: Sequence[int] = _WIDTHS, *, normed: bool = False) -> None:
+        super().__init__()
+        inputs = 4 * _CELL**2 + len(_RADII) + len(PLANES) - 1
+        down, up = zip([inputs, *widths[:-1]], widths, strict=True), zip(widths[-2::-1], widths[:0:-1], strict=True)
+        self.down = nn.ModuleList(_block(a, b, normed=normed) for a, b in down)
+        self.up = nn.ModuleList(_block(a + b, a, normed=normed) for a, b in up)
+        self.out = nn.Conv2d(widths[0], _CELL**2, 3, padding=1)
+        for parameter in self.out.parameters():  # at first it adds nothing
+            nn.init.zeros_(parameter)
+
+    def forward(self, planes: Tensor, rgb: Tensor) -> Tensor:
+        """Log-odds to add to those of the first plane.
+
+        Parameters
+        ----------
+        planes : (B, 6, h, w) float
+            As :data:`PLANES`.
+        rgb : (B, 3, h, w) float
+            0..1.
+
+        Returns
+        -------
+        (B, h, w) float
+        """
+        height, width = planes.shape[-2:]
+        multiple = _CELL << (len(self.down) - 1)
+        padding = (0, -width % multiple, 0, -height % multiple)
+        planes, rgb = (functional.pad(x, padding, mode="replicate") for x in (planes, rgb))
+        maps = self._seen(planes, rgb).to(self.out.weight.dtype)
+        levels: list[Tensor] = []
+        for level, block in enumerate(self.down):
+            maps = block(functional.max_pool2d(maps, 2) if level else maps)
+            levels.append(maps)
+        for block, level_maps in zip(self.up, levels[-2::-1], strict=True):
+            maps = block(torch.cat([functional.interpolate(maps, scale_factor=2.0, mode="nearest"), level_maps], 1))
+        return functional.pixel_shuffle(self.out(maps).float(), _CELL)[:, 0, :height, :width]
+
+    @staticmethod
+    def _seen(planes: Tensor, rgb: Tensor) -> Tensor:
+        """(B, C, h / 4, w / 4): the picture and the likeliest mask in full, colour against what surrounds it, cues."""
+        known = planes[:, :1]
+        coarse, cells = functional.avg_pool2d(rgb, _CELL), functional.avg_pool2d(planes, _CELL)
+        plain = (rgb - coarse.mean((2, 3), keepdim=True)) / (coarse.std((1, 2, 3), keepdim=True) + 0.05)
+        return torch.cat(
+            [
+                functional.pixel_unshuffle(plain, _CELL),
+                functional.pixel_unshuffle(log_odds(known), _CELL) / 2,
+                *(_contrast(coarse, cells[:, :1], radius) for radius in _RADII),
+                log_odds(cells[:, 1:4]) / 2,
+                cells[:, 4:5] / 2,
+                cells[:, 5:6],
+            ],
+            1,
+        )
+
+
+def _block(inputs: int, outputs: int, *, normed: bool) -> nn.Sequential:
+    def layer(channels: int) -> list[nn.Module]:
+        norm = nn.BatchNorm2d(outputs) if normed else nn.Identity()
+        return [nn.Conv2d(channels, outputs, 3, padding=1, bias=not normed), norm, nn.ReLU()]
+
+    return nn.Sequential(*layer(inputs), *layer(outputs))
+
+
+def _contrast(rgb: Tensor, known: Tensor, radius: int) -> Tensor:
+    """Whether a colour is nearer to that of the parts around it (1) or of the background around it (-1).
+
+    (B, 1, h, w) of (B, 3, h, w) and the probability of a part (B, 1, h, w).
+    """
+    width = 2 * radius + 1
+
+    def around(values: Tensor) -> Tensor:
+        padded = functional.pad(values, (radius, radius, radius, radius), mode="replicate")
+        return functional.avg_pool2d(functional.avg_pool2d(padded, (width, 1), 1), (1, width), 1)
+
+    def distance(weight: Tensor) -> Tensor:
+        mean = around(rgb * weight) / (around(weight) + 1e-2)
+        return (rgb - mean).square().sum(1, keepdim=True).sqrt()
+
+    to_parts, to_ground = distance(known), distance(1 - known)
+    return (to_ground - to_parts) / (to_ground + to_parts + 0.05)
+
+
+@lru_cache(maxsize=2)
+def load_completion(dtype: torch.dtype = torch.float32) -> CompletionNet:
+    """Load the shipped network, to compute in some precision on the CPU, where the evidence is."""
+    net = CompletionNet()
+    net.load_state_dict(load_file(WEIGHTS))
+    net.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's own stub
+    return net.eval().requires_grad_(requires_grad=False)
+
+
+@torch.no_grad()
+def complete(state: FrameState, box: Box, planes: Array) -> Array:
+    """Log-odds to add to all parts against the background, by the shipped network.
+
+    Parameters
+    ----------
+    state : FrameState
+    box : Box
+        Rows and columns of the window at its working size.
+    planes : (6, h, w) float32
+        As :data:`PLANES`, in that box.
+
+    Returns
+    -------
+    (h, w) float32
+        At least 0.
+    """
+    rgb = resize_rgb(state.rgb, state.work_size)[box].astype(np.float32) / 255
+    seen = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]
+    half = state.config.model.dtype == "half"
+    net = load_completion(pick_dtype("half", torch.device("cpu")) if half else torch.float32)
+    found = net(torch.from_numpy(planes)[None], seen)[0]
+    return np.asarray(found.clamp_min(0).numpy())
+
+
+def completed(soft: Array, state: FrameState, network: Complete, most: float) -> Array:
+    """Labels (P, h, w) of a frame's window with what the network adds, at most `most`, where they were undecided."""
+    if state.undecided is None or not most:
+        return soft
+    box, planes = state.undecided
+    inside = (slice(None), *box)
+    result = soft.copy()
+    result[inside] = with_odds(soft[inside], np.minimum(network(state, box, planes), most))
+    return result
+
+
+def with_odds(soft: Array, added: Array) -> Array:
+    """Labels (P, h, w) float32 with log-odds (h, w) added to all parts; they keep their shares of each other."""
+    factor = np.exp(added)
+    total = soft[0] + factor * soft[1:].sum(0)
+    result = soft * (factor / total)
+    result[0] = soft[0] / total
+    return np.asarray(result, np.float32)

@@ -1,0 +1,144 @@
+"""Training of the completing network: what it learns from, that a run goes on exactly, and what is shipped."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from slimevid.completion import PLANES, CompletionNet
+from slimevid.window import Window
+from training import completion
+from training.completion import CompletionConfig, folded, judge, rate, train
+from training.completion_data import Record, Recorder, crop, draw, read_records
+from training.textures import TextureBank
+
+SMALL = CompletionConfig(steps=4, batch=2, size=32, log_every=2)
+
+
+def record(seed: int, size: int = 48) -> Record:
+    """A disc of one colour on another; what is believed lacks a quarter of it."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    middle = rng.uniform(0.4 * size, 0.6 * size, 2)
+    disc = np.hypot(y - middle[0], x - middle[1]) < 0.3 * size
+    lost = disc & (y < middle[0]) & (x < middle[1])
+    colours = rng.uniform(0, 255, (2, 3))
+    rgb = np.where(disc[..., None], colours[0], colours[1]) + rng.normal(0, 3, (size, size, 3))
+    planes = np.stack([np.where(disc & ~lost, 0.9, 0.1)] * 4 + [np.ones(disc.shape), np.zeros(disc.shape)])
+    return Record(planes.astype(np.float16), rgb.clip(0, 255).astype(np.uint8), np.where(disc, 255, 0).astype(np.uint8))
+
+
+def test_a_clip_is_the_same_whatever_was_drawn_before():
+    bank = TextureBank((3, 7))
+    draw(3, 0, 2, 64, bank)
+    rgb, masks = draw(3, 1, 2, 64, bank)
+    again, masks_again = draw(3, 1, 2, 64, TextureBank((3, 7)))
+    assert np.array_equal(rgb, again)
+    assert np.array_equal(masks, masks_again)
+    assert rgb.shape[:3] == masks.shape
+    assert masks[0].mean() >= 0.01
+    assert masks.any((1, 2)).all()
+
+
+def test_truth_lies_where_the_evidence_does():
+    rng = np.random.default_rng(0)
+    masks = np.zeros((2, 40, 60), bool)
+    masks[1] = rng.random((40, 60)) < 0.5
+    rgb = np.repeat(np.where(masks[1], 255, 0)[..., None], 3, 2).astype(np.uint8)
+    window = Window(4, 6, 32, 48)
+    state = SimpleNamespace(
+        frame=SimpleNamespace(index=1), window=window, work_size=(32, 48), rgb=rgb[4:36, 6:54].copy()
+    )
+    recorder = Recorder(masks)
+    box = (slice(5, 20), slice(7, 40))
+    added = recorder(state, box, np.zeros((len(PLANES), 15, 33), np.float32))
+    assert not added.any()
+    (kept,) = recorder.records
+    assert np.array_equal(kept.truth, kept.rgb[..., 0])
+    assert np.array_equal(kept.truth > 0, masks[1][9:24, 13:46])
+    state.frame.index = 2
+    recorder(state, box, np.zeros((len(PLANES), 15, 33), np.float32))
+    assert len(recorder.records) == 1
+
+
+@pytest.mark.parametrize("size", [24, 64])
+def test_pieces_keep_evidence_picture_and_truth_together(size):
+    one = record(0)
+    spoiled = 0
+    for seed in range(30):
+        piece = crop(np.random.default_rng(seed), one, size)
+        again = crop(np.random.default_rng(seed), one, size)
+        assert all(np.array_equal(getattr(piece, n), getattr(again, n)) for n in ("planes", "rgb", "truth"))
+        assert piece.planes.shape == (len(PLANES), size, size)
+        assert (piece.rgb.dtype, piece.rgb.shape) == (np.uint8, (size, size, 3))
+        assert (piece.truth.dtype, piece.truth.shape) == (np.uint8, (size, size))
+        assert 0 <= piece.planes[:4].min() <= piece.planes[:4].max() <= 1
+        assert (piece.planes[4] == 1).all()
+        assert not piece.planes[5].any()
+        spoiled += bool((piece.planes[0] != piece.planes[1]).any())
+        inside, outside = piece.truth > 250, piece.truth < 5
+        if min(inside.sum(), outside.sum()) > 50:
+            step = piece.rgb[inside].astype(float).mean(0) - piece.rgb[outside].astype(float).mean(0)
+            assert np.abs(step).max() > 20  # the picture's disc lies where the truth's does
+    assert 5 < spoiled < 30
+
+
+def test_a_stopped_run_goes_on_exactly(tmp_path, monkeypatch):
+    records = [record(i) for i in range(3)]
+    at_once = train(records, records[:1], tmp_path / "a", SMALL)
+    batch = completion._batch
+
+    def cut(records, config, step):
+        if step == 4:  # after the state of step 2
+            raise KeyboardInterrupt
+        return batch(records, config, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(completion, "_batch", cut)
+        with pytest.raises(KeyboardInterrupt):
+            train(records, records[:1], tmp_path / "b", SMALL)
+    again = train(records, records[:1], tmp_path / "b", SMALL)
+    for name, value in at_once.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    kept = [(tmp_path / run / "curves.csv").read_text().splitlines() for run in "ab"]
+    first, second = ([line.rsplit(",", 1)[0] for line in lines] for lines in kept)  # but for the seconds
+    assert first == second
+
+
+def test_batch_norm_is_folded_without_a_difference(tmp_path):
+    records = [record(i) for i in range(3)]
+    net = train(records, [], tmp_path, SMALL)
+    with torch.no_grad():
+        for parameter in net.out.parameters():
+            parameter.normal_()
+    plain = folded(net)
+    planes, rgb = torch.rand(1, len(PLANES), 32, 48), torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        expected, found = net.eval()(planes, rgb), plain(planes, rgb)
+    assert expected.abs().max() > 0.1
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    CompletionNet().load_state_dict(plain.state_dict())  # nothing else is in it
+
+
+def test_a_few_steps_find_what_all_evidence_missed(tmp_path):
+    net = train(
+        [record(i) for i in range(20)], [], tmp_path, CompletionConfig(steps=40, batch=8, size=48, log_every=40)
+    )
+    before, _, adding = judge(net, [record(i) for i in range(100, 105)])
+    assert before == pytest.approx(0.75, abs=0.02)
+    assert adding > 0.85
+
+
+def test_the_rate_rises_stays_and_falls():
+    config = CompletionConfig(steps=1000, lr=1.0)
+    assert [rate(s, config) for s in (25, 50, 500, 750, 1000)] == pytest.approx([0.5, 1.0, 1.0, 0.5, 0.02])
+
+
+def test_records_come_back_as_they_were_written(tmp_path):
+    one = record(4)
+    np.savez_compressed(tmp_path / "0.npz", **{f"0.{n}": getattr(one, n) for n in ("planes", "rgb", "truth")})
+    (found,) = read_records(tmp_path / "0.npz")
+    assert all(np.array_equal(getattr(one, n), getattr(found, n)) for n in ("planes", "rgb", "truth"))

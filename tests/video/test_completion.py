@@ -1,0 +1,139 @@
+"""The completing network: what it is shown, how its odds are taken, and that nothing of it is carried on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimecore.learn_config import LearnConfig, ViewConfig
+from slimevid.completion import PLANES, CompletionNet, complete, load_completion, with_odds
+from slimevid.config import FusionConfig, RunConfig
+from slimevid.segmenter import Segmenter
+
+QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
+
+
+def session(tiny, network=complete, zoom=2.0, **fusion):
+    config = RunConfig(short_side=64, work_side=48, zoom=zoom, learn=QUICK, fusion=FusionConfig(**fusion))
+    return Segmenter(config, tiny, completion=network)
+
+
+class Adding:
+    """Adds one number everywhere, and keeps what it was shown."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+        self.seen: list[tuple[object, object, np.ndarray]] = []
+
+    def __call__(self, state, box, planes):
+        self.seen.append((state, box, planes))
+        return np.full(planes.shape[1:], self.value, np.float32)
+
+
+@given(st.integers(2, 5), st.floats(0, 8), st.integers(0, 2**32 - 1))
+def test_odds_against_the_background_grow_by_what_is_added_and_parts_keep_their_shares(count, added, seed):
+    soft = np.random.default_rng(seed).dirichlet(np.ones(count), (3, 4)).transpose(2, 0, 1).astype(np.float32)
+    soft = (soft + 1e-3) / (soft + 1e-3).sum(0)
+    found = with_odds(soft, np.full((3, 4), added, np.float32))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(0), 1, atol=1e-5)
+    before, after = (np.log(labels[1:].sum(0) / labels[0]) for labels in (soft, found))
+    np.testing.assert_allclose(after, before + added, atol=1e-4)
+    np.testing.assert_allclose(found[1:] / found[1:].sum(0), soft[1:] / soft[1:].sum(0), atol=1e-5)
+
+
+def test_labels_that_are_carried_on_never_see_what_was_added(tiny, disc):
+    # Of the whole picture: the window follows the result.
+    adding, alone = session(tiny, Adding(3.0), zoom=1.0), session(tiny, zoom=1.0, completion=0.0)
+    for one in (adding, alone):
+        one.add_reference(*disc(0))
+    more = 0
+    for i in range(1, 6):
+        more += int((adding.step(disc(i)[0]).labels > 0).sum()) - int((alone.step(disc(i)[0]).labels > 0).sum())
+    assert more > 0
+    found, expected = adding.snapshot(), alone.snapshot()
+    assert found.keys() == expected.keys()
+    assert "soft" in found
+    for name in found.keys() - {"spans"}:  # where the result was
+        assert np.array_equal(found[name], expected[name]), name
+
+
+def test_no_more_is_added_than_the_settings_allow(tiny, disc):
+    results = []
+    for value, limit in ((50.0, 1.0), (1.0, 4.0), (0.0, 4.0)):
+        one = session(tiny, Adding(value), completion=limit)
+        one.add_reference(*disc(0))
+        one.step(disc(1)[0])
+        results.append(one.soft)
+    np.testing.assert_array_equal(results[0], results[1])
+    assert not np.array_equal(results[0], results[2])
+
+
+def test_without_it_the_network_is_not_asked(tiny, disc):
+    adding = Adding(1.0)
+    one = session(tiny, adding, completion=0.0)
+    one.add_reference(*disc(0))
+    one.step(disc(1)[0])
+    assert not adding.seen
+
+
+def test_the_network_is_shown_every_cue_in_the_undecided_box(tiny, disc):
+    adding = Adding(0.0)
+    one = session(tiny, adding)
+    one.add_reference(*disc(0))
+    for i in (1, 2):
+        one.step(disc(i)[0])
+    state, box, planes = adding.seen[-1]
+    soft = one.snapshot()["soft"][(slice(None), *box)]
+    assert planes.shape == (len(PLANES), *soft.shape[1:])
+    assert planes.dtype == np.float32
+    assert state.frame.index == 2
+    by_name = dict(zip(PLANES, planes, strict=True))
+    np.testing.assert_allclose(by_name["all"], 1 - soft[0], atol=1e-6)
+    for name in ("memory", "learned", "carried"):
+        assert 0 <= by_name[name].min() < by_name[name].max() <= 1 + 1e-6, name
+        assert not np.array_equal(by_name[name], by_name["all"])
+    assert by_name["trust"].min() >= 0
+    assert 0.9 < by_name["trust"].max() <= 1 + 1e-6
+    assert np.abs(by_name["motion"]).max() <= 1
+
+
+def test_cues_there_are_none_of_are_as_all_the_others_say(tiny, disc):
+    adding = Adding(0.0)
+    config = RunConfig(short_side=64, work_side=48, learn=QUICK, flow="none", fusion=FusionConfig(parts=0))
+    one = Segmenter(config, tiny, completion=adding)
+    one.add_reference(*disc(0))
+    one.step(disc(1)[0])
+    planes = dict(zip(PLANES, adding.seen[-1][2], strict=True))
+    assert np.array_equal(planes["learned"], planes["all"])
+    assert np.array_equal(planes["carried"], planes["all"])
+    assert not planes["trust"].any()
+    assert not planes["motion"].any()
+
+
+@pytest.mark.parametrize("size", [(16, 16), (1, 1), (37, 50), (5, 90)])
+def test_any_size_is_taken_and_an_untrained_network_adds_nothing(size):
+    planes, rgb = torch.rand(2, len(PLANES), *size), torch.rand(2, 3, *size)
+    added = CompletionNet()(planes, rgb)
+    assert added.shape == (2, *size)
+    assert not added.any()
+
+
+def test_the_shipped_network_fills_a_gap_in_a_plain_disc():
+    """A piece of the border was missed by all cues; its colour is the disc's, and nothing else is like it."""
+    net = load_completion()
+    y, x = np.mgrid[:96, :128]
+    disc = np.hypot(y - 48, x - 64) < 30
+    gap = disc & (np.hypot(y - 30, x - 84) < 9)
+    rgb = np.where(disc[..., None], (0.8, 0.3, 0.2), (0.2, 0.5, 0.3)).astype(np.float32)
+    rgb += np.random.default_rng(0).normal(0, 0.02, rgb.shape).astype(np.float32)
+    sure = np.where(disc, 0.97, 0.03).astype(np.float32)
+    planes = np.stack([np.where(gap, 0.3, sure)] * 4 + [np.ones_like(sure), np.zeros_like(sure)]).astype(np.float32)
+    with torch.no_grad():
+        added = net(torch.from_numpy(planes)[None], torch.from_numpy(rgb.transpose(2, 0, 1))[None])[0].numpy()
+    found = with_odds(np.stack([1 - planes[0], planes[0]]), added.clip(0))[1] > 0.5
+    assert found[gap].mean() > 0.7
+    assert found[~disc].mean() < 0.01
