@@ -27,6 +27,8 @@ class FusionConfig:
         It is read from the network every so many frames, and carried along the flow between them.
     memory : float
         Weight of the memory read-out (where it was and what it looked like).
+    memory_every : int
+        The memory is read every so many frames, and what was read is carried along the flow between them.
     flow : float
         Weight of the flow-warped previous mask, scaled by the flow's reliability at each pixel.
     motion : float
@@ -52,6 +54,7 @@ class FusionConfig:
     parts: float = 0.15
     parts_every: int = 3
     memory: float = 1.0
+    memory_every: int = 1
     flow: float = 0.5
     motion: float = 1.0
     motion_limit: float = 4.0
@@ -67,8 +70,9 @@ class FusionConfig:
         weights = (self.parts, self.memory, self.flow, self.motion, self.motion_for, self.motion_limit, self.completion)
         if min(weights) < 0 or self.flow_tolerance <= 0:
             raise ConfigError("fusion weights must not be negative and fusion.flow_tolerance must be above 0")
-        if self.parts_every < 1:
-            raise ConfigError(f"fusion.parts_every must be at least 1, got {self.parts_every}")
+        for name in ("parts_every", "memory_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"fusion.{name} must be at least 1, got {getattr(self, name)}")
         if not (0 <= self.floor < 1 and 0 <= self.present <= 1 and 0 <= self.refine <= 100 and self.refine_eps > 0):
             raise ConfigError(
                 "fusion needs floor in 0..1, present in 0..1, refine in 0..100 pixels and refine_eps above 0, got "
@@ -128,8 +132,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "short_side": 192,
         "flow_side": 192,
         "work_side": 192,
-        "memory": {"detail": 3, "dims": 24, "budget": 600},
-        "fusion": {"parts_every": 6},
+        "memory": {"detail": 3, "dims": 24, "budget": 600, "every": 2},
+        "fusion": {"parts_every": 6, "memory_every": 2},
     },
     "balanced": {},
     "quality": {"short_side": 384, "flow_side": 320, "work_side": 480, "memory": {"budget": 4000, "recent": 6}},

@@ -99,9 +99,9 @@ class MaskMemory:
                 entries.append(entry)
         self._far = self._near = None
 
-    def due(self) -> bool:
-        """Count a frame as passed; whether it is one to :meth:`write`."""
-        self._since += 1
+    def due(self, frames: int = 1) -> bool:
+        """Count so many frames as passed; whether the last is one to :meth:`write`."""
+        self._since += frames
         if not self._config.recent or self._since < self._config.every:
             return False
         self._since = 0

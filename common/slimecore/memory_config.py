@@ -33,7 +33,8 @@ class MemoryConfig:
         are not), so that thin parts and borders have places of their own.
     budget : int
         Keys a frame keeps, about; 0 keeps all. Places near the parts are kept first, of the others a sample whose
-        logits carry the log of how many it stands for, so the read-out stays unbiased.
+        logits carry the log of how many it stands for, so the read-out stays unbiased. ``slimevid`` gives a tenth more
+        for every part after the first.
     dims : int
         Descriptors and colours of all places are reduced to this many principal dimensions of the first frame written;
         0 keeps them whole. What is dropped is mostly noise, and reading costs in proportion.
@@ -48,7 +49,7 @@ class MemoryConfig:
     recent: int = 3
     every: int = 3
     detail: int = 4
-    budget: int = 1000
+    budget: int = 700
     dims: int = 32
     unknown: float = 3.0
     temperature: float = 0.05

@@ -116,7 +116,7 @@ def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
     fusion = state.config.fusion
     if parts_due(state):
         _ = state.features
-    if state.config.memory.enabled and fusion.memory:
+    if state.config.memory.enabled and fusion.memory and _first_of(fusion.memory_every, state):
         _ = state.places
     if before is not None:
         same = before.window == state.window
@@ -125,8 +125,11 @@ def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
 
 def parts_due(state: FrameState) -> bool:
     """Whether the learned parts are read from this frame, the first of a pass being one."""
-    fusion = state.config.fusion
-    return fusion.parts > 0 and (state.ordinal - 1) % fusion.parts_every == 0
+    return state.config.fusion.parts > 0 and _first_of(state.config.fusion.parts_every, state)
+
+
+def _first_of(frames: int, state: FrameState) -> bool:
+    return (state.ordinal - 1) % frames == 0
 
 
 def both_ways(flow: Flow, now: Array, before: Array) -> Motion | None:
@@ -186,16 +189,18 @@ class _Fused:
     def __init__(self, context: Context, keys: ReadKeys) -> None:
         self._context = context
         self._keys = keys
-        self._memory = MaskMemory(context.config.memory, context.config.seed)
+        self._memory = MaskMemory(context.memory, context.config.seed)
         self._enabled = context.config.memory.enabled and context.config.fusion.memory > 0
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
         self._rgb: Array = np.zeros((0, 0, 3), np.uint8)
         self._window = Window(0, 0, 0, 0)
         self._learned: Array = np.zeros((0, 0, 0), np.float32)
+        self._read: Array = np.zeros((0, 0, 0), np.float32)  # of the memory; kept where it is not read in every frame
 
     @property
     def nbytes(self) -> int:
-        return int(self._memory.nbytes + self._soft.nbytes + self._rgb.nbytes + self._learned.nbytes)
+        own = (self._soft, self._rgb, self._learned, self._read)
+        return int(self._memory.nbytes + sum(array.nbytes for array in own))
 
     @property
     def _fusion(self) -> FusionConfig:
@@ -211,11 +216,12 @@ class _Fused:
 
     def snapshot(self) -> dict[str, Array]:
         memory = {f"memory.{name}": tensor.cpu().numpy() for name, tensor in self._memory.snapshot().items()}
-        own = {"soft": self._soft, "rgb": self._rgb, "learned": self._learned, "window": self._window.to_array()}
+        own = {"soft": self._soft, "rgb": self._rgb, "learned": self._learned, "read": self._read}
+        own["window"] = self._window.to_array()
         return own | memory
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        self._soft, self._rgb, self._learned = (state[name] for name in ("soft", "rgb", "learned"))
+        self._soft, self._rgb, self._learned, self._read = (state[n] for n in ("soft", "rgb", "learned", "read"))
         self._window = Window.from_array(state["window"])
         tensors = {name[7:]: torch.from_numpy(array) for name, array in state.items() if name.startswith("memory.")}
         self._memory.restore({name: tensor.to(self._context.device) for name, tensor in tensors.items()})
@@ -228,29 +234,44 @@ class _Fused:
             small = state.small.shape[:2]
             self._learned = resize_soft(was_evidence(state.features, self._keys)[0].cpu().numpy(), small)
         motion = state.motion or both_ways(self._context.flow, state.small, state.shrunk(self._rgb))
-        moved = None if motion is None else self._moved(motion, carry_learned=not due)
+        asked = motion is None or _first_of(self._fusion.memory_every, state)
+        moved = None if motion is None else self._moved(motion, carry_learned=not due, carry_read=not asked)
         learned = (self._learned, self._fusion.parts) if self._fusion.parts else None
         carried, against = None, None
         if moved is not None:
             carried, against = (moved[0], self._fusion.flow * moved[1]), moved[2]
         seen = _Seen(learned, carried, against)
         if self._enabled:
-            if against is not None and float(against.min(initial=0)) < 0:
-                seen = replace(seen, against=self._unless_known(state.places, against))
-            read = recall(self._memory, state.places, lambda coarse: self._guess(seen, coarse).max(0) < 1 - _DOUBT)
-            seen = replace(seen, read=(read, self._fusion.memory))
+            seen = self._with_memory(state, seen) if asked else self._with_what_was_read(seen)
         if learned or carried or seen.read:
             self._soft = self._decided(state, seen, motion)
         self._rgb = state.frame.rgb
-        if self._enabled and self._memory.due():
+        if self._enabled and asked and self._memory.due(1 if motion is None else self._fusion.memory_every):
             self._remember(state, self._soft, permanent=False)
         return self._soft
+
+    def _with_memory(self, state: FrameState, seen: _Seen) -> _Seen:
+        """Read the memory, and ask the references about what moves as a part does."""
+        if seen.against is not None and float(seen.against.min(initial=0)) < 0:
+            seen = replace(seen, against=self._unless_known(state.places, seen.against))
+        read = recall(self._memory, state.places, lambda coarse: self._guess(seen, coarse).max(0) < 1 - _DOUBT)
+        if self._fusion.memory_every > 1:
+            self._read = read
+        return replace(seen, read=(read, self._fusion.memory))
+
+    def _with_what_was_read(self, seen: _Seen) -> _Seen:
+        """Take the last reading, carried along; motion speaks for no part where the references cannot be asked."""
+        against = None if seen.against is None else np.maximum(seen.against, 0)
+        return replace(seen, read=(self._read, self._fusion.memory), against=against)
 
     def _look(self, state: FrameState) -> None:
         """See all that is carried along through another window."""
         self._soft = seen_through(self._soft, self._window, state.window, state.work_size)
+        small = state.small.shape[:2]
         if self._learned.size:
-            self._learned = seen_through(self._learned, self._window, state.window, state.small.shape[:2])
+            self._learned = seen_through(self._learned, self._window, state.window, small)
+        if self._read.size:
+            self._read = seen_through(self._read, self._window, state.window, small)
         old, new = self._window, state.window
         self._memory.reframe((old.top - new.top, old.left - new.left), min(old.height, old.width), min(state.size))
         self._window = new
@@ -298,7 +319,7 @@ class _Fused:
             gate[favoured] = np.clip((_KNOWN - known) / (_KNOWN - 0.5), 0, 1)
         return np.where(against < 0, against * resize_soft(gate[None], against.shape[1:])[0], against)
 
-    def _moved(self, motion: Motion, *, carry_learned: bool) -> tuple[Array, Array, Array | None]:
+    def _moved(self, motion: Motion, *, carry_learned: bool, carry_read: bool) -> tuple[Array, Array, Array | None]:
         """Previous labels carried by the flow, its reliability, and what motion says against the parts.
 
         Moves what is remembered, too. All at the size of the flow.
@@ -310,6 +331,8 @@ class _Fused:
         labels = warp_soft(resize_soft(self._soft, flow.shape[:2]), maps)
         if carry_learned and self._fusion.parts:
             self._learned = warp_soft(self._learned, maps)
+        if carry_read and self._enabled:
+            self._read = warp_soft(resize_soft(self._read, flow.shape[:2]), maps)
         against = None
         if self._fusion.motion:
             departures = departure(flow, np.where(labels[0] > _SURE, trust, 0))

@@ -71,7 +71,7 @@ def test_labels_are_those_of_stepping(two_tone, tiny, tmp_path, propagator, ever
     parts = make_parts(MaskFile(mask.astype(np.int32), {}))
     learn = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
     config = RunConfig(short_side=96, work_side=96, learn=learn, propagator=propagator)
-    config = replace(config, fusion=replace(config.fusion, parts_every=every))
+    config = replace(config, fusion=replace(config.fusion, parts_every=every, memory_every=every))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

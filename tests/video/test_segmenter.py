@@ -226,6 +226,52 @@ def test_learned_parts_are_carried_between_readings(two_tone, tiny, monkeypatch)
     assert scores[3] > 0.85 * scores[2]
 
 
+def test_what_the_memory_said_is_carried_between_readings(two_tone, tiny, monkeypatch):
+    """Read at the first, third and fifth frame only; alone, carried along the flow between, it still follows."""
+    import slimevid.propagators.fused as module
+
+    read, written, moving = [], [], []
+    recall, write, unless = module.recall, MaskMemory.write, module._Fused._unless_known
+    monkeypatch.setattr(module, "recall", lambda *a: read.append(1) or recall(*a))
+    monkeypatch.setattr(MaskMemory, "write", lambda *a, **k: written.append(len(read)) or write(*a, **k))
+    monkeypatch.setattr(module._Fused, "_unless_known", lambda *a: moving.append(len(read)) or unless(*a))
+    fusion = FusionConfig(parts=0.0, memory_every=2, flow=0.0, motion=0.5, motion_for=1.0, refine=0, completion=0)
+    frames, truth = clip_of(two_tone, count=6, step=12)
+    memory = MemoryConfig(every=2)
+    config = RunConfig(short_side=96, work_side=96, learn=QUICK, fusion=fusion, memory=memory)
+    segmenter = Segmenter(config, tiny)
+    segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
+    scores, seen = [], []
+    for frame, mask in zip(frames[1:], truth[1:], strict=True):
+        state = segmenter._state(frame, segmenter._ordinal)
+        scores.append(region_j(segmenter._label(state).labels, mask))
+        seen.append("places" in state.__dict__)
+    assert seen == [True, False, True, False, True]  # the network runs for the frames that are read
+    assert len(read) == 3
+    assert written == [0, 1, 2, 3]  # the reference, then frames that were read
+    assert len(moving) <= 3
+    assert scores[1] > 0.85 * scores[0]
+    assert scores[3] > 0.85 * scores[2]
+
+
+@pytest.mark.parametrize(("parts", "keys"), [(2, 200), (3, 220), (9, 340)])
+def test_parts_share_keys_so_more_parts_get_more(parts, keys):
+    config = RunConfig(memory=MemoryConfig(budget=200))
+    assert Context(config, parts, lambda a, b: None, None).memory == MemoryConfig(budget=keys)
+
+
+def test_without_flow_the_memory_is_read_in_every_frame(two_tone, tiny):
+    frames, truth = clip_of(two_tone, count=4)
+    found = []
+    for every in (1, 3):
+        fusion = FusionConfig(memory_every=every, completion=0)
+        config = RunConfig(short_side=96, work_side=96, learn=QUICK, fusion=fusion, flow="none")
+        segmenter = Segmenter(config, tiny)
+        segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
+        found.append([segmenter.step(frame).labels for frame in frames[1:]])
+    assert np.array_equal(*found)
+
+
 def test_the_strongest_pixels_are_found_without_sorting_the_picture():
     rng = np.random.default_rng(0)
     for size in ((3, 2), (16, 16), (61, 37), (200, 100)):

@@ -23,11 +23,12 @@ def session(tiny, propagator="fused", **settings):
 
 
 @pytest.mark.parametrize("propagator", PROPAGATORS)
-@pytest.mark.parametrize("seen", [1, 17, 18])
+@pytest.mark.parametrize("seen", [1, 2, 17, 18])
 def test_a_restored_session_goes_on_bit_for_bit(tiny, disc, propagator, seen):
     """Whatever a propagator remembers must be in its snapshot, also when the FIFO is full and has turned over."""
-    # Fewer keys than places, so that the memory draws which to keep; learned parts on every second frame only.
-    one = session(tiny, propagator, fusion=FusionConfig(parts_every=2), memory=MemoryConfig(budget=100))
+    # Fewer keys than places, so that the memory draws which to keep; parts and memory on every second frame only.
+    fusion = FusionConfig(parts_every=2, memory_every=2)
+    one = session(tiny, propagator, fusion=fusion, memory=MemoryConfig(budget=100))
     one.add_reference(*disc(0))
     for i in range(1, seen):
         one.step(disc(i)[0])
