@@ -8,10 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slimecore.device import pick_dtype
 from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.types import Frame
 from slimevid.completion import PLANES, CompletionNet, complete, load_completion, with_odds
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.segmenter import Segmenter
+from slimevid.state import FrameState
 
 QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
 
@@ -137,3 +140,18 @@ def test_the_shipped_network_fills_a_gap_in_a_plain_disc():
     found = with_odds(np.stack([1 - planes[0], planes[0]]), added.clip(0))[1] > 0.5
     assert found[gap].mean() > 0.7
     assert found[~disc].mean() < 0.01
+
+
+def test_the_network_sees_the_picture_where_the_evidence_lies_and_takes_nothing_away():
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:96, :128]
+    rgb = np.stack([2 * x, 2 * y, (x + y) % 256], -1).astype(np.uint8)
+    state = FrameState(Frame(1, rgb, "1"), RunConfig(work_side=96), None)
+    box = (slice(24, 72), slice(40, 120))
+    planes = rng.random((len(PLANES), 48, 80)).astype(np.float32)
+    net = load_completion(pick_dtype("half", torch.device("cpu")))
+    seen = torch.from_numpy(np.ascontiguousarray(rgb[box].transpose(2, 0, 1)))[None].float() / 255
+    with torch.no_grad():
+        expected = net(torch.from_numpy(planes)[None], seen)[0].numpy()
+    assert (expected < 0).any()
+    np.testing.assert_array_equal(complete(state, box, planes), expected.clip(0))

@@ -21,6 +21,7 @@ from slimevid.propagators.fused import build, fuse, recall
 from slimevid.result import _strongest_mean
 from slimevid.segmenter import Segmenter
 from slimevid.state import FrameState
+from slimevid.window import Window, seen_through
 from tests.known_places import KnownPlaces
 
 QUICK = LearnConfig(tokens=2, steps=30, views=ViewConfig(count=1))
@@ -258,6 +259,39 @@ def test_what_the_memory_said_is_carried_between_readings(two_tone, tiny, monkey
 def test_parts_share_keys_so_more_parts_get_more(parts, keys):
     config = RunConfig(memory=MemoryConfig(budget=200))
     assert Context(config, parts, lambda a, b: None, None).memory == MemoryConfig(budget=keys)
+
+
+def test_between_readings_nothing_is_encoded_ahead_and_motion_speaks_for_no_part(two_tone, tiny):
+    import slimevid.propagators.fused as module
+
+    frames, truth = clip_of(two_tone, count=3)
+    config = RunConfig(short_side=96, work_side=96, learn=QUICK, fusion=FusionConfig(memory_every=2, parts_every=2))
+    for ordinal, encoded in ((1, True), (2, False), (3, True)):
+        state = FrameState(frames[1], config, tiny, ordinal)
+        module.prepare(state, None, lambda a, b: None)
+        assert ("places" in state.__dict__) == encoded
+    segmenter = Segmenter(config, tiny)
+    segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
+    segmenter.step(frames[1])
+    against = np.array([[[-2.0, 0.0, 3.0]]], np.float32)
+    seen = segmenter._propagator._with_what_was_read(module._Seen(None, None, against))
+    assert seen.against.tolist() == [[[0.0, 0.0, 3.0]]]
+    assert seen.read[0] is segmenter._propagator._read
+
+
+def test_what_was_read_is_seen_through_the_window_of_the_frame(two_tone, tiny):
+    frames, truth = clip_of(two_tone, count=3)
+    config = RunConfig(short_side=96, work_side=96, zoom=1.0, learn=QUICK, fusion=FusionConfig(memory_every=2))
+    segmenter = Segmenter(config, tiny)
+    segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
+    segmenter.step(frames[1])
+    propagator = segmenter._propagator
+    read, old = propagator._read, propagator._window
+    other = Window(8, 8, old.height - 16, old.width - 16)
+    state = FrameState(frames[2], config, tiny, 2, other)
+    propagator._look(state)
+    assert np.array_equal(propagator._read, seen_through(read, old, other, state.small.shape[:2]))
+    assert not np.array_equal(propagator._read, read)
 
 
 def test_without_flow_the_memory_is_read_in_every_frame(two_tone, tiny):
