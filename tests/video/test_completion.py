@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -144,13 +145,13 @@ def test_the_shipped_network_fills_a_gap_in_a_plain_disc():
 
 def test_the_network_sees_the_picture_where_the_evidence_lies_and_takes_nothing_away():
     rng = np.random.default_rng(3)
-    rgb = rng.integers(0, 256, (96, 128, 3), np.uint8)
+    rgb = cv2.resize(rng.integers(0, 256, (12, 16, 3), np.uint8), (128, 96))
     state = FrameState(Frame(1, rgb, "1"), RunConfig(work_side=96), None)
     box = (slice(24, 72), slice(40, 120))
-    planes = rng.random((len(PLANES), 48, 80)).astype(np.float32)
+    planes = np.stack([cv2.resize(plane, (80, 48)) for plane in rng.random((len(PLANES), 3, 5), np.float32)])
     net = load_completion(pick_dtype("half", torch.device("cpu")))
     seen = torch.from_numpy(np.ascontiguousarray(rgb[box].transpose(2, 0, 1)))[None].float() / 255
     with torch.no_grad():
         expected = net(torch.from_numpy(planes)[None], seen)[0].numpy()
-    assert (expected < 0).any()
+    assert expected.min() < 0 < expected.max()
     np.testing.assert_array_equal(complete(state, box, planes), expected.clip(0))
