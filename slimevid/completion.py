@@ -16,11 +16,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from slimecore.device import pick_dtype
+from slimecore.errors import ModelError
 from slimecore.images import Box, resize_rgb
 from slimevid.state import FrameState
 
@@ -147,9 +149,20 @@ def _contrast(rgb: Tensor, known: Tensor, radius: int) -> Tensor:
 
 @lru_cache(maxsize=2)
 def load_completion(dtype: torch.dtype = torch.float32) -> CompletionNet:
-    """Load the shipped network, to compute in some precision on the CPU, where the evidence is."""
+    """Load the shipped network, to compute in some precision on the CPU, where the evidence is.
+
+    Raises
+    ------
+    ModelError
+        The file is missing or damaged.
+    """
     net = CompletionNet()
-    net.load_state_dict(load_file(WEIGHTS))
+    try:
+        net.load_state_dict(load_file(WEIGHTS))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise ModelError(
+            f"{WEIGHTS}: cannot read the completing network; install again, or --set fusion.completion=0"
+        ) from error
     net.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's own stub
     return net.eval().requires_grad_(requires_grad=False)
 

@@ -120,8 +120,9 @@ def judge(net: nn.Module, records: list[Record]) -> tuple[float, float, float]:
 
 def train(records: list[Record], held_back: list[Record], work: Path, config: CompletionConfig) -> CompletionNet:
     """Train from the state in `work`, or from nothing; the average of the weights, with batch norm."""
-    torch.manual_seed(config.seed)
-    net = CompletionNet(normed=True)
+    with torch.random.fork_rng(devices=[]):  # torch draws first weights from its global state: leave that as it was
+        torch.manual_seed(config.seed)
+        net = CompletionNet(normed=True)
     optimiser = torch.optim.AdamW(net.parameters(), config.lr, weight_decay=1e-3)
     ema = Ema(net, config.decay)
     saved = load_state(work / "state.pt")

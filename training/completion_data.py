@@ -7,6 +7,7 @@ left alone, so a stopped run goes on; ``--part 0/2`` and ``1/2`` share the work 
 """
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,6 +209,8 @@ def _main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", default="0/1", help="which share of the clips, as I/N")
     args = parser.parse_args()
+    if not re.fullmatch(r"\d+/[1-9]\d*", args.part):
+        parser.error(f"--part {args.part}: give I/N, such as 0/2")
     first, step = (int(x) for x in args.part.split("/"))
     torch.set_num_threads(1)
     collect(args.out, args.seed, range(first, args.clips, step), args.frames, args.size)

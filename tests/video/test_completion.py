@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimecore.device import pick_dtype
+from slimecore.errors import ModelError
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.types import Frame
+from slimevid import completion
 from slimevid.completion import PLANES, CompletionNet, complete, load_completion, with_odds
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.segmenter import Segmenter
@@ -155,3 +157,14 @@ def test_the_network_sees_the_picture_where_the_evidence_lies_and_takes_nothing_
         expected = net(torch.from_numpy(planes)[None], seen)[0].numpy()
     assert expected.min() < 0 < expected.max()
     np.testing.assert_array_equal(complete(state, box, planes), expected.clip(0))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not weights"])
+def test_a_missing_or_damaged_network_is_one_error(tmp_path, monkeypatch, content):
+    path = tmp_path / "completion.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setattr(completion, "WEIGHTS", path)
+    load_completion.cache_clear()
+    with pytest.raises(ModelError, match=r"completing network; install again, or --set fusion\.completion=0"):
+        load_completion()
