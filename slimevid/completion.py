@@ -23,16 +23,18 @@ from torch.nn import functional
 
 from slimecore.device import pick_dtype
 from slimecore.errors import ModelError
-from slimecore.images import Box, resize_rgb
+from slimecore.images import Box
+from slimevid.config import FusionConfig
 from slimevid.state import FrameState
 
 __all__ = ["PLANES", "Complete", "CompletionNet", "complete", "completed", "load_completion", "log_odds", "with_odds"]
 
 Array = npt.NDArray[Any]
-PLANES = ("all", "memory", "learned", "carried", "trust", "motion")
+PLANES = ("all", "memory", "learned", "carried", "trust", "motion", "colours")
 """Evidence the network sees: probabilities of any part by all evidence together, by the memory, by the learned parts
-and by the labels carried along the flow; that flow's reliability, 0..1; and what motion says for the background, in
-shares of its limit. What there is no evidence of is as `all` says; trust and motion are then 0."""
+and by the labels carried along the flow; that flow's reliability, 0..1; what motion says for the background, in shares
+of its limit; and the log-odds of the colour for a part. A probability there is no evidence of is as that of all but the
+colours, trust and motion are then 0."""
 WEIGHTS = Path(__file__).with_name("models") / "completion.safetensors"
 _CELL = 4  # pixels of the working size along a side of the finest cells
 _WIDTHS = (32, 40, 48)
@@ -66,9 +68,11 @@ class CompletionNet(nn.Module):
 
     def __init__(self, widths: Sequence[int] = _WIDTHS, *, normed: bool = False) -> None:
         super().__init__()
-        inputs = 4 * _CELL**2 + len(_RADII) + len(PLANES) - 1
+        inputs = 5 * _CELL**2 + len(_RADII) + len(PLANES) - 2
         down, up = zip([inputs, *widths[:-1]], widths, strict=True), zip(widths[-2::-1], widths[:0:-1], strict=True)
-        self.down = nn.ModuleList(_block(a, b, normed=normed) for a, b in down)
+        firsts = [1] + [3] * (len(widths) - 1)  # 3 there too would be a third of all the work
+        kinds = zip(down, firsts, strict=True)
+        self.down = nn.ModuleList(_block(a, b, first, normed=normed) for (a, b), first in kinds)
         self.up = nn.ModuleList(_block(a + b, a, normed=normed) for a, b in up)
         self.out = nn.Conv2d(widths[0], _CELL**2, 3, padding=1)
         for parameter in self.out.parameters():  # at first it adds nothing
@@ -79,7 +83,7 @@ class CompletionNet(nn.Module):
 
         Parameters
         ----------
-        planes : (B, 6, h, w) float
+        planes : (B, 7, h, w) float
             As :data:`PLANES`.
         rgb : (B, 3, h, w) float
             0..1.
@@ -111,6 +115,7 @@ class CompletionNet(nn.Module):
             [
                 functional.pixel_unshuffle(plain, _CELL),
                 functional.pixel_unshuffle(log_odds(known), _CELL) / 2,
+                functional.pixel_unshuffle(planes[:, 6:7], _CELL) / 2,
                 *(_contrast(coarse, cells[:, :1], radius) for radius in _RADII),
                 log_odds(cells[:, 1:4]) / 2,
                 cells[:, 4:5] / 2,
@@ -120,12 +125,12 @@ class CompletionNet(nn.Module):
         )
 
 
-def _block(inputs: int, outputs: int, *, normed: bool) -> nn.Sequential:
-    def layer(channels: int) -> list[nn.Module]:
+def _block(inputs: int, outputs: int, first: int = 3, *, normed: bool) -> nn.Sequential:
+    def layer(channels: int, side: int) -> list[nn.Module]:
         norm = nn.BatchNorm2d(outputs) if normed else nn.Identity()
-        return [nn.Conv2d(channels, outputs, 3, padding=1, bias=not normed), norm, nn.ReLU()]
+        return [nn.Conv2d(channels, outputs, side, padding=side // 2, bias=not normed), norm, nn.ReLU()]
 
-    return nn.Sequential(*layer(inputs), *layer(outputs))
+    return nn.Sequential(*layer(inputs, first), *layer(outputs, 3))
 
 
 def _contrast(rgb: Tensor, known: Tensor, radius: int) -> Tensor:
@@ -176,7 +181,7 @@ def complete(state: FrameState, box: Box, planes: Array) -> Array:
     state : FrameState
     box : Box
         Rows and columns of the window at its working size.
-    planes : (6, h, w) float32
+    planes : (7, h, w) float32
         As :data:`PLANES`, in that box.
 
     Returns
@@ -184,7 +189,7 @@ def complete(state: FrameState, box: Box, planes: Array) -> Array:
     (h, w) float32
         At least 0.
     """
-    rgb = resize_rgb(state.rgb, state.work_size)[box].astype(np.float32) / 255
+    rgb = state.worked[box].astype(np.float32) / 255
     seen = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]
     half = state.config.model.dtype == "half"
     net = load_completion(pick_dtype("half", torch.device("cpu")) if half else torch.float32)
@@ -192,20 +197,23 @@ def complete(state: FrameState, box: Box, planes: Array) -> Array:
     return np.asarray(found.clamp_min(0).numpy())
 
 
-def completed(soft: Array, state: FrameState, network: Complete, most: float) -> Array:
-    """Labels (P, h, w) of a frame's window with what the network adds, at most `most`, where they were undecided."""
-    if state.undecided is None or not most:
+def completed(soft: Array, state: FrameState, network: Complete, fusion: FusionConfig) -> Array:
+    """Labels (P, h, w) of a frame's window with what colours say and the network adds, where they were undecided."""
+    if state.undecided is None:
         return soft
     box, planes = state.undecided
+    odds = fusion.colours * planes[-1]
+    if fusion.completion:
+        odds += np.minimum(network(state, box, planes), fusion.completion)
     inside = (slice(None), *box)
     result = soft.copy()
-    result[inside] = with_odds(soft[inside], np.minimum(network(state, box, planes), most))
+    result[inside] = with_odds(soft[inside], odds)
     return result
 
 
-def with_odds(soft: Array, added: Array) -> Array:
+def with_odds(soft: Array, odds: Array) -> Array:
     """Labels (P, h, w) float32 with log-odds (h, w) added to all parts; they keep their shares of each other."""
-    factor = np.exp(added)
+    factor = np.exp(odds)
     total = soft[0] + factor * soft[1:].sum(0)
     result = soft * (factor / total)
     result[0] = soft[0] / total

@@ -41,6 +41,8 @@ class FusionConfig:
         Probabilities are mixed with this much of the uniform distribution first: no single cue can veto.
     flow_tolerance : float
         Round-trip error, in working pixels, at which a flow vector's trust falls to 1/e.
+    colours : float
+        Weight of the log-odds of a pixel's colour on the references; in the result only, not in what is carried on.
     completion : float
         Largest log-odds that the completing network may add to what all evidence says; 0 leaves it out.
     refine : int
@@ -61,14 +63,15 @@ class FusionConfig:
     motion_for: float = 0.5
     floor: float = 0.02
     flow_tolerance: float = 1.0
+    colours: float = 0.3
     completion: float = 4.0
     refine: int = 8
     refine_eps: float = 1e-4
     present: float = 0.4
 
     def __post_init__(self) -> None:
-        weights = (self.parts, self.memory, self.flow, self.motion, self.motion_for, self.motion_limit, self.completion)
-        if min(weights) < 0 or self.flow_tolerance <= 0:
+        of_cues = (self.parts, self.memory, self.flow, self.motion, self.colours)
+        if min(*of_cues, self.motion_for, self.motion_limit, self.completion) < 0 or self.flow_tolerance <= 0:
             raise ConfigError("fusion weights must not be negative and fusion.flow_tolerance must be above 0")
         for name in ("parts_every", "memory_every"):
             if getattr(self, name) < 1:

@@ -29,7 +29,7 @@ from slimevid.passes import Pass, plan
 from slimevid.propagators import Context, Propagator
 from slimevid.result import STRONGEST, FrameResult, label
 from slimevid.state import FrameState
-from slimevid.window import Window, whole
+from slimevid.window import Window, spans_within, whole
 from slimevid.window_plan import WindowPlan
 
 __all__ = ["FrameResult", "Reference", "Segmenter"]
@@ -255,13 +255,14 @@ class Segmenter:
             raise InputError("add_reference must come before step: there is nothing to segment yet")
         self._next, self._ordinal = state.frame.index + 1, state.ordinal + 1
         soft = self._propagator.step(state)
-        soft = completed(soft, state, self._complete, self.config.fusion.completion)
+        spans = spans_within(soft.argmax(0), state.window)  # of what is carried on, as everything that decides it
+        soft = completed(soft, state, self._complete, self.config.fusion)
         radius = filter_radius(self.config.fusion.refine if self._module.REFINE else 0, state.frame.size)
         window = state.window.grown(2 * radius, state.frame.size)  # background around it, as far as the filter sees
         soft = window.filled(resize_soft(soft, state.size), state.window)
         soft = refine(soft, state.frame.rgb[window.box], radius, self.config.fusion.refine_eps)
         result = self._result(state.frame, soft, window)
-        self._plan.labelled(state.ordinal, result.labels > 0, complete=bool(result.present.all()))
+        self._plan.labelled(state.ordinal, spans, state.frame.size, complete=bool(result.present.all()))
         return result
 
     @torch.no_grad()

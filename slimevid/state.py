@@ -42,7 +42,7 @@ class FrameState:
     ----------
     motion : pair of (h, w, 2) float32, or None
         Flow, at the size of `small`, into the frame before this one and back, where it was made ahead.
-    undecided : (Box, (6, h, w) float32), or None
+    undecided : (Box, (7, h, w) float32), or None
         Where at the working size labels were worked out, and by what evidence (:data:`slimevid.completion.PLANES`).
     """
 
@@ -90,6 +90,11 @@ class FrameState:
         """What this window shows of another frame, at the size at which motion is seen."""
         size = fit_short_side(self.size, self.side(self.config.flow_side), 1)
         return resize_rgb(np.ascontiguousarray(rgb[self.window.box]), size)
+
+    @cached_property
+    def worked(self) -> npt.NDArray[Any]:
+        """(h, w, 3) uint8, the same at the working size."""
+        return resize_rgb(self.rgb, self.work_size)
 
     @cached_property
     def features(self) -> Features:

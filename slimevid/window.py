@@ -15,14 +15,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimecore.images import Box, Spans
+from slimecore.images import Box, Spans, spans_of
 
-__all__ = ["Window", "around", "follow", "seen_through", "whole"]
+__all__ = ["Window", "around", "follow", "seen_through", "spans_within", "whole"]
 
 Array = npt.NDArray[Any]
 _ROOM = 0.35  # free space around the parts in a new window, as a share of their larger extent
 _LEAST_ROOM = 0.1  # less than this, and the window moves
 _SLACK = 1.5  # an area so many times that of a new window is too much
+_STRAY = 0.2  # a piece that is a smaller share of its part's largest piece does not move the window
 _LEAST_SIDE = 0.4  # of the picture's sides: what surrounds the parts must stay in sight
 
 
@@ -99,6 +100,33 @@ def around(spans: Spans | None, size: tuple[int, int], most: float) -> Window:
     (top, bottom), (left, right) = (_padded(span, room, side) for span, side in zip(spans, size, strict=True))
     zoom = min(most, math.sqrt(size[0] * size[1] / ((bottom - top) * (right - left))))
     return Window(top, left, bottom - top, right - left, zoom)
+
+
+def spans_within(labels: Array, window: Window) -> Spans | None:
+    """Rows and columns of the picture that hold the parts found in a window, but for strays.
+
+    A few pixels somewhere else would make the window the picture, show everything small, and so lead to more of them.
+
+    Parameters
+    ----------
+    labels : (h, w) int
+        Numbers of parts, 0 background, at any size.
+    window : Window
+    """
+    count, pieces = cv2.connectedComponents((labels > 0).astype(np.uint8))
+    areas = np.bincount(labels.ravel() * count + pieces.ravel(), minlength=(int(labels.max()) + 1) * count)
+    areas = areas.reshape(-1, count)[1:]  # of every part in every piece
+    kept = ((areas > 0) & (areas >= _STRAY * areas.max(1, keepdims=True))).any(0)
+    spans = spans_of(kept[pieces])
+    if spans is None:
+        return None
+    rows, columns = (
+        (start + first * side // few, start + -(-end * side // few))
+        for (first, end), start, side, few in zip(
+            spans, (window.top, window.left), (window.height, window.width), labels.shape, strict=True
+        )
+    )
+    return rows, columns
 
 
 def follow(window: Window, before: Spans | None, now: Spans | None, size: tuple[int, int], most: float) -> Window:

@@ -45,19 +45,20 @@ class WindowPlan:
         """Window of the frame so many frames after the start: known once the frame two before it is labelled."""
         return self._windows[ordinal]
 
-    def labelled(self, ordinal: int, mask: Array, *, complete: bool) -> None:
+    def labelled(self, ordinal: int, now: Spans | None, size: tuple[int, int], *, complete: bool) -> None:
         """Decide the window of the frame after the next.
 
         Parameters
         ----------
         ordinal : int
             Of the frame that was labelled.
-        mask : (h, w) bool
-            Where it has parts.
+        now : Spans or None
+            Rows and columns of its parts.
+        size : (int, int)
+            Of the picture.
         complete : bool
             All parts are there. What is gone may come back anywhere.
         """
-        size, now = (int(mask.shape[0]), int(mask.shape[1])), spans_of(mask)
         window = follow(self._windows[ordinal + 1], self._spans, now, size, self._zoom)
         self._windows[ordinal + 2] = window if complete or ordinal % _GLANCE else whole(size)
         self._windows.pop(ordinal - 1, None)

@@ -62,7 +62,7 @@ def loss(added: Tensor, planes: Tensor, truth: Tensor) -> Tensor:
     ----------
     added : (B, h, w)
         Of the network; what it takes away counts as what it adds.
-    planes : (B, 6, h, w)
+    planes : (B, 7, h, w)
     truth : (B, h, w)
         0..1.
     """

@@ -18,7 +18,7 @@ import torch
 
 from slimecore.backbones import Backbone, load_model
 from slimecore.files import atomic_path
-from slimecore.images import Box, resize_rgb
+from slimecore.images import Box
 from slimecore.masks import MaskFile, make_parts
 from slimecore.types import Annotation, Frame
 from slimevid.config import preset
@@ -43,7 +43,7 @@ class Record:
 
     Attributes
     ----------
-    planes : (6, h, w) float16
+    planes : (7, h, w) float16
         :data:`slimevid.completion.PLANES`.
     rgb : (h, w, 3) uint8
     truth : (h, w) uint8
@@ -73,8 +73,8 @@ class Recorder:
         if state.frame.index % _KEPT_EVERY == 1:
             true = self._masks[state.frame.index][state.window.box].astype(np.float32)
             share = cv2.resize(true, state.work_size[::-1], interpolation=cv2.INTER_AREA)[box]
-            rgb = resize_rgb(state.rgb, state.work_size)[box]
-            self.records.append(Record(planes.astype(np.float16), rgb, np.rint(share * 255).astype(np.uint8)))
+            truth = np.rint(share * 255).astype(np.uint8)
+            self.records.append(Record(planes.astype(np.float16), state.worked[box], truth))
         return np.zeros(planes.shape[1:], np.float32)
 
 

@@ -23,6 +23,7 @@ from slimecore.images import Box, resize_soft, resize_soft_in, undecided_box
 from slimecore.memory import MaskMemory
 from slimecore.places import Places
 from slimecore.segment import ReadKeys, was_evidence
+from slimevid.colours import ColourModel
 from slimevid.completion import PLANES
 from slimevid.config import FusionConfig
 from slimevid.flows import Flow
@@ -168,8 +169,8 @@ class _Seen:
         known = [one for one in (self.learned, self.carried, self.read) if one is not None]
         return fuse(known, floor, self.against)
 
-    def planes(self, soft: Array, fusion: FusionConfig) -> Array:
-        """(6, h, w) float32, :data:`slimevid.completion.PLANES`, of what made labels (P, h, w)."""
+    def planes(self, soft: Array, colours: Array, fusion: FusionConfig) -> Array:
+        """(7, h, w) float32, :data:`slimevid.completion.PLANES`, of what made labels (P, h, w), and of `colours`."""
         any_part: Array = 1 - soft[0]
 
         def parts(one: Evidence | None) -> Array:
@@ -177,11 +178,13 @@ class _Seen:
 
         trust = self.carried[1] / fusion.flow if self.carried is not None and fusion.flow else 0.0
         planes: Array = np.zeros((len(PLANES), *any_part.shape), np.float32)
-        planes[0], planes[1], planes[2] = any_part, parts(self.read), parts(self.learned)
-        planes[3], planes[4] = parts(self.carried), trust
+        planes[1], planes[2], planes[3], planes[4] = parts(self.read), parts(self.learned), parts(self.carried), trust
         if self.against is not None:
             share = soft[1:] / np.maximum(any_part, 1e-6)
             planes[5] = (self.against * share).sum(0) / (fusion.motion * fusion.motion_limit)
+        odds = fusion.colours * colours
+        planes[0] = any_part / (any_part + np.exp(-odds) * soft[0])
+        planes[6] = colours
         return planes
 
 
@@ -191,6 +194,7 @@ class _Fused:
         self._keys = keys
         self._memory = MaskMemory(context.memory, context.config.seed)
         self._enabled = context.config.memory.enabled and context.config.fusion.memory > 0
+        self._colours = ColourModel()
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
         self._rgb: Array = np.zeros((0, 0, 3), np.uint8)
         self._window = Window(0, 0, 0, 0)
@@ -200,13 +204,15 @@ class _Fused:
     @property
     def nbytes(self) -> int:
         own = (self._soft, self._rgb, self._learned, self._read)
-        return int(self._memory.nbytes + sum(array.nbytes for array in own))
+        return int(self._memory.nbytes + self._colours.nbytes + sum(array.nbytes for array in own))
 
     @property
     def _fusion(self) -> FusionConfig:
         return self._context.config.fusion
 
     def remember(self, state: FrameState, soft: Array) -> None:
+        if self._fusion.colours or self._fusion.completion:
+            self._colours.learn(state.frame.rgb, soft[0])
         if self._enabled:
             self._remember(state, np.ascontiguousarray(soft[(slice(None), *state.window.box)]), permanent=True)
 
@@ -301,8 +307,9 @@ class _Fused:
             here = replace(here, carried=(again, here.carried[1]))
         inside = (slice(None), *box)
         soft[inside] = here.fused(self._fusion.floor)
-        if self._fusion.completion:
-            state.undecided = box, here.planes(soft[inside], self._fusion)
+        if self._fusion.colours or self._fusion.completion:
+            colours = self._colours.odds(state.worked[box])
+            state.undecided = box, here.planes(soft[inside], colours, self._fusion)
         return soft
 
     def _unless_known(self, places: Places, against: Array) -> Array:

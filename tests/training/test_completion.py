@@ -27,7 +27,7 @@ def record(seed: int, size: int = 48) -> Record:
     lost = disc & (y < middle[0]) & (x < middle[1])
     colours = rng.uniform(0, 255, (2, 3))
     rgb = np.where(disc[..., None], colours[0], colours[1]) + rng.normal(0, 3, (size, size, 3))
-    planes = np.stack([np.where(disc & ~lost, 0.9, 0.1)] * 4 + [np.ones(disc.shape), np.zeros(disc.shape)])
+    planes = np.stack([np.where(disc & ~lost, 0.9, 0.1)] * 4 + [np.ones(disc.shape), *np.zeros((2, *disc.shape))])
     return Record(planes.astype(np.float16), rgb.clip(0, 255).astype(np.uint8), np.where(disc, 255, 0).astype(np.uint8))
 
 
@@ -50,7 +50,7 @@ def test_truth_lies_where_the_evidence_does():
     rgb = np.repeat(np.where(masks[1], 255, 0)[..., None], 3, 2).astype(np.uint8)
     window = Window(4, 6, 32, 48)
     state = SimpleNamespace(
-        frame=SimpleNamespace(index=1), window=window, work_size=(32, 48), rgb=rgb[4:36, 6:54].copy()
+        frame=SimpleNamespace(index=1), window=window, work_size=(32, 48), worked=rgb[4:36, 6:54].copy()
     )
     recorder = Recorder(masks)
     box = (slice(5, 20), slice(7, 40))

@@ -14,6 +14,7 @@ from slimecore.errors import ModelError
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.types import Frame
 from slimevid import completion
+from slimevid.colours import LIMIT, ColourModel
 from slimevid.completion import PLANES, CompletionNet, complete, load_completion, with_odds
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.segmenter import Segmenter
@@ -22,8 +23,8 @@ from slimevid.state import FrameState
 QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
 
 
-def session(tiny, network=complete, zoom=2.0, **fusion):
-    config = RunConfig(short_side=64, work_side=48, zoom=zoom, learn=QUICK, fusion=FusionConfig(**fusion))
+def session(tiny, network=complete, **fusion):
+    config = RunConfig(short_side=64, work_side=48, learn=QUICK, fusion=FusionConfig(**fusion))
     return Segmenter(config, tiny, completion=network)
 
 
@@ -52,8 +53,7 @@ def test_odds_against_the_background_grow_by_what_is_added_and_parts_keep_their_
 
 
 def test_labels_that_are_carried_on_never_see_what_was_added(tiny, disc):
-    # Of the whole picture: the window follows the result.
-    adding, alone = session(tiny, Adding(3.0), zoom=1.0), session(tiny, zoom=1.0, completion=0.0)
+    adding, alone = session(tiny, Adding(3.0)), session(tiny, colours=0.0, completion=0.0)
     for one in (adding, alone):
         one.add_reference(*disc(0))
     more = 0
@@ -63,7 +63,7 @@ def test_labels_that_are_carried_on_never_see_what_was_added(tiny, disc):
     found, expected = adding.snapshot(), alone.snapshot()
     assert found.keys() == expected.keys()
     assert "soft" in found
-    for name in found.keys() - {"spans"}:  # where the result was
+    for name in found:
         assert np.array_equal(found[name], expected[name]), name
 
 
@@ -78,6 +78,22 @@ def test_no_more_is_added_than_the_settings_allow(tiny, disc):
     assert not np.array_equal(results[0], results[2])
 
 
+def test_colours_alone_are_added_with_their_weight(tiny, disc):
+    soft = []
+    for weight in (0.0, 0.5):
+        one = session(tiny, colours=weight, completion=0.0, refine=0)
+        first, mask = disc(0)
+        one.add_reference(first, mask)
+        one.step(first)  # the reference again: the window's odds are those of its pixels
+        soft.append(one.soft)
+    model = ColourModel()
+    model.learn(first, (mask == 0).astype(np.float32))
+    before, after = (np.log((1 - s[0]).clip(1e-6) / s[0].clip(1e-6)) for s in soft)
+    sure = (mask > 0) & (model.odds(first) == LIMIT) & (np.abs(before) < 3)
+    assert sure.sum() > 20
+    assert np.median((after - before)[sure]) == pytest.approx(0.5 * LIMIT, abs=0.2)
+
+
 def test_without_it_the_network_is_not_asked(tiny, disc):
     adding = Adding(1.0)
     one = session(tiny, adding, completion=0.0)
@@ -88,8 +104,9 @@ def test_without_it_the_network_is_not_asked(tiny, disc):
 
 def test_the_network_is_shown_every_cue_in_the_undecided_box(tiny, disc):
     adding = Adding(0.0)
-    one = session(tiny, adding)
-    one.add_reference(*disc(0))
+    one = session(tiny, adding, colours=0.4)
+    first, mask = disc(0)
+    one.add_reference(first, mask)
     for i in (1, 2):
         one.step(disc(i)[0])
     state, box, planes = adding.seen[-1]
@@ -98,7 +115,11 @@ def test_the_network_is_shown_every_cue_in_the_undecided_box(tiny, disc):
     assert planes.dtype == np.float32
     assert state.frame.index == 2
     by_name = dict(zip(PLANES, planes, strict=True))
-    np.testing.assert_allclose(by_name["all"], 1 - soft[0], atol=1e-6)
+    model = ColourModel()
+    model.learn(first, (mask == 0).astype(np.float32))
+    np.testing.assert_array_equal(by_name["colours"], model.odds(state.worked[box]))
+    assert np.ptp(by_name["colours"]) > 1
+    np.testing.assert_allclose(by_name["all"], with_odds(soft, 0.4 * by_name["colours"])[1], atol=1e-5)
     for name in ("memory", "learned", "carried"):
         assert 0 <= by_name[name].min() < by_name[name].max() <= 1 + 1e-6, name
         assert not np.array_equal(by_name[name], by_name["all"])
@@ -109,7 +130,7 @@ def test_the_network_is_shown_every_cue_in_the_undecided_box(tiny, disc):
 
 def test_cues_there_are_none_of_are_as_all_the_others_say(tiny, disc):
     adding = Adding(0.0)
-    config = RunConfig(short_side=64, work_side=48, learn=QUICK, flow="none", fusion=FusionConfig(parts=0))
+    config = RunConfig(short_side=64, work_side=48, learn=QUICK, flow="none", fusion=FusionConfig(parts=0, colours=0))
     one = Segmenter(config, tiny, completion=adding)
     one.add_reference(*disc(0))
     one.step(disc(1)[0])
@@ -137,7 +158,10 @@ def test_the_shipped_network_fills_a_gap_in_a_plain_disc():
     rgb = np.where(disc[..., None], (0.8, 0.3, 0.2), (0.2, 0.5, 0.3)).astype(np.float32)
     rgb += np.random.default_rng(0).normal(0, 0.02, rgb.shape).astype(np.float32)
     sure = np.where(disc, 0.97, 0.03).astype(np.float32)
-    planes = np.stack([np.where(gap, 0.3, sure)] * 4 + [np.ones_like(sure), np.zeros_like(sure)]).astype(np.float32)
+    model, picture = ColourModel(), (255 * rgb.clip(0, 1)).astype(np.uint8)
+    model.learn(picture, 1 - disc.astype(np.float32))
+    cues = [np.where(gap, 0.3, sure)] * 4 + [np.ones_like(sure), np.zeros_like(sure), model.odds(picture)]
+    planes = np.stack(cues).astype(np.float32)
     with torch.no_grad():
         added = net(torch.from_numpy(planes)[None], torch.from_numpy(rgb.transpose(2, 0, 1))[None])[0].numpy()
     found = with_odds(np.stack([1 - planes[0], planes[0]]), added.clip(0))[1] > 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -20,7 +21,7 @@ from slimevid import segmenter
 from slimevid.config import RunConfig
 from slimevid.propagators import fused
 from slimevid.result import label
-from slimevid.window import Window, around, follow, seen_through, whole
+from slimevid.window import Window, around, follow, seen_through, spans_within, whole
 from slimevid.window_plan import WindowPlan
 from tests.known_places import KnownPlaces
 
@@ -47,6 +48,39 @@ def test_a_window_lies_in_the_picture_and_holds_the_parts_at_no_more_work(data):
     assert window.height >= 0.4 * SIZE[0]
     assert window.width >= 0.4 * SIZE[1]
     assert Window.from_array(window.to_array()) == window
+
+
+def test_strays_do_not_move_the_window_but_every_part_does():
+    labels = np.zeros((60, 100), np.int64)  # of a window at half its size
+    labels[20:30, 30:50] = 1
+    window = Window(8, 20, 120, 200, 1.5)
+    found = ((48, 68), (80, 120))
+    assert spans_within(labels, window) == found
+    labels[50:55, 90:97] = 1  # 35 pixels beside 200
+    labels[25:28, 45:55] = 2  # touches part 1
+    labels[0, 0] = 2
+    assert spans_within(labels, window) == (found[0], (80, 130))
+    labels[50:56, 90:97] = 1  # 42: a fifth
+    assert spans_within(labels, window) == ((48, 120), (80, 214))
+    labels[5, 99] = 3  # however small, all there is of a part
+    assert spans_within(labels, window) == ((18, 120), (80, 220))
+    assert spans_within(np.zeros_like(labels), window) is None
+
+
+@given(st.data())
+def test_what_is_found_in_a_window_lies_within_its_spans(data):
+    height, width = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 30))
+    window = Window(data.draw(st.integers(0, 20)), data.draw(st.integers(0, 20)), 30, 40)
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    labels = np.zeros((height, width), np.int64)
+    labels[top : top + 3, left : left + 3] = 1
+    (first, end), (start, stop) = spans_within(labels, window)
+    rows = np.flatnonzero(cv2.resize(labels.any(1)[:, None].astype(np.uint8), (1, 30), interpolation=0))
+    columns = np.flatnonzero(cv2.resize(labels.any(0)[None].astype(np.uint8), (40, 1), interpolation=0)[0])
+    assert window.top <= first <= window.top + rows[0]
+    assert window.top + rows[-1] < end <= window.top + 30
+    assert window.left <= start <= window.left + columns[0]
+    assert window.left + columns[-1] < stop <= window.left + 40
 
 
 def test_nothing_to_follow_and_no_zoom_show_the_whole_picture():
@@ -181,22 +215,22 @@ def test_while_a_part_is_gone_every_eighth_frame_is_looked_at_whole():
     plan, mask = WindowPlan(2.0), marked(50, 60, 80, 90)
     window = plan.start(mask)
     for ordinal in range(1, 20):
-        plan.labelled(ordinal, mask, complete=ordinal < 5)
+        plan.labelled(ordinal, spans_of(mask), SIZE, complete=ordinal < 5)
         assert plan.at(ordinal + 2) == (whole(SIZE) if ordinal in (8, 16) else window)
     other = WindowPlan(2.0)
     other.restore(20, plan.snapshot(20))
     for each in (plan, other):
-        each.labelled(20, marked(50, 70, 80, 100), complete=True)
+        each.labelled(20, ((50, 80), (70, 100)), SIZE, complete=True)
     assert other.at(22) == plan.at(22) != window
 
 
 def test_a_plan_that_saw_nothing_is_restored():
     plan, other = WindowPlan(2.0), WindowPlan(2.0)
     plan.start(marked(50, 60, 80, 90))
-    plan.labelled(1, np.zeros(SIZE, bool), complete=False)
+    plan.labelled(1, None, SIZE, complete=False)
     other.restore(2, plan.snapshot(2))
     for each in (plan, other):
-        each.labelled(2, marked(10, 10, 40, 40), complete=True)
+        each.labelled(2, ((10, 40), (10, 40)), SIZE, complete=True)
     assert other.at(4) == plan.at(4)
 
 

@@ -1,0 +1,90 @@
+"""Odds of colours: against a slow twin, and the laws they keep."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimevid.colours import LIMIT, ColourModel
+
+
+def drawn(seed: int, side: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """A few colours and how much of every pixel is background."""
+    rng = np.random.default_rng(seed)
+    colours = rng.integers(0, 256, (6, 3))
+    return colours[rng.integers(0, 6, (side, side))].astype(np.uint8), rng.random((side, side)).astype(np.float32)
+
+
+def bin_of(pixel: np.ndarray) -> tuple[int, int, int]:
+    lightness, a, b = (int(v) for v in cv2.cvtColor(pixel[None, None], cv2.COLOR_RGB2LAB)[0, 0])
+    opponents = (min(23, max(0, math.floor((v - 128) / 96 * 24) + 12)) for v in (a, b))
+    return math.floor(lightness * 24 / 256), *opponents
+
+
+def naive(pictures: list[tuple[np.ndarray, np.ndarray]], pixel: np.ndarray) -> float:
+    """Log-odds of a pixel, one neighbour of its bin after the other."""
+    shares = []
+    for part in (False, True):
+        total, near = 0.0, 0.0
+        for rgb, background in pictures:
+            for row, weights in zip(rgb, background, strict=True):
+                for other, ground in zip(row, weights, strict=True):
+                    weight = float(1 - ground) if part else float(ground)
+                    total += weight
+                    share = 1.0
+                    for mine, its in zip(bin_of(pixel), bin_of(other), strict=True):
+                        at_edge = its in {0, 23}
+                        kept = 0.86 + 0.07 * at_edge  # nothing leaves the cube
+                        share *= {0: kept, 1: 0.07}.get(abs(mine - its), 0.0)
+                    near += weight * share
+        shares.append(near / max(total, 1) + 2e-5)
+    return float(np.clip(math.log(shares[1] / shares[0]), -4, 4))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_as_the_slow_twin(seed):
+    pictures = [drawn(2 * seed), drawn(2 * seed + 1)]
+    model = ColourModel()
+    for rgb, background in pictures:
+        model.learn(rgb, background)
+    asked = np.concatenate([pictures[0][0][:2], drawn(99)[0][:2], np.array([[[0, 0, 0], [255, 255, 255]] * 6])])
+    found = model.odds(asked.astype(np.uint8))
+    assert found.dtype == np.float32
+    expected = [[naive(pictures, pixel) for pixel in row] for row in asked.astype(np.uint8)]
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_parts_and_background_are_opposites(seed):
+    rgb, background = drawn(seed)
+    one, other = ColourModel(), ColourModel()
+    one.learn(rgb, background)
+    other.learn(rgb, 1 - background)
+    np.testing.assert_allclose(one.odds(rgb), -other.odds(rgb), atol=1e-4)
+
+
+def test_colours_nobody_saw_say_nothing_and_the_rest_no_more_than_the_limit():
+    red, blue, green = (np.full((8, 8, 3), c, np.uint8) for c in ((200, 30, 30), (30, 30, 200), (30, 200, 30)))
+    model = ColourModel()
+    assert not model.odds(red).any()
+    model.learn(np.concatenate([red, blue]), np.repeat([0.0, 1.0], 8)[:, None].repeat(8, 1).astype(np.float32))
+    assert (model.odds(red) == LIMIT).all()
+    assert (model.odds(blue) == -LIMIT).all()
+    assert not model.odds(green).any()
+
+
+def test_a_part_counts_as_much_as_the_background_however_small_it_is():
+    rgb = np.array([[[200, 30, 30]] * 2 + [[30, 30, 200]] * 2], np.uint8).repeat(50, 1)
+    background = np.ones((1, 200), np.float32)
+    background[0, 50:100] = 0  # half of the reds
+    background[0, 100:110] = 0  # a tenth of the blues
+    model = ColourModel()
+    model.learn(rgb, background)
+    red = math.log((50 / 60) / (50 / 140))
+    assert model.odds(rgb)[0, 0] == pytest.approx(red, abs=1e-3)
