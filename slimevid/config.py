@@ -136,7 +136,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "flow_side": 192,
         "work_side": 192,
         "memory": {"detail": 3, "dims": 24, "budget": 600, "every": 2},
-        "fusion": {"parts_every": 6, "memory_every": 2},
+        "fusion": {"parts_every": 6, "memory_every": 2, "completion": 0.0},
     },
     "balanced": {},
     "quality": {"short_side": 384, "flow_side": 320, "work_side": 480, "memory": {"budget": 4000, "recent": 6}},

@@ -255,7 +255,9 @@ class Segmenter:
             raise InputError("add_reference must come before step: there is nothing to segment yet")
         self._next, self._ordinal = state.frame.index + 1, state.ordinal + 1
         soft = self._propagator.step(state)
-        spans = spans_within(soft.argmax(0), state.window)  # of what is carried on, as everything that decides it
+        labels = soft.argmax(0)  # what is carried on decides what is looked at, not what is shown
+        labels[np.isin(labels, self._rows_dropped(state.frame.index))] = 0
+        spans = spans_within(labels, state.window)
         soft = completed(soft, state, self._complete, self.config.fusion)
         radius = filter_radius(self.config.fusion.refine if self._module.REFINE else 0, state.frame.size)
         window = state.window.grown(2 * radius, state.frame.size)  # background around it, as far as the filter sees
@@ -363,14 +365,15 @@ class Segmenter:
         return soft
 
     def _result(self, frame: Frame, soft: Array, window: Window) -> FrameResult:
-        for value in self._dropped:
-            if self._is_dropped(value, frame.index):
-                row = self.parts.values.index(value)
-                soft = soft.copy()
-                soft[0] += soft[row]
-                soft[row] = 0
+        for row in self._rows_dropped(frame.index):
+            soft = soft.copy()
+            soft[0] += soft[row]
+            soft[row] = 0
         self._soft, self._window, self._size = soft, window, frame.size
         return label(frame, soft, self.parts, self._smallest, self.config.fusion.present, window.box)
+
+    def _rows_dropped(self, index: int) -> list[int]:
+        return [self.parts.values.index(value) for value in self._dropped if self._is_dropped(value, index)]
 
     def _is_dropped(self, value: int, index: int) -> bool:
         first, row = self._dropped[value], self.parts.values.index(value)

@@ -211,6 +211,24 @@ def test_without_zoom_the_whole_picture_is_looked_at(two_tone, tiny):
     assert {session._plan.at(i) for i in (2, 3)} == {whole((192, 384))}
 
 
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_dropped_part_does_not_hold_the_window(two_tone, tiny, monkeypatch, dropped):
+    frames, masks = wide_clip(two_tone, 2)
+    labels = masks[0].astype(np.int32)
+    labels[150:180, 340:370] = 2  # far from the disc
+    quick = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
+    session = segmenter.Segmenter(RunConfig(short_side=96, work_side=96, learn=quick), tiny)
+    parts = make_parts(MaskFile(labels, {}))
+    session.add_reference(frames[0], Annotation(frames[0].rgb, parts.index(labels), parts))
+    if dropped:
+        session.drop(2)
+    found = np.stack([labels == i for i in range(3)]).astype(np.float32)
+    monkeypatch.setattr(session._propagator, "step", lambda state: found[(slice(None), *state.window.box)])
+    session.step(frames[1])
+    window = session._plan.at(3)
+    assert (window.left + window.width > 340) == (not dropped)
+
+
 def test_while_a_part_is_gone_every_eighth_frame_is_looked_at_whole():
     plan, mask = WindowPlan(2.0), marked(50, 60, 80, 90)
     window = plan.start(mask)
