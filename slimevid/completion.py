@@ -70,7 +70,7 @@ class CompletionNet(nn.Module):
         super().__init__()
         inputs = 5 * _CELL**2 + len(_RADII) + len(PLANES) - 2
         down, up = zip([inputs, *widths[:-1]], widths, strict=True), zip(widths[-2::-1], widths[:0:-1], strict=True)
-        firsts = [1] + [3] * (len(widths) - 1)  # 3 there too would be a third of all the work
+        firsts = [1] + [3] * (len(widths) - 1)  # 3 there too would be a quarter of all the work
         kinds = zip(down, firsts, strict=True)
         self.down = nn.ModuleList(_block(a, b, first, normed=normed) for (a, b), first in kinds)
         self.up = nn.ModuleList(_block(a + b, a, normed=normed) for a, b in up)
