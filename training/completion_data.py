@@ -9,7 +9,7 @@ left alone, so a stopped run goes on; ``--part 0/2`` and ``1/2`` share the work 
 import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -21,7 +21,7 @@ from slimecore.files import atomic_path
 from slimecore.images import Box
 from slimecore.masks import MaskFile, make_parts
 from slimecore.types import Annotation, Frame
-from slimevid.config import preset
+from slimevid.config import FusionConfig, preset
 from slimevid.segmenter import Segmenter
 from slimevid.state import FrameState
 from training.pairs import make_clip
@@ -98,8 +98,10 @@ def draw(seed: int, number: int, frames: int, size: int, bank: TextureBank) -> t
 
 
 def _segmented(rgb: np.ndarray, masks: np.ndarray, name: str, backbone: Backbone) -> list[Record]:
-    recorder = Recorder(masks)
-    session = Segmenter(preset(name), backbone, completion=recorder)
+    recorder, config = Recorder(masks), preset(name)
+    if not config.fusion.completion:  # then the network would not be asked, nor the recorder
+        config = replace(config, fusion=replace(config.fusion, completion=FusionConfig().completion))
+    session = Segmenter(config, backbone, completion=recorder)
     given = masks[0].astype(np.int32)
     parts = make_parts(MaskFile(given, {}))
     session.add_reference(Frame(0, rgb[0], "0"), Annotation(rgb[0], parts.index(given), parts))

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from slimecore.backbones import load_model
 from slimevid.completion import PLANES, CompletionNet
+from slimevid.config import preset
 from slimevid.window import Window
 from training import completion
 from training.completion import CompletionConfig, folded, judge, rate, train
-from training.completion_data import Record, Recorder, crop, draw, read_records
+from training.completion_data import Record, Recorder, _segmented, crop, draw, read_records
 from training.textures import TextureBank
 
 SMALL = CompletionConfig(steps=4, batch=2, size=32, log_every=2)
@@ -142,3 +144,13 @@ def test_records_come_back_as_they_were_written(tmp_path):
     np.savez_compressed(tmp_path / "0.npz", **{f"0.{n}": getattr(one, n) for n in ("planes", "rgb", "truth")})
     (found,) = read_records(tmp_path / "0.npz")
     assert all(np.array_equal(getattr(one, n), getattr(found, n)) for n in ("planes", "rgb", "truth"))
+
+
+@pytest.mark.parametrize("name", ["fast", "balanced"])
+def test_every_preset_is_recorded_also_one_that_goes_without_the_network(name):
+    rgb, masks = draw(3, 0, 3, 96, TextureBank((3, 7)))
+    config = preset(name)
+    records = _segmented(rgb, masks, name, load_model(config.model, config.device, config.seed))
+    assert len(records) == 1  # of frame 1: every third
+    assert records[0].planes.shape[0] == len(PLANES)
+    assert np.ptp(records[0].planes[PLANES.index("colours")].astype(float)) > 0.5
