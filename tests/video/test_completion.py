@@ -169,6 +169,21 @@ def test_the_shipped_network_fills_a_gap_in_a_plain_disc():
     assert found[~disc].mean() < 0.01
 
 
+def test_the_shipped_network_adds_more_where_colours_fit_the_parts():
+    y, x = np.mgrid[:96, :128]
+    disc = np.hypot(y - 48, x - 64) < 30
+    gap = disc & (np.hypot(y - 30, x - 84) < 9)
+    rgb = torch.from_numpy(np.random.default_rng(0).normal(0.5, 0.05, (1, 3, 96, 128)).astype(np.float32))
+    sure = np.where(disc & ~gap, 0.97, np.where(gap, 0.3, 0.03))
+    added = []
+    for odds in (-3.0, 3.0):
+        colours = np.where(gap, odds, np.where(disc, 3.0, -3.0))
+        planes = np.stack([sure] * 4 + [np.ones_like(sure), np.zeros_like(sure), colours]).astype(np.float32)
+        with torch.no_grad():
+            added.append(load_completion()(torch.from_numpy(planes)[None], rgb)[0].numpy()[gap].mean())
+    assert added[1] > added[0] + 0.5
+
+
 def test_the_network_sees_the_picture_where_the_evidence_lies_and_takes_nothing_away():
     rng = np.random.default_rng(3)
     rgb = cv2.resize(rng.integers(0, 256, (12, 16, 3), np.uint8), (128, 96))
