@@ -14,7 +14,7 @@ from slimecore import plugins
 from slimecore.artifacts import require_parts
 from slimecore.backbones import Backbone, load_model
 from slimecore.errors import InputError
-from slimecore.images import resize_soft
+from slimecore.images import Spans, resize_soft
 from slimecore.learn import Progress, learn_parts
 from slimecore.masks import annotate
 from slimecore.parts import with_shared_parts
@@ -255,9 +255,7 @@ class Segmenter:
             raise InputError("add_reference must come before step: there is nothing to segment yet")
         self._next, self._ordinal = state.frame.index + 1, state.ordinal + 1
         soft = self._propagator.step(state)
-        labels = soft.argmax(0)  # what is carried on decides what is looked at, not what is shown
-        labels[np.isin(labels, self._rows_dropped(state.frame.index))] = 0
-        spans = spans_within(labels, state.window)
+        spans = self._found(soft, state) if self._plan.follows else None  # in what is carried on, not what is shown
         soft = completed(soft, state, self._complete, self.config.fusion)
         radius = filter_radius(self.config.fusion.refine if self._module.REFINE else 0, state.frame.size)
         window = state.window.grown(2 * radius, state.frame.size)  # background around it, as far as the filter sees
@@ -266,6 +264,11 @@ class Segmenter:
         result = self._result(state.frame, soft, window)
         self._plan.labelled(state.ordinal, spans, state.frame.size, complete=bool(result.present.all()))
         return result
+
+    def _found(self, soft: Array, state: FrameState) -> Spans | None:
+        labels = soft.argmax(0)
+        labels[np.isin(labels, self._rows_dropped(state.frame.index))] = 0
+        return spans_within(labels, state.window)
 
     @torch.no_grad()
     def _prepare(self, state: FrameState, before: FrameState | None) -> None:

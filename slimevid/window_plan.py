@@ -31,6 +31,11 @@ class WindowPlan:
         self._windows: dict[int, Window] = {}
         self._spans: Spans | None = None
 
+    @property
+    def follows(self) -> bool:
+        """Whether it matters where the parts are found."""
+        return self._zoom > 1
+
     def around(self, mask: Array) -> Window:
         """Window for parts that lie where a mask (h, w) bool says."""
         return around(spans_of(mask), (int(mask.shape[0]), int(mask.shape[1])), self._zoom)
