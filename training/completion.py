@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimecore.files import atomic_path
-from slimevid.completion import CompletionNet, log_odds
+from slimevid.completion import PLANES, CompletionNet, log_odds
 from training.checkpoint import Ema, load_state, save_state
 from training.completion_data import Record, crop, read_records
 from training.curves import append_row, plot, trim
@@ -186,6 +186,8 @@ def _main() -> None:
     records = [record for i, clip in enumerate(clips) if i % _HELD_BACK for record in clip]
     if not records:
         parser.error(f"{args.data[0]}: no clips; run python -m training.completion_data --out {args.data[0]} first")
+    if any(len(record.planes) != len(PLANES) for record in records):
+        parser.error(f"{args.data[0]}: collected for other cues than {', '.join(PLANES)}; collect again, elsewhere")
     args.work.mkdir(parents=True, exist_ok=True)
     net = train(records, held_back, args.work, CompletionConfig(seed=args.seed, steps=args.steps))
     weights = {name: value.half().contiguous() for name, value in folded(net).state_dict().items()}

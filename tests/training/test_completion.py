@@ -139,6 +139,19 @@ def test_the_rate_rises_stays_and_falls():
     assert [rate(s, config) for s in (25, 50, 500, 750, 1000)] == pytest.approx([0.5, 1.0, 1.0, 0.5, 0.02])
 
 
+def test_records_of_other_cues_are_one_line(tmp_path, monkeypatch, capsys):
+    old = record(0)
+    planes = {f"{i}.planes": old.planes[:-1] for i in range(2)}
+    others = {f"{i}.{n}": getattr(old, n) for i in range(2) for n in ("rgb", "truth")}
+    for name in "ab":  # the first is held back
+        np.savez_compressed(tmp_path / f"{name}.npz", **planes, **others)
+    arguments = ["completion", "--data", str(tmp_path), "--work", str(tmp_path), "--out", str(tmp_path / "w")]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit, match="2"):
+        completion._main()
+    assert "collected for other cues than all, memory" in capsys.readouterr().err
+
+
 def test_records_come_back_as_they_were_written(tmp_path):
     one = record(4)
     np.savez_compressed(tmp_path / "0.npz", **{f"0.{n}": getattr(one, n) for n in ("planes", "rgb", "truth")})
