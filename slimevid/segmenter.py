@@ -18,7 +18,7 @@ from slimecore.images import Spans, resize_soft
 from slimecore.learn import Progress, learn_parts
 from slimecore.masks import annotate
 from slimecore.parts import with_shared_parts
-from slimecore.refine import filter_radius, refine
+from slimecore.refine import filter_cell, filter_radius, refine
 from slimecore.segment import prepare
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.ahead import ahead
@@ -258,7 +258,7 @@ class Segmenter:
         spans = self._found(soft, state) if self._plan.follows else None  # in what is carried on, not what is shown
         soft = completed(soft, state, self._complete, self.config.fusion)
         radius = filter_radius(self.config.fusion.refine if self._module.REFINE else 0, state.frame.size)
-        window = state.window.grown(2 * radius, state.frame.size)  # background around it, as far as the filter sees
+        window = state.window.grown(max(1, filter_cell(radius)), state.frame.size)  # as far as the filter sees
         soft = window.filled(resize_soft(soft, state.size), state.window)
         soft = refine(soft, state.frame.rgb[window.box], radius, self.config.fusion.refine_eps)
         result = self._result(state.frame, soft, window)

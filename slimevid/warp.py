@@ -30,8 +30,10 @@ def warp_soft(soft: Array, maps: tuple[Array, Array]) -> Array:
     (P, h, w) float32
         Bilinear; outside the picture the border repeats.
     """
-    planes = [cv2.remap(plane, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for plane in soft]
-    return np.stack(planes)
+    out = np.zeros((len(soft), *maps[0].shape), np.float32)
+    for plane, moved in zip(soft, out, strict=True):
+        cv2.remap(plane, *maps, cv2.INTER_LINEAR, dst=moved, borderMode=cv2.BORDER_REPLICATE)
+    return out
 
 
 def reliability(flow: Array, back: Array, maps: tuple[Array, Array], tolerance: float) -> Array:

@@ -49,11 +49,13 @@ class Window:
         """Rows and columns."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
-    def grown(self, margin: int, size: tuple[int, int]) -> Window:
-        """With a margin on all sides, as far as the picture of some size goes."""
-        top, left = max(0, self.top - margin), max(0, self.left - margin)
-        bottom = min(size[0], self.top + self.height + margin)
-        right = min(size[1], self.left + self.width + margin)
+    def grown(self, cell: int, size: tuple[int, int]) -> Window:
+        """Whole cells, so many pixels wide, of a picture of some size that hold this window, and one more around it."""
+        top, left = (max(0, (start // cell - 1) * cell) for start in (self.top, self.left))
+        bottom, right = (
+            min(side, (-(-end // cell) + 1) * cell)
+            for end, side in zip((self.top + self.height, self.left + self.width), size, strict=True)
+        )
         return Window(top, left, bottom - top, right - left, self.zoom)
 
     def filled(self, soft: Array, inner: Window) -> Array:

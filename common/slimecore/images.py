@@ -129,11 +129,10 @@ def resize_soft(values: Array, size: tuple[int, int]) -> Array:
     """Resize soft maps (parts, h, w) float32 to `size`; sums over parts stay what they were."""
     if values.shape[1:] == size:
         return values
-    if values.shape[0] <= 4:  # OpenCV resizes up to four interleaved channels with one fast kernel
-        flat = _resize(np.ascontiguousarray(values.transpose(1, 2, 0)), size)
-        flat = flat[..., None] if flat.ndim == 2 else flat
-        return np.ascontiguousarray(flat.transpose(2, 0, 1))
-    return np.stack([_resize(np.ascontiguousarray(plane), size) for plane in values])
+    out = np.zeros((len(values), *size), np.float32)
+    for plane, wide in zip(values.astype(np.float32, copy=False), out, strict=True):  # interleaved is much slower
+        cv2.resize(np.ascontiguousarray(plane), size[::-1], dst=wide, interpolation=_mode(plane.shape, size))
+    return out
 
 
 def resize_soft_in(values: Array, size: tuple[int, int], box: Box) -> Array:
@@ -151,8 +150,10 @@ def resize_soft_in(values: Array, size: tuple[int, int], box: Box) -> Array:
     )
     mode = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     shape = (len(columns), len(rows))
-    planes = [cv2.warpAffine(p, into, shape, flags=mode, borderMode=cv2.BORDER_REPLICATE) for p in values]
-    return np.stack(planes)
+    out = np.zeros((len(values), *shape[::-1]), np.float32)
+    for plane, found in zip(np.asarray(values, np.float32), out, strict=True):
+        cv2.warpAffine(plane, into, shape, dst=found, flags=mode, borderMode=cv2.BORDER_REPLICATE)
+    return out
 
 
 def undecided_box(soft: Array, margin: int) -> Box | None:
@@ -189,6 +190,8 @@ def _resize(array: Array, size: tuple[int, int]) -> Array:
     h, w = array.shape[:2]
     if (h, w) == size:
         return array
-    shrinks = size[0] <= h and size[1] <= w
-    mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(array, size[::-1], interpolation=mode))
+    return np.asarray(cv2.resize(array, size[::-1], interpolation=_mode((h, w), size)))
+
+
+def _mode(old: tuple[int, ...], new: tuple[int, int]) -> int:
+    return cv2.INTER_AREA if new[0] <= old[0] and new[1] <= old[1] else cv2.INTER_LINEAR

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimecore.images import resize_rgb, resize_soft, undecided_box
+from slimecore.images import Box, resize_soft
 
-__all__ = ["filter_radius", "guided", "refine"]
+__all__ = ["filter_cell", "filter_radius", "guided", "refine"]
 
 Array = npt.NDArray[Any]
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+_SLIGHT = (
+    0.2  # a part believed less than this, or surer than all but this, has no border to bring to the picture's edges
+)
 
 
 def filter_radius(radius: int, size: tuple[int, int]) -> int:
@@ -21,8 +25,21 @@ def filter_radius(radius: int, size: tuple[int, int]) -> int:
     return max(1, round(radius * min(size) / 480)) if radius else 0
 
 
+def filter_cell(radius: int) -> int:
+    """Side, in pixels, of the square cells that :func:`refine` takes a picture in; it sees a cell beyond a border."""
+    step = _step(radius)
+    return -(-2 * radius // step) * step
+
+
+def _step(radius: int) -> int:
+    """Coefficients on a grid half as wide as the radius lose nothing that we could measure (He and Sun 2015)."""
+    return max(1, radius // 2)
+
+
 def refine(soft: Array, rgb: Array, radius: int, eps: float) -> Array:
     """Resize soft labels to the picture and filter them with the picture as guide (He et al., TPAMI 2013).
+
+    Every part is filtered around its own border only, so the work grows with the length of all borders.
 
     Parameters
     ----------
@@ -39,20 +56,28 @@ def refine(soft: Array, rgb: Array, radius: int, eps: float) -> Array:
     (P, H, W) float32
         0..1, summing to 1 over parts.
     """
-    size = (int(rgb.shape[0]), int(rgb.shape[1]))
-    full = resize_soft(soft, size)
-    box = undecided_box(full, 2 * radius) if radius else None
-    if box is None:
+    full = resize_soft(soft, (int(rgb.shape[0]), int(rgb.shape[1])))
+    places = [_edges(plane, filter_cell(radius)) if radius else [] for plane in full[1:]]
+    around = _around([box for boxes in places for box in boxes])
+    if around is None:
         return full
     full = full.copy() if full is soft else full
-    guide = np.asarray(rgb[box], np.float32) / 255
-    # Coefficients at a quarter of the radius lose nothing that can be seen, and cost a fraction (He and Sun 2015).
-    step = max(1, min(2, radius // 2), radius // 4)
-    # The filter is linear and keeps constants, so the background is what is left; edges overshoot a little.
-    parts = guided(guide, full[1:, box[0], box[1]], radius, eps, step).clip(0, 1)
-    total = np.maximum(parts.sum(0), 1)
-    full[1:, box[0], box[1]] = parts / total
-    full[0, box[0], box[1]] = 1 - parts.sum(0) / total
+    guide = _Guide([channel * np.float32(1 / 255) for channel in cv2.split(rgb[around])], radius, eps, _step(radius))
+    top, left = around[0].start, around[1].start
+    ground = full[0]
+    for plane, boxes in zip(full[1:], places, strict=True):
+        for box in boxes:
+            here = slice(box[0].start - top, box[0].stop - top), slice(box[1].start - left, box[1].stop - left)
+            found = guide.filtered(plane[box], here).clip(0, 1)
+            ground[box] += (
+                plane[box] - found
+            )  # the filter is linear and keeps constants: the background is what is left
+            plane[box] = found
+    over = np.flatnonzero(ground < 0)  # edges overshoot a little
+    share = 1 / (1 - ground.ravel()[over])
+    for plane in full[1:]:
+        plane.ravel()[over] *= share
+    ground.ravel()[over] = 0
     return full
 
 
@@ -74,29 +99,107 @@ def guided(guide: Array, planes: Array, radius: int, eps: float, step: int = 1) 
     -------
     (n, h, w) float32
     """
-    h, w = guide.shape[:2]
-    small = (max(1, -(-h // step)), max(1, -(-w // step)))
-    reach = 2 * max(1, radius // step) + 1
+    made = _Guide(cv2.split(guide), radius, eps, step)
+    return np.stack([made.filtered(plane, (slice(0, len(guide)), slice(0, guide.shape[1]))) for plane in planes])
 
-    def mean(values: Array) -> Array:
-        return np.asarray(cv2.boxFilter(values, -1, (reach, reach), borderType=cv2.BORDER_REFLECT_101))
 
-    def wide(values: Array) -> Array:
-        return np.asarray(cv2.resize(mean(values), (w, h), interpolation=cv2.INTER_LINEAR))
+class _Guide:
+    """The channels of a picture, each (h, w) float32, and all of the filter that depends on them alone."""
 
-    image, channels = cv2.split(resize_rgb(guide, small)), cv2.split(guide)  # planes: strided pixels are slow
-    means = [mean(channel) for channel in image]
-    covariance = {(i, j): mean(image[i] * image[j]) - means[i] * means[j] for i, j in _PAIRS}
-    inverse = _inverse(covariance, eps)
-    filtered = np.empty_like(planes)
-    for plane, out in zip(resize_soft(planes, small), filtered, strict=True):
-        mean_plane = mean(plane)
-        joint = [mean(image[i] * plane) - means[i] * mean_plane for i in range(3)]
-        slope = [sum(inverse[min(i, j), max(i, j)] * joint[j] for j in range(3)) for i in range(3)]
-        out[:] = wide(mean_plane - sum(slope[i] * means[i] for i in range(3)))
+    def __init__(self, channels: Sequence[Array], radius: int, eps: float, step: int) -> None:
+        self._step = step
+        self._window = (2 * max(1, radius // step) + 1,) * 2
+        self._channels = channels
+        self._image = [self._coarse(channel) for channel in self._channels]
+        self._means = [self._mean(channel) for channel in self._image]
+        image, means = self._image, self._means
+        covariance = {(i, j): self._mean(image[i] * image[j]) - means[i] * means[j] for i, j in _PAIRS}
+        self._inverse = _inverse(covariance, eps)
+
+    def _coarse(self, plane: Array) -> Array:
+        """Means of cells, as many pixels wide as a step; beyond the border the last pixels repeat."""
+        h, w = plane.shape
+        if self._step == 1:
+            return plane
+        size = -(-h // self._step), -(-w // self._step)
+        beyond = size[0] * self._step - h, size[1] * self._step - w
+        if any(beyond):
+            plane = cv2.copyMakeBorder(plane, 0, beyond[0], 0, beyond[1], cv2.BORDER_REPLICATE)
+        return np.asarray(cv2.resize(plane, size[::-1], interpolation=cv2.INTER_AREA))
+
+    def _mean(self, values: Array) -> Array:
+        return np.asarray(cv2.boxFilter(values, -1, self._window, borderType=cv2.BORDER_REFLECT_101))
+
+    def filtered(self, plane: Array, box: Box) -> Array:
+        """Filter what a plane (h, w) float32 says in a box of the guide; the box starts at a multiple of the step."""
+        h, w = plane.shape
+        small = self._coarse(plane)
+        top, left = (side.start // self._step for side in box)
+        at = slice(top, top + small.shape[0]), slice(left, left + small.shape[1])
+        image, means = [c[at] for c in self._image], [c[at] for c in self._means]
+        mean, *joint = cv2.split(self._mean(cv2.merge([small, *(channel * small for channel in image)])))
         for i in range(3):
-            out += wide(slope[i]) * channels[i]
-    return filtered
+            joint[i] -= means[i] * mean
+        offset, slopes = mean, []
+        for i in range(3):
+            slope = sum(self._inverse[min(i, j), max(i, j)][at] * joint[j] for j in range(3))
+            offset -= slope * means[i]
+            slopes.append(slope)
+        offset, *slopes = cv2.split(self._mean(cv2.merge([offset, *slopes])))
+        found = self._wide(offset, (h, w))
+        for slope, channel in zip(slopes, self._channels, strict=True):
+            found += self._wide(slope, (h, w)) * channel[box]
+        return found
+
+    def _wide(self, values: Array, size: tuple[int, int]) -> Array:
+        h, w = values.shape
+        wide = cv2.resize(values, (w * self._step, h * self._step), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(wide)[: size[0], : size[1]]
+
+
+def _edges(plane: Array, cell: int) -> list[Box]:
+    """Boxes, apart from each other, that hold all borders of a part (h, w), and at least a cell's side around them.
+
+    They are made of square cells of so many pixels.
+    """
+    square = np.ones((3, 3), np.uint8)
+    somewhere = cv2.dilate((_of_cells(np.maximum, plane, cell) > _SLIGHT).astype(np.uint8), square)
+    everywhere = cv2.erode((_of_cells(np.minimum, plane, cell) > 1 - _SLIGHT).astype(np.uint8), square)
+    return [
+        (slice(top * cell, (top + height) * cell), slice(left * cell, (left + width) * cell))
+        for left, top, width, height in _rectangles(somewhere & (1 - everywhere))
+    ]
+
+
+def _of_cells(extreme: np.ufunc, plane: Array, cell: int) -> Array:
+    """Least or largest value in every cell of a plane, those at its end being smaller."""
+    whole = len(plane) // cell * cell
+    lines = extreme.reduce(plane[:whole].reshape(-1, cell, plane.shape[1]), 1)
+    if whole < len(plane):
+        lines = np.concatenate([lines, extreme.reduce(plane[whole:], 0)[None]])
+    return np.asarray(extreme.reduceat(lines, range(0, plane.shape[1], cell), 1))
+
+
+def _rectangles(cells: Array) -> list[list[int]]:
+    """Left, top, width, height of rectangles, apart from each other, that hold all cells (h, w) uint8 of 1."""
+    while True:
+        pieces: list[list[int]] = cv2.connectedComponentsWithStats(cells)[2][1:, :4].tolist()
+        filled = np.zeros_like(cells)
+        for left, top, width, height in pieces:
+            filled[top : top + height, left : left + width] = 1
+        if np.array_equal(filled, cells):
+            return pieces
+        cells = filled
+
+
+def _around(boxes: list[Box]) -> Box | None:
+    """The box that holds some boxes; None of none."""
+    if not boxes:
+        return None
+    rows, columns = (
+        slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*boxes, strict=True)
+    )
+    return rows, columns
 
 
 def _inverse(covariance: dict[tuple[int, int], Array], eps: float) -> dict[tuple[int, int], Array]:

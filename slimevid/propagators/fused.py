@@ -66,15 +66,21 @@ def fuse(evidence: Sequence[Evidence], floor: float, against: Array | None = Non
     -------
     (P, h, w) float32, summing to 1 over parts
     """
-    parts = evidence[0][0].shape[0]
-    total = np.zeros_like(evidence[0][0])
+    shape = evidence[0][0].shape
+    total, logs = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    flat = logs.reshape(len(logs), -1)  # as OpenCV takes it, whose logarithms are twice as fast
     for probabilities, weight in evidence:
-        total += weight * np.log(np.maximum((1 - floor) * probabilities + floor / parts, 1e-8))
+        np.multiply(probabilities, 1 - floor, out=logs)
+        logs += max(floor / len(logs), 1e-8)
+        cv2.log(flat, dst=flat)
+        logs *= weight
+        total += logs
     if against is not None:
         total[1:] -= against
-    total -= total.max(0, keepdims=True)
+    total -= total.max(0)
     np.exp(total, out=total)
-    return np.asarray(total / total.sum(0, keepdims=True))
+    total *= 1 / total.sum(0)
+    return total
 
 
 def recall(memory: MaskMemory, places: Places, doubted: Doubt) -> Array:

@@ -1,11 +1,12 @@
 """Carrying and sharpening soft masks."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimecore.refine import guided, refine
+from slimecore.refine import filter_cell, guided, refine
 from slimevid.warp import reliability, targets, warp_soft
 
 RNG = np.random.default_rng(0)
@@ -129,6 +130,47 @@ def test_coarser_coefficients_stay_close_on_smooth_pictures() -> None:
     guide = np.stack([x, y, np.sin(3 * x * y)], -1)
     planes = (1 / (1 + np.exp(-20 * (x - 0.5))))[None]
     assert np.abs(guided(guide, planes, 8, 1e-4, 2) - guided(guide, planes, 8, 1e-4)).max() < 0.05
+
+
+def blobs(count: int, size: tuple[int, int], seed: int) -> np.ndarray:
+    """Soft labels (count + 1, h, w) of discs, of which a faint trace lies everywhere."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: size[0], : size[1]]
+    centres = rng.uniform(0, 1, (count, 2)) * size
+    logits = np.stack([(12 - np.hypot(y - cy, x - cx)) / 3 for cy, cx in centres])
+    logits = np.concatenate([np.zeros((1, *size)), np.maximum(logits, -3)]) + rng.normal(0, 0.05, (count + 1, *size))
+    soft = np.exp(logits) / np.exp(logits).sum(0)
+    return soft.astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("parts", "size", "radius"), [(1, (97, 131), 3), (4, (160, 203), 5), (7, (240, 200), 8)])
+def test_borders_become_what_filtering_everything_makes_of_them(parts, size, radius, seed) -> None:
+    """A twin that filters every plane whole, and divides by the sum."""
+    soft = blobs(parts, size, seed)
+    rgb = cv2.GaussianBlur(np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8), (0, 0), 4)
+    dense = guided(rgb.astype(np.float32) / 255, soft[1:], radius, 1e-2, max(1, radius // 2)).clip(0, 1)
+    dense = np.concatenate([1 - dense.sum(0, keepdims=True).clip(0, 1), dense / np.maximum(dense.sum(0), 1)])
+    found = refine(soft, rgb, radius, 1e-2)
+    border = (soft[1:] > 0.2) & (soft[1:] < 0.8)
+    assert border.any((1, 2)).all()
+    apart = np.abs(found - dense)[1:][border]
+    assert apart.max() < 1e-3
+    second, first = np.sort(dense, 0)[-2:]  # faint traces are left as they are, so near-ties may fall either way
+    assert (found.argmax(0) == dense.argmax(0))[first - second > 0.1].all()
+    assert np.abs(found.sum(0) - 1).max() < 1e-5
+    assert found.min() >= 0
+
+
+def test_a_hard_border_between_two_cells_is_moved_too() -> None:
+    cell = filter_cell(8)
+    soft = np.zeros((2, 4 * cell, 6 * cell), np.float32)
+    soft[1, :, 2 * cell :] = 1
+    soft[0] = 1 - soft[1]
+    rgb = np.full((*soft.shape[1:], 3), 40, np.uint8)
+    rgb[:, 2 * cell + 4 :] = 200
+    found = refine(soft, rgb, 8, 1e-4)
+    assert found[1, :, 2 * cell].max() < 0.9
 
 
 def test_what_is_refined_stays_as_it_was() -> None:

@@ -14,7 +14,7 @@ from slimecore.masks import MaskFile, make_parts
 from slimecore.memory import MaskMemory
 from slimecore.memory_config import MemoryConfig
 from slimecore.metrics import region_j
-from slimecore.refine import filter_radius, refine
+from slimecore.refine import filter_cell, filter_radius, refine
 from slimecore.types import Annotation, Frame
 from slimevid import segmenter
 from slimevid.config import RunConfig
@@ -261,7 +261,7 @@ def test_a_frame_finished_within_its_window_is_what_the_whole_frame_would_give(c
     soft = random.dirichlet(np.ones(3), inner.height * inner.width).T.reshape(3, inner.height, inner.width)
     soft = np.ascontiguousarray(soft, np.float32)
     wanted = refine(whole(size).filled(soft, inner), rgb, radius, 1e-4)
-    grown = inner.grown(2 * radius, size)
+    grown = inner.grown(max(1, filter_cell(radius)), size)
     found = refine(grown.filled(soft, inner), rgb[grown.box], radius, 1e-4)
     assert np.array_equal(whole(size).filled(found, grown), wanted)
     parts = make_parts(MaskFile(np.array([[0, 3, 9]]), {}, True, []))
@@ -276,16 +276,17 @@ def test_a_frame_finished_within_its_window_is_what_the_whole_frame_would_give(c
 @given(
     st.tuples(st.integers(0, 20), st.integers(0, 30)),
     st.tuples(st.integers(1, 20), st.integers(1, 30)),
-    st.integers(0, 40),
+    st.integers(1, 40),
 )
-def test_a_grown_window_lies_in_the_picture_and_goes_as_far_as_that(corner, sides, margin):
+def test_a_grown_window_is_whole_cells_with_one_around_it_as_far_as_the_picture_goes(corner, sides, cell):
     size = (40, 60)
-    grown = Window(*corner, *sides).grown(margin, size)
+    grown = Window(*corner, *sides).grown(cell, size)
     for low, length, start, side, most in zip(
         (grown.top, grown.left), (grown.height, grown.width), corner, sides, size, strict=True
     ):
-        assert low == max(0, start - margin)
-        assert low + length == min(most, start + side + margin)
+        held = {pixel // cell for pixel in range(start, start + side)}
+        wanted = [pixel for pixel in range(most) if {pixel // cell - 1, pixel // cell, pixel // cell + 1} & held]
+        assert (low, low + length) == (wanted[0], wanted[-1] + 1)
 
 
 def test_the_filters_radius_is_that_of_a_picture_of_480_lines():
