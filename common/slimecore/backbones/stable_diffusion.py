@@ -47,6 +47,8 @@ def build(spec: ModelSpec, device: torch.device, seed: int = 0) -> StableDiffusi
     folder = locate(spec.name, spec.revision, spec.variant)
     dtype = pick_dtype(spec.dtype, device)
     unet = load_unet(folder, spec.variant, dtype).to(device)
+    if device.type == "cpu":  # a quarter off the descriptor, a twelfth off all; not measured elsewhere
+        unet.to(memory_format=torch.channels_last)
     vae = load_vae(folder, spec.variant, dtype).to(device)
     readout = read_readout(folder, unet)
     if spec.timestep is not None:
