@@ -31,6 +31,9 @@ class FusionConfig:
         The memory is read every so many frames, and what was read is carried along the flow between them.
     flow : float
         Weight of the flow-warped previous mask, scaled by the flow's reliability at each pixel.
+    parts_apart, flow_apart : float
+        How much more of its weight the WAS map, or the warped mask, has in telling several parts from each other: the
+        memory knows well what is one of them, and confuses one leg with another; motion does not.
     motion : float
         Weight of the evidence for the background from pixels that move with it while the part does not; 0 for none.
     motion_for : float
@@ -58,6 +61,8 @@ class FusionConfig:
     memory: float = 1.0
     memory_every: int = 1
     flow: float = 0.5
+    parts_apart: float = 1.0
+    flow_apart: float = 2.0
     motion: float = 1.0
     motion_limit: float = 4.0
     motion_for: float = 0.5
@@ -70,7 +75,7 @@ class FusionConfig:
     present: float = 0.4
 
     def __post_init__(self) -> None:
-        of_cues = (self.parts, self.memory, self.flow, self.motion, self.colours)
+        of_cues = (self.parts, self.memory, self.flow, self.motion, self.colours, self.parts_apart, self.flow_apart)
         if min(*of_cues, self.motion_for, self.motion_limit, self.completion) < 0 or self.flow_tolerance <= 0:
             raise ConfigError("fusion weights must not be negative and fusion.flow_tolerance must be above 0")
         for name in ("parts_every", "memory_every"):

@@ -8,7 +8,7 @@ fails. The memory is read last, finely only where all the rest leaves doubt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from slimecore.segment import ReadKeys, was_evidence
 from slimevid.colours import ColourModel
 from slimevid.completion import PLANES
 from slimevid.config import FusionConfig
+from slimevid.evidence import Cue, fuse
 from slimevid.flows import Flow
 from slimevid.motion import against_parts, departure
 from slimevid.propagators import Context
@@ -33,7 +34,7 @@ from slimevid.state import FrameState
 from slimevid.warp import reliability, targets, targets_in, warp_soft
 from slimevid.window import Window, seen_through
 
-__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build", "fuse", "recall"]
+__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build", "recall"]
 
 NEEDS_MODEL = True
 NEEDS_PARTS = True
@@ -41,46 +42,12 @@ REFINE = True
 WINDOWED = True
 Array = npt.NDArray[Any]
 Doubt = Callable[[Array], Array]
-Evidence = tuple[Array, Array | float]
 Motion = tuple[Array, Array]
 _DOUBT = 0.1  # a place whose likeliest label is less sure than all but this is read finely
 _SLIGHT = 0.05  # weaker odds for a part are not worth a question
 _KNOWN = 0.6  # a reference that gives the background this much (.5 is: never seen) knows the place
 _MARGIN = 0.04  # share of the short side around what is undecided that is worked out at the working size
 _SURE = 0.9  # the background's motion is fitted to pixels at least this sure to be background
-
-
-def fuse(evidence: Sequence[Evidence], floor: float, against: Array | None = None) -> Array:
-    """Product of experts: softmax over parts of the weighted sum of log-probabilities.
-
-    Parameters
-    ----------
-    evidence : sequence of ((P, h, w) float32, weight)
-        Probabilities summing to 1 over parts; a weight is a number or (h, w).
-    floor : float
-        Share of the uniform distribution mixed into each first.
-    against : (P - 1, h, w) float32, optional
-        Log-odds that every part loses to the background.
-
-    Returns
-    -------
-    (P, h, w) float32, summing to 1 over parts
-    """
-    shape = evidence[0][0].shape
-    total, logs = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    flat = logs.reshape(len(logs), -1)  # as OpenCV takes it, whose logarithms are twice as fast
-    for probabilities, weight in evidence:
-        np.multiply(probabilities, 1 - floor, out=logs)
-        logs += max(floor / len(logs), 1e-8)
-        cv2.log(flat, dst=flat)
-        logs *= weight
-        total += logs
-    if against is not None:
-        total[1:] -= against
-    total -= total.max(0)
-    np.exp(total, out=total)
-    total *= 1 / total.sum(0)
-    return total
 
 
 def recall(memory: MaskMemory, places: Places, doubted: Doubt) -> Array:
@@ -153,10 +120,10 @@ AHEAD = prepare
 class _Seen:
     """All evidence on one frame, each at one size: the flow's, or after :meth:`at` that asked for."""
 
-    learned: Evidence | None
-    carried: Evidence | None
+    learned: Cue | None
+    carried: Cue | None
     against: Array | None
-    read: Evidence | None = None
+    read: Cue | None = None
 
     def at(self, size: tuple[int, int], box: Box) -> _Seen:
         """In a box of a picture of some size."""
@@ -164,8 +131,11 @@ class _Seen:
         def placed(soft: Array) -> Array:
             return resize_soft_in(soft, size, box)
 
-        def moved(one: Evidence | None) -> Evidence | None:
-            return one and (placed(one[0]), one[1] if isinstance(one[1], float) else placed(one[1][None])[0])
+        def moved(one: Cue | None) -> Cue | None:
+            if one is None:
+                return None
+            weight = one.weight if isinstance(one.weight, float) else placed(one.weight[None])[0]
+            return one._replace(soft=placed(one.soft), weight=weight)
 
         against = None if self.against is None else placed(self.against)
         return _Seen(moved(self.learned), moved(self.carried), against, moved(self.read))
@@ -179,10 +149,10 @@ class _Seen:
         """(7, h, w) float32, :data:`slimevid.completion.PLANES`, of what made labels (P, h, w), and of `colours`."""
         any_part: Array = 1 - soft[0]
 
-        def parts(one: Evidence | None) -> Array:
-            return any_part if one is None else 1 - one[0][0]
+        def parts(one: Cue | None) -> Array:
+            return any_part if one is None else 1 - one.soft[0]
 
-        trust = self.carried[1] / fusion.flow if self.carried is not None and fusion.flow else 0.0
+        trust = self.carried.weight / fusion.flow if self.carried is not None and fusion.flow else 0.0
         planes: Array = np.zeros((len(PLANES), *any_part.shape), np.float32)
         planes[1], planes[2], planes[3], planes[4] = parts(self.read), parts(self.learned), parts(self.carried), trust
         if self.against is not None:
@@ -248,10 +218,11 @@ class _Fused:
         motion = state.motion or both_ways(self._context.flow, state.small, state.shrunk(self._rgb))
         asked = motion is None or _first_of(self._fusion.memory_every, state)
         moved = None if motion is None else self._moved(motion, carry_learned=not due, carry_read=not asked)
-        learned = (self._learned, self._fusion.parts) if self._fusion.parts else None
+        fusion = self._fusion
+        learned = Cue(self._learned, fusion.parts, fusion.parts_apart) if fusion.parts else None
         carried, against = None, None
         if moved is not None:
-            carried, against = (moved[0], self._fusion.flow * moved[1]), moved[2]
+            carried, against = Cue(moved[0], fusion.flow * moved[1], fusion.flow_apart), moved[2]
         seen = _Seen(learned, carried, against)
         if self._enabled:
             seen = self._with_memory(state, seen) if asked else self._with_what_was_read(seen)
@@ -269,12 +240,12 @@ class _Fused:
         read = recall(self._memory, state.places, lambda coarse: self._guess(seen, coarse).max(0) < 1 - _DOUBT)
         if self._fusion.memory_every > 1:
             self._read = read
-        return replace(seen, read=(read, self._fusion.memory))
+        return replace(seen, read=Cue(read, self._fusion.memory))
 
     def _with_what_was_read(self, seen: _Seen) -> _Seen:
         """Take the last reading, carried along; motion speaks for no part where the references cannot be asked."""
         against = None if seen.against is None else np.maximum(seen.against, 0)
-        return replace(seen, read=(self._read, self._fusion.memory), against=against)
+        return replace(seen, read=Cue(self._read, self._fusion.memory), against=against)
 
     def _look(self, state: FrameState) -> None:
         """See all that is carried along through another window."""
@@ -291,7 +262,7 @@ class _Fused:
     def _guess(self, seen: _Seen, read: Array) -> Array:
         """All evidence with a reading of the memory, on the memory's grid."""
         size = (read.shape[1], read.shape[2])
-        with_read = replace(seen, read=(read, self._fusion.memory))
+        with_read = replace(seen, read=Cue(read, self._fusion.memory))
         return with_read.at(size, (slice(0, size[0]), slice(0, size[1]))).fused(self._fusion.floor)
 
     def _decided(self, state: FrameState, seen: _Seen, motion: Motion | None) -> Array:
@@ -301,7 +272,7 @@ class _Fused:
             small = state.small.shape[:2]
             guess = seen.at(small, (slice(0, small[0]), slice(0, small[1]))).fused(self._fusion.floor)
         else:
-            guess = self._guess(seen, seen.read[0])
+            guess = self._guess(seen, seen.read.soft)
         soft = np.array(resize_soft(guess, size))
         box = undecided_box(soft, round(_MARGIN * min(size)))
         if box is None:
@@ -310,7 +281,7 @@ class _Fused:
         if motion is not None and here.carried is not None:
             # The previous labels again, not through the size of the flow, which would blur them.
             again = warp_soft(self._soft, targets_in(motion[0], size, box))
-            here = replace(here, carried=(again, here.carried[1]))
+            here = replace(here, carried=here.carried._replace(soft=again))
         inside = (slice(None), *box)
         soft[inside] = here.fused(self._fusion.floor)
         if self._fusion.colours or self._fusion.completion:

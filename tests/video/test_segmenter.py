@@ -17,7 +17,7 @@ from slimecore.places import Places
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.propagators import Context
-from slimevid.propagators.fused import build, fuse, recall
+from slimevid.propagators.fused import build, recall
 from slimevid.result import _strongest_mean
 from slimevid.segmenter import Segmenter
 from slimevid.state import FrameState
@@ -121,21 +121,6 @@ def test_an_unknown_method_names_the_nearest():
         Segmenter(RunConfig(flow="diss"))
 
 
-def test_fusion_is_a_normalised_product_of_experts():
-    a = np.array([[[0.8]], [[0.2]]], np.float32)
-    b = np.array([[[0.6]], [[0.4]]], np.float32)
-    expected = 0.8 * 0.6 / (0.8 * 0.6 + 0.2 * 0.4)
-    assert fuse([(a, 1.0), (b, 1.0)], 0.0)[0, 0, 0] == pytest.approx(expected, rel=1e-5)
-    assert fuse([(a, 1.0), (b, 0.0)], 0.0)[0, 0, 0] == pytest.approx(0.8, rel=1e-5)
-    assert fuse([(a, 1.0), (b, np.zeros((1, 1)))], 0.0)[1, 0, 0] == pytest.approx(0.2, rel=1e-5)
-
-
-def test_no_cue_can_veto():
-    sure = np.array([[[1.0]], [[0.0]]], np.float32)
-    other = np.array([[[0.01]], [[0.99]]], np.float32)
-    assert fuse([(sure, 1.0), (other, 2.0)], 0.02)[1, 0, 0] > 0.5
-
-
 def test_a_tiny_part_is_kept_on_its_own_frame(two_tone, tiny):
     frames, truth = clip_of(two_tone, count=1)
     marked = truth[0].copy()
@@ -177,14 +162,6 @@ def test_a_part_without_a_sure_pixel_is_absent_and_owns_nothing(two_tone):
     result = segmenter.step(frames[1])
     assert result.present.tolist() == [False, True]
     assert set(np.unique(result.labels)) == {2}
-
-
-def test_odds_against_a_part_go_to_the_background():
-    soft = np.array([0.5, 0.3, 0.2], np.float32).reshape(3, 1, 1)
-    against = np.array([1.0, 0.0], np.float32).reshape(2, 1, 1)
-    fused = fuse([(soft, 1.0)], 0.0, against)
-    assert fused[1, 0, 0] / fused[0, 0, 0] == pytest.approx(0.6 * np.exp(-1), rel=1e-5)
-    assert fused[2, 0, 0] / fused[0, 0, 0] == pytest.approx(0.4, rel=1e-5)
 
 
 def test_recall_reads_finely_where_there_is_doubt_and_nowhere_else():
