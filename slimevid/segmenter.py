@@ -14,11 +14,11 @@ from slimecore import plugins
 from slimecore.artifacts import require_parts
 from slimecore.backbones import Backbone, load_model
 from slimecore.errors import InputError
-from slimecore.images import Spans, resize_soft
+from slimecore.images import Spans
 from slimecore.learn import Progress, learn_parts
 from slimecore.masks import annotate
 from slimecore.parts import with_shared_parts
-from slimecore.refine import filter_cell, filter_radius, refine
+from slimecore.refine import filter_cell, filter_radius, follow_edges
 from slimecore.segment import prepare
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.ahead import ahead
@@ -259,8 +259,8 @@ class Segmenter:
         soft = completed(soft, state, self._complete, self.config.fusion)
         radius = filter_radius(self.config.fusion.refine if self._module.REFINE else 0, state.frame.size)
         window = state.window.grown(max(1, filter_cell(radius)), state.frame.size)  # as far as the filter sees
-        soft = window.filled(resize_soft(soft, state.size), state.window)
-        soft = refine(soft, state.frame.rgb[window.box], radius, self.config.fusion.refine_eps)
+        soft = window.filled(soft, state.window)
+        follow_edges(soft, state.frame.rgb[window.box], radius, self.config.fusion.refine_eps)
         result = self._result(state.frame, soft, window)
         self._plan.labelled(state.ordinal, spans, state.frame.size, complete=bool(result.present.all()))
         return result

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimecore.images import Box, resize_soft_in
+from slimecore.images import Box, resize_soft
 
 __all__ = ["reliability", "targets", "targets_in", "warp_soft"]
 
@@ -79,6 +79,6 @@ def targets(flow: Array) -> tuple[Array, Array]:
 def targets_in(flow: Array, size: tuple[int, int], box: Box) -> tuple[Array, Array]:
     """:func:`targets` of a flow brought to a picture of another size, within a box of that."""
     h, w = flow.shape[:2]
-    motion = resize_soft_in(np.ascontiguousarray(flow.transpose(2, 0, 1)), size, box)
+    motion = resize_soft(np.stack(cv2.split(flow)), size)[(slice(None), *box)]
     y, x = np.mgrid[box].astype(np.float32)
     return x + motion[0] * np.float32(size[1] / w), y + motion[1] * np.float32(size[0] / h)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimecore.images import Box, Spans, spans_of
+from slimecore.images import Box, Spans, resize_soft, spans_of
 
 __all__ = ["Window", "around", "follow", "seen_through", "spans_within", "whole"]
 
@@ -46,8 +46,13 @@ class Window:
 
     @property
     def box(self) -> Box:
-        """Rows and columns."""
+        """Slices of rows and columns."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.height, self.width
 
     def grown(self, cell: int, size: tuple[int, int]) -> Window:
         """Whole cells, so many pixels wide, of a picture of some size that hold this window, and one more around it."""
@@ -59,13 +64,15 @@ class Window:
         return Window(top, left, bottom - top, right - left, self.zoom)
 
     def filled(self, soft: Array, inner: Window) -> Array:
-        """Soft labels (P, h, w) of a window within this one as labels of this one: background around them."""
-        if (inner.height, inner.width) == (self.height, self.width):
-            return soft
+        """Soft labels (P, h, w) of a window within this one, as new labels of all pixels of this one.
+
+        They are brought to the inner window's size first; around that is background.
+        """
         wide = np.zeros((len(soft), self.height, self.width), np.float32)
         wide[0] = 1
         top, left = inner.top - self.top, inner.left - self.left
-        wide[:, top : top + inner.height, left : left + inner.width] = soft
+        for plane, whole_plane in zip(soft, wide, strict=True):
+            whole_plane[top : top + inner.height, left : left + inner.width] = resize_soft(plane[None], inner.size)[0]
         return wide
 
     def to_array(self) -> Array:

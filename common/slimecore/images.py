@@ -31,7 +31,6 @@ __all__ = [
     "resize_labels",
     "resize_rgb",
     "resize_soft",
-    "resize_soft_in",
     "spans_of",
     "undecided_box",
     "write_png",
@@ -132,27 +131,6 @@ def resize_soft(values: Array, size: tuple[int, int]) -> Array:
     out = np.zeros((len(values), *size), np.float32)
     for plane, wide in zip(values.astype(np.float32, copy=False), out, strict=True):  # interleaved is much slower
         cv2.resize(np.ascontiguousarray(plane), size[::-1], dst=wide, interpolation=_mode(plane.shape, size))
-    return out
-
-
-def resize_soft_in(values: Array, size: tuple[int, int], box: Box) -> Array:
-    """The same within a box of the result only: to 1/32 pixel of `values` where nothing shrinks, else cut out."""
-    h, w = values.shape[1:]
-    rows, columns = (range(*span.indices(side)) for span, side in zip(box, size, strict=True))
-    if (h, w) == size or h > size[0] or w > size[1]:
-        return np.asarray(resize_soft(values, size)[(slice(None), *box)])
-    step_x, step_y = w / size[1], h / size[0]
-    into = np.array(
-        [
-            [step_x, 0, (columns.start + 0.5) * step_x - 0.5],
-            [0, step_y, (rows.start + 0.5) * step_y - 0.5],
-        ]
-    )
-    mode = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    shape = (len(columns), len(rows))
-    out = np.zeros((len(values), *shape[::-1]), np.float32)
-    for plane, found in zip(np.asarray(values, np.float32), out, strict=True):
-        cv2.warpAffine(plane, into, shape, dst=found, flags=mode, borderMode=cv2.BORDER_REPLICATE)
     return out
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from slimecore.images import Box, resize_soft
 
-__all__ = ["filter_cell", "filter_radius", "guided", "refine"]
+__all__ = ["filter_cell", "filter_radius", "follow_edges", "guided", "refine"]
 
 Array = npt.NDArray[Any]
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
@@ -57,11 +57,17 @@ def refine(soft: Array, rgb: Array, radius: int, eps: float) -> Array:
         0..1, summing to 1 over parts.
     """
     full = resize_soft(soft, (int(rgb.shape[0]), int(rgb.shape[1])))
+    full = full.copy() if full is soft else full
+    follow_edges(full, rgb, radius, eps)
+    return full
+
+
+def follow_edges(full: Array, rgb: Array, radius: int, eps: float) -> None:
+    """:func:`refine` soft labels (P, H, W) float32 that have the picture's size already, in place."""
     places = [_edges(plane, filter_cell(radius)) if radius else [] for plane in full[1:]]
     around = _around([box for boxes in places for box in boxes])
     if around is None:
-        return full
-    full = full.copy() if full is soft else full
+        return
     guide = _Guide([channel * np.float32(1 / 255) for channel in cv2.split(rgb[around])], radius, eps, _step(radius))
     top, left = around[0].start, around[1].start
     ground = full[0]
@@ -78,7 +84,6 @@ def refine(soft: Array, rgb: Array, radius: int, eps: float) -> Array:
     for plane in full[1:]:
         plane.ravel()[over] *= share
     ground.ravel()[over] = 0
-    return full
 
 
 def guided(guide: Array, planes: Array, radius: int, eps: float, step: int = 1) -> Array:

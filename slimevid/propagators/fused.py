@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slimecore.images import Box, resize_soft, resize_soft_in, undecided_box
+from slimecore.images import Box, resize_soft, undecided_box
 from slimecore.memory import MaskMemory
 from slimecore.places import Places
 from slimecore.segment import ReadKeys, was_evidence
@@ -129,7 +129,7 @@ class _Seen:
         """In a box of a picture of some size."""
 
         def placed(soft: Array) -> Array:
-            return resize_soft_in(soft, size, box)
+            return np.asarray(resize_soft(soft, size)[(slice(None), *box)])
 
         def moved(one: Cue | None) -> Cue | None:
             if one is None:
@@ -278,7 +278,7 @@ class _Fused:
         if box is None:
             return soft
         here = seen.at(size, box)
-        if motion is not None and here.carried is not None:
+        if motion is not None and here.carried is not None and motion[0].shape[:2] != size:
             # The previous labels again, not through the size of the flow, which would blur them.
             again = warp_soft(self._soft, targets_in(motion[0], size, box))
             here = replace(here, carried=here.carried._replace(soft=again))

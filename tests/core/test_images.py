@@ -18,7 +18,6 @@ from slimecore.images import (
     resize_labels,
     resize_rgb,
     resize_soft,
-    resize_soft_in,
     undecided_box,
 )
 
@@ -202,15 +201,6 @@ def test_missing_pictures_folders_and_bombs_are_refused(tmp_path: Path, monkeypa
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(InputError, match="cannot read"):
         read_rgb(tmp_path / "a.png")
-
-
-@pytest.mark.parametrize("size", [(60, 90), (30, 45), (24, 36), (20, 50)])
-def test_a_box_of_a_resized_map_is_cut_out_of_the_whole(size):
-    y, x = np.mgrid[:30, :45].astype(np.float32)
-    soft = np.stack([np.sin(y / 5) * np.cos(x / 7), np.cos(y / 4)]).astype(np.float32)
-    box = (slice(7, 19), slice(11, 33))
-    found = resize_soft_in(soft, size, box)
-    np.testing.assert_allclose(found, resize_soft(soft, size)[(slice(None), *box)], atol=0.02)
 
 
 def test_what_is_undecided_lies_in_a_box_with_a_margin():
