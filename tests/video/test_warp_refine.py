@@ -162,6 +162,15 @@ def test_borders_become_what_filtering_everything_makes_of_them(parts, size, rad
     assert found.min() >= 0
 
 
+@pytest.mark.parametrize(("most", "moves"), [(0.15, False), (0.25, True), (0.75, True)])
+def test_only_what_could_become_a_label_is_filtered(most: float, moves: bool) -> None:
+    soft = np.zeros((2, 120, 160), np.float32)
+    cv2.circle(soft[1], (70, 60), 15, most, -1)
+    soft[0] = 1 - soft[1]
+    rgb = np.random.default_rng(2).integers(0, 256, (120, 160, 3)).astype(np.uint8)
+    assert (np.abs(refine(soft, rgb, 4, 1e-4) - soft).max() > 0.02) == moves
+
+
 def test_a_hard_border_between_two_cells_is_moved_too() -> None:
     cell = filter_cell(8)
     soft = np.zeros((2, 4 * cell, 6 * cell), np.float32)
