@@ -15,9 +15,7 @@ __all__ = ["filter_cell", "filter_radius", "follow_edges", "guided", "refine"]
 
 Array = npt.NDArray[Any]
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-_SLIGHT = (
-    0.2  # a part believed less than this, or surer than all but this, has no border to bring to the picture's edges
-)
+_SLIGHT = 0.2  # a part believed less than this, or surer than all but this, has no border to be moved
 
 
 def filter_radius(radius: int, size: tuple[int, int]) -> int:
