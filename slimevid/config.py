@@ -33,7 +33,8 @@ class FusionConfig:
         Weight of the flow-warped previous mask, scaled by the flow's reliability at each pixel.
     parts_apart, flow_apart : float
         How much more of its weight the WAS map, or the warped mask, has in telling several parts from each other: the
-        memory knows well what is one of them, and confuses one leg with another; motion does not.
+        memory knows well what is one of them, and confuses one leg with another; motion does not. Where the flow is not
+        to be trusted, that weight goes to the previous labels nearby.
     motion : float
         Weight of the evidence for the background from pixels that move with it while the part does not; 0 for none.
     motion_for : float

@@ -23,13 +23,13 @@ class Cue(NamedTuple):
         Probabilities summing to 1 over parts.
     weight : float or (h, w) float32
         Of their logarithms.
-    apart : float
-        How much more of that weight they have in telling the parts from each other.
+    apart : float or (h, w) float32
+        What they weigh more in telling the parts from each other.
     """
 
     soft: Array
     weight: Array | float
-    apart: float = 0.0
+    apart: Array | float = 0.0
 
 
 def fuse(evidence: Sequence[Cue], floor: float, against: Array | None = None) -> Array:
@@ -54,16 +54,16 @@ def fuse(evidence: Sequence[Cue], floor: float, against: Array | None = None) ->
     shape = evidence[0].soft.shape
     total, logs = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     apart = np.zeros((shape[0] - 1, *shape[1:]), np.float32)
-    several = shape[0] > 2 and any(cue.apart for cue in evidence)
+    several = shape[0] > 2 and any(np.any(cue.apart) for cue in evidence)
     flat = logs.reshape(len(logs), -1)  # as OpenCV takes it, whose logarithms are twice as fast
     for soft, weight, more in evidence:
         np.multiply(soft, 1 - floor, out=logs)
         logs += max(floor / len(logs), 1e-8)
         cv2.log(flat, dst=flat)
+        if several:
+            apart += logs[1:] * more
         logs *= weight
         total += logs
-        if several and more:
-            apart += np.multiply(logs[1:], more, out=logs[1:])
     if against is not None:
         total[1:] -= against
     total -= total.max(0)

@@ -47,6 +47,7 @@ _DOUBT = 0.1  # a place whose likeliest label is less sure than all but this is 
 _SLIGHT = 0.05  # weaker odds for a part are not worth a question
 _KNOWN = 0.6  # a reference that gives the background this much (.5 is: never seen) knows the place
 _MARGIN = 0.04  # share of the short side around what is undecided that is worked out at the working size
+_NEAR = 0.04  # standard deviation, as a share of the short side, of what is near
 _SURE = 0.9  # the background's motion is fitted to pixels at least this sure to be background
 
 
@@ -83,6 +84,12 @@ def _some_places(grid: tuple[int, int]) -> Tensor:
     """Numbers of about every fourth place of a grid, (rows, columns), both ends included."""
     rows, columns = (torch.linspace(0, n - 1, max(2, -(-n // 4))).round().long() for n in grid)
     return rows[:, None] * grid[1] + columns
+
+
+def _surroundings(labels: Array) -> Array:
+    """Labels (P, h, w) of all that is near, (P, h / 4, w / 4): which part a place is where its motion is not known."""
+    few = (-(-labels.shape[1] // 4), -(-labels.shape[2] // 4))
+    return np.stack([cv2.GaussianBlur(plane, (0, 0), _NEAR * min(few)) for plane in resize_soft(labels, few)])
 
 
 def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
@@ -123,6 +130,7 @@ class _Seen:
     learned: Cue | None
     carried: Cue | None
     against: Array | None
+    near: Cue | None = None
     read: Cue | None = None
 
     def at(self, size: tuple[int, int], box: Box) -> _Seen:
@@ -134,15 +142,15 @@ class _Seen:
         def moved(one: Cue | None) -> Cue | None:
             if one is None:
                 return None
-            weight = one.weight if isinstance(one.weight, float) else placed(one.weight[None])[0]
-            return one._replace(soft=placed(one.soft), weight=weight)
+            weight, apart = (w if isinstance(w, float) else placed(w[None])[0] for w in (one.weight, one.apart))
+            return Cue(placed(one.soft), weight, apart)
 
         against = None if self.against is None else placed(self.against)
-        return _Seen(moved(self.learned), moved(self.carried), against, moved(self.read))
+        return _Seen(moved(self.learned), moved(self.carried), against, moved(self.near), moved(self.read))
 
     def fused(self, floor: float) -> Array:
         """Everything that is known, combined."""
-        known = [one for one in (self.learned, self.carried, self.read) if one is not None]
+        known = [one for one in (self.learned, self.carried, self.near, self.read) if one is not None]
         return fuse(known, floor, self.against)
 
     def planes(self, soft: Array, colours: Array, fusion: FusionConfig) -> Array:
@@ -219,11 +227,15 @@ class _Fused:
         asked = motion is None or _first_of(self._fusion.memory_every, state)
         moved = None if motion is None else self._moved(motion, carry_learned=not due, carry_read=not asked)
         fusion = self._fusion
-        learned = Cue(self._learned, fusion.parts, fusion.parts_apart) if fusion.parts else None
-        carried, against = None, None
+        learned = Cue(self._learned, fusion.parts, fusion.parts * fusion.parts_apart) if fusion.parts else None
+        carried, against, near = None, None, None
         if moved is not None:
-            carried, against = Cue(moved[0], fusion.flow * moved[1], fusion.flow_apart), moved[2]
-        seen = _Seen(learned, carried, against)
+            labels, trust, against = moved
+            apart = fusion.flow * fusion.flow_apart
+            carried = Cue(labels, fusion.flow * trust, apart * trust)
+            if apart and len(labels) > 2:
+                near = Cue(_surroundings(labels), 0.0, apart * (1 - trust))
+        seen = _Seen(learned, carried, against, near)
         if self._enabled:
             seen = self._with_memory(state, seen) if asked else self._with_what_was_read(seen)
         if learned or carried or seen.read:

@@ -30,7 +30,7 @@ def naive(cues, floor, against):
         return [f / sum(found) for f in found]
 
     plain = product([c.weight for c in cues])
-    which = product([c.weight * (1 + c.apart) for c in cues])
+    which = product([c.weight + c.apart for c in cues])
     parts = 1 - plain[0]
     return [plain[0], *(parts * w / sum(which[1:]) for w in which[1:])]
 

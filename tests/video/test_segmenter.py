@@ -327,3 +327,24 @@ def test_colours_of_places_come_from_a_picture_that_has_two_pixels_a_place(tiny,
     cells = Places.of(state.descriptor, state.seen, detail).cells
     assert np.array_equal(state.places.cells, cells) is same
     assert state.seen.shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("round_trip", "apart", "power"), [(9.0, 2.0, 1), (9.0, 0.0, 0), (0.0, 0.0, 0.5), (0.0, 2.0, 1.5)]
+)
+def test_where_motion_is_not_known_a_place_is_the_part_that_was_near(round_trip, apart, power):
+    """Nothing but motion speaks. Forward and backward flow contradict each other by some pixels, or do not."""
+    there, back = np.zeros((60, 80, 2), np.float32), np.full((60, 80, 2), round_trip, np.float32)
+    flows = iter([there, back])
+    fusion = FusionConfig(parts=0.0, memory=0.0, motion=0.0, colours=0.0, completion=0.0, flow_apart=apart)
+    config = RunConfig(flow_side=60, work_side=60, fusion=fusion)
+    frame = Frame(0, np.zeros((60, 80, 3), np.uint8), "0")
+    soft = np.zeros((3, 60, 80), np.float32)
+    soft[1, :, :40] = soft[2, :, 40:] = 1
+    fused = build(Context(config, 3, lambda *_: next(flows), object(), "cpu"))
+    fused.start(FrameState(frame, config, None), soft)
+    found = fused.step(FrameState(frame, config, None, 1))
+    odds = (0.98 + 0.02 / 3) / (0.02 / 3)  # of a certain label with the floor
+    assert found[1, :, :25] / found[2, :, :25] == pytest.approx(odds**power, rel=0.05)
+    assert found[2, :, 55:] / found[1, :, 55:] == pytest.approx(odds**power, rel=0.05)
+    assert np.allclose(found.sum(0), 1, atol=1e-5)
