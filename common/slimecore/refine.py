@@ -73,9 +73,8 @@ def follow_edges(full: Array, rgb: Array, radius: int, eps: float) -> None:
         for box in boxes:
             here = slice(box[0].start - top, box[0].stop - top), slice(box[1].start - left, box[1].stop - left)
             found = guide.filtered(plane[box], here).clip(0, 1)
-            ground[box] += (
-                plane[box] - found
-            )  # the filter is linear and keeps constants: the background is what is left
+            # The filter is linear and keeps constants: the background is what is left.
+            ground[box] += plane[box] - found
             plane[box] = found
     over = np.flatnonzero(ground < 0)  # edges overshoot a little
     share = 1 / (1 - ground.ravel()[over])
