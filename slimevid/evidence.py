@@ -54,13 +54,13 @@ def fuse(evidence: Sequence[Cue], floor: float, against: Array | None = None) ->
     shape = evidence[0].soft.shape
     total, logs = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     apart = np.zeros((shape[0] - 1, *shape[1:]), np.float32)
-    several = shape[0] > 2 and any(np.any(cue.apart) for cue in evidence)
+    several = shape[0] > 2
     flat = logs.reshape(len(logs), -1)  # as OpenCV takes it, whose logarithms are twice as fast
     for soft, weight, more in evidence:
         np.multiply(soft, 1 - floor, out=logs)
         logs += max(floor / len(logs), 1e-8)
         cv2.log(flat, dst=flat)
-        if several:
+        if several and np.any(more):
             apart += logs[1:] * more
         logs *= weight
         total += logs

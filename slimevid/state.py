@@ -43,7 +43,8 @@ class FrameState:
     motion : pair of (h, w, 2) float32, or None
         Flow, at the size of `small`, into the frame before this one and back, where it was made ahead.
     undecided : (Box, (7, h, w) float32), or None
-        Where at the working size labels were worked out, and by what evidence (:data:`slimevid.completion.PLANES`).
+        Where at the working size labels were worked out, and by what evidence (:data:`slimevid.completion.PLANES`; the
+        last plane alone where no network is asked).
     """
 
     def __init__(

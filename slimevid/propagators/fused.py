@@ -298,7 +298,9 @@ class _Fused:
         soft[inside] = here.fused(self._fusion.floor)
         if self._fusion.colours or self._fusion.completion:
             colours = self._colours.odds(state.worked[box])
-            state.undecided = box, here.planes(soft[inside], colours, self._fusion)
+            all_seen = self._fusion.completion > 0  # else nobody looks at the other planes
+            planes = here.planes(soft[inside], colours, self._fusion) if all_seen else colours[None]
+            state.undecided = box, planes
         return soft
 
     def _unless_known(self, places: Places, against: Array) -> Array:
