@@ -68,45 +68,42 @@ def departure(flow: Array, background: Array) -> Array | None:
     return np.asarray(cv2.magnitude(*(flow[..., i] - _polynomial(model[i], x, y) for i in (0, 1))))
 
 
-def against_parts(departures: Array, labels: Array, trust: Array, limit: float, favour: float = 0.0) -> Array:
-    """Log-odds of the background against every part, from motion alone.
+def against_parts(
+    departures: Array, ground: Array, nearest: Array, trust: Array, limit: float, favour: float = 0.0
+) -> Array:
+    """Log-odds of the background against the nearest part, from motion alone.
 
     Parameters
     ----------
     departures : (h, w) float32
         Of :func:`departure`.
-    labels : (P, h, w) float32
-        Soft labels carried to this frame; row 0 is the background.
+    ground : (h, w) float32
+        Probability of the background, carried to this frame.
+    nearest : (h, w) uint8
+        Number of the part that a place belongs to if it is any part, from 0 on.
     trust : (h, w) float32
         Reliability of the flow, 0..1: scales the result, and the counts.
     limit : float
         Largest log-odds.
     favour : float
-        Weight of motion that speaks for a part: only next to where it was, and only where all around moves so too,
+        Weight of motion that speaks for a part: only next to where parts were, and only where all around moves so too,
         because an object's flow bleeds into what surrounds it.
 
     Returns
     -------
-    (P - 1, h, w) float32, -favour * limit..limit
+    (h, w) float32, -favour * limit..limit
     """
     scaled = np.log(np.maximum(departures, _SMALLEST) / _SMALLEST) * ((_BINS - 1) / np.log(_LARGEST / _SMALLEST))
     bins = np.minimum(scaled, _BINS - 1).astype(np.uint8)
-    background, *parts = _shares(bins, labels, trust)
-    found = np.zeros((labels.shape[0] - 1, *departures.shape), np.float32)
-    for out, own, shares in zip(found, labels[1:], parts, strict=True):
-        if background is None or shares is None:
-            continue
-        table = np.zeros(256, np.float32)  # as many as OpenCV looks up values in
-        table[:_BINS] = np.log(background / shares)
-        odds = cv2.LUT(bins, table) * trust
-        np.clip(odds, 0, limit, out=out)
-        if favour:
-            out -= favour * _for_part(own, np.clip(-odds, 0, limit))
-    return found
+    odds = np.take(_tables(bins, ground, nearest, trust), nearest.astype(np.int32) * _BINS + bins) * trust
+    found = np.clip(odds, 0, limit)
+    if favour:
+        found -= favour * _for_parts(1 - ground, np.clip(-odds, 0, limit))
+    return np.asarray(found)
 
 
-def _for_part(own: Array, odds: Array) -> Array:
-    """Odds for a part (h, w) where they count: on it and next to it, and the least within the width that flow bleeds.
+def _for_parts(own: Array, odds: Array) -> Array:
+    """Odds for parts (h, w) where they count: on and next to them, and the least within the width that flow bleeds.
 
     Worked out at half the size: both are smooth.
     """
@@ -119,16 +116,19 @@ def _for_part(own: Array, odds: Array) -> Array:
     return np.asarray(resize_soft((beside * least)[None], full)[0])
 
 
-def _shares(bins: Array, labels: Array, trust: Array) -> list[Array | None]:
-    """For every part the smoothed histogram of the pixels that surely are its; None of a part with too few."""
-    best, rows = (found.numpy() for found in torch.from_numpy(labels).max(0))  # several times numpy's speed
-    weight = (np.where(best > 0.5, best, 0) * trust).ravel()
-    number = (rows * _BINS + bins).ravel()
-    counts = np.bincount(number, weights=weight, minlength=len(labels) * _BINS).reshape(len(labels), _BINS)
+def _tables(bins: Array, ground: Array, nearest: Array, trust: Array) -> Array:
+    """Log-odds of the background against every part, by its number and the bin; 0 where either has too few pixels."""
+    sure = np.maximum(ground, 1 - ground) * trust
+    number = np.where(ground >= 0.5, 0, 1 + nearest.astype(np.int32)) * _BINS + bins
+    rows = 2 + int(nearest.max())
+    counts = np.bincount(number.ravel(), sure.ravel(), rows * _BINS).reshape(rows, _BINS)
     totals = counts.sum(1, keepdims=True)
     padded = np.pad(counts, ((0, 0), (1, 1)), mode="edge")
     smooth = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / 4 + 0.01 * totals / _BINS
-    return [row / row.sum() if total >= _LEAST else None for row, total in zip(smooth, totals[:, 0], strict=True)]
+    background, *parts = smooth / np.maximum(smooth.sum(1, keepdims=True), 1e-12)
+    known = (totals[1:] >= _LEAST) & (totals[0] >= _LEAST)
+    found = np.log(np.maximum(background, 1e-12) / np.maximum(np.stack(parts), 1e-12))
+    return np.where(known, found, 0).astype(np.float32)
 
 
 def _basis(x: Array, y: Array) -> Array:

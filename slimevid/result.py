@@ -11,7 +11,7 @@ import numpy.typing as npt
 from slimecore.images import Box
 from slimecore.types import Frame, Parts
 
-__all__ = ["STRONGEST", "FrameResult", "label"]
+__all__ = ["STRONGEST", "FrameResult", "label", "likeliest"]
 
 _BLOCK = 256
 STRONGEST = 9  # pixels whose mean probability says whether a part is there
@@ -65,7 +65,7 @@ def label(
     """
     presence = _strongest_mean(soft[1:], smallest)
     present = presence >= threshold
-    best, rows = _likeliest(soft, present)
+    best, rows = likeliest(soft, present)
     owned = rows.ravel().nonzero()[0]  # few pixels beside the background's
     owners = rows.ravel()[owned]
     area = np.bincount(owners, minlength=len(parts))
@@ -76,8 +76,11 @@ def label(
     return FrameResult(frame, labels, presence, confidence[1:], area[1:], present & (area[1:] > 0))
 
 
-def _likeliest(soft: Array, present: npt.NDArray[np.bool_]) -> tuple[Array, npt.NDArray[np.uint8]]:
-    """Probability (h, w) and row (h, w) of the likeliest of the background and the parts that are there."""
+def likeliest(soft: Array, present: npt.NDArray[np.bool_]) -> tuple[Array, npt.NDArray[np.uint8]]:
+    """Probability (h, w) and row (h, w) of the likeliest of the background and the parts that are there.
+
+    Plane by plane: NumPy's argmax over the first axis takes ten times as long.
+    """
     best, rows = soft[0].copy(), np.zeros(soft.shape[1:], np.uint8)
     for row in 1 + present.nonzero()[0]:
         more = soft[row] > best

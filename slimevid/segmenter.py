@@ -27,7 +27,7 @@ from slimevid.config import RunConfig
 from slimevid.io import Clip, read_range
 from slimevid.passes import Pass, plan
 from slimevid.propagators import Context, Propagator
-from slimevid.result import STRONGEST, FrameResult, label
+from slimevid.result import STRONGEST, FrameResult, label, likeliest
 from slimevid.state import FrameState
 from slimevid.window import Window, spans_within, whole
 from slimevid.window_plan import WindowPlan
@@ -266,7 +266,7 @@ class Segmenter:
         return result
 
     def _found(self, soft: Array, state: FrameState) -> Spans | None:
-        labels = soft.argmax(0)
+        labels = likeliest(soft, np.ones(len(soft) - 1, np.bool_))[1]
         labels[np.isin(labels, self._rows_dropped(state.frame.index))] = 0
         return spans_within(labels, state.window)
 

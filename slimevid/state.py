@@ -110,12 +110,21 @@ class FrameState:
             raise RuntimeError("this propagator was built without a backbone")
         return self._backbone
 
+    @property
+    def seen_size(self) -> tuple[int, int]:
+        """Rows and columns of what the network sees of the window."""
+        return fit_short_side(self.size, self.side(self.config.short_side), self._network.multiple)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns at which parts are told apart: the memory's places, where descriptors span 8 pixels."""
+        rows, columns = (max(1, side * self.config.memory.detail // 8) for side in self.seen_size)
+        return rows, columns
+
     @cached_property
     def seen(self) -> npt.NDArray[Any]:
         """(h, w, 3) uint8, the window at the network's size."""
-        return resize_rgb(
-            self.rgb, fit_short_side(self.size, self.side(self.config.short_side), self._network.multiple)
-        )
+        return resize_rgb(self.rgb, self.seen_size)
 
     @cached_property
     def descriptor(self) -> Tensor:

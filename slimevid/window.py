@@ -174,8 +174,13 @@ def _going_on(before: Spans, now: Spans, size: tuple[int, int]) -> Spans:
     return found[0], found[1]
 
 
-def seen_through(soft: Array, old: Window, new: Window, size: tuple[int, int]) -> Array:
-    """Soft labels (P, h, w) float32 of one window, as (P, *size) of another; background where the one saw nothing."""
+def seen_through(soft: Array, old: Window, new: Window, size: tuple[int, int], outside: float = 1.0) -> Array:
+    """Soft labels (P, h, w) float32 of one window, as (P, *size) of another.
+
+    Where the one saw nothing, the first plane is `outside` and the others are 0: background.
+    """
+    if not len(soft):
+        return np.zeros((0, *size), np.float32)
     h, w = soft.shape[1:]
     per_row, per_column = new.height / size[0], new.width / size[1]
     row_scale, column_scale = h / old.height, w / old.width
@@ -188,7 +193,7 @@ def seen_through(soft: Array, old: Window, new: Window, size: tuple[int, int]) -
     mode = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     found = [
         cv2.warpAffine(
-            plane, into, size[::-1], flags=mode, borderMode=cv2.BORDER_CONSTANT, borderValue=float(part == 0)
+            plane, into, size[::-1], flags=mode, borderMode=cv2.BORDER_CONSTANT, borderValue=outside * (part == 0)
         )
         for part, plane in enumerate(soft)
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "Box",
     "Spans",
+    "box_around",
     "fit_short_side",
     "list_images",
     "natural_key",
@@ -142,6 +144,17 @@ def undecided_box(soft: Array, margin: int) -> Box | None:
     rows, columns = (
         slice(max(0, first - margin), min(side, end + margin))
         for (first, end), side in zip(spans, soft.shape[1:], strict=True)
+    )
+    return rows, columns
+
+
+def box_around(boxes: Iterable[Box | None]) -> Box | None:
+    """The box that holds some boxes; None if there is none."""
+    some = [box for box in boxes if box is not None]
+    if not some:
+        return None
+    rows, columns = (
+        slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*some, strict=True)
     )
     return rows, columns
 

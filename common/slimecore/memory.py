@@ -35,6 +35,7 @@ __all__ = ["MaskMemory", "sample_places"]
 _TILE = 1 / 6  # least side of the squares that are read together, as a share of the picture's short side
 _CROWD = 96  # places a square should have on average, to be worth a call
 _NEVER = 50.0  # where nothing is to count as unseen: farther than anything alike, nearer than kernel_sums cuts off
+_SMALLEST = 1e-3  # a share of the picture below this is balanced like this
 _REACH = 2.0  # standard deviations of the window; the keys beyond are many, and change J&F by .01 (docs/benchmarks.md)
 
 
@@ -120,14 +121,27 @@ class MaskMemory:
         """
         evidence = mask.flatten(1).T.contiguous().float()
         kept, log_weight = sample_places(mask, self._config.budget, self._generator)
-        share = evidence.mean(0).clamp(min=1e-3).log()
-        prior = log_weight.to(evidence) - self._config.balance * (evidence[kept] @ share)
+        prior, values = self._balanced(evidence, kept)
+        prior += log_weight.to(evidence)
         if permanent:  # the space is fitted to a whole frame, not to the places that are kept of it
             self._space.fit(*places.at())
         key = torch.cat([self._space.vectors(*places.at(kept)), prior[:, None]], 1)
         position = None if permanent else places.positions(kept)
-        (self._permanent if permanent else self._recent).append(_Entry(key, evidence[kept], position))
+        (self._permanent if permanent else self._recent).append(_Entry(key, values, position))
         self._far = self._near = None
+
+    def _balanced(self, evidence: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (n,) and evidence (n, P) of kept places against the pull of what is large.
+
+        Parts together are balanced against the background, and each against the parts together: how a thing is cut
+        into parts says nothing about where it ends.
+        """
+        balance, ground = self._config.balance, evidence[:, 0]
+        share, any_part = evidence.mean(0), 1 - ground.mean()
+        of_ground, of_any = (value.clamp(min=_SMALLEST).log() for value in (share[0], any_part))
+        prior = -balance * (of_any + (of_ground - of_any) * ground[kept])
+        apart = (share[1:] / any_part.clamp(min=_SMALLEST)).clamp(min=_SMALLEST).pow(-balance)
+        return prior, torch.cat([ground[kept, None], evidence[kept, 1:] * apart], 1)
 
     def advance(self, flow: Tensor) -> None:
         """Let remembered places ride on the motion, so that nearness is judged where things are now.
@@ -203,7 +217,9 @@ class MaskMemory:
         if near is not None and not references_only:
             self._add_recent(sums, point, places.positions(asked), near)
         unseen = math.exp(-(self._config.unknown or _NEVER))
-        return ((sums[:-1] + unseen / (len(sums) - 1)) / (sums[-1] + unseen)).T
+        ground = (sums[:1] + unseen / 2) / (sums[-1:] + unseen)
+        parts = sums[1:-1] + unseen / (2 * max(1, len(sums) - 2))
+        return torch.cat([ground, parts * ((1 - ground) / parts.sum(0))]).T
 
     def _add_recent(self, sums: Tensor, point: Tensor, position: Tensor, keys: KernelKeys) -> None:
         """Add what recent frames say to sums (P + 1, n); by squares of the picture, where only near keys matter."""
@@ -249,6 +265,8 @@ def _tiles(position: Tensor) -> list[Tensor]:
 def sample_places(mask: Tensor, budget: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Which places of a frame to remember: those near the parts, and a thinned sample of the rest.
 
+    Of several parts each is remembered by a number of places that grows with the root of its area: small parts finely.
+
     Parameters
     ----------
     mask : (P, h, w) float tensor
@@ -278,6 +296,19 @@ def sample_places(mask: Tensor, budget: int, generator: torch.Generator) -> tupl
         near,
         torch.tensor(for_near / max(near_count, 1)),
         torch.tensor((budget - for_near) / max(count - near_count, 1)),
-    ).clamp(max=1.0)
+    )
+    rates = _to_each_part(rates, mask.flatten(1).argmax(0), near).clamp(max=1.0)
     kept = torch.nonzero(torch.rand(count, generator=generator) < rates.cpu()).flatten()
     return kept, -rates.cpu()[kept].log()
+
+
+def _to_each_part(rates: Tensor, labels: Tensor, near: Tensor) -> Tensor:
+    """Rates (n,) of places near the parts, with as many expected on all parts, and on each by the root of its area."""
+    on_parts = near & (labels > 0)
+    if not on_parts.any():
+        return rates
+    labels = labels[on_parts]
+    factor = torch.bincount(labels).clamp(min=1).to(rates).rsqrt()[labels]
+    result = rates.clone()
+    result[on_parts] *= factor / factor.mean()
+    return result

@@ -27,21 +27,21 @@ class MemoryConfig:
         Standard deviation, as a share of the grid's short side, of the Gaussian that favours near places of *recent*
         frames; 0 switches it off. Permanent frames are never limited: they stay reachable after any drift.
     balance : float
-        Against the pull of large parts: a key's logit loses ``balance * log(area share of its part)``.
+        Against the pull of what is large: a key's logit loses ``balance * log(area share)``, the share of the
+        background or of all parts together; and each part's evidence is divided by that power of its share of them.
     detail : int
         Places are this many times denser than the descriptor grid on each axis (descriptors are interpolated, colours
         are not), so that thin parts and borders have places of their own.
     budget : int
         Keys a frame keeps, about; 0 keeps all. Places near the parts are kept first, of the others a sample whose
-        logits carry the log of how many it stands for, so the read-out stays unbiased. ``slimevid`` gives a tenth more
-        for every part after the first.
+        logits carry the log of how many it stands for, so the read-out stays unbiased.
     dims : int
         Descriptors and colours of all places are reduced to this many principal dimensions of the first frame written;
         0 keeps them whole. What is dropped is mostly noise, and reading costs in proportion.
     unknown : float
         A place that resembles nothing remembered is not forced to be like something: where half the squared distance
-        to what it resembles exceeds this, the read-out tends to equal shares, and other evidence decides. 0: only
-        where that is 50, farther than anything alike.
+        to what it resembles exceeds this, the read-out tends to half background, half parts, and other evidence
+        decides. 0: only where that is 50, farther than anything alike.
     enabled : bool
         False switches the memory off (ablation).
     """

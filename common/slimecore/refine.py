@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimecore.images import Box, resize_soft
+from slimecore.images import Box, box_around, resize_soft
 
 __all__ = ["filter_cell", "filter_radius", "follow_edges", "guided", "refine"]
 
@@ -63,7 +63,7 @@ def refine(soft: Array, rgb: Array, radius: int, eps: float) -> Array:
 def follow_edges(full: Array, rgb: Array, radius: int, eps: float) -> None:
     """:func:`refine` soft labels (P, H, W) float32 that have the picture's size already, in place."""
     places = [_edges(plane, filter_cell(radius)) if radius else [] for plane in full[1:]]
-    around = _around([box for boxes in places for box in boxes])
+    around = box_around(box for boxes in places for box in boxes)
     if around is None:
         return
     guide = _Guide([channel * np.float32(1 / 255) for channel in cv2.split(rgb[around])], radius, eps, _step(radius))
@@ -192,16 +192,6 @@ def _rectangles(cells: Array) -> list[list[int]]:
         if np.array_equal(filled, cells):
             return pieces
         cells = filled
-
-
-def _around(boxes: list[Box]) -> Box | None:
-    """The box that holds some boxes; None of none."""
-    if not boxes:
-        return None
-    rows, columns = (
-        slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*boxes, strict=True)
-    )
-    return rows, columns
 
 
 def _inverse(covariance: dict[tuple[int, int], Array], eps: float) -> dict[tuple[int, int], Array]:

@@ -10,13 +10,12 @@ still being labelled, what a step needs and labels do not decide.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from slimecore.memory_config import MemoryConfig
     from slimecore.segment import ReadKeys
     from slimevid.config import RunConfig
     from slimevid.flows import Flow
@@ -46,12 +45,6 @@ class Context:
     flow: Flow
     keys: ReadKeys | None
     device: str = "cpu"
-
-    @property
-    def memory(self) -> MemoryConfig:
-        """Settings of the memory, with a tenth more keys for every part after the first: they share the keys."""
-        memory = self.config.memory
-        return replace(memory, budget=round(memory.budget * (1 + 0.1 * max(0, self.parts - 2))))
 
 
 class Propagator(Protocol):

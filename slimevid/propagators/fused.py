@@ -19,18 +19,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slimecore.images import Box, resize_soft, undecided_box
+from slimecore.images import Box, box_around, resize_labels, resize_soft, undecided_box
 from slimecore.memory import MaskMemory
 from slimecore.places import Places
 from slimecore.segment import ReadKeys, was_evidence
 from slimevid.colours import ColourModel
 from slimevid.completion import PLANES
 from slimevid.config import FusionConfig
-from slimevid.evidence import Cue, fuse
+from slimevid.evidence import Cue, Seen, logarithms, shares
 from slimevid.flows import Flow
+from slimevid.layers import Carrier, Layers
 from slimevid.motion import against_parts, departure
 from slimevid.propagators import Context
 from slimevid.state import FrameState
+from slimevid.telling import borders, tell_apart
 from slimevid.warp import reliability, targets, targets_in, warp_soft
 from slimevid.window import Window, seen_through
 
@@ -43,11 +45,13 @@ WINDOWED = True
 Array = npt.NDArray[Any]
 Doubt = Callable[[Array], Array]
 Motion = tuple[Array, Array]
-_DOUBT = 0.1  # a place whose likeliest label is less sure than all but this is read finely
+_DOUBT = 0.1  # a place that is neither background nor any part surer than all but this is read finely
+_DOUBT_WHICH = 0.6  # ... and one where no part has more than all but this of what is any part
 _SLIGHT = 0.05  # weaker odds for a part are not worth a question
 _KNOWN = 0.6  # a reference that gives the background this much (.5 is: never seen) knows the place
 _MARGIN = 0.04  # share of the short side around what is undecided that is worked out at the working size
 _NEAR = 0.04  # standard deviation, as a share of the short side, of what is near
+_NOTHING = Layers(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
 _SURE = 0.9  # the background's motion is fitted to pixels at least this sure to be background
 
 
@@ -86,10 +90,10 @@ def _some_places(grid: tuple[int, int]) -> Tensor:
     return rows[:, None] * grid[1] + columns
 
 
-def _surroundings(labels: Array) -> Array:
-    """Labels (P, h, w) of all that is near, (P, h / 4, w / 4): which part a place is where its motion is not known."""
-    few = (-(-labels.shape[1] // 4), -(-labels.shape[2] // 4))
-    return np.stack([cv2.GaussianBlur(plane, (0, 0), _NEAR * min(few)) for plane in resize_soft(labels, few)])
+def _surroundings(parts: Array, size: tuple[int, int]) -> Array:
+    """What of the parts (P - 1, h, w) is near, at a quarter of some size."""
+    few = (-(-size[0] // 4), -(-size[1] // 4))
+    return np.stack([cv2.GaussianBlur(plane, (0, 0), _NEAR * min(few)) for plane in resize_soft(parts, few)])
 
 
 def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
@@ -123,67 +127,18 @@ def both_ways(flow: Flow, now: Array, before: Array) -> Motion | None:
 AHEAD = prepare
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Seen:
-    """All evidence on one frame, each at one size: the flow's, or after :meth:`at` that asked for."""
-
-    learned: Cue | None
-    carried: Cue | None
-    against: Array | None
-    near: Cue | None = None
-    read: Cue | None = None
-
-    def at(self, size: tuple[int, int], box: Box) -> _Seen:
-        """In a box of a picture of some size."""
-
-        def placed(soft: Array) -> Array:
-            return np.asarray(resize_soft(soft, size)[(slice(None), *box)])
-
-        def moved(one: Cue | None) -> Cue | None:
-            if one is None:
-                return None
-            weight, apart = (w if isinstance(w, float) else placed(w[None])[0] for w in (one.weight, one.apart))
-            return Cue(placed(one.soft), weight, apart)
-
-        against = None if self.against is None else placed(self.against)
-        return _Seen(moved(self.learned), moved(self.carried), against, moved(self.near), moved(self.read))
-
-    def fused(self, floor: float) -> Array:
-        """Everything that is known, combined."""
-        known = [one for one in (self.learned, self.carried, self.near, self.read) if one is not None]
-        return fuse(known, floor, self.against)
-
-    def planes(self, soft: Array, colours: Array, fusion: FusionConfig) -> Array:
-        """(7, h, w) float32, :data:`slimevid.completion.PLANES`, of what made labels (P, h, w), and of `colours`."""
-        any_part: Array = 1 - soft[0]
-
-        def parts(one: Cue | None) -> Array:
-            return any_part if one is None else 1 - one.soft[0]
-
-        trust = self.carried.weight / fusion.flow if self.carried is not None and fusion.flow else 0.0
-        planes: Array = np.zeros((len(PLANES), *any_part.shape), np.float32)
-        planes[1], planes[2], planes[3], planes[4] = parts(self.read), parts(self.learned), parts(self.carried), trust
-        if self.against is not None:
-            share = soft[1:] / np.maximum(any_part, 1e-6)
-            planes[5] = (self.against * share).sum(0) / (fusion.motion * fusion.motion_limit)
-        odds = fusion.colours * colours
-        planes[0] = any_part / (any_part + np.exp(-odds) * soft[0])
-        planes[6] = colours
-        return planes
-
-
 class _Fused:
     def __init__(self, context: Context, keys: ReadKeys) -> None:
         self._context = context
         self._keys = keys
-        self._memory = MaskMemory(context.memory, context.config.seed)
+        self._memory = MaskMemory(context.config.memory, context.config.seed)
         self._enabled = context.config.memory.enabled and context.config.fusion.memory > 0
         self._colours = ColourModel()
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
+        self._few: Array | None = None  # the same on the grid, when it was asked for
         self._rgb: Array = np.zeros((0, 0, 3), np.uint8)
         self._window = Window(0, 0, 0, 0)
-        self._learned: Array = np.zeros((0, 0, 0), np.float32)
-        self._read: Array = np.zeros((0, 0, 0), np.float32)  # of the memory; kept where it is not read in every frame
+        self._learned = self._read = _NOTHING  # what was read of the memory is kept where it is not read in every frame
 
     @property
     def nbytes(self) -> int:
@@ -198,20 +153,21 @@ class _Fused:
         if self._fusion.colours or self._fusion.completion:
             self._colours.learn(state.frame.rgb, soft[0])
         if self._enabled:
-            self._remember(state, np.ascontiguousarray(soft[(slice(None), *state.window.box)]), permanent=True)
+            seen = np.ascontiguousarray(soft[(slice(None), *state.window.box)])
+            self._remember(state, resize_soft(seen, state.places.grid), permanent=True)
 
     def start(self, state: FrameState, soft: Array) -> None:
         self._soft = resize_soft(np.ascontiguousarray(soft[(slice(None), *state.window.box)]), state.work_size)
-        self._rgb, self._window = state.frame.rgb, state.window
+        self._rgb, self._window, self._few = state.frame.rgb, state.window, None
 
     def snapshot(self) -> dict[str, Array]:
         memory = {f"memory.{name}": tensor.cpu().numpy() for name, tensor in self._memory.snapshot().items()}
-        own = {"soft": self._soft, "rgb": self._rgb, "learned": self._learned, "read": self._read}
-        own["window"] = self._window.to_array()
-        return own | memory
+        own = {"soft": self._soft, "rgb": self._rgb, "window": self._window.to_array()}
+        return own | self._learned.arrays("learned") | self._read.arrays("read") | memory
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        self._soft, self._rgb, self._learned, self._read = (state[n] for n in ("soft", "rgb", "learned", "read"))
+        self._soft, self._rgb, self._few = state["soft"], state["rgb"], None
+        self._learned, self._read = (Layers.from_arrays(name, state) for name in ("learned", "read"))
         self._window = Window.from_array(state["window"])
         tensors = {name[7:]: torch.from_numpy(array) for name, array in state.items() if name.startswith("memory.")}
         self._memory.restore({name: tensor.to(self._context.device) for name, tensor in tensors.items()})
@@ -221,127 +177,214 @@ class _Fused:
             self._look(state)
         due = parts_due(state)
         if due:
-            small = state.small.shape[:2]
-            self._learned = resize_soft(was_evidence(state.features, self._keys)[0].cpu().numpy(), small)
+            maps = was_evidence(state.features, self._keys)[0].cpu().numpy()
+            self._learned = Layers.of(maps, state.small.shape[:2], state.grid)
         motion = state.motion or both_ways(self._context.flow, state.small, state.shrunk(self._rgb))
         asked = motion is None or _first_of(self._fusion.memory_every, state)
-        moved = None if motion is None else self._moved(motion, carry_learned=not due, carry_read=not asked)
-        fusion = self._fusion
-        learned = Cue(self._learned, fusion.parts, fusion.parts * fusion.parts_apart) if fusion.parts else None
-        carried, against, near = None, None, None
-        if moved is not None:
-            labels, trust, against = moved
-            apart = fusion.flow * fusion.flow_apart
-            carried = Cue(labels, fusion.flow * trust, apart * trust)
-            if apart and len(labels) > 2:
-                near = Cue(_surroundings(labels), 0.0, apart * (1 - trust))
-        seen = _Seen(learned, carried, against, near)
+        moved = None if motion is None else self._moved(motion, state.grid, carry_learned=not due, carry_read=not asked)
+        seen = self._seen(state.grid, moved)
         if self._enabled:
             seen = self._with_memory(state, seen) if asked else self._with_what_was_read(seen)
-        if learned or carried or seen.read:
-            self._soft = self._decided(state, seen, motion)
+        if seen.any:
+            self._soft, self._few = self._decided(state, seen, motion), None
         self._rgb = state.frame.rgb
         if self._enabled and asked and self._memory.due(1 if motion is None else self._fusion.memory_every):
-            self._remember(state, self._soft, permanent=False)
+            grid = state.places.grid
+            self._remember(state, resize_soft(self._coarse(grid), grid), permanent=False)
         return self._soft
 
-    def _with_memory(self, state: FrameState, seen: _Seen) -> _Seen:
+    def _coarse(self, grid: tuple[int, int]) -> Array:
+        """The labels that are carried on, (P, *grid)."""
+        if self._few is None or self._few.shape[1:] != grid:
+            self._few = resize_soft(self._soft, grid)
+        return self._few
+
+    def _seen(self, grid: tuple[int, int], moved: _Moved | None) -> Seen:
+        """All that is known but for the memory."""
+        fusion = self._fusion
+        which: Array = np.zeros((len(self._soft) - 1 if len(self._soft) > 2 else 0, *grid), np.float32)
+        learned = None
+        if fusion.parts:
+            learned = Cue(self._learned.ground, fusion.parts)
+            which += (fusion.parts * (1 + fusion.parts_apart)) * logarithms(self._learned.parts, fusion.floor)
+        if moved is None:
+            return Seen(learned, None, None, which, np.zeros_like(which))
+        trust = resize_soft(moved.trust[None], grid)
+        by_flow = fusion.flow * (1 + fusion.flow_apart) * trust * logarithms(moved.labels.parts, fusion.floor)
+        if moved.near is not None and fusion.flow_apart:
+            near = logarithms(resize_soft(moved.near, grid), fusion.floor)
+            which += (fusion.flow * fusion.flow_apart) * (1 - trust) * near
+        return Seen(learned, Cue(moved.labels.ground, fusion.flow * moved.trust), moved.against, which, by_flow)
+
+    def _with_memory(self, state: FrameState, seen: Seen) -> Seen:
         """Read the memory, and ask the references about what moves as a part does."""
         if seen.against is not None and float(seen.against.min(initial=0)) < 0:
             seen = replace(seen, against=self._unless_known(state.places, seen.against))
-        read = recall(self._memory, state.places, lambda coarse: self._guess(seen, coarse).max(0) < 1 - _DOUBT)
-        if self._fusion.memory_every > 1:
-            self._read = read
-        return replace(seen, read=Cue(read, self._fusion.memory))
 
-    def _with_what_was_read(self, seen: _Seen) -> _Seen:
+        def doubted(coarse: Array) -> Array:
+            read = self._saying(seen, Layers.of(coarse, coarse.shape[1:], state.grid))
+            ground, parts = self._guess(read, coarse.shape[1:])
+            doubt = np.maximum(ground, 1 - ground) < 1 - _DOUBT
+            if len(parts):
+                doubt |= (ground < 0.5) & (resize_soft(parts.max(0)[None], ground.shape)[0] < 1 - _DOUBT_WHICH)
+            return np.asarray(doubt)
+
+        read = recall(self._memory, state.places, doubted)
+        layers = Layers.of(read, read.shape[1:], state.grid)
+        if self._fusion.memory_every > 1:
+            self._read = layers
+        return self._saying(seen, layers)
+
+    def _saying(self, seen: Seen, read: Layers) -> Seen:
+        """All that is known, with what the memory says."""
+        fusion = self._fusion
+        which = seen.which + fusion.memory * logarithms(read.parts, fusion.floor)
+        return replace(seen, read=Cue(read.ground, fusion.memory), which=which)
+
+    def _with_what_was_read(self, seen: Seen) -> Seen:
         """Take the last reading, carried along; motion speaks for no part where the references cannot be asked."""
         against = None if seen.against is None else np.maximum(seen.against, 0)
-        return replace(seen, read=Cue(self._read, self._fusion.memory), against=against)
+        return self._saying(replace(seen, against=against), self._read)
 
     def _look(self, state: FrameState) -> None:
         """See all that is carried along through another window."""
-        self._soft = seen_through(self._soft, self._window, state.window, state.work_size)
-        small = state.small.shape[:2]
-        if self._learned.size:
-            self._learned = seen_through(self._learned, self._window, state.window, small)
-        if self._read.size:
-            self._read = seen_through(self._read, self._window, state.window, small)
         old, new = self._window, state.window
+        self._soft, self._few = seen_through(self._soft, old, new, state.work_size), None
+        small = state.small.shape[:2]
+        if self._learned.nbytes:
+            self._learned = self._learned.through(old, new, small, state.grid)
+        if self._read.nbytes:
+            self._read = self._read.through(old, new, small, state.grid)
         self._memory.reframe((old.top - new.top, old.left - new.left), min(old.height, old.width), min(state.size))
         self._window = new
 
-    def _guess(self, seen: _Seen, read: Array) -> Array:
-        """All evidence with a reading of the memory, on the memory's grid."""
-        size = (read.shape[1], read.shape[2])
-        with_read = replace(seen, read=Cue(read, self._fusion.memory))
-        return with_read.at(size, (slice(0, size[0]), slice(0, size[1]))).fused(self._fusion.floor)
+    def _guess(self, seen: Seen, size: tuple[int, int]) -> tuple[Array, Array]:
+        """Background at a coarse size, and the parts' shares on their grid."""
+        ground = seen.at(size, (slice(0, size[0]), slice(0, size[1]))).ground(self._fusion.floor)
+        return ground, shares(seen.which + seen.by_flow)
 
-    def _decided(self, state: FrameState, seen: _Seen, motion: Motion | None) -> Array:
+    def _decided(self, state: FrameState, seen: Seen, motion: Motion | None) -> Array:
         """Labels at the working size: worked out where anything is undecided, elsewhere only spread out."""
         size = state.work_size
-        if seen.read is None:
-            small = state.small.shape[:2]
-            guess = seen.at(small, (slice(0, small[0]), slice(0, small[1]))).fused(self._fusion.floor)
+        ground, parts = self._guess(seen, state.small.shape[:2] if seen.read is None else seen.read.ground.shape)
+        soft: Array = np.zeros((len(self._soft), *size), np.float32)
+        soft[0] = resize_soft(ground[None], size)[0]
+        margin = round(_MARGIN * min(size))
+        box = undecided_box(np.stack([soft[0], 1 - soft[0]]), margin)
+        if len(parts):
+            parts *= resize_soft(1 - ground[None], state.grid)
+            box = box_around([box, borders(parts, size, margin)])
         else:
-            guess = self._guess(seen, seen.read.soft)
-        soft = np.array(resize_soft(guess, size))
-        box = undecided_box(soft, round(_MARGIN * min(size)))
+            soft[1] = 1 - soft[0]
         if box is None:
+            if len(parts):
+                soft[1:] = resize_soft(parts, size)
             return soft
-        here = seen.at(size, box)
-        if motion is not None and here.carried is not None and motion[0].shape[:2] != size:
-            # The previous labels again, not through the size of the flow, which would blur them.
-            again = warp_soft(self._soft, targets_in(motion[0], size, box))
-            here = replace(here, carried=here.carried._replace(soft=again))
-        inside = (slice(None), *box)
-        soft[inside] = here.fused(self._fusion.floor)
+        here, again = seen.at(size, box), None
+        if motion is not None and here.carried is not None:
+            again = targets_in(motion[0], size, box)
+            if motion[0].shape[:2] != size:
+                # The previous labels again, not through the size of the flow, which would blur them.
+                here = replace(here, carried=here.carried._replace(ground=warp_soft(self._soft[:1], again)[0]))
+        any_part = 1 - here.ground(self._fusion.floor)
+        if len(parts):
+            tell_apart(soft, parts, shares(seen.which), any_part, box, margin, self._finely(again, box, here.carried))
+        else:
+            soft[(slice(None), *box)] = 1 - any_part, any_part
         if self._fusion.colours or self._fusion.completion:
             colours = self._colours.odds(state.worked[box])
             all_seen = self._fusion.completion > 0  # else nobody looks at the other planes
-            planes = here.planes(soft[inside], colours, self._fusion) if all_seen else colours[None]
+            planes = evidence_planes(here, soft[0][box], colours, self._fusion) if all_seen else colours[None]
             state.undecided = box, planes
         return soft
 
+    def _finely(self, maps: tuple[Array, Array] | None, box: Box, carried: Cue | None) -> Callable[[int, Box], Array]:
+        """What the previous labels, carried at their own size, say for a part in a box within another."""
+        weight = 0.0 if carried is None else carried.weight * (1 + self._fusion.flow_apart)
+
+        def factor(part: int, where: Box) -> Array:
+            rows, columns = (slice(w.start - b.start, w.stop - b.start) for w, b in zip(where, box, strict=True))
+            if maps is None or isinstance(weight, float):
+                return np.ones((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+            moved = warp_soft(self._soft[1 + part : 2 + part], (maps[0][rows, columns], maps[1][rows, columns]))
+            return np.asarray(np.exp(logarithms(moved, self._fusion.floor)[0] * weight[rows, columns]))
+
+        return factor
+
     def _unless_known(self, places: Places, against: Array) -> Array:
-        """Motion that speaks for a part, silenced where the references know the place as background.
+        """Motion that speaks for parts, silenced where the references know the place as background.
 
         Later frames are not asked: what motion put into the mask once would vouch for itself.
         """
         some = _some_places(places.grid)
-        favoured = resize_soft(against, (some.shape[0], some.shape[1])).min(0) < -_SLIGHT
+        favoured = resize_soft(against[None], (some.shape[0], some.shape[1]))[0] < -_SLIGHT
         gate = np.ones(favoured.shape, np.float32)
         if favoured.any():
             asked = some[torch.from_numpy(favoured)].to(places.device)
             known = self._memory.read(places, asked, references_only=True)[:, 0].cpu().numpy()
             gate[favoured] = np.clip((_KNOWN - known) / (_KNOWN - 0.5), 0, 1)
-        return np.where(against < 0, against * resize_soft(gate[None], against.shape[1:])[0], against)
+        return np.where(against < 0, against * resize_soft(gate[None], against.shape)[0], against)
 
-    def _moved(self, motion: Motion, *, carry_learned: bool, carry_read: bool) -> tuple[Array, Array, Array | None]:
+    def _moved(self, motion: Motion, grid: tuple[int, int], *, carry_learned: bool, carry_read: bool) -> _Moved:
         """Previous labels carried by the flow, its reliability, and what motion says against the parts.
 
-        Moves what is remembered, too. All at the size of the flow.
+        Moves what is remembered, too.
         """
         flow, back = motion
         self._memory.advance(torch.from_numpy(back))
         maps = targets(flow)
+        carrier = Carrier(flow, maps, grid)
         trust = reliability(flow, back, maps, self._fusion.flow_tolerance)
-        labels = warp_soft(resize_soft(self._soft, flow.shape[:2]), maps)
+        several = len(self._soft) > 2
+        before = Layers(self._soft[0], self._coarse(grid)[1:] if several else self._soft[:0])
+        labels = carrier.carry(before)
         if carry_learned and self._fusion.parts:
-            self._learned = warp_soft(self._learned, maps)
+            self._learned = carrier.carry(self._learned)
         if carry_read and self._enabled:
-            self._read = warp_soft(resize_soft(self._read, flow.shape[:2]), maps)
+            self._read = carrier.carry(self._read)
+        size = (flow.shape[0], flow.shape[1])
+        near = _surroundings(labels.parts, size) if several else None
         against = None
         if self._fusion.motion:
-            departures = departure(flow, np.where(labels[0] > _SURE, trust, 0))
+            departures = departure(flow, np.where(labels.ground > _SURE, trust, 0))
             if departures is not None:
-                limit = self._fusion.motion_limit
-                against = self._fusion.motion * against_parts(departures, labels, trust, limit, self._fusion.motion_for)
-        return labels, trust, against
+                nearest = np.zeros(size, np.uint8)
+                if near is not None:
+                    nearest = resize_labels(near.argmax(0).astype(np.uint8), size)
+                limit, favour = self._fusion.motion_limit, self._fusion.motion_for
+                against = self._fusion.motion * against_parts(departures, labels.ground, nearest, trust, limit, favour)
+        return _Moved(labels, trust, near, against)
 
-    def _remember(self, state: FrameState, soft: Array, *, permanent: bool) -> None:
-        mask = torch.from_numpy(resize_soft(soft, state.places.grid)).to(state.places.device)
-        self._memory.write(state.places, mask, permanent=permanent)
+    def _remember(self, state: FrameState, mask: Array, *, permanent: bool) -> None:
+        self._memory.write(state.places, torch.from_numpy(mask).to(state.places.device), permanent=permanent)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Moved:
+    """What motion says: labels carried along, how far to trust them, parts nearby, log-odds against all parts."""
+
+    labels: Layers
+    trust: Array
+    near: Array | None
+    against: Array | None
+
+
+def evidence_planes(here: Seen, ground: Array, colours: Array, fusion: FusionConfig) -> Array:
+    """(7, h, w) float32, :data:`slimevid.completion.PLANES`, of what made the background (h, w), and of `colours`."""
+    any_part: Array = 1 - ground
+
+    def parts(one: Cue | None) -> Array:
+        return any_part if one is None else 1 - one.ground
+
+    trust = here.carried.weight / fusion.flow if here.carried is not None and fusion.flow else 0.0
+    planes: Array = np.zeros((len(PLANES), *any_part.shape), np.float32)
+    planes[1], planes[2], planes[3], planes[4] = parts(here.read), parts(here.learned), parts(here.carried), trust
+    if here.against is not None:
+        planes[5] = here.against / (fusion.motion * fusion.motion_limit)
+    odds_there = fusion.colours * colours
+    planes[0] = any_part / (any_part + np.exp(-odds_there) * ground)
+    planes[6] = colours
+    return planes
 
 
 def build(context: Context) -> _Fused:

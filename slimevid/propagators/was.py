@@ -42,7 +42,7 @@ AHEAD = prepare
 class _Was:
     def __init__(self, context: Context) -> None:
         self._device = context.device
-        self._memory = MaskMemory(context.memory, context.config.seed)
+        self._memory = MaskMemory(context.config.memory, context.config.seed)
 
     def remember(self, state: FrameState, soft: Array) -> None:
         self._write(state, soft, permanent=True)

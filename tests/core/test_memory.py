@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import pytest
 import torch
@@ -30,28 +32,32 @@ def mask(seed, parts=3):
 
 
 def naive_read(config, query, permanent, recent):
-    """Sum of kernels written out: cosine / temperature, Lab distance, position for recent frames, area prior."""
+    """Sums of kernels written out: cosine / temperature, Lab distance, position for recent frames, area priors.
+
+    First the background against all parts together, then the parts against each other.
+    """
     out = torch.zeros(24, mask(0).shape[0])
+    unseen = math.exp(-config.unknown) if config.unknown else 0.0
     for q in range(24):
-        logits, values = [], []
+        ground, together, apart = 0.5 * unseen, 0.5 * unseen, torch.full((out.shape[1] - 1,), 0.25 * unseen)
         for entries, is_recent in ((permanent, False), (recent, True)):
             for remembered, soft in entries:
                 flat = soft.flatten(1)
-                share = flat.mean(1).clamp(min=1e-3).log()
+                share, any_share = flat.mean(1), 1 - flat[0].mean()
                 for p in range(24):
                     logit = (query.descriptor[q] @ remembered.descriptor[p] - 1) / config.temperature
                     logit = logit - 0.5 * config.color * (query.color[q] - remembered.color[p]).square().sum()
-                    logit = logit - config.balance * (flat[:, p] @ share)
+                    here = flat[0, p]
+                    logit = logit - config.balance * (here * share[0].log() + (1 - here) * any_share.log())
                     if is_recent and config.window:
                         a = torch.tensor([q // 6, q % 6]) / 4
                         b = torch.tensor([p // 6, p % 6]) / 4
                         logit = logit - 0.5 * (a - b).square().sum() / config.window**2
-                    logits.append(logit)
-                    values.append(flat[:, p])
-        if config.unknown:
-            logits.append(torch.tensor(-config.unknown))
-            values.append(torch.full_like(values[0], 1 / len(values[0])))
-        out[q] = torch.stack(logits).softmax(0) @ torch.stack(values)
+                    ground = ground + logit.exp() * here
+                    together = together + logit.exp() * (1 - here)
+                    apart = apart + logit.exp() * flat[1:, p] * (any_share / share[1:]) ** config.balance
+        out[q, 0] = ground / (ground + together)
+        out[q, 1:] = apart / apart.sum() * (1 - out[q, 0])
     return out
 
 
@@ -194,7 +200,7 @@ def test_each_key_rides_on_the_motion_at_its_own_centre():
     torch.testing.assert_close(moved[:, 0], before[:, 0])
 
 
-def test_what_resembles_nothing_remembered_gets_equal_shares():
+def test_what_resembles_nothing_remembered_is_half_background_half_parts():
     """Two-tone memory: known colours keep their part, a third colour belongs to nobody; without the key it would."""
     flat = torch.ones(24, 8) / 8**0.5
     color = torch.zeros(24, 48)
@@ -207,7 +213,40 @@ def test_what_resembles_nothing_remembered_gets_equal_shares():
         memory.write(KnownPlaces(flat, color, GRID), labels, permanent=True)
         assert memory.read(KnownPlaces(flat, color, GRID))[0, 0] > 0.9
         assert memory.read(KnownPlaces(flat, color, GRID))[23, 1] > 0.9
-        assert (float(memory.read(strange).max()) < 0.4) == doubtful
+        equal = memory.read(strange) - torch.tensor([0.5, 0.25, 0.25])
+        assert (float(equal.abs().max()) < 0.1) == doubtful
+
+
+@pytest.mark.parametrize("parts", [2, 3, 6])
+def test_how_a_thing_is_cut_says_nothing_about_where_it_ends(parts):
+    """The background's reading is the same whether the rest is one part or several, of whatever sizes."""
+    whole = mask(4, 2)
+    cut = mask(5, parts + 1)[1:].pow(3)
+    pieces = torch.cat([whole[:1], cut / cut.sum(0) * whole[1:]])
+    found = []
+    for one in (whole, pieces):
+        memory = MaskMemory(MemoryConfig(every=1, budget=0))
+        memory.write(places(1), one, permanent=True)
+        memory.write(places(2), one)
+        found.append(memory.read(places(9)))
+    torch.testing.assert_close(found[1][:, 0], found[0][:, 0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found[1].sum(1), torch.ones(24), rtol=1e-4, atol=1e-6)
+
+
+def test_small_parts_are_remembered_by_more_of_their_places():
+    """As many places on all parts, each by the root of its area; the background as before."""
+    soft = torch.zeros(3, 40, 60)
+    soft[1, 5:25, 5:45], soft[2, 26:31, 5:15] = 1, 1  # 800 and 50 places
+    soft[0] = 1 - soft[1:].sum(0)
+    one = torch.stack([soft[0], soft[1] + soft[2]])
+    counts = []
+    for masks in (one, soft):
+        kept = [sample_places(masks, 600, torch.Generator().manual_seed(i))[0] for i in range(40)]
+        counts.append([sum(float(soft[p].flatten()[k].sum()) for k in kept) / 40 for p in range(3)])
+    assert counts[1][0] == pytest.approx(counts[0][0], rel=0.05)
+    assert sum(counts[1][1:]) == pytest.approx(sum(counts[0][1:]), rel=0.05)
+    assert counts[0][1] / counts[0][2] == pytest.approx(16, rel=0.1)
+    assert counts[1][1] / counts[1][2] == pytest.approx(4, rel=0.1)
 
 
 def test_reduced_places_are_compared_by_what_varies_most():

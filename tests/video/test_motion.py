@@ -21,6 +21,13 @@ def scene(dx, noise=0.02):
     return flow.astype(np.float32), labels
 
 
+def against(flow, labels, trust=1.0, favour=0.0):
+    """Odds (h, w) of one frame; a place belongs to the part with the most of what it is."""
+    nearest = labels[1:].argmax(0).astype(np.uint8)
+    trusted = np.full(SIZE, trust, np.float32)
+    return against_parts(departure(flow, labels[0]), labels[0], nearest, trusted, 4.0, favour)
+
+
 def test_departures_are_those_of_what_moves_by_itself():
     flow, labels = scene(3.0)
     found = departure(flow, labels[0])
@@ -45,34 +52,34 @@ def test_too_little_background_says_nothing():
 def test_a_still_patch_in_the_mask_of_a_mover_is_doubted_and_nothing_is_favoured_unasked():
     flow, labels = scene(3.0)
     labels[1][5:12, 5:12], labels[0][5:12, 5:12] = 1, 0  # wrongly labelled background
-    odds = against_parts(departure(flow, labels[0]), labels, np.ones(SIZE, np.float32), 4.0)
-    assert odds.shape == (1, *SIZE)
-    assert odds[0][5:12, 5:12].min() > 1
-    assert odds[0][BOX].max() < 0.1
+    odds = against(flow, labels)
+    assert odds.shape == SIZE
+    assert odds[5:12, 5:12].min() > 1
+    assert odds[BOX].max() < 0.1
     assert odds.min() >= 0
     assert odds.max() <= 4
 
 
 def test_a_part_that_moves_as_the_background_is_left_alone():
     flow, labels = scene(0.0)
-    odds = against_parts(departure(flow, labels[0]), labels, np.ones(SIZE, np.float32), 4.0)
-    assert odds[0][BOX].mean() < 0.3
+    assert against(flow, labels)[BOX].mean() < 0.3
 
 
 def test_each_part_is_judged_by_its_own_motion():
     """Of two parts one moves, one does not: still pixels count against the first only."""
     flow, two = scene(3.0)
     labels = np.stack([two[0], two[1], np.zeros(SIZE, np.float32)])
-    still = (slice(44, 58), slice(5, 30))
-    labels[2][still], labels[0][still] = 1, 0
-    odds = against_parts(departure(flow, labels[0]), labels, np.ones(SIZE, np.float32), 4.0)
-    assert odds[0][still].mean() > 1
-    assert odds[1].mean() < 0.4
+    still, lost = (slice(44, 58), slice(5, 30)), (slice(5, 15), slice(30, 50))
+    labels[2][still] = labels[1][lost] = 1  # what is lost has stood still since, and is still called the first part
+    labels[0] = 1 - labels[1:].sum(0)
+    odds = against(flow, labels)
+    assert odds[lost].mean() > 1
+    assert odds[still].mean() < 0.4
 
 
 def test_untrusted_flow_says_nothing():
     flow, labels = scene(3.0)
-    assert not against_parts(departure(flow, labels[0]), labels, np.zeros(SIZE, np.float32), 4.0).any()
+    assert not against(flow, labels, trust=0.0).any()
 
 
 def test_what_moves_beside_a_part_is_favoured_but_not_its_rim_nor_a_far_mover():
@@ -83,7 +90,7 @@ def test_what_moves_beside_a_part_is_favoured_but_not_its_rim_nor_a_far_mover():
     flow[rim] = clean[rim] + (3, 0)
     flow[far] = clean[far] + (3, 0)
     labels[1][:, 40:], labels[0][:, 40:] = 0, 1
-    odds = against_parts(departure(flow, labels[0]), labels, np.ones(SIZE, np.float32), 4.0, favour=0.5)[0]
+    odds = against(flow, labels, favour=0.5)
     assert odds[lost].max() < -0.25
     outside = np.ones(SIZE, bool)
     outside[BOX] = False

@@ -16,6 +16,7 @@ from slimecore.metrics import region_j
 from slimecore.places import Places
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
+from slimevid.evidence import Seen
 from slimevid.propagators import Context
 from slimevid.propagators.fused import build, recall
 from slimevid.result import _strongest_mean
@@ -232,12 +233,6 @@ def test_what_the_memory_said_is_carried_between_readings(two_tone, tiny, monkey
     assert scores[3] > 0.85 * scores[2]
 
 
-@pytest.mark.parametrize(("parts", "keys"), [(2, 200), (3, 220), (9, 340)])
-def test_parts_share_keys_so_more_parts_get_more(parts, keys):
-    config = RunConfig(memory=MemoryConfig(budget=200))
-    assert Context(config, parts, lambda a, b: None, None).memory == MemoryConfig(budget=keys)
-
-
 def test_between_readings_nothing_is_encoded_ahead_and_motion_speaks_for_no_part(two_tone, tiny):
     import slimevid.propagators.fused as module
 
@@ -250,10 +245,10 @@ def test_between_readings_nothing_is_encoded_ahead_and_motion_speaks_for_no_part
     segmenter = Segmenter(config, tiny)
     segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
     segmenter.step(frames[1])
-    against = np.array([[[-2.0, 0.0, 3.0]]], np.float32)
-    seen = segmenter._propagator._with_what_was_read(module._Seen(None, None, against))
-    assert seen.against.tolist() == [[[0.0, 0.0, 3.0]]]
-    assert seen.read[0] is segmenter._propagator._read
+    against, nothing = np.array([[-2.0, 0.0, 3.0]], np.float32), np.zeros((0, 40, 40), np.float32)
+    seen = segmenter._propagator._with_what_was_read(Seen(None, None, against, nothing, nothing))
+    assert seen.against.tolist() == [[0.0, 0.0, 3.0]]
+    assert seen.read.ground is segmenter._propagator._read.ground
 
 
 def test_what_was_read_is_seen_through_the_window_of_the_frame(two_tone, tiny):
@@ -267,8 +262,9 @@ def test_what_was_read_is_seen_through_the_window_of_the_frame(two_tone, tiny):
     other = Window(8, 8, old.height - 16, old.width - 16)
     state = FrameState(frames[2], config, tiny, 2, other)
     propagator._look(state)
-    assert np.array_equal(propagator._read, seen_through(read, old, other, state.small.shape[:2]))
-    assert not np.array_equal(propagator._read, read)
+    small = state.small.shape[:2]
+    assert np.array_equal(propagator._read.ground, seen_through(read.ground[None], old, other, small)[0])
+    assert not np.array_equal(propagator._read.ground, read.ground)
 
 
 def test_without_flow_the_memory_is_read_in_every_frame(two_tone, tiny):
@@ -308,13 +304,13 @@ def test_motion_speaks_for_a_part_only_where_the_references_do_not_know_better(t
     fused = build(context)
     fused._memory = _Vouching()
     grid = KnownPlaces(torch.zeros(32 * 64, 4), torch.zeros(32 * 64, 3), (32, 64))
-    against = np.full((1, 64, 128), -1.0, np.float32)
-    against[:, :8] = 2.0
+    against = np.full((64, 128), -1.0, np.float32)
+    against[:8] = 2.0
     gated = fused._unless_known(grid, against)
-    assert np.array_equal(gated[:, :8], against[:, :8])
-    assert gated[:, 12:, :56].max() == 0
-    assert gated[:, 12:, :56].min() == 0
-    assert np.array_equal(gated[:, 12:, 72:], against[:, 12:, 72:])
+    assert np.array_equal(gated[:8], against[:8])
+    assert gated[12:, :56].max() == 0
+    assert gated[12:, :56].min() == 0
+    assert np.array_equal(gated[12:, 72:], against[12:, 72:])
 
 
 @pytest.mark.parametrize(("detail", "same"), [(2, True), (4, True), (5, False)])
@@ -332,7 +328,7 @@ def test_colours_of_places_come_from_a_picture_that_has_two_pixels_a_place(tiny,
 @pytest.mark.parametrize(
     ("round_trip", "apart", "power"), [(9.0, 2.0, 1), (9.0, 0.0, 0), (0.0, 0.0, 0.5), (0.0, 2.0, 1.5)]
 )
-def test_where_motion_is_not_known_a_place_is_the_part_that_was_near(round_trip, apart, power):
+def test_where_motion_is_not_known_a_place_is_the_part_that_was_near(tiny, round_trip, apart, power):
     """Nothing but motion speaks. Forward and backward flow contradict each other by some pixels, or do not."""
     there, back = np.zeros((60, 80, 2), np.float32), np.full((60, 80, 2), round_trip, np.float32)
     flows = iter([there, back])
@@ -340,11 +336,12 @@ def test_where_motion_is_not_known_a_place_is_the_part_that_was_near(round_trip,
     config = RunConfig(flow_side=60, work_side=60, fusion=fusion)
     frame = Frame(0, np.zeros((60, 80, 3), np.uint8), "0")
     soft = np.zeros((3, 60, 80), np.float32)
-    soft[1, :, :40] = soft[2, :, 40:] = 1
+    soft[1, :, :40] = soft[2, :, 40:] = 0.8
+    soft[1:] += 0.1
     fused = build(Context(config, 3, lambda *_: next(flows), object(), "cpu"))
-    fused.start(FrameState(frame, config, None), soft)
-    found = fused.step(FrameState(frame, config, None, 1))
-    odds = (0.98 + 0.02 / 3) / (0.02 / 3)  # of a certain label with the floor
+    fused.start(FrameState(frame, config, tiny), soft)
+    found = fused.step(FrameState(frame, config, tiny, 1))
+    odds = (0.98 * 0.9 + 0.02 / 10) / (0.98 * 0.1 + 0.02 / 10)  # with the floor
     assert found[1, :, :25] / found[2, :, :25] == pytest.approx(odds**power, rel=0.05)
     assert found[2, :, 55:] / found[1, :, 55:] == pytest.approx(odds**power, rel=0.05)
     assert np.allclose(found.sum(0), 1, atol=1e-5)
