@@ -294,20 +294,20 @@ class _Fused:
         if self._fusion.colours or self._fusion.completion:
             colours = self._colours.odds(state.worked[box])
             all_seen = self._fusion.completion > 0  # else nobody looks at the other planes
-            planes = evidence_planes(here, soft[0][box], colours, self._fusion) if all_seen else colours[None]
+            planes = _planes(here, soft[0][box], colours, self._fusion) if all_seen else colours[None]
             state.undecided = box, planes
         return soft
 
     def _finely(self, maps: tuple[Array, Array] | None, box: Box, carried: Cue | None) -> Callable[[int, Box], Array]:
         """What the previous labels, carried at their own size, say for a part in a box within another."""
-        weight = 0.0 if carried is None else carried.weight * (1 + self._fusion.flow_apart)
 
         def factor(part: int, where: Box) -> Array:
             rows, columns = (slice(w.start - b.start, w.stop - b.start) for w, b in zip(where, box, strict=True))
-            if maps is None or isinstance(weight, float):
+            if maps is None or carried is None:
                 return np.ones((rows.stop - rows.start, columns.stop - columns.start), np.float32)
             moved = warp_soft(self._soft[1 + part : 2 + part], (maps[0][rows, columns], maps[1][rows, columns]))
-            return np.asarray(np.exp(logarithms(moved, self._fusion.floor)[0] * weight[rows, columns]))
+            weight = (1 + self._fusion.flow_apart) * np.broadcast_to(carried.weight, maps[0].shape)[rows, columns]
+            return np.asarray(np.exp(logarithms(moved, self._fusion.floor)[0] * weight))
 
         return factor
 
@@ -369,7 +369,7 @@ class _Moved:
     against: Array | None
 
 
-def evidence_planes(here: Seen, ground: Array, colours: Array, fusion: FusionConfig) -> Array:
+def _planes(here: Seen, ground: Array, colours: Array, fusion: FusionConfig) -> Array:
     """(7, h, w) float32, :data:`slimevid.completion.PLANES`, of what made the background (h, w), and of `colours`."""
     any_part: Array = 1 - ground
 

@@ -1,0 +1,39 @@
+"""A thing of several parts: they stay where they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.masks import MaskFile, make_parts
+from slimecore.metrics import region_j
+from slimecore.types import Annotation, Frame
+from slimevid.config import RunConfig
+from slimevid.segmenter import Segmenter
+from slimevid.state import FrameState
+
+QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
+
+
+def sliding(two_tone, tiny, cut, count=5):
+    """Labels of the disc that slides, cut into `cut` slices, beside the true ones; first frames left out."""
+    rgb, mask = two_tone
+    rows = np.arange(len(mask))[:, None]
+    first, last = np.flatnonzero(mask.any(1))[[0, -1]]
+    slices = np.where(mask > 0, 1 + (rows - first) * cut // (last - first + 1), 0).astype(np.int32)
+    segmenter = Segmenter(RunConfig(short_side=96, work_side=96, learn=QUICK), tiny)
+    parts = make_parts(MaskFile(slices, {}))
+    segmenter.add_reference(Frame(0, rgb, "0"), Annotation(rgb, parts.index(slices), parts))
+    frames = [Frame(i, np.roll(rgb, 6 * i, 1), str(i)) for i in range(1, count)]
+    return [segmenter.step(frame).labels for frame in frames], [np.roll(slices, 6 * i, 1) for i in range(1, count)]
+
+
+@pytest.mark.parametrize("finer", [0.5, 1.0, 1.7])
+def test_parts_keep_their_places_on_whatever_grid_they_are_told_apart(two_tone, tiny, monkeypatch, finer):
+    """The memory's places may lie on another grid: descriptors of other models span other pixels."""
+    grid = FrameState.grid.fget
+    monkeypatch.setattr(FrameState, "grid", property(lambda state: tuple(round(finer * n) for n in grid(state))))
+    found, truth = sliding(two_tone, tiny, 3)
+    for part in (1, 2, 3):
+        assert np.mean([region_j(f == part, t == part) for f, t in zip(found, truth, strict=True)]) > 0.75
