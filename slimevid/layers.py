@@ -38,11 +38,10 @@ class Carrier:
         return targets_in(self.flow, self.grid, (slice(0, self.grid[0]), slice(0, self.grid[1])))
 
     def carry(self, labels: Layers) -> Layers:
-        """Labels of the frame before, of any sizes, seen from this one."""
+        """Labels of the frame before, the background of any size, the parts on the grid, seen from this one."""
         size = (self.flow.shape[0], self.flow.shape[1])
         ground = warp_soft(resize_soft(labels.ground[None], size), self.maps)[0]
-        parts = resize_soft(labels.parts, self.grid)
-        return Layers(ground, warp_soft(parts, self._few) if len(parts) else parts)
+        return Layers(ground, warp_soft(labels.parts, self._few) if len(labels.parts) else labels.parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

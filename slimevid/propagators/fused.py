@@ -336,8 +336,8 @@ class _Fused:
         carrier = Carrier(flow, maps, grid)
         trust = reliability(flow, back, maps, self._fusion.flow_tolerance)
         several = len(self._soft) > 2
-        before = Layers(self._soft[0], self._coarse(grid)[1:] if several else self._soft[:0])
-        labels = carrier.carry(before)
+        parts = self._coarse(grid)[1:] if several else np.zeros((0, *grid), np.float32)
+        labels = carrier.carry(Layers(self._soft[0], parts))
         if carry_learned and self._fusion.parts:
             self._learned = carrier.carry(self._learned)
         if carry_read and self._enabled:
