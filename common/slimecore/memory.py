@@ -265,8 +265,6 @@ def _tiles(position: Tensor) -> list[Tensor]:
 def sample_places(mask: Tensor, budget: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Which places of a frame to remember: those near the parts, and a thinned sample of the rest.
 
-    Of several parts each is remembered by a number of places that grows with the root of its area: small parts finely.
-
     Parameters
     ----------
     mask : (P, h, w) float tensor
@@ -296,19 +294,6 @@ def sample_places(mask: Tensor, budget: int, generator: torch.Generator) -> tupl
         near,
         torch.tensor(for_near / max(near_count, 1)),
         torch.tensor((budget - for_near) / max(count - near_count, 1)),
-    )
-    rates = _to_each_part(rates, mask.flatten(1).argmax(0), near).clamp(max=1.0)
+    ).clamp(max=1.0)
     kept = torch.nonzero(torch.rand(count, generator=generator) < rates.cpu()).flatten()
     return kept, -rates.cpu()[kept].log()
-
-
-def _to_each_part(rates: Tensor, labels: Tensor, near: Tensor) -> Tensor:
-    """Rates (n,) of places near the parts, with as many expected on all parts, and on each by the root of its area."""
-    on_parts = near & (labels > 0)
-    if not on_parts.any():
-        return rates
-    labels = labels[on_parts]
-    factor = torch.bincount(labels).clamp(min=1).to(rates).rsqrt()[labels]
-    result = rates.clone()
-    result[on_parts] *= factor / factor.mean()
-    return result

@@ -233,22 +233,6 @@ def test_how_a_thing_is_cut_says_nothing_about_where_it_ends(parts):
     torch.testing.assert_close(found[1].sum(1), torch.ones(24), rtol=1e-4, atol=1e-6)
 
 
-def test_small_parts_are_remembered_by_more_of_their_places():
-    """As many places on all parts, each by the root of its area; the background as before."""
-    soft = torch.zeros(3, 40, 60)
-    soft[1, 5:25, 5:45], soft[2, 26:31, 5:15] = 1, 1  # 800 and 50 places
-    soft[0] = 1 - soft[1:].sum(0)
-    one = torch.stack([soft[0], soft[1] + soft[2]])
-    counts = []
-    for masks in (one, soft):
-        kept = [sample_places(masks, 600, torch.Generator().manual_seed(i))[0] for i in range(40)]
-        counts.append([sum(float(soft[p].flatten()[k].sum()) for k in kept) / 40 for p in range(3)])
-    assert counts[1][0] == pytest.approx(counts[0][0], rel=0.05)
-    assert sum(counts[1][1:]) == pytest.approx(sum(counts[0][1:]), rel=0.05)
-    assert counts[0][1] / counts[0][2] == pytest.approx(16, rel=0.1)
-    assert counts[1][1] / counts[1][2] == pytest.approx(4, rel=0.1)
-
-
 def test_reduced_places_are_compared_by_what_varies_most():
     """Places that vary in three directions, in 56 columns: three dimensions keep all squared distances."""
     random = torch.Generator().manual_seed(0)
