@@ -9,20 +9,20 @@ from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.masks import MaskFile, make_parts
 from slimecore.metrics import region_j
 from slimecore.types import Annotation, Frame
-from slimevid.config import RunConfig
+from slimevid.config import FusionConfig, RunConfig
 from slimevid.segmenter import Segmenter
 from slimevid.state import FrameState
 
 QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
 
 
-def sliding(two_tone, tiny, cut, count=5):
+def sliding(two_tone, tiny, cut, count=5, **settings):
     """Labels of the disc that slides, cut into `cut` slices, beside the true ones; first frames left out."""
     rgb, mask = two_tone
     rows = np.arange(len(mask))[:, None]
     first, last = np.flatnonzero(mask.any(1))[[0, -1]]
     slices = np.where(mask > 0, 1 + (rows - first) * cut // (last - first + 1), 0).astype(np.int32)
-    segmenter = Segmenter(RunConfig(short_side=96, work_side=96, learn=QUICK), tiny)
+    segmenter = Segmenter(RunConfig(short_side=96, work_side=96, learn=QUICK, **settings), tiny)
     parts = make_parts(MaskFile(slices, {}))
     segmenter.add_reference(Frame(0, rgb, "0"), Annotation(rgb, parts.index(slices), parts))
     frames = [Frame(i, np.roll(rgb, 6 * i, 1), str(i)) for i in range(1, count)]
@@ -37,3 +37,23 @@ def test_parts_keep_their_places_on_whatever_grid_they_are_told_apart(two_tone, 
     found, truth = sliding(two_tone, tiny, 3)
     for part in (1, 2, 3):
         assert np.mean([region_j(f == part, t == part) for f, t in zip(found, truth, strict=True)]) > 0.75
+
+
+@pytest.mark.parametrize(
+    ("ground", "parts", "fine"),
+    [(0.0, (0.5, 0.5), True), (0.0, (0.96, 0.04), False), (0.5, (0.5, 0.0), True), (1.0, (0.0, 0.0), False)],
+)
+def test_the_memory_is_read_finely_where_the_background_or_the_part_is_in_doubt(
+    two_tone, tiny, monkeypatch, ground, parts, fine
+):
+    asked = []
+
+    def recall(_memory, places, doubted):
+        reading = np.zeros((3, *places.grid), np.float32)
+        reading[0], reading[1], reading[2] = ground, *parts
+        asked.append(doubted(reading))
+        return reading
+
+    monkeypatch.setattr("slimevid.propagators.fused.recall", recall)
+    sliding(two_tone, tiny, 2, count=2, fusion=FusionConfig(parts=0.0, flow=0.0, motion=0.0))
+    assert (asked[0] == fine).all()
