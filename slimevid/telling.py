@@ -88,8 +88,7 @@ def tell_apart(
         soft[(slice(1, None), *box)] = 0
     for part, here, inside, weight in found:
         np.multiply(weight, scale[inside], out=soft[(1 + part, *here)])
-    if beside:
-        soft[0] = 1 - soft[1:].sum(0)
+    soft[0] = 1 - soft[1:].sum(0) if beside else 1
     soft[0][box] = 1 - any_part
 
 

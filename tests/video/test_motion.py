@@ -77,6 +77,20 @@ def test_each_part_is_judged_by_its_own_motion():
     assert odds[still].mean() < 0.4
 
 
+def test_of_a_part_of_a_few_pixels_motion_says_nothing():
+    flow, two = scene(3.0)
+    labels = np.stack([two[0], two[1], np.zeros(SIZE, np.float32)])
+    spot = (slice(5, 8), slice(5, 8))
+    labels[2][spot] = 1
+    labels[0] = 1 - labels[1:].sum(0)
+    flow[spot] += 9
+    nearest = np.zeros(SIZE, np.uint8)
+    nearest[:15] = 1
+    odds = against_parts(departure(flow, labels[0]), labels[0], nearest, np.ones(SIZE, np.float32), 4.0)
+    assert not odds[:15].any()
+    assert odds[15:].any()
+
+
 def test_untrusted_flow_says_nothing():
     flow, labels = scene(3.0)
     assert not against(flow, labels, trust=0.0).any()

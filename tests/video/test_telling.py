@@ -85,6 +85,18 @@ def test_what_is_sure_beside_the_box_stays():
     assert found.sum(0) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("sure_beside", [False, True])
+def test_labels_sum_to_one_beside_the_box_too(sure_beside):
+    """A trace of a part that nobody follows is background there."""
+    coarse = np.zeros((3, *GRID), np.float32)
+    coarse[1], coarse[2] = 0.004, 0.004
+    coarse[1, :, :4] = 0.99 if sure_beside else 0.004
+    coarse[0] = 1 - coarse[1:].sum(0)
+    soft = told(coarse, np.ones((2, *SIZE), np.float32), box=(slice(20, 30), slice(40, 60)))
+    assert soft.sum(0) == pytest.approx(1, abs=1e-5)
+    assert (soft[1, :, :10].min() > 0.98) == sure_beside
+
+
 def test_where_no_part_may_be_is_background():
     coarse = np.zeros((3, *GRID), np.float32)
     coarse[0] = 1
