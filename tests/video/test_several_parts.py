@@ -10,8 +10,10 @@ from slimecore.masks import MaskFile, make_parts
 from slimecore.metrics import region_j
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
+from slimevid.layers import Layers
 from slimevid.segmenter import Segmenter
 from slimevid.state import FrameState
+from slimevid.window import Window
 
 QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
 
@@ -57,3 +59,11 @@ def test_the_memory_is_read_finely_where_the_background_or_the_part_is_in_doubt(
     monkeypatch.setattr("slimevid.propagators.fused.recall", recall)
     sliding(two_tone, tiny, 2, count=2, fusion=FusionConfig(parts=0.0, flow=0.0, motion=0.0))
     assert (asked[0] == fine).all()
+
+
+def test_beyond_an_old_window_is_background():
+    seen = Layers(np.zeros((4, 8), np.float32), np.full((2, 4, 8), 0.5, np.float32))
+    there = seen.through(Window(0, 0, 40, 80), Window(0, 40, 40, 80), (4, 8), (4, 8))
+    assert (there.ground[:, 5:] == 1).all()
+    assert (there.parts[:, :, 5:] == 0).all()
+    assert (there.parts[:, :, :4] == 0.5).all()
