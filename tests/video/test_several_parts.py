@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from slimecore.images import resize_soft
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.masks import MaskFile, make_parts
 from slimecore.metrics import region_j
@@ -67,3 +68,13 @@ def test_beyond_an_old_window_is_background():
     assert (there.ground[:, 5:] == 1).all()
     assert (there.parts[:, :, 5:] == 0).all()
     assert (there.parts[:, :, :4] == 0.5).all()
+
+
+def test_labels_on_the_grid_are_those_of_the_latest_frame(two_tone, tiny, monkeypatch):
+    sessions = []
+    step = Segmenter.step
+    monkeypatch.setattr(Segmenter, "step", lambda session, frame: sessions.append(session) or step(session, frame))
+    sliding(two_tone, tiny, 2, count=3)
+    fused = sessions[-1]._propagator
+    grid = fused._learned.parts.shape[1:]
+    assert np.array_equal(fused._coarse(grid), resize_soft(fused._soft, grid))
