@@ -51,6 +51,7 @@ _SLIGHT = 0.05  # weaker odds for a part are not worth a question
 _KNOWN = 0.6  # a reference that gives the background this much (.5 is: never seen) knows the place
 _MARGIN = 0.04  # share of the short side around what is undecided that is worked out at the working size
 _NEAR = 0.04  # standard deviation, as a share of the short side, of what is near
+_LEAST = -40.0  # of the exponents of a part's shares: where every part's is less, other evidence tells them apart
 _NOTHING = Layers(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
 _SURE = 0.9  # the background's motion is fitted to pixels at least this sure to be background
 
@@ -142,7 +143,7 @@ class _Fused:
 
     @property
     def nbytes(self) -> int:
-        own = (self._soft, self._rgb, self._learned, self._read)
+        own = [one for one in (self._soft, self._few, self._rgb, self._learned, self._read) if one is not None]
         return int(self._memory.nbytes + self._colours.nbytes + sum(array.nbytes for array in own))
 
     @property
@@ -209,11 +210,12 @@ class _Fused:
             which += (fusion.parts * (1 + fusion.parts_apart)) * logarithms(self._learned.parts, fusion.floor)
         if moved is None:
             return Seen(learned, None, None, which, np.zeros_like(which))
-        trust = resize_soft(moved.trust[None], grid)
-        by_flow = fusion.flow * (1 + fusion.flow_apart) * trust * logarithms(moved.labels.parts, fusion.floor)
-        if moved.near is not None and fusion.flow_apart:
+        by_flow = which
+        if moved.near is not None:
+            trust = resize_soft(moved.trust[None], grid)
             near = logarithms(resize_soft(moved.near, grid), fusion.floor)
             which += (fusion.flow * fusion.flow_apart) * (1 - trust) * near
+            by_flow = fusion.flow * (1 + fusion.flow_apart) * trust * logarithms(moved.labels.parts, fusion.floor)
         return Seen(learned, Cue(moved.labels.ground, fusion.flow * moved.trust), moved.against, which, by_flow)
 
     def _with_memory(self, state: FrameState, seen: Seen) -> Seen:
@@ -270,7 +272,7 @@ class _Fused:
         soft: Array = np.zeros((len(self._soft), *size), np.float32)
         soft[0] = resize_soft(ground[None], size)[0]
         margin = round(_MARGIN * min(size))
-        box = undecided_box(np.stack([soft[0], 1 - soft[0]]), margin)
+        box = undecided_box(np.maximum(soft[0], 1 - soft[0])[None], margin)
         if len(parts):
             parts *= resize_soft(1 - ground[None], state.grid)
             box = box_around([box, borders(parts, size, margin)])
@@ -281,9 +283,10 @@ class _Fused:
                 soft[1:] = resize_soft(parts, size)
             return soft
         here, again = seen.at(size, box), None
-        if motion is not None and here.carried is not None:
+        resized = motion is not None and motion[0].shape[:2] != size
+        if motion is not None and here.carried is not None and (resized or len(parts)):
             again = targets_in(motion[0], size, box)
-            if motion[0].shape[:2] != size:
+            if resized:
                 # The previous labels again, not through the size of the flow, which would blur them.
                 here = replace(here, carried=here.carried._replace(ground=warp_soft(self._soft[:1], again)[0]))
         any_part = 1 - here.ground(self._fusion.floor)
@@ -307,7 +310,7 @@ class _Fused:
                 return np.ones((rows.stop - rows.start, columns.stop - columns.start), np.float32)
             moved = warp_soft(self._soft[1 + part : 2 + part], (maps[0][rows, columns], maps[1][rows, columns]))
             weight = (1 + self._fusion.flow_apart) * np.broadcast_to(carried.weight, maps[0].shape)[rows, columns]
-            return np.asarray(np.exp(logarithms(moved, self._fusion.floor)[0] * weight))
+            return np.asarray(np.exp(np.maximum(logarithms(moved, self._fusion.floor)[0] * weight, _LEAST)))
 
         return factor
 

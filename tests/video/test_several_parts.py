@@ -8,10 +8,13 @@ import pytest
 from slimecore.images import resize_soft
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.masks import MaskFile, make_parts
+from slimecore.memory_config import MemoryConfig
 from slimecore.metrics import region_j
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.layers import Layers
+from slimevid.propagators import Context
+from slimevid.propagators.fused import build
 from slimevid.segmenter import Segmenter
 from slimevid.state import FrameState
 from slimevid.window import Window
@@ -78,3 +81,41 @@ def test_labels_on_the_grid_are_those_of_the_latest_frame(two_tone, tiny, monkey
     fused = sessions[-1]._propagator
     grid = fused._learned.parts.shape[1:]
     assert np.array_equal(fused._coarse(grid), resize_soft(fused._soft, grid))
+
+
+def halves(config, tiny, moved=(0.0, 0.0)):
+    """One step of `fused` on two parts that fill the picture, left and right, whose border lies at column 37."""
+    flows = iter([np.full((60, 80, 2), shift, np.float32) for shift in moved])
+    frame = Frame(0, np.zeros((60, 80, 3), np.uint8), "0")
+    soft = np.zeros((3, 60, 80), np.float32)
+    soft[1, :, :37] = soft[2, :, 37:] = 1
+    fused = build(Context(config, 3, lambda *_: next(flows), object(), "cpu"))
+    fused.start(FrameState(frame, config, tiny), soft)
+    return fused.step(FrameState(frame, config, tiny, 1))
+
+
+def test_sure_parts_are_told_apart_at_the_working_size_where_they_meet(tiny):
+    """No background is in doubt anywhere; on the grid the border would be spread over several pixels."""
+    fusion = FusionConfig(parts=0.0, memory=0.0, motion=0.0, colours=0.0, completion=0.0)
+    config = RunConfig(short_side=32, flow_side=60, work_side=60, memory=MemoryConfig(detail=2), fusion=fusion)
+    found = halves(config, tiny)
+    assert found[1, :, 36].min() > 0.9
+    assert found[2, :, 37].min() > 0.9
+
+
+def test_however_much_motion_weighs_no_part_falls_to_the_background(tiny):
+    fusion = FusionConfig(parts=0.0, memory=0.0, motion=0.0, colours=0.0, completion=0.0, flow_apart=1e6)
+    found = halves(RunConfig(flow_side=60, work_side=60, fusion=fusion), tiny)
+    assert found[0].max() < 0.1
+
+
+def test_motion_speaks_against_the_part_that_is_nearest(tiny, monkeypatch):
+    seen = []
+    monkeypatch.setattr("slimevid.propagators.fused.departure", lambda *_: np.zeros((60, 80), np.float32))
+    monkeypatch.setattr(
+        "slimevid.propagators.fused.against_parts",
+        lambda _departures, ground, nearest, *_: seen.append(nearest) or np.zeros_like(ground),
+    )
+    halves(RunConfig(flow_side=60, work_side=60, fusion=FusionConfig(parts=0.0, memory=0.0, completion=0.0)), tiny)
+    assert (seen[0][:, :32] == 0).all()
+    assert (seen[0][:, 44:] == 1).all()
