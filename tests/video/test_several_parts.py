@@ -96,7 +96,7 @@ def halves(config, tiny, moved=(0.0, 0.0)):
 
 def test_sure_parts_are_told_apart_at_the_working_size_where_they_meet(tiny):
     """No background is in doubt anywhere; on the grid the border would be spread over several pixels."""
-    fusion = FusionConfig(parts=0.0, memory=0.0, motion=0.0, colours=0.0, completion=0.0)
+    fusion = FusionConfig(flow=4.0, parts=0.0, memory=0.0, motion=0.0, colours=0.0, completion=0.0)
     config = RunConfig(short_side=32, flow_side=60, work_side=60, memory=MemoryConfig(detail=2), fusion=fusion)
     found = halves(config, tiny)
     assert found[1, :, 36].min() > 0.9
