@@ -104,6 +104,9 @@ class RunConfig:
     zoom : float
         Where the parts fill little of the picture, only their surroundings are looked at, up to so many times larger
         for the same work; 1 always looks at the whole picture.
+    bidirectional : int
+        After so many frames labels are carried back over them, too, and the mean of both directions is the result; 0:
+        forward alone, as frames that come one by one (:meth:`slimevid.Segmenter.step`) always are.
     propagator, flow : str
         Files of ``slimevid/propagators`` and ``slimevid/flows``.
     device : str
@@ -116,6 +119,7 @@ class RunConfig:
     flow_side: int = 240
     work_side: int = 320
     zoom: float = 2.0
+    bidirectional: int = 0
     propagator: str = "fused"
     flow: str = "dis"
     device: str = "auto"
@@ -128,6 +132,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
+        if not 0 <= self.bidirectional <= 10_000:
+            raise ConfigError(f"bidirectional must lie in 0..10000 frames, got {self.bidirectional}")
         if not 1 <= self.zoom <= 16:
             raise ConfigError(f"zoom must lie in 1..16, got {self.zoom}")
         for name, low, high in (("short_side", 32, 4096), ("flow_side", 32, 4096), ("work_side", 32, 4096)):

@@ -169,11 +169,9 @@ def _segment(work: Work) -> float:
     folder = make_folder(work.out)
     for stale in folder.glob("*.png"):
         stale.unlink()
-    result = segmenter.add_reference(first, Annotation(first.rgb, parts.index(mask.labels), parts))
-    write_mask(folder / f"{result.frame.name}.png", result.labels)
-    for frame in clip.read(1, len(clip)):
-        result = segmenter.step(frame)
-        write_mask(folder / f"{frame.name}.png", result.labels)
+    segmenter.add_reference(first, Annotation(first.rgb, parts.index(mask.labels), parts))
+    for result in segmenter.propagate(clip):
+        write_mask(folder / f"{result.frame.name}.png", result.labels)
     return time.perf_counter() - started
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from slimecore.images import Box
 from slimecore.types import Frame, Parts
 
-__all__ = ["STRONGEST", "FrameResult", "label", "likeliest"]
+__all__ = ["STRONGEST", "FrameResult", "label", "likeliest", "strongest_mean"]
 
 _BLOCK = 256
 STRONGEST = 9  # pixels whose mean probability says whether a part is there
@@ -63,7 +63,7 @@ def label(
     threshold : float
         Presence from which on a part is there.
     """
-    presence = _strongest_mean(soft[1:], smallest)
+    presence = strongest_mean(soft[1:], smallest)
     present = presence >= threshold
     best, rows = likeliest(soft, present)
     owned = rows.ravel().nonzero()[0]  # few pixels beside the background's
@@ -89,7 +89,7 @@ def likeliest(soft: Array, present: npt.NDArray[np.bool_]) -> tuple[Array, npt.N
     return best, rows
 
 
-def _strongest_mean(soft: Array, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+def strongest_mean(soft: Array, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """Mean of the largest values of each plane, as many as `counts` says: one noisy pixel is no part."""
     flat = soft.reshape(soft.shape[0], -1)
     most = min(STRONGEST, flat.shape[1])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,18 +17,20 @@ from slimecore.backbones import Backbone, load_model
 from slimecore.errors import InputError
 from slimecore.images import Spans
 from slimecore.learn import Progress, learn_parts
-from slimecore.masks import annotate
 from slimecore.parts import with_shared_parts
 from slimecore.refine import filter_cell, filter_radius, follow_edges
 from slimecore.segment import prepare
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.ahead import ahead
+from slimevid.bidirectional import forward_and_back, turned
 from slimevid.completion import Complete, complete, completed
 from slimevid.config import RunConfig
+from slimevid.drops import Drops
 from slimevid.io import Clip, read_range
 from slimevid.passes import Pass, plan
 from slimevid.propagators import Context, Propagator
-from slimevid.result import STRONGEST, FrameResult, label, likeliest
+from slimevid.reference_frame import Reference, annotated, one_hot, smallest_areas
+from slimevid.result import FrameResult, label, likeliest, strongest_mean
 from slimevid.state import FrameState
 from slimevid.window import Window, spans_within, whole
 from slimevid.window_plan import WindowPlan
@@ -35,14 +38,6 @@ from slimevid.window_plan import WindowPlan
 __all__ = ["FrameResult", "Reference", "Segmenter"]
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reference:
-    """A frame and its labels."""
-
-    frame: Frame
-    annotation: Annotation
 
 
 class Segmenter:
@@ -83,7 +78,7 @@ class Segmenter:
         self.embeddings = embeddings
         self._given = embeddings is not None
         self._references: dict[int, Reference] = {}
-        self._dropped: dict[int, int] = {}
+        self._drops = Drops()
         self._smallest = np.zeros(0, np.int64)
         self._parts: Parts | None = None
         self._propagator: Propagator | None = None
@@ -91,6 +86,7 @@ class Segmenter:
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
         self._window, self._size = whole((0, 0)), (0, 0)
         self._next = 0
+        self._span_begin: dict[str, Array] | None = None
         self._ordinal = 1
         self._plan = WindowPlan(self.config.zoom if self._module.WINDOWED else 1.0)
 
@@ -154,7 +150,7 @@ class Segmenter:
             A value has another name than in an earlier reference, no pixel holds a part, or the shapes differ.
         """
         taken = self._as_frame(frame)
-        annotation = mask if isinstance(mask, Annotation) else self._annotate(taken, mask, names)
+        annotation = mask if isinstance(mask, Annotation) else annotated(taken, mask, names, self._parts)
         others = [r for i, r in self._references.items() if i != taken.index]
         self.set_references([*others, Reference(taken, annotation)], progress)
         return self.start(taken.index)
@@ -200,15 +196,11 @@ class Segmenter:
             keys = prepare(self.backbone, self.embeddings)
         device = "cpu" if self.backbone is None else str(self.backbone.device)
         propagator: Propagator = self._module.build(Context(self.config, len(self.parts), self._flow, keys, device))
-        areas = []
         for reference in self._references.values():
-            soft = self._one_hot(reference.annotation)
-            areas.append(soft[1:].sum((1, 2)))
+            soft = one_hot(reference.annotation, len(self.parts))
             window = replace(whole(reference.frame.size), zoom=self._plan.around(soft[0] < 0.5).zoom)
             propagator.remember(FrameState(reference.frame, self.config, self.backbone, window=window), soft)
-        # A part smaller than the presence test's sample is judged by as many pixels as it had where it was smallest.
-        seen = np.where(np.stack(areas) > 0, np.stack(areas), np.inf).min(0)
-        self._smallest = np.clip(seen, 1, STRONGEST).astype(np.int64)
+        self._smallest = smallest_areas([r.annotation for r in self._references.values()])
         self._propagator, self._base = propagator, propagator.snapshot()
 
     def start(self, index: int) -> FrameResult:
@@ -227,8 +219,9 @@ class Segmenter:
         if self._propagator is None or index not in self._references:
             raise InputError(f"there is no reference on frame {index}; add_reference comes first")
         reference = self._references[index]
-        soft = self._one_hot(reference.annotation)
+        soft = one_hot(reference.annotation, len(self.parts))
         self._propagator.restore(self._base)
+        self._span_begin = None
         self._ordinal, window = 1, self._plan.start(soft[0] < 0.5)
         self._propagator.start(FrameState(reference.frame, self.config, self.backbone, window=window), soft)
         return self._result(reference.frame, soft, whole(reference.frame.size))
@@ -242,28 +235,48 @@ class Segmenter:
         InputError
             No reference yet.
         """
+        _ = self._ready  # before the frame counts
+        return self._label(self._state(self._as_frame(frame), self._ordinal))
+
+    @property
+    def _ready(self) -> Propagator:
         if self._propagator is None:
             raise InputError("add_reference must come before step: there is nothing to segment yet")
-        return self._label(self._state(self._as_frame(frame), self._ordinal))
+        return self._propagator
 
     def _state(self, frame: Frame, ordinal: int) -> FrameState:
         return FrameState(frame, self.config, self.backbone, ordinal, self._plan.at(ordinal))
 
-    @torch.no_grad()
     def _label(self, state: FrameState) -> FrameResult:
-        if self._propagator is None:
-            raise InputError("add_reference must come before step: there is nothing to segment yet")
+        return self._shown(state, self.track(state))
+
+    @torch.no_grad()
+    def track(self, state: FrameState) -> Array:
+        """Label the next frame and carry it on; decides the window of the frame after the next."""
         self._next, self._ordinal = state.frame.index + 1, state.ordinal + 1
-        soft = self._propagator.step(state)
+        soft = self._ready.step(state)
         spans = self._found(soft, state) if self._plan.follows else None  # in what is carried on, not what is shown
         soft = completed(soft, state, self._complete, self.config.fusion)
+        scale = soft.shape[1] * soft.shape[2] / (state.size[0] * state.size[1])
+        counts = np.clip(np.rint(scale * self._smallest), 1, None).astype(np.int64)
+        complete = bool((strongest_mean(soft[1:], counts) >= self.config.fusion.present).all())
+        self._plan.labelled(state.ordinal, spans, state.frame.size, complete=complete)
+        return soft
+
+    @torch.no_grad()
+    def retrace(self, states: Sequence[FrameState]) -> Iterator[Array]:
+        """Label frames again, from the last, which was labelled just now, back to the first; then be there again."""
+        here = self._ready.snapshot()
+        for state in turned(states, self._module.AHEAD, self._flow_ahead):
+            yield completed(self._ready.step(state), state, self._complete, self.config.fusion)
+        self._ready.restore(here)
+
+    def _shown(self, state: FrameState, soft: Array) -> FrameResult:
         radius = filter_radius(self.config.fusion.refine if self._module.REFINE else 0, state.frame.size)
         window = state.window.grown(max(1, filter_cell(radius)), state.frame.size)  # as far as the filter sees
         soft = window.filled(soft, state.window)
         follow_edges(soft, state.frame.rgb[window.box], radius, self.config.fusion.refine_eps)
-        result = self._result(state.frame, soft, window)
-        self._plan.labelled(state.ordinal, spans, state.frame.size, complete=bool(result.present.all()))
-        return result
+        return self._result(state.frame, soft, window)
 
     def _found(self, soft: Array, state: FrameState) -> Spans | None:
         labels = likeliest(soft, np.ones(len(soft) - 1, np.bool_))[1]
@@ -303,11 +316,26 @@ class Segmenter:
             if one.frames[0] == one.reference:
                 yield first
                 done = 1
-        frames = read_range(clip, one.frames[done:])
-        self._ordinal = done if one.frames[0] == one.reference else done + 1
-        states = (self._state(f, i) for i, f in enumerate(frames, self._ordinal))
-        for state in ahead(states, self._prepare):
-            yield self._label(state)
+        stepped = done - (one.frames[0] == one.reference)
+        again = stepped % self.config.bidirectional if self.config.bidirectional else 0  # of a span that was begun
+        self._ordinal = stepped - again + 1
+        frames = read_range(clip, one.frames[done - again :])
+        states = ahead((self._state(f, i) for i, f in enumerate(frames, self._ordinal)), self._prepare)
+        found = self._both_ways(states) if self.config.bidirectional else map(self._label, states)
+        yield from islice(found, again, None)
+
+    def _both_ways(self, states: Iterator[FrameState]) -> Iterator[FrameResult]:
+        try:
+            self._span_begin = self.snapshot()
+            for state, soft, last in forward_and_back(states, self.config.bidirectional, self):
+                if last:
+                    self._span_begin = None
+                yield self._shown(state, soft)
+                if last:
+                    self._span_begin = self.snapshot()
+        finally:  # a span that was broken off is begun anew
+            if self._span_begin is not None:
+                self.restore(self._span_begin)
 
     def drop(self, value: int, frame: int | None = None) -> None:
         """Leave a part out of the results from a frame on, until a later reference marks it again.
@@ -326,16 +354,17 @@ class Segmenter:
         InputError
             No such part.
         """
-        if value not in self.parts.values[1:]:
-            raise InputError(
-                f"there is no part {value} to drop, there are {', '.join(map(str, self.parts.values[1:]))}"
-            )
-        self._dropped[value] = self._next if frame is None else frame
+        self._drops.add(value, self._next if frame is None else frame, self.parts.values)
 
     def snapshot(self) -> dict[str, Array]:
-        """What later steps depend on beside references and embeddings, as named arrays."""
+        """What later steps depend on beside references and embeddings, as named arrays.
+
+        While a span is labelled in both directions, what its first frame depended on: it is begun anew.
+        """
         if self._propagator is None:
             return {}
+        if self._span_begin is not None:
+            return self._span_begin
         plan = self._plan.snapshot(self._ordinal)
         return {"ordinal": np.array(self._ordinal), **plan, **self._propagator.snapshot()}
 
@@ -343,6 +372,7 @@ class Segmenter:
         """Take over a :meth:`snapshot` of a session with the same settings, references and embeddings."""
         if self._propagator is None:
             raise InputError("add_reference must come before restore: the parts are not known yet")
+        self._span_begin = None
         self._ordinal = int(state["ordinal"])
         self._plan.restore(self._ordinal, state)
         self._propagator.restore(state)
@@ -354,19 +384,6 @@ class Segmenter:
         self._next += 1
         return Frame(self._next - 1, frame, f"{self._next - 1:05d}")
 
-    def _annotate(self, frame: Frame, mask: Array, names: Mapping[int, str] | None) -> Annotation:
-        if self._parts is None:
-            return annotate(frame.rgb, mask, names)
-        if not (mask > 0).any():
-            return Annotation(frame.rgb, mask.clip(-1), self._parts, empty=True)
-        known = dict(zip(self._parts.values, self._parts.names, strict=True))
-        return annotate(frame.rgb, mask, {**known, **(names or {})})
-
-    def _one_hot(self, annotation: Annotation) -> Array:
-        soft = np.stack([annotation.rows == i for i in range(len(self.parts))]).astype(np.float32)
-        soft[0] += annotation.rows < 0
-        return soft
-
     def _result(self, frame: Frame, soft: Array, window: Window) -> FrameResult:
         for row in self._rows_dropped(frame.index):
             soft = soft.copy()
@@ -376,9 +393,5 @@ class Segmenter:
         return label(frame, soft, self.parts, self._smallest, self.config.fusion.present, window.box)
 
     def _rows_dropped(self, index: int) -> list[int]:
-        return [self.parts.values.index(value) for value in self._dropped if self._is_dropped(value, index)]
-
-    def _is_dropped(self, value: int, index: int) -> bool:
-        first, row = self._dropped[value], self.parts.values.index(value)
-        again = [i for i, r in self._references.items() if i >= first and bool((r.annotation.rows == row).any())]
-        return index >= first and not any(i <= index for i in again)
+        marked = {i: reference.annotation for i, reference in self._references.items()}
+        return self._drops.rows(index, self.parts.values, marked)

@@ -9,9 +9,9 @@ still being labelled, what a step needs and labels do not decide.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy.typing as npt
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from slimevid.flows import Flow
     from slimevid.state import FrameState
 
-__all__ = ["Context", "Propagator"]
+__all__ = ["Ahead", "Context", "Propagator"]
+
+Ahead: TypeAlias = "Callable[[FrameState, FrameState | None, Flow], None]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -39,28 +39,32 @@ def masks(tmp_path, out="out"):
     ],
     ids=["cut off", "empty", "gone", "another size"],
 )
-def test_a_broken_frame_of_a_folder(command, slide, tmp_path, one_line, read_results, damage, message, monkeypatch):
-    expected = whole_run(command, tmp_path, read_results)
+@pytest.mark.parametrize(("span", "kept"), [(0, 7), (4, 5)], ids=["forward", "in both directions"])
+def test_a_broken_frame_of_a_folder(
+    command, slide, tmp_path, one_line, read_results, damage, message, monkeypatch, span, kept
+):
+    both = ("--set", f"bidirectional={span}")
+    expected = whole_run(command, tmp_path, read_results, *both)
     frame = slide / "007.png"
     content = frame.read_bytes()
     if message is None:  # it vanishes while the clip is being read, which is one frame ahead
-        monkeypatch.setattr("slimevid.execution.write_mask", _removing(frame, "005.png"))
+        monkeypatch.setattr("slimevid.execution.write_mask", _removing(frame, f"{min(5, kept - 1):03d}.png"))
         message = "frame 7: no such file"
     else:
         damage(frame)
-    assert command("--ref", tmp_path / "ref_0.png") == 2
+    assert command("--ref", tmp_path / "ref_0.png", *both) == 2
     text = one_line()
     assert message in text
     assert "frame 7" in text
     assert "007.png" in text
-    assert "7 of 12 frames are done and kept; mend it and run again with --resume" in text
-    assert masks(tmp_path) == [f"{i:03d}.png" for i in range(7)]
+    assert f"{kept} of 12 frames are done and kept; mend it and run again with --resume" in text
+    assert masks(tmp_path) == [f"{i:03d}.png" for i in range(kept)]
     assert all(read_mask(p).labels.shape == (48, 64) for p in (tmp_path / "out" / "masks").iterdir())
     assert json.loads((tmp_path / "out" / "report.json").read_text())["status"] == "stopped"
     frame.write_bytes(content)
     monkeypatch.undo()
-    assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["labelled"]["by_this_run"] == 5
+    assert command("--ref", tmp_path / "ref_0.png", *both, "--resume") == 0
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["labelled"]["by_this_run"] == 12 - kept
     found = read_results(tmp_path / "out", *KINDS)
     assert found == expected
 

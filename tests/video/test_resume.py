@@ -90,8 +90,16 @@ def arguments_for(slide: Path, out: Path, propagator: str, *more: object) -> lis
         ("flow_warp", ["--ref", "{0}/ref_0.png"], range(0, 100, 7)),
         ("flow_warp", ["--ref", "3={0}/ref_3.png", "--ref", "9={0}/ref_9.png", "--export", "rgba"], range(2, 100, 9)),
         ("fused", ["--ref", "5={0}/ref_5.png", "--soft", "--export", "coco-rle"], (7, 19, 44)),
+        ("flow_warp", ["--ref", "0={0}/ref_0.png", "--set", "bidirectional=4"], range(3, 100, 7)),
+        ("fused", ["--ref", "5={0}/ref_5.png", "--set", "bidirectional=3", "--soft"], (15, 27)),
     ],
-    ids=["one reference", "two references", "fused, backward too"],
+    ids=[
+        "one reference",
+        "two references",
+        "fused, from a middle frame",
+        "in both directions",
+        "fused, in both directions",
+    ],
 )
 def test_killed_before_any_write_and_resumed(harness, slide, tmp_path, read_results, propagator, more, moments):
     references = [text.format(tmp_path) for text in more]

@@ -19,7 +19,7 @@ from slimevid.config import FusionConfig, RunConfig
 from slimevid.evidence import Seen
 from slimevid.propagators import Context
 from slimevid.propagators.fused import build, recall
-from slimevid.result import _strongest_mean
+from slimevid.result import strongest_mean
 from slimevid.segmenter import Segmenter
 from slimevid.state import FrameState
 from slimevid.window import Window, seen_through
@@ -286,7 +286,7 @@ def test_the_strongest_pixels_are_found_without_sorting_the_picture():
         soft[:1] = soft[:1].round(2)  # with ties
         counts = np.array([1, 4, 9])
         expected = [np.sort(p.ravel())[-min(n, p.size) :].mean() for p, n in zip(soft, counts, strict=True)]
-        assert _strongest_mean(soft, counts) == pytest.approx(expected)
+        assert strongest_mean(soft, counts) == pytest.approx(expected)
 
 
 class _Vouching:

@@ -1,0 +1,41 @@
+"""Parts that were dropped are left out of the results from a frame on, until a later reference marks them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slimecore.errors import InputError
+from slimecore.types import Annotation
+
+__all__ = ["Drops"]
+
+
+class Drops:
+    """Since which frame a part is dropped, by its row among the parts."""
+
+    def __init__(self) -> None:
+        self._since: dict[int, int] = {}
+
+    def add(self, value: int, frame: int, values: tuple[int, ...]) -> None:
+        """Drop the part with some value, one of `values`, from a frame on.
+
+        Raises
+        ------
+        InputError
+            No such part.
+        """
+        if value not in values[1:]:
+            raise InputError(f"there is no part {value} to drop, there are {', '.join(map(str, values[1:]))}")
+        self._since[value] = frame
+
+    def rows(self, index: int, values: tuple[int, ...], references: Mapping[int, Annotation]) -> list[int]:
+        """Rows of the parts that are left out of a frame, given what the references mark, by their frames."""
+        return [
+            values.index(value)
+            for value, first in self._since.items()
+            if index >= first and not self._again(values.index(value), first, index, references)
+        ]
+
+    @staticmethod
+    def _again(row: int, first: int, index: int, references: Mapping[int, Annotation]) -> bool:
+        return any(first <= i <= index and bool((a.rows == row).any()) for i, a in references.items())

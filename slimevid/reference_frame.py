@@ -1,0 +1,58 @@
+"""A reference as the session keeps it: a frame and its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimecore.masks import annotate
+from slimecore.types import Annotation, Frame, Parts
+from slimevid.result import STRONGEST
+
+__all__ = ["Reference", "annotated", "one_hot", "smallest_areas"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """A frame and its labels."""
+
+    frame: Frame
+    annotation: Annotation
+
+
+def annotated(frame: Frame, mask: Array, names: Mapping[int, str] | None, parts: Parts | None) -> Annotation:
+    """Labels of a frame from a mask (h, w) of part values; `parts` are those of earlier references, if there are any.
+
+    Raises
+    ------
+    InputError
+        No pixel holds a part and nothing says which parts there are.
+    """
+    if parts is None:
+        return annotate(frame.rgb, mask, names)
+    if not (mask > 0).any():
+        return Annotation(frame.rgb, mask.clip(-1), parts, empty=True)
+    known = dict(zip(parts.values, parts.names, strict=True))
+    return annotate(frame.rgb, mask, {**known, **(names or {})})
+
+
+def one_hot(annotation: Annotation, parts: int) -> Array:
+    """(parts, h, w) float32; what is ignored counts as background."""
+    soft = np.stack([annotation.rows == i for i in range(parts)]).astype(np.float32)
+    soft[0] += annotation.rows < 0
+    return soft
+
+
+def smallest_areas(annotations: Sequence[Annotation]) -> npt.NDArray[np.int64]:
+    """Pixels by which the presence of each part is judged, (P - 1,), given the annotations of all references.
+
+    A part smaller than the presence test's sample is judged by as many pixels as it had where it was smallest.
+    """
+    areas = np.stack([np.bincount(a.rows[a.rows >= 0], minlength=len(a.parts)) for a in annotations])[:, 1:]
+    return np.asarray(np.clip(np.where(areas > 0, areas, STRONGEST).min(0), 1, STRONGEST), np.int64)

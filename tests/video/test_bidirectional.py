@@ -1,0 +1,165 @@
+"""Forward and back: the mean of both directions, span by span."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimecore.errors import ConfigError, InputError
+from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.masks import MaskFile, make_parts
+from slimecore.types import Annotation
+from slimevid import open_clip
+from slimevid.bidirectional import forward_and_back
+from slimevid.completion import completed
+from slimevid.config import RunConfig
+from slimevid.segmenter import Segmenter
+from slimevid.state import FrameState
+
+QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
+
+
+class Counter:
+    """Says n going forward over frame n, and 100 + n going back."""
+
+    def track(self, state):
+        return np.full((2, 1, 1), float(state.n), np.float32)
+
+    def retrace(self, states):
+        for state in reversed(states[:-1]):
+            yield np.full((2, 1, 1), 100.0 + state.n, np.float32)
+
+
+@given(st.integers(0, 30), st.integers(1, 12))
+def test_all_but_the_last_of_a_span_are_the_mean_of_both_directions(count, span):
+    states = [SimpleNamespace(n=n) for n in range(count)]
+    found = [(state.n, float(soft[0, 0, 0]), last) for state, soft, last in forward_and_back(states, span, Counter())]
+    ends = [n % span == span - 1 or n == count - 1 for n in range(count)]
+    assert found == [(n, float(n if end else 50 + n), end) for n, end in enumerate(ends)]
+
+
+def test_a_span_is_given_before_the_next_is_asked_for():
+    asked = []
+
+    def states():
+        for n in range(10):
+            asked.append(n)
+            yield SimpleNamespace(n=n)
+
+    results = forward_and_back(states(), 4, Counter())
+    next(results)
+    assert asked == [0, 1, 2, 3]
+
+
+@pytest.fixture
+def slid(two_tone, tmp_path):
+    """A clip of a disc that slides, and its first mask."""
+    rgb, mask = two_tone
+    for i in range(8):
+        cv2.imwrite(str(tmp_path / f"{i:03d}.png"), np.roll(rgb, 5 * i, 1)[..., ::-1])
+    return open_clip(tmp_path), mask
+
+
+def session_of(clip, mask, tiny, at=0, **settings):
+    config = RunConfig(short_side=96, work_side=96, learn=QUICK, **settings)
+    config = replace(config, fusion=replace(config.fusion, parts_every=2))
+    session, parts = Segmenter(config, tiny), make_parts(MaskFile(mask.astype(np.int32), {}))
+    frame = next(clip.read(at, at + 1))
+    session.add_reference(frame, Annotation(frame.rgb, parts.index(mask), parts))
+    return session
+
+
+@pytest.mark.parametrize("propagator", ["fused", "was", "flow_warp"])
+def test_labels_are_those_of_two_walks(slid, tiny, propagator):
+    """The naive twin walks forward step by step, and back over states that know nothing of the way forward."""
+    clip, mask = slid
+    one = session_of(clip, mask, tiny, propagator=propagator, bidirectional=4)
+    found = {r.frame.index: r.labels for r in one.propagate(clip)}
+    twin = session_of(clip, mask, tiny, propagator=propagator)
+    propagator, config = twin._propagator, twin.config
+    twin.start(0)
+    for span in ([1, 2, 3, 4], [5, 6, 7]):
+        frames = dict(zip(span, clip.read(span[0], span[-1] + 1), strict=True))
+        windows, soft = {}, {}
+        for i, frame in frames.items():
+            windows[i] = twin._plan.at(i)
+            state = FrameState(frame, config, tiny, i, windows[i])
+            soft[i] = twin.track(state)
+        here = propagator.snapshot()
+        for i in span[-2::-1]:
+            state = FrameState(frames[i], config, tiny, i, windows[i])
+            back = completed(propagator.step(state), state, twin._complete, config.fusion)
+            soft[i] = (soft[i].astype(np.float16) + back) / 2
+        propagator.restore(here)
+        for i, frame in frames.items():
+            kept = soft[i].astype(np.float16).astype(np.float32)
+            expected = twin._shown(FrameState(frame, config, tiny, i, windows[i]), kept).labels
+            assert np.array_equal(found[i], expected), i
+
+
+def test_what_is_carried_on_is_that_of_the_way_forward(slid, tiny):
+    clip, mask = slid
+    both = session_of(clip, mask, tiny, bidirectional=7)
+    assert len(list(both.propagate(clip))) == 8
+    alone = session_of(clip, mask, tiny)
+    assert len(list(alone.propagate(clip))) == 8
+    there, here = both.snapshot(), alone.snapshot()
+    assert there.keys() == here.keys()
+    assert all(np.array_equal(there[name], here[name]) for name in here)
+
+
+def test_from_a_reference_in_the_middle(slid, tiny):
+    clip, mask = slid
+    session = session_of(clip, np.roll(mask, 20, 1), tiny, at=4, bidirectional=3)
+    results = list(session.propagate(clip))
+    assert [r.frame.index for r in results] == [3, 2, 1, 0, 4, 5, 6, 7]
+    for result in results:
+        truth = np.roll(mask, 5 * result.frame.index, 1) > 0
+        assert np.logical_and(result.labels > 0, truth).sum() > 0.7 * np.logical_or(result.labels > 0, truth).sum()
+
+
+def test_a_snapshot_within_a_span_is_of_its_begin(slid, tiny):
+    """Until the last of a span is given, nothing else could repeat the rest of it."""
+    clip, mask = slid
+    session = session_of(clip, mask, tiny, bidirectional=3)
+    results = session.propagate(clip)
+    ordinals = [int(session.snapshot()["ordinal"]) for _ in results]
+    assert ordinals == [1, 1, 1, 4, 4, 4, 7, 8]
+
+
+def test_a_span_that_breaks_off_is_begun_anew(slid, tiny, monkeypatch):
+    clip, mask = slid
+    session = session_of(clip, mask, tiny, bidirectional=3)
+    prepare = session._prepare
+
+    def broken(state, before):
+        if state.frame.index == 5:
+            raise InputError("gone")
+        prepare(state, before)
+
+    monkeypatch.setattr(session, "_prepare", broken)
+    seen = []
+    with pytest.raises(InputError, match="gone"):
+        seen.extend(r.frame.index for r in session.propagate(clip))
+    assert seen == [0, 1, 2, 3]
+    assert int(session.snapshot()["ordinal"]) == 4
+
+
+def test_frames_that_come_one_by_one_are_labelled_forward(slid, tiny):
+    clip, mask = slid
+    frames = list(clip.read(1, 4))
+    both, alone = (session_of(clip, mask, tiny, bidirectional=n) for n in (2, 0))
+    for frame in frames:
+        assert np.array_equal(both.step(frame).labels, alone.step(frame).labels)
+
+
+@pytest.mark.parametrize("span", [-1, 10_001])
+def test_spans_are_of_some_length(span):
+    with pytest.raises(ConfigError, match=rf"0\.\.10000 frames, got {span}"):
+        RunConfig(bidirectional=span)
