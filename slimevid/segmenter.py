@@ -255,13 +255,9 @@ class Segmenter:
         """Label the next frame and carry it on; decides the window of the frame after the next."""
         self._next, self._ordinal = state.frame.index + 1, state.ordinal + 1
         soft = self._ready.step(state)
-        spans = self._found(soft, state) if self._plan.follows else None  # in what is carried on, not what is shown
-        soft = completed(soft, state, self._complete, self.config.fusion)
-        scale = soft.shape[1] * soft.shape[2] / (state.size[0] * state.size[1])
-        counts = np.clip(np.rint(scale * self._smallest), 1, None).astype(np.int64)
-        complete = bool((strongest_mean(soft[1:], counts) >= self.config.fusion.present).all())
+        spans, complete = self._found(soft, state) if self._plan.follows else (None, True)
         self._plan.labelled(state.ordinal, spans, state.frame.size, complete=complete)
-        return soft
+        return completed(soft, state, self._complete, self.config.fusion)
 
     @torch.no_grad()
     def retrace(self, states: Sequence[FrameState]) -> Iterator[Array]:
@@ -272,16 +268,20 @@ class Segmenter:
         self._ready.restore(here)
 
     def _shown(self, state: FrameState, soft: Array) -> FrameResult:
+        """Labels of a window as a result: at full size, along edges."""
         radius = filter_radius(self.config.fusion.refine if self._module.REFINE else 0, state.frame.size)
         window = state.window.grown(max(1, filter_cell(radius)), state.frame.size)  # as far as the filter sees
         soft = window.filled(soft, state.window)
         follow_edges(soft, state.frame.rgb[window.box], radius, self.config.fusion.refine_eps)
         return self._result(state.frame, soft, window)
 
-    def _found(self, soft: Array, state: FrameState) -> Spans | None:
+    def _found(self, soft: Array, state: FrameState) -> tuple[Spans | None, bool]:
+        """Rows and columns of the parts in what is carried on, not in what is shown; whether all are there."""
         labels = likeliest(soft, np.ones(len(soft) - 1, np.bool_))[1]
         labels[np.isin(labels, self._rows_dropped(state.frame.index))] = 0
-        return spans_within(labels, state.window)
+        pixels = self._smallest * (labels.size / (state.size[0] * state.size[1]))
+        presence = strongest_mean(soft[1:], np.rint(pixels).clip(1).astype(np.int64))
+        return spans_within(labels, state.window), bool((presence >= self.config.fusion.present).all())
 
     @torch.no_grad()
     def _prepare(self, state: FrameState, before: FrameState | None) -> None:

@@ -86,21 +86,19 @@ def test_labels_are_those_of_two_walks(slid, tiny, propagator):
     twin.start(0)
     for span in ([1, 2, 3, 4], [5, 6, 7]):
         frames = dict(zip(span, clip.read(span[0], span[-1] + 1), strict=True))
-        windows, soft = {}, {}
+        states, soft = {}, {}
         for i, frame in frames.items():
-            windows[i] = twin._plan.at(i)
-            state = FrameState(frame, config, tiny, i, windows[i])
-            soft[i] = twin.track(state)
+            states[i] = FrameState(frame, config, tiny, i, twin._plan.at(i))
+            soft[i] = twin.track(states[i])
         here = propagator.snapshot()
         for i in span[-2::-1]:
-            state = FrameState(frames[i], config, tiny, i, windows[i])
-            back = completed(propagator.step(state), state, twin._complete, config.fusion)
+            states[i] = FrameState(frames[i], config, tiny, i, states[i].window)
+            back = completed(propagator.step(states[i]), states[i], twin._complete, config.fusion)
             soft[i] = (soft[i].astype(np.float16) + back) / 2
         propagator.restore(here)
-        for i, frame in frames.items():
+        for i in frames:
             kept = soft[i].astype(np.float16).astype(np.float32)
-            expected = twin._shown(FrameState(frame, config, tiny, i, windows[i]), kept).labels
-            assert np.array_equal(found[i], expected), i
+            assert np.array_equal(found[i], twin._shown(states[i], kept).labels), i
 
 
 def test_what_is_carried_on_is_that_of_the_way_forward(slid, tiny):
