@@ -151,7 +151,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "fusion": {"parts_every": 6, "memory_every": 2, "completion": 0.0},
     },
     "balanced": {},
-    "quality": {"short_side": 384, "flow_side": 320, "work_side": 480, "memory": {"budget": 4000, "recent": 6}},
+    "quality": {
+        "short_side": 320,
+        "flow_side": 320,
+        "work_side": 480,
+        "bidirectional": 24,
+        "memory": {"budget": 2000, "recent": 5},
+    },
 }
 
 
