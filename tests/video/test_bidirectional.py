@@ -83,7 +83,7 @@ def test_labels_are_those_of_two_walks(slid, tiny, propagator):
     found = {r.frame.index: one.soft for r in one.propagate(clip)}
     seen = []
     twin = session_of(clip, mask, tiny, propagator=propagator)
-    propagator, config = twin._propagator, twin.config
+    walker, config = twin._propagator, twin.config
     twin.start(0)
     for span in ([1, 2, 3, 4], [5, 6, 7]):
         frames = dict(zip(span, clip.read(span[0], span[-1] + 1), strict=True))
@@ -92,12 +92,12 @@ def test_labels_are_those_of_two_walks(slid, tiny, propagator):
             states[i] = FrameState(frame, config, tiny, i, twin._plan.at(i))
             soft[i] = twin.track(states[i])
             seen.append(states[i].window)
-        here = propagator.snapshot()
+        here = walker.snapshot()
         for i in span[-2::-1]:
             states[i] = FrameState(frames[i], config, tiny, i, states[i].window)
-            back = completed(propagator.step(states[i]), states[i], twin._complete, config.fusion)
+            back = completed(walker.step(states[i]), states[i], twin._complete, config.fusion)
             soft[i] = (soft[i].astype(np.float16) + back) / 2
-        propagator.restore(here)
+        walker.restore(here)
         for i in frames:
             twin._shown(states[i], soft[i].astype(np.float16).astype(np.float32))
             assert np.array_equal(found[i], twin.soft), i
