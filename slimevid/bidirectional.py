@@ -70,6 +70,7 @@ def _both(walked: list[tuple[FrameState, Array]], walker: Walker) -> Iterator[tu
     states = [state for state, _ in walked]
     for i, back in zip(range(len(walked) - 2, -1, -1), walker.retrace(states), strict=True):
         walked[i] = states[i], ((walked[i][1] + back) / 2).astype(np.float16)
+    del states
     while walked:  # what is given is not kept
         state, soft = walked.pop(0)
         yield state, soft.astype(np.float32), not walked
