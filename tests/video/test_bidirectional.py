@@ -157,6 +157,19 @@ def test_a_span_that_breaks_off_is_begun_anew(slid, tiny, monkeypatch):
         session.step(frame)
         alone.step(frame)
         assert np.array_equal(session.soft, alone.soft)
+    assert int(session.snapshot()["ordinal"]) == 6
+
+
+def test_a_walk_that_was_left_lying_does_not_come_back(slid, tiny):
+    clip, mask = slid
+    session = session_of(clip, mask, tiny, bidirectional=3)
+    left = session.propagate(clip)
+    assert [next(left).frame.index for _ in range(3)] == [0, 1, 2]
+    session.start(0)
+    session.step(next(clip.read(1, 2)))
+    assert int(session.snapshot()["ordinal"]) == 2
+    left.close()
+    assert int(session.snapshot()["ordinal"]) == 2
 
 
 def test_frames_that_come_one_by_one_are_labelled_forward(slid, tiny):

@@ -20,6 +20,7 @@ from slimevid import segmenter
 from slimevid.config import RunConfig
 from slimevid.propagators import fused
 from slimevid.result import label
+from slimevid.state import FrameState
 from slimevid.window import Window, around, follow, seen_through, spans_within, whole
 from slimevid.window_plan import WindowPlan
 from tests.known_places import KnownPlaces
@@ -308,3 +309,34 @@ def test_a_session_filters_with_the_background_around_its_window(two_tone, tiny,
     wanted = refine(half, frames[1].rgb, filter_radius(8, (192, 384)), 1e-4)
     assert window != whole((192, 384))
     assert np.array_equal(session.soft, wanted)
+
+
+@pytest.mark.parametrize(
+    ("side", "work_side", "pixels", "there"),
+    [(8, 96, 1, False), (8, 96, 9, True), (2, 48, 1, True), (2, 96, 1, False)],
+    ids=["a noisy pixel is no part", "nine are", "a small part at half the size", "... at its own"],
+)
+def test_the_window_asks_for_as_many_pixels_as_the_part_has_at_the_working_size(tiny, side, work_side, pixels, there):
+    rgb = np.zeros((96, 96, 3), np.uint8)
+    mask = np.zeros((96, 96), np.int32)
+    mask[40 : 40 + side, 40 : 40 + side] = 1
+    learn = LearnConfig(tokens=1, steps=1, views=ViewConfig(count=1))
+    session = segmenter.Segmenter(RunConfig(short_side=48, flow_side=48, work_side=work_side, learn=learn), tiny)
+    session.add_reference(rgb, mask)
+    soft = np.zeros((2, work_side, work_side), np.float32)
+    soft[1].flat[:pixels] = 0.9
+    soft[0] = 1 - soft[1]
+    assert session._found(soft, FrameState(Frame(1, rgb, "1"), session.config, tiny, 1))[1] is there
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_whether_all_parts_are_there_decides_the_window(two_tone, tiny, monkeypatch, there):
+    rgb, mask = two_tone
+    learn = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
+    session = segmenter.Segmenter(RunConfig(short_side=96, work_side=96, learn=learn), tiny)
+    session.add_reference(rgb, mask)
+    told = []
+    monkeypatch.setattr(session, "_found", lambda *_: (None, there))
+    monkeypatch.setattr(session._plan, "labelled", lambda *_, complete: told.append(complete))
+    session.step(rgb)
+    assert told == [there]
