@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from slimecore.masks import read_mask, write_mask
+from slimecore.types import Annotation, Parts
+from slimevid.reference_frame import smallest_areas
+from slimevid.result import STRONGEST
 
 COUNT = 12
 
@@ -179,3 +182,13 @@ def test_a_correction_may_bring_a_new_part(command, tmp_path, disc, value):
     assert again == [5, 6, 7, 8, 9]
     assert set(np.unique(labels(tmp_path / "out", 7))) == {0, value, 2}
     assert set(np.unique(labels(tmp_path / "out", 11))) == {0, value}
+
+
+def test_a_part_that_one_reference_lacks_is_judged_by_the_others():
+    rgb, parts = np.zeros((8, 8, 3), np.uint8), Parts((0, 1, 2), ("background", "a", "b"), ((0, 0, 0),) * 3)
+    first, second = np.zeros((8, 8), np.int16), np.zeros((8, 8), np.int16)
+    first[:2] = 1
+    second[0, :5], second[5, :3] = 2, 1
+    second[7] = -1
+    assert smallest_areas([Annotation(rgb, first, parts), Annotation(rgb, second, parts)]).tolist() == [3, 5]
+    assert smallest_areas([Annotation(rgb, first, parts)])[0] == STRONGEST
