@@ -151,13 +151,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "fusion": {"parts_every": 6, "memory_every": 2, "completion": 0.0},
     },
     "balanced": {},
-    "quality": {
-        "short_side": 320,
-        "flow_side": 320,
-        "work_side": 480,
-        "bidirectional": 24,
-        "memory": {"budget": 3000, "recent": 6},
-    },
+    "quality": {"flow_side": 320, "work_side": 480, "bidirectional": 24, "memory": {"budget": 1500, "recent": 5}},
 }
 
 
