@@ -11,7 +11,7 @@ __all__ = ["Drops"]
 
 
 class Drops:
-    """Since which frame a part is dropped, by its row among the parts."""
+    """Since which frame a part is dropped, by its value."""
 
     def __init__(self) -> None:
         self._since: dict[int, int] = {}

@@ -253,7 +253,7 @@ class Segmenter:
     @torch.no_grad()
     def track(self, state: FrameState) -> Array:
         """Label the next frame and carry it on; decides the window of the frame after the next."""
-        self._next, self._ordinal = state.frame.index + 1, state.ordinal + 1
+        self._ordinal = state.ordinal + 1
         soft = self._ready.step(state)
         spans, complete = self._found(soft, state) if self._plan.follows else (None, True)
         self._plan.labelled(state.ordinal, spans, state.frame.size, complete=complete)
@@ -269,6 +269,7 @@ class Segmenter:
 
     def _shown(self, state: FrameState, soft: Array) -> FrameResult:
         """Labels of a window as a result: at full size, along edges."""
+        self._next = state.frame.index + 1  # those farther on may be labelled, but nobody has seen them
         radius = filter_radius(self.config.fusion.refine if self._module.REFINE else 0, state.frame.size)
         window = state.window.grown(max(1, filter_cell(radius)), state.frame.size)  # as far as the filter sees
         soft = window.filled(soft, state.window)

@@ -172,6 +172,18 @@ def test_a_walk_that_was_left_lying_does_not_come_back(slid, tiny):
     assert int(session.snapshot()["ordinal"]) == 2
 
 
+def test_a_part_is_dropped_from_the_next_frame_that_is_given(slid, tiny):
+    """Frames farther on are labelled already, but not given."""
+    clip, mask = slid
+    session = session_of(clip, mask, tiny, bidirectional=6)
+    found = []
+    for result in session.propagate(clip):
+        found.append(bool(result.labels.any()))
+        if result.frame.index == 2:
+            session.drop(int(mask.max()))
+    assert found == [True, True, True, False, False, False, False, False]
+
+
 def test_frames_that_come_one_by_one_are_labelled_forward(slid, tiny):
     clip, mask = slid
     frames = list(clip.read(1, 4))
