@@ -2,13 +2,14 @@
 
 What is found by comparing places of a grid loses what is thinner than a place: hands, feet, tails. A decoder in the
 sense of space-time memory networks (Oh et al., ICCV 2019) sees the picture itself beside all evidence, and says how
-much likelier every pixel is to belong to the parts. Only what it adds is taken, and only for the result: labels that
-are carried on never saw it, so it cannot feed on what it added before. Record 27 says why.
+much likelier every pixel is to belong to the parts. Only what it adds is taken, and of that little or nothing is
+carried on, so that it cannot feed on what it added before. Records 27 and 32 say why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,17 +18,31 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from slimecore.device import pick_dtype
 from slimecore.errors import ModelError
+from slimecore.files import atomic_path
 from slimecore.images import Box
 from slimevid.config import FusionConfig
 from slimevid.state import FrameState
 
-__all__ = ["PLANES", "Complete", "CompletionNet", "complete", "completed", "load_completion", "log_odds", "with_odds"]
+__all__ = [
+    "PLANES",
+    "Complete",
+    "Completing",
+    "CompletionNet",
+    "complete",
+    "completed",
+    "fed_back",
+    "load_completion",
+    "log_odds",
+    "read_completion",
+    "with_odds",
+    "write_completion",
+]
 
 Array = npt.NDArray[Any]
 PLANES = ("all", "memory", "learned", "carried", "trust", "motion", "colours")
@@ -161,13 +176,40 @@ def load_completion(dtype: torch.dtype = torch.float32) -> CompletionNet:
     ModelError
         The file is missing or damaged.
     """
+    return _for_inference(read_completion(WEIGHTS), dtype)
+
+
+def read_completion(path: Path) -> CompletionNet:
+    """Read a network's weights, in single precision.
+
+    Raises
+    ------
+    ModelError
+        The file is missing or damaged.
+    """
     net = CompletionNet()
     try:
-        net.load_state_dict(load_file(WEIGHTS))
+        net.load_state_dict(load_file(path))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ModelError(
-            f"{WEIGHTS}: cannot read the completing network; install again, or --set fusion.completion=0"
+            f"{path}: cannot read the completing network; install again, or --set fusion.completion=0"
         ) from error
+    return _for_inference(net, torch.float32)
+
+
+def write_completion(path: Path, net: CompletionNet) -> None:
+    """Write a network's weights as they are, atomically.
+
+    Raises
+    ------
+    OutputError
+        The place cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        save_file({name: value.contiguous() for name, value in net.state_dict().items()}, temporary)
+
+
+def _for_inference(net: CompletionNet, dtype: torch.dtype) -> CompletionNet:
     net.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's own stub
     return net.eval().requires_grad_(requires_grad=False)
 
@@ -189,12 +231,56 @@ def complete(state: FrameState, box: Box, planes: Array) -> Array:
     (h, w) float32
         At least 0.
     """
+    return _added(load_completion(_dtype(state)), state, box, planes)
+
+
+class Completing:
+    """Another network than the shipped one, to be asked as :func:`complete` is.
+
+    Parameters
+    ----------
+    net : CompletionNet
+        In single precision; moved to the precision the first frame asks for.
+    """
+
+    def __init__(self, net: CompletionNet) -> None:
+        self.net = net
+        self._asked: dict[torch.dtype, CompletionNet] = {}
+
+    @torch.no_grad()
+    def __call__(self, state: FrameState, box: Box, planes: Array) -> Array:
+        """See :func:`complete`."""
+        dtype = _dtype(state)
+        if dtype not in self._asked:
+            self._asked[dtype] = _for_inference(deepcopy(self.net), dtype)
+        return _added(self._asked[dtype], state, box, planes)
+
+
+def _dtype(state: FrameState) -> torch.dtype:
+    half = state.config.model.dtype == "half"
+    return pick_dtype("half", torch.device("cpu")) if half else torch.float32
+
+
+def _added(net: CompletionNet, state: FrameState, box: Box, planes: Array) -> Array:
     rgb = state.worked[box].astype(np.float32) / 255
     seen = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]
-    half = state.config.model.dtype == "half"
-    net = load_completion(pick_dtype("half", torch.device("cpu")) if half else torch.float32)
     found = net(torch.from_numpy(planes)[None], seen)[0]
     return np.asarray(found.clamp_min(0).numpy())
+
+
+def fed_back(soft: Array, state: FrameState, network: Complete | None, fusion: FusionConfig) -> Array:
+    """Labels (P, h, w) of a frame's window to be carried on: with a little of what the network adds.
+
+    The network is asked once for a frame: its answer is kept for the result, ``state.added``.
+    """
+    bound = min(fusion.feedback, fusion.completion)
+    if state.undecided is None or network is None or not bound:
+        return soft
+    box, planes = state.undecided
+    state.added = network(state, box, planes)
+    inside = (slice(None), *box)
+    soft[inside] = with_odds(soft[inside], np.minimum(state.added, bound))
+    return soft
 
 
 def completed(soft: Array, state: FrameState, network: Complete, fusion: FusionConfig) -> Array:
@@ -204,7 +290,8 @@ def completed(soft: Array, state: FrameState, network: Complete, fusion: FusionC
     box, planes = state.undecided
     odds = fusion.colours * planes[-1]
     if fusion.completion:
-        odds += np.minimum(network(state, box, planes), fusion.completion)
+        added = network(state, box, planes) if state.added is None else state.added
+        odds += np.minimum(added, fusion.completion)
     inside = (slice(None), *box)
     result = soft.copy()
     result[inside] = with_odds(soft[inside], odds)

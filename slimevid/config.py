@@ -49,6 +49,8 @@ class FusionConfig:
         Weight of the log-odds of a pixel's colour on the references; in the result only, not in what is carried on.
     completion : float
         Largest log-odds that the completing network may add to what all evidence says; 0 leaves it out.
+    feedback : float
+        Of those, the largest that are carried on to later frames; 0 for none.
     refine : int
         Radius of the edge-aware (guided) filter at full size, in pixels of a 480-line picture; 0 switches it off.
     refine_eps : float
@@ -71,13 +73,17 @@ class FusionConfig:
     flow_tolerance: float = 1.0
     colours: float = 0.3
     completion: float = 4.0
+    feedback: float = 0.0
     refine: int = 8
     refine_eps: float = 1e-4
     present: float = 0.4
 
     def __post_init__(self) -> None:
         of_cues = (self.parts, self.memory, self.flow, self.motion, self.colours, self.parts_apart, self.flow_apart)
-        if min(*of_cues, self.motion_for, self.motion_limit, self.completion) < 0 or self.flow_tolerance <= 0:
+        if (
+            min(*of_cues, self.motion_for, self.motion_limit, self.completion, self.feedback) < 0
+            or self.flow_tolerance <= 0
+        ):
             raise ConfigError("fusion weights must not be negative and fusion.flow_tolerance must be above 0")
         for name in ("parts_every", "memory_every"):
             if getattr(self, name) < 1:
@@ -107,6 +113,9 @@ class RunConfig:
     bidirectional : int
         After so many frames labels are carried back over them, too, and the mean of both directions is the result; 0:
         forward alone, as frames that come one by one (:meth:`slimevid.Segmenter.step`) always are.
+    dreams : int
+        Lucid dreams of the references on which the completing network is adapted to the clip before its first frame; 0
+        takes it as shipped.
     propagator, flow : str
         Files of ``slimevid/propagators`` and ``slimevid/flows``.
     device : str
@@ -120,6 +129,7 @@ class RunConfig:
     work_side: int = 320
     zoom: float = 2.0
     bidirectional: int = 0
+    dreams: int = 0
     propagator: str = "fused"
     flow: str = "dis"
     device: str = "auto"
@@ -134,6 +144,8 @@ class RunConfig:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
         if not 0 <= self.bidirectional <= 10_000:
             raise ConfigError(f"bidirectional must lie in 0..10000 frames, got {self.bidirectional}")
+        if not 0 <= self.dreams <= 1000:
+            raise ConfigError(f"dreams must lie in 0..1000, got {self.dreams}")
         if not 1 <= self.zoom <= 16:
             raise ConfigError(f"zoom must lie in 1..16, got {self.zoom}")
         for name, low, high in (("short_side", 32, 4096), ("flow_side", 32, 4096), ("work_side", 32, 4096)):

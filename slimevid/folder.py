@@ -34,7 +34,8 @@ def open_folder(request: RunRequest, clip: Clip, ledger: Ledger, snapshots: Snap
     ledger.save()
     masks = make_folder(out / "masks")
     soft = make_folder(out / "soft") if request.soft else out / "soft"
-    stale = [out / name for name in ("overlay.mp4", "parts.safetensors", "scores.csv", "coco_rle.json") if fresh]
+    results = ("overlay.mp4", "parts.safetensors", "completion.safetensors", "scores.csv", "coco_rle.json")
+    stale = [out / name for name in results if fresh]
     if ours and not ledger.done and snapshots.load(ledger.key) is None:
         kinds = (("masks", ".png"), ("soft", ".npy"), ("rgba", ".png"))
         stale += [out / kind / f"{stem}{suffix}" for stem in clip.stems() for kind, suffix in kinds]

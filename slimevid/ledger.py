@@ -21,7 +21,7 @@ from slimevid.passes import Gap
 __all__ = ["LEDGER", "Ledger", "file_digest"]
 
 LEDGER = "run.json"
-_SCHEMA = 2
+_SCHEMA = 3
 Ends = tuple[str, str]
 
 
@@ -49,6 +49,7 @@ class Ledger:
         self.kept: set[Ends] = set()
         self.scores = 0
         self.embeddings: str | None = None
+        self.adapted: str | None = None
         self.finished = False
 
     @property
@@ -88,7 +89,7 @@ class Ledger:
         self.kept = set(self.done)
         self.scores = before.scores
         if before.references == self.references:
-            self.embeddings, self.kept = before.embeddings, before.kept
+            self.embeddings, self.adapted, self.kept = before.embeddings, before.adapted, before.kept
             self.finished = before.finished and all(self.ends(gap) in self.done for gap in gaps)
         return before
 
@@ -112,7 +113,7 @@ class Ledger:
             before.done = {(str(a), str(b)) for a, b in content["done"]}
             before.kept = {(str(a), str(b)) for a, b in content["kept"]}
             before.scores, before.finished = int(content["scores"]), bool(content["finished"])
-            before.embeddings = content["embeddings"]
+            before.embeddings, before.adapted = content["embeddings"], content["adapted"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise OutputError(f"{self._path}: damaged ({error}); run without --resume to start over") from error
         return before
@@ -128,6 +129,7 @@ class Ledger:
             "kept": sorted(self.kept),
             "scores": self.scores,
             "embeddings": self.embeddings,
+            "adapted": self.adapted,
             "finished": self.finished,
         }
         write_json(self._path, content)

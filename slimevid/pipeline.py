@@ -11,6 +11,7 @@ from slimecore.config import to_dict
 from slimecore.errors import InputError, SlimeError
 from slimecore.report import versions
 from slimecore.types import PartEmbeddings
+from slimevid.completion import CompletionNet, read_completion, write_completion
 from slimevid.davis_manifest import program
 from slimevid.execution import Execution
 from slimevid.exports import Results
@@ -172,11 +173,21 @@ def _teach(request: RunRequest, job: _Prepared, tell: Notify) -> None:
     known: PartEmbeddings | None = None
     if job.ledger.embeddings is not None and job.ledger.embeddings == file_digest(path):
         known = load_embeddings(path)
-    job.session.set_references(job.references.items, lambda step, steps, _loss: tell("learn", step, steps), known)
+    network = request.out / "completion.safetensors"
+    adapted: CompletionNet | None = None
+    if job.ledger.adapted is not None and job.ledger.adapted == file_digest(network):
+        adapted = read_completion(network)
+
+    def told(step: int, steps: int, _loss: float) -> None:
+        tell("learn", step, steps)
+
+    job.session.set_references(job.references.items, told, known, adapted)
     for frame, values in request.drops:
         for value in values:
             job.session.drop(value, frame)
     if job.session.embeddings is not None:
         save_embeddings(path, job.session.embeddings)
-    job.ledger.embeddings = file_digest(path)
+    if job.session.adapted is not None:
+        write_completion(network, job.session.adapted)
+    job.ledger.embeddings, job.ledger.adapted = file_digest(path), file_digest(network)
     job.ledger.save()

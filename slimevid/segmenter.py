@@ -16,22 +16,24 @@ from slimecore.artifacts import require_parts
 from slimecore.backbones import Backbone, load_model
 from slimecore.errors import InputError
 from slimecore.images import Spans
-from slimecore.learn import Progress, learn_parts
+from slimecore.learn import Progress
 from slimecore.parts import with_shared_parts
-from slimecore.refine import filter_cell, filter_radius, follow_edges
 from slimecore.segment import prepare
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.ahead import ahead
 from slimevid.bidirectional import forward_and_back, turned
-from slimevid.completion import Complete, complete, completed
+from slimevid.completion import Complete, Completing, CompletionNet, complete, completed
 from slimevid.config import RunConfig
 from slimevid.drops import Drops
+from slimevid.full_size import at_full_size
 from slimevid.io import Clip, read_range
+from slimevid.lucid import Counted, adapt
 from slimevid.passes import Pass, plan
 from slimevid.propagators import Context, Propagator
 from slimevid.reference_frame import Reference, annotated, one_hot, smallest_areas
 from slimevid.result import FrameResult, label, likeliest, strongest_mean
 from slimevid.state import FrameState
+from slimevid.teaching import learned_parts
 from slimevid.window import Window, spans_within, whole
 from slimevid.window_plan import WindowPlan
 
@@ -67,7 +69,7 @@ class Segmenter:
         embeddings: PartEmbeddings | None = None,
         completion: Complete = complete,
     ) -> None:
-        self._complete = completion
+        self._complete = self._unadapted = completion
         self.config = config or RunConfig()
         self._module = plugins.load("slimevid.propagators", self.config.propagator)
         flows = plugins.load("slimevid.flows", self.config.flow)
@@ -76,6 +78,7 @@ class Segmenter:
             backbone = load_model(self.config.model, self.config.device, self.config.seed)
         self.backbone = backbone if self._module.NEEDS_MODEL else None
         self.embeddings = embeddings
+        self.adapted: CompletionNet | None = None
         self._given = embeddings is not None
         self._references: dict[int, Reference] = {}
         self._drops = Drops()
@@ -160,42 +163,45 @@ class Segmenter:
         references: Sequence[Reference],
         progress: Progress | None = None,
         learned: PartEmbeddings | None = None,
+        adapted: CompletionNet | None = None,
     ) -> None:
         """Take these references instead of all earlier ones: learn the parts, and remember every frame for good.
 
         Parts are learned from all of them, unless embeddings were given at the start, the propagator needs none, or
-        `learned` says what was learned from these very references before.
+        `learned` says what was learned from these very references before; so is the completing network adapted, unless
+        `adapted` is what came of it.
         """
         parts, shared = with_shared_parts([r.annotation for r in references])
+        adapts = adapted is None and self._module.COMPLETED and self.config.fusion.completion > 0
+        dreams = self.config.dreams if adapts else 0
+        counted = Counted(progress, dreams)
         if learned is not None and not self._given:
             self.embeddings = learned
         elif self.backbone is not None and self._module.NEEDS_PARTS and not self._given:
-            self.embeddings = learn_parts(
-                self.backbone,
-                shared,
-                self.config.learn,
-                short_side=self._learning_side(shared),
-                seed=self.config.seed,
-                progress=progress,
-            )
+            self.embeddings = learned_parts(self.backbone, shared, self.config, self._plan, counted.learned)
         if self.embeddings is not None and self.backbone is not None and self._module.NEEDS_PARTS:
             require_parts(self.embeddings, parts, "part embeddings")  # before anything of this session changes
+        if dreams:
+            annotations = [one for one in shared if not one.empty]
+            adapted = adapt(annotations, dreams, self._dreamer, self._unadapted, self.config.seed, counted.dreamt)
         pairs = zip(references, shared, strict=True)
         self._references = {r.frame.index: Reference(r.frame, annotation) for r, annotation in pairs}
-        self._parts = parts
+        self._parts, self.adapted = parts, adapted
+        self._complete = self._unadapted if adapted is None else Completing(adapted)
         self._remember_all()
 
-    def _learning_side(self, annotations: Sequence[Annotation]) -> int:
-        """Short side of whole references in which things are as large as their windows show them, in the mean."""
-        zooms = [self._plan.around(a.rows > 0).zoom for a in annotations if not a.empty]
-        return round(self.config.short_side * float(np.mean(zooms)))
+    def _dreamer(self, network: Complete) -> Segmenter:
+        """Segment as this session does, but for what a dream needs not."""
+        config = replace(self.config, dreams=0, bidirectional=0)
+        return Segmenter(config, self.backbone, self.embeddings, network)
 
     def _remember_all(self) -> None:
         keys = None
         if self.backbone is not None and self.embeddings is not None and self._module.NEEDS_PARTS:
             keys = prepare(self.backbone, self.embeddings)
         device = "cpu" if self.backbone is None else str(self.backbone.device)
-        propagator: Propagator = self._module.build(Context(self.config, len(self.parts), self._flow, keys, device))
+        context = Context(self.config, len(self.parts), self._flow, keys, device, self._complete)
+        propagator: Propagator = self._module.build(context)
         for reference in self._references.values():
             soft = one_hot(reference.annotation, len(self.parts))
             window = replace(whole(reference.frame.size), zoom=self._plan.around(soft[0] < 0.5).zoom)
@@ -270,11 +276,7 @@ class Segmenter:
     def _shown(self, state: FrameState, soft: Array) -> FrameResult:
         """Labels of a window as a result: at full size, along edges."""
         self._next = state.frame.index + 1  # those farther on may be labelled, but nobody has seen them
-        radius = filter_radius(self.config.fusion.refine if self._module.REFINE else 0, state.frame.size)
-        window = state.window.grown(max(1, filter_cell(radius)), state.frame.size)  # as far as the filter sees
-        soft = window.filled(soft, state.window)
-        follow_edges(soft, state.frame.rgb[window.box], radius, self.config.fusion.refine_eps)
-        return self._result(state.frame, soft, window)
+        return self._result(state.frame, *at_full_size(soft, state, refined=self._module.REFINE))
 
     def _found(self, soft: Array, state: FrameState) -> tuple[Spans | None, bool]:
         """Rows and columns of the parts in what is carried on, not in what is shown; whether all are there."""

@@ -45,6 +45,8 @@ class FrameState:
     undecided : (Box, (7, h, w) float32), or None
         Where at the working size labels were worked out, and by what evidence (:data:`slimevid.completion.PLANES`; the
         last plane alone where no network is asked).
+    added : (h, w) float32, or None
+        What the completing network said there, where it was asked already.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class FrameState:
         self.ordinal = ordinal
         self.motion: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
         self.undecided: tuple[Box, npt.NDArray[Any]] | None = None
+        self.added: npt.NDArray[Any] | None = None
         self._backbone = backbone
 
     @property

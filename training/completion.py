@@ -15,18 +15,17 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from slimecore.files import atomic_path
 from slimevid.completion import PLANES, CompletionNet, log_odds
+from slimevid.pieces import Record, batch_of, crop, loss
 from training.checkpoint import Ema, load_state, save_state
-from training.completion_data import Record, crop, read_records
+from training.completion_data import read_records
 from training.curves import append_row, plot, trim
 
-__all__ = ["CompletionConfig", "folded", "loss", "rate", "train"]
+__all__ = ["CompletionConfig", "folded", "rate", "train"]
 
 _HELD_BACK = 20
-_SLACK = 20.0  # pixels: pieces that show nearly nothing of the thing weigh little
 
 
 @dataclass(frozen=True)
@@ -55,24 +54,6 @@ class CompletionConfig:
     log_every: int = 250
 
 
-def loss(added: Tensor, planes: Tensor, truth: Tensor) -> Tensor:
-    """Cross-entropy of every pixel, and half the soft Jaccard distance of every piece, their means.
-
-    Parameters
-    ----------
-    added : (B, h, w)
-        Of the network; what it takes away counts as what it adds.
-    planes : (B, 7, h, w)
-    truth : (B, h, w)
-        0..1.
-    """
-    odds = log_odds(planes[:, 0]) + added
-    found = torch.sigmoid(odds)
-    common, either = (found * truth).sum((1, 2)), (found + truth - found * truth).sum((1, 2))
-    jaccard = (common + _SLACK) / (either + _SLACK)
-    return functional.binary_cross_entropy_with_logits(odds, truth) + (1 - jaccard).mean() / 2
-
-
 def rate(step: int, config: CompletionConfig) -> float:
     """Learning rate of a step, from 1."""
     falling = max(0.02, (config.steps - step) / (config.steps / 2))
@@ -83,12 +64,7 @@ def _batch(records: list[Record], config: CompletionConfig, step: int) -> tuple[
     """Of a step, always the same: a stopped run goes on exactly."""
     rng = np.random.default_rng((config.seed, 9, step))
     pieces = [crop(rng, records[int(rng.integers(len(records)))], config.size) for _ in range(config.batch)]
-    rgb = np.stack([p.rgb for p in pieces]).transpose(0, 3, 1, 2)
-    return (
-        torch.from_numpy(np.stack([p.planes for p in pieces])),
-        torch.from_numpy(np.ascontiguousarray(rgb)).float() / 255,
-        torch.from_numpy(np.stack([p.truth for p in pieces])).float() / 255,
-    )
+    return batch_of(pieces)
 
 
 def folded(net: CompletionNet) -> CompletionNet:

@@ -9,10 +9,9 @@ left alone, so a stopped run goes on; ``--part 0/2`` and ``1/2`` share the work 
 import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -22,37 +21,20 @@ from slimecore.images import Box
 from slimecore.masks import MaskFile, make_parts
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, preset
+from slimevid.pieces import Record, record
 from slimevid.segmenter import Segmenter
 from slimevid.state import FrameState
 from training.pairs import make_clip
 from training.scene import SceneSettings
 from training.textures import TextureBank
 
-__all__ = ["Record", "Recorder", "collect", "crop", "draw", "read_records"]
+__all__ = ["Recorder", "collect", "draw", "read_records"]
 
 PRESETS = ("balanced", "fast", "balanced", "quality")
 """By turns: what is small in one is large in another."""
 SETTINGS = SceneSettings(camouflage=0.5, twin=0.4, haze=0.4, reach=(0.05, 0.8))
 """Harder than what slime-tiny learned from: more looks like something else."""
 _KEPT_EVERY = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """One frame, in the box that was undecided.
-
-    Attributes
-    ----------
-    planes : (7, h, w) float16
-        :data:`slimevid.completion.PLANES`.
-    rgb : (h, w, 3) uint8
-    truth : (h, w) uint8
-        Share of the thing in every pixel, 255 is all.
-    """
-
-    planes: np.ndarray
-    rgb: np.ndarray
-    truth: np.ndarray
 
 
 class Recorder:
@@ -71,10 +53,7 @@ class Recorder:
     def __call__(self, state: FrameState, box: Box, planes: np.ndarray) -> np.ndarray:
         """Keep it; zeros."""
         if state.frame.index % _KEPT_EVERY == 1:
-            true = self._masks[state.frame.index][state.window.box].astype(np.float32)
-            share = cv2.resize(true, state.work_size[::-1], interpolation=cv2.INTER_AREA)[box]
-            truth = np.rint(share * 255).astype(np.uint8)
-            self.records.append(Record(planes.astype(np.float16), state.worked[box], truth))
+            self.records.append(record(state, box, planes, self._masks[state.frame.index]))
         return np.zeros(planes.shape[1:], np.float32)
 
 
@@ -135,71 +114,6 @@ def read_records(path: Path) -> list[Record]:
     with np.load(path) as arrays:
         count = len({name.split(".")[0] for name in arrays.files})
         return [Record(*(arrays[f"{i}.{key}"] for key in ("planes", "rgb", "truth"))) for i in range(count)]
-
-
-def crop(rng: np.random.Generator, record: Record, size: int) -> Record:
-    """Square piece near the thing or where the evidence errs: scaled, mirrored, relit, the evidence spoiled."""
-    planes, rgb, truth = record.planes.astype(np.float32), record.rgb, record.truth
-    scale = np.exp(rng.uniform(np.log(0.6), np.log(1.5))) if rng.random() < 0.5 else 1.0
-    height, width = (max(8, round(side * scale)) for side in truth.shape)
-    if scale != 1.0:
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        planes = np.stack([cv2.resize(plane, (width, height), interpolation=how) for plane in planes])
-        rgb, truth = (cv2.resize(image, (width, height), interpolation=how) for image in (rgb, truth))
-    down, right = max(0, size - height), max(0, size - width)
-    planes = np.pad(planes, ((0, 0), (0, down), (0, right)), mode="edge")
-    rgb, truth = (
-        np.pad(rgb, ((0, down), (0, right), (0, 0)), mode="edge"),
-        np.pad(truth, ((0, down), (0, right)), mode="edge"),
-    )
-    wrong = np.abs(planes[0] - truth / 255) > 0.3
-    places = np.argwhere(wrong if rng.random() < 0.5 and wrong.any() else truth > 127)
-    middle = places[rng.integers(len(places))] if len(places) else np.array(truth.shape) // 2
-    corner = middle + rng.integers(-size // 3, size // 3, 2) - size // 2
-    top, left = (int(np.clip(c, 0, side - size)) for c, side in zip(corner, truth.shape, strict=True))
-    inside = (slice(top, top + size), slice(left, left + size))
-    planes, rgb, truth = _spoiled(rng, planes[(slice(None), *inside)], truth[inside]), rgb[inside], truth[inside]
-    if rng.random() < 0.5:
-        planes, rgb, truth = planes[..., ::-1], rgb[:, ::-1], truth[:, ::-1]
-    return Record(np.ascontiguousarray(planes), _relit(rng, rgb), np.ascontiguousarray(truth))
-
-
-def _relit(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
-    changed = rgb.astype(np.float32) * rng.uniform(0.7, 1.3) + 255 * rng.normal(0, 0.05, 3)
-    if rng.random() < 0.3:
-        changed = cv2.GaussianBlur(changed, (0, 0), rng.uniform(0.4, 1.2))
-    if rng.random() < 0.5:
-        changed = changed + 255 * rng.normal(0, rng.uniform(0, 0.04), changed.shape)
-    return np.clip(changed, 0, 255).astype(np.uint8)
-
-
-def _spoiled(rng: np.random.Generator, planes: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Evidence that errs as on real clips, more than on drawn ones: pieces of the border missed, or taken too much."""
-    edge = np.argwhere(cv2.morphologyEx((truth > 127).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
-    planes = planes.copy()
-    if rng.random() < 0.35 or not len(edge):
-        return planes
-    probabilities = planes[:4]
-    for _ in range(int(rng.integers(1, 6))):
-        y, x = edge[rng.integers(len(edge))] + rng.normal(0, 4, 2)
-        radius = rng.uniform(4, 28)
-        spot = np.zeros(truth.shape, np.float32)
-        axes = (max(1, int(radius * rng.uniform(0.3, 1))), int(radius))
-        cv2.ellipse(spot, (int(x), int(y)), axes, rng.uniform(0, 180), 0, 360, 1, -1)
-        spot = cv2.GaussianBlur(spot, (0, 0), rng.uniform(1, 5))
-        value = rng.choice([0.03, 0.15, 0.5, 0.9], p=[0.45, 0.25, 0.15, 0.15])
-        for i, plane in enumerate(probabilities):
-            if i == 0 or rng.random() < 0.6:
-                plane += spot * (value - plane)
-    if rng.random() < 0.3:
-        radius = int(rng.integers(1, 4))
-        disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        change = cv2.erode if rng.random() < 0.7 else cv2.dilate
-        probabilities[:] = [change(plane, disk) for plane in probabilities]
-    if rng.random() < 0.4:
-        width = rng.uniform(1, 4)
-        probabilities[:] = [cv2.GaussianBlur(plane, (0, 0), width) for plane in probabilities]
-    return planes
 
 
 def _main() -> None:

@@ -2,7 +2,8 @@
 
 A file sets ``NEEDS_MODEL`` (a backbone must be loaded), ``NEEDS_PARTS`` (parts must have been learned with it) and
 ``REFINE`` (its soft labels are coarse and want the edge-aware filter at full size) and ``WINDOWED`` (it looks through
-a window that follows the parts, and what it returns is of that window). ``AHEAD`` is None, or a function of
+a window that follows the parts, and what it returns is of that window) and ``COMPLETED`` (it asks the completing
+network, which is then worth adapting to the clip). ``AHEAD`` is None, or a function of
 a frame's state, that of the frame before it (or None) and a flow: it makes, in another thread and while that frame is
 still being labelled, what a step needs and labels do not decide.
 """
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from slimecore.segment import ReadKeys
+    from slimevid.completion import Complete
     from slimevid.config import RunConfig
     from slimevid.flows import Flow
     from slimevid.state import FrameState
@@ -40,6 +42,8 @@ class Context:
         Learned parts, projected; None when the propagator needs none.
     device : str
         Where the model computes.
+    complete : Complete or None
+        The completing network.
     """
 
     config: RunConfig
@@ -47,6 +51,7 @@ class Context:
     flow: Flow
     keys: ReadKeys | None
     device: str = "cpu"
+    complete: Complete | None = None
 
 
 class Propagator(Protocol):

@@ -24,7 +24,7 @@ from slimecore.memory import MaskMemory
 from slimecore.places import Places
 from slimecore.segment import ReadKeys, was_evidence
 from slimevid.colours import ColourModel
-from slimevid.completion import PLANES
+from slimevid.completion import PLANES, fed_back
 from slimevid.config import FusionConfig
 from slimevid.evidence import Cue, Seen, logarithms, shares
 from slimevid.flows import Flow
@@ -36,12 +36,13 @@ from slimevid.telling import borders, tell_apart
 from slimevid.warp import reliability, targets, targets_in, warp_soft
 from slimevid.window import Window, seen_through
 
-__all__ = ["AHEAD", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build", "recall"]
+__all__ = ["AHEAD", "COMPLETED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build", "recall"]
 
 NEEDS_MODEL = True
 NEEDS_PARTS = True
 REFINE = True
 WINDOWED = True
+COMPLETED = True
 Array = npt.NDArray[Any]
 Doubt = Callable[[Array], Array]
 Motion = tuple[Array, Array]
@@ -174,6 +175,7 @@ class _Fused:
         self._memory.restore({name: tensor.to(self._context.device) for name, tensor in tensors.items()})
 
     def step(self, state: FrameState) -> Array:
+        state.undecided = state.added = None  # on the way back a frame is asked again
         if state.window != self._window:
             self._look(state)
         due = parts_due(state)
@@ -187,7 +189,8 @@ class _Fused:
         if self._enabled:
             seen = self._with_memory(state, seen) if asked else self._with_what_was_read(seen)
         if seen.any:
-            self._soft, self._few = self._decided(state, seen, motion), None
+            soft = self._decided(state, seen, motion)
+            self._soft, self._few = fed_back(soft, state, self._context.complete, self._fusion), None
         self._rgb = state.frame.rgb
         if self._enabled and asked and self._memory.due(1 if motion is None else self._fusion.memory_every):
             grid = state.places.grid

@@ -11,10 +11,11 @@ import torch
 from slimecore.backbones import load_model
 from slimevid.completion import PLANES, CompletionNet
 from slimevid.config import preset
+from slimevid.pieces import Record, crop
 from slimevid.window import Window
 from training import completion
 from training.completion import CompletionConfig, folded, judge, rate, train
-from training.completion_data import Record, Recorder, _segmented, crop, draw, read_records
+from training.completion_data import Recorder, _segmented, draw, read_records
 from training.textures import TextureBank
 
 SMALL = CompletionConfig(steps=4, batch=2, size=32, log_every=2)

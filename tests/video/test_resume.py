@@ -92,6 +92,7 @@ def arguments_for(slide: Path, out: Path, propagator: str, *more: object) -> lis
         ("fused", ["--ref", "5={0}/ref_5.png", "--soft", "--export", "coco-rle"], (7, 19, 44)),
         ("flow_warp", ["--ref", "0={0}/ref_0.png", "--set", "bidirectional=4"], range(3, 100, 7)),
         ("fused", ["--ref", "5={0}/ref_5.png", "--set", "bidirectional=3", "--soft"], (15, 27)),
+        ("fused", ["--ref", "5={0}/ref_5.png", "--set", "dreams=1", "--set", "fusion.feedback=0.5"], (3, 8, 21)),
     ],
     ids=[
         "one reference",
@@ -99,6 +100,7 @@ def arguments_for(slide: Path, out: Path, propagator: str, *more: object) -> lis
         "fused, from a middle frame",
         "in both directions",
         "fused, in both directions",
+        "fused, after a dream",
     ],
 )
 def test_killed_before_any_write_and_resumed(harness, slide, tmp_path, read_results, propagator, more, moments):
@@ -106,7 +108,11 @@ def test_killed_before_any_write_and_resumed(harness, slide, tmp_path, read_resu
     whole = tmp_path / "whole"
     assert harness(arguments_for(slide, whole, propagator, *references)) == 0
     kinds = ["masks", "scores.csv", "config.yaml", "run.json"]  # x264 is not the same bit for bit every time
-    kinds += [k for k in ("rgba", "soft", "coco_rle.json", "parts.safetensors") if (whole / k).exists()]
+    kinds += [
+        k
+        for k in ("rgba", "soft", "coco_rle.json", "parts.safetensors", "completion.safetensors")
+        if (whole / k).exists()
+    ]
     expected = read_results(whole, *kinds)
     killed = 0
     for moment in moments:

@@ -16,7 +16,7 @@ from slimecore.memory_config import MemoryConfig
 from slimecore.metrics import region_j
 from slimecore.refine import filter_cell, filter_radius, refine
 from slimecore.types import Annotation, Frame
-from slimevid import segmenter
+from slimevid import segmenter, teaching
 from slimevid.config import RunConfig
 from slimevid.propagators import fused
 from slimevid.result import label
@@ -175,14 +175,14 @@ def wide_clip(two_tone, count=12):
 
 def test_the_window_follows_a_part_across_the_picture_and_shows_it_larger(two_tone, tiny, monkeypatch):
     seen, learned = [], []
-    real_step, real_learn = fused._Fused.step, segmenter.learn_parts
+    real_step, real_learn = fused._Fused.step, teaching.learn_parts
     monkeypatch.setattr(fused._Fused, "step", lambda self, state: seen.append(state) or real_step(self, state))
 
     def learn(backbone, annotations, config, **more):
         learned.append((annotations[0].rgb.shape[:2], more["short_side"]))
         return real_learn(backbone, annotations, config, **more)
 
-    monkeypatch.setattr(segmenter, "learn_parts", learn)
+    monkeypatch.setattr(teaching, "learn_parts", learn)
     frames, masks = wide_clip(two_tone)
     quick = LearnConfig(tokens=2, steps=30, views=ViewConfig(count=1))
     session = segmenter.Segmenter(RunConfig(short_side=96, work_side=96, flow_side=96, learn=quick), tiny)

@@ -1,0 +1,205 @@
+"""Lucid dreams: pictures that agree with their masks, and a network adapted on them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slimecore.errors import ConfigError
+from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.masks import MaskFile, make_parts
+from slimecore.metrics import region_j
+from slimecore.types import Annotation
+from slimevid import lucid, segmenter
+from slimevid.completion import load_completion, with_odds
+from slimevid.config import FusionConfig, RunConfig
+from slimevid.dreams import dream
+from slimevid.pieces import Record, batch_of, crop, loss
+from slimevid.segmenter import Segmenter
+
+QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
+SMALL = RunConfig(short_side=64, work_side=48, learn=QUICK, dreams=2)
+
+
+def red_on_blue(height: int, width: int) -> Annotation:
+    """A red egg of two halves on a blue ground of two shades."""
+    y, x = np.mgrid[:height, :width]
+    egg = np.hypot((y - height / 2) / 1.3, x - width / 2) < min(height, width) / 5
+    rows = np.where(egg, 1 + (x > width / 2), 0).astype(np.int16)
+    ground = np.where(((x // 8 + y // 8) % 2)[..., None], (20, 40, 200), (30, 60, 160))
+    rgb = np.where(egg[..., None], (220, 30, 30), ground).astype(np.uint8)
+    return Annotation(rgb, rows, make_parts(MaskFile(rows.astype(np.int32), {})))
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**32 - 1))
+def test_pictures_agree_with_their_labels_in_every_frame(seed):
+    given_ = red_on_blue(96, 128)
+    found = dream(given_, 5, np.random.default_rng(seed))
+    assert found.rgb.shape == (5, 96, 128, 3)
+    assert found.rgb.dtype == np.uint8
+    assert found.rows.shape == (5, 96, 128)
+    assert set(np.unique(found.rows)) <= {0, 1, 2}
+    for rgb, rows in zip(found.rgb.astype(int), found.rows, strict=True):
+        red = rgb[..., 0] > rgb[..., 2]  # nothing of the thing is left where it was, either
+        assert not (rows > 0).any() or region_j(red, rows > 0) > 0.85
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=10)
+def test_the_first_frame_is_the_annotated_one_but_for_noise(seed):
+    given_ = red_on_blue(64, 80)
+    found = dream(given_, 2, np.random.default_rng(seed))
+    assert np.array_equal(found.rows[0], given_.rows)
+    inside = np.abs(found.rgb[0].astype(int) - given_.rgb).max(2)
+    assert np.median(inside) < 12
+    assert not np.array_equal(found.rgb[0], found.rgb[1])
+
+
+def test_parts_move_and_sometimes_something_passes_before_them():
+    given_ = red_on_blue(96, 128)
+    ends = [dream(given_, 4, np.random.default_rng(seed)).rows for seed in range(20)]
+    assert np.mean([region_j(rows[-1] > 0, rows[0] > 0) for rows in ends]) < 0.8
+    holes = [rows[1:].any() and ((rows[2] > 0).sum() < 0.93 * (rows[0] > 0).sum()) for rows in ends]
+    assert 2 <= sum(holes) < 20
+
+
+def test_the_same_seed_dreams_the_same():
+    given_ = red_on_blue(48, 64)
+    one, other, third = (dream(given_, 3, np.random.default_rng(seed)) for seed in (4, 4, 5))
+    assert np.array_equal(one.rgb, other.rgb)
+    assert not np.array_equal(one.rgb, third.rgb)
+
+
+def test_large_pictures_are_dreamt_of_small_and_what_is_ignored_is_background():
+    given_ = red_on_blue(960, 1280)
+    rows = given_.rows.copy()
+    rows[:100] = -1
+    found = dream(Annotation(given_.rgb, rows, given_.parts), 2, np.random.default_rng(0))
+    assert found.rows.shape == (2, 480, 640)
+    assert found.rows.min() == 0
+
+
+def test_a_thing_that_fills_the_picture_and_one_of_a_pixel_can_be_dreamt_of():
+    rgb = np.random.default_rng(0).integers(0, 255, (40, 56, 3), np.uint8)
+    for spot in (np.s_[:, :], np.s_[7:8, 9:10]):
+        rows = np.zeros((40, 56), np.int16)
+        rows[spot] = 1
+        parts = make_parts(MaskFile(rows.astype(np.int32), {}))
+        found = dream(Annotation(rgb, rows, parts), 3, np.random.default_rng(1))
+        assert np.array_equal(found.rows[0], rows)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(lucid, "_STEPS", 4)
+    monkeypatch.setattr(lucid, "_FRAMES", 4)
+
+
+def weights(session: Segmenter) -> list[torch.Tensor]:
+    return list(session.adapted.state_dict().values())
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_network_is_adapted_to_the_references_the_same_every_time(tiny, disc):
+    one, other = Segmenter(SMALL, tiny), Segmenter(SMALL, tiny)
+    told = []
+    one.add_reference(*disc(0), progress=lambda step, steps, _loss: told.append((step, steps)))
+    other.add_reference(*disc(0))
+    assert told == [(i, 5 + 2 + 4) for i in range(1, 12)]
+    shipped = list(load_completion().state_dict().values())
+    assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(weights(one), shipped, strict=True))
+    plain = Segmenter(replace(SMALL, dreams=0), tiny)
+    plain.add_reference(*disc(0))
+    assert plain.adapted is None
+    for session in (one, other, plain):
+        session.step(disc(1)[0])
+    assert np.array_equal(one.soft, other.soft)
+    assert not np.array_equal(one.soft, plain.soft)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_was_adapted_before_is_taken_as_it_is(tiny, disc, monkeypatch):
+    one = Segmenter(SMALL, tiny)
+    one.add_reference(*disc(0))
+    again = Segmenter(SMALL, tiny)
+    monkeypatch.setattr(segmenter, "adapt", None)
+    again.set_references(list(one._references.values()), learned=one.embeddings, adapted=one.adapted)
+    again.start(0)
+    for session in (one, again):
+        session.step(disc(1)[0])
+    assert np.array_equal(one.soft, again.soft)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(SMALL, propagator="was"),
+        replace(SMALL, propagator="flow_warp"),
+        replace(SMALL, fusion=FusionConfig(completion=0.0)),
+    ],
+    ids=["was", "flow_warp", "no network"],
+)
+def test_nobody_dreams_where_the_network_is_not_asked(tiny, disc, monkeypatch, config):
+    monkeypatch.setattr(segmenter, "adapt", None)
+    one = Segmenter(config, tiny)
+    one.add_reference(*disc(0))
+    assert one.adapted is None
+
+
+def test_steps_lessen_what_is_lost_where_the_evidence_errs():
+    """Evidence that takes in a ring of background in the thing's own colours: only this clip can teach that."""
+    y, x = np.mgrid[:160, :160]
+    away = np.hypot(y - 80, x - 80)
+    truth, taken = away < 40, np.where(away < 52, 0.9, 0.02).astype(np.float32)
+    planes = np.zeros((7, 160, 160), np.float32)
+    planes[:4] = taken
+    rgb = np.where(truth[..., None] | (away > 52)[..., None], (90, 120, 60), (120, 90, 60)).astype(np.uint8)
+    records = [Record(planes.astype(np.float16), rgb, (truth * 255).astype(np.uint8))]
+    rng = np.random.default_rng(0)
+    fitted = lucid._fitted(records, rng, lambda _loss: None)
+    pieces = batch_of([crop(rng, records[0], 128) for _ in range(12)])
+    before, after = (float(loss(net(*pieces[:2]), pieces[0], pieces[2])) for net in (load_completion(), fitted))
+    assert after < 0.9 * before
+
+
+class Constant:
+    """Says the same everywhere, and counts how often it is asked."""
+
+    def __init__(self, value: float) -> None:
+        self.value, self.asked = value, 0
+
+    def __call__(self, _state, _box, planes):
+        self.asked += 1
+        return np.full(planes.shape[1:], self.value, np.float32)
+
+
+@pytest.mark.parametrize(("feedback", "completion", "carried"), [(0.5, 4.0, 0.5), (3.0, 1.0, 1.0), (0.5, 0.25, 0.25)])
+def test_a_little_of_what_is_added_is_carried_on(tiny, disc, feedback, completion, carried):
+    softs = []
+    networks = [Constant(2.0), Constant(0.0)]
+    for network in networks:
+        config = replace(SMALL, dreams=0, fusion=FusionConfig(feedback=feedback, completion=completion))
+        one = Segmenter(config, tiny, completion=network)
+        one.add_reference(*disc(0))
+        one.step(disc(1)[0])
+        softs.append(one.snapshot()["soft"])
+        assert network.asked == 1
+    changed = np.abs(softs[0] - softs[1]).max(0) > 1e-6
+    assert changed.any()
+    odds = np.full(softs[1].shape[1:], carried, np.float32)
+    np.testing.assert_allclose(softs[0][:, changed], with_odds(softs[1], odds)[:, changed], atol=1e-5)
+
+
+@pytest.mark.parametrize("dreams", [-1, 1001])
+def test_dreams_and_feedback_have_their_ranges(dreams):
+    with pytest.raises(ConfigError, match=r"dreams must lie in 0\.\.1000"):
+        RunConfig(dreams=dreams)
+    with pytest.raises(ConfigError, match="must not be negative"):
+        FusionConfig(feedback=-0.1)
