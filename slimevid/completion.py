@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
 from slimecore.device import pick_dtype
 from slimecore.errors import ModelError
-from slimecore.files import atomic_path
+from slimecore.files import write_bytes
 from slimecore.images import Box
 from slimevid.config import FusionConfig
 from slimevid.state import FrameState
@@ -205,8 +205,7 @@ def write_completion(path: Path, net: CompletionNet) -> None:
     OutputError
         The place cannot be written.
     """
-    with atomic_path(path) as temporary:
-        save_file({name: value.contiguous() for name, value in net.state_dict().items()}, temporary)
+    write_bytes(path, save({name: value.contiguous() for name, value in net.state_dict().items()}))
 
 
 def _for_inference(net: CompletionNet, dtype: torch.dtype) -> CompletionNet:

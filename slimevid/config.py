@@ -163,7 +163,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "fusion": {"parts_every": 6, "memory_every": 2, "completion": 0.0},
     },
     "balanced": {},
-    "quality": {"flow_side": 320, "work_side": 480, "bidirectional": 24, "memory": {"budget": 1500, "recent": 5}},
+    "quality": {
+        "flow_side": 320,
+        "work_side": 480,
+        "bidirectional": 24,
+        "dreams": 8,
+        "memory": {"budget": 1500, "recent": 5},
+        "fusion": {"feedback": 0.5},
+    },
 }
 
 

@@ -68,7 +68,7 @@ def dream(annotation: Annotation, frames: int, rng: np.random.Generator) -> Drea
     rows = resize_labels(np.maximum(annotation.rows, 0).astype(np.int16), size)
     thing = rows > 0
     behind = _behind(rgb, thing)
-    there, sight, light = _Thing.draw(thing, rng), _Sight.draw(rng), rng.uniform(-_LIGHT, _LIGHT, 2)
+    there, sight, light = _Thing.draw(thing, rng), _Sight.draw(rng), [float(v) for v in rng.uniform(-_LIGHT, _LIGHT, 2)]
     passing = _Passing.draw(behind, there, rng) if rng.random() < 0.5 else None
     blur = rng.random() < 0.3
     solid = thing.astype(np.float32)
@@ -89,7 +89,7 @@ def dream(annotation: Annotation, frames: int, rng: np.random.Generator) -> Drea
         picture *= 1 + light[1] * time
         if blur:
             picture = cv2.GaussianBlur(picture, (0, 0), 0.3 + time)
-        picture += rng.normal(0, _NOISE, picture.shape)
+        picture += np.float32(_NOISE) * rng.standard_normal(picture.shape, np.float32)
         pictures.append(picture.clip(0, 255).astype(np.uint8))
         labels.append(label.astype(np.int16))
     return Dream(np.stack(pictures), np.stack(labels), annotation.parts)

@@ -30,7 +30,7 @@ __all__ = ["Counted", "Session", "adapt"]
 Array = npt.NDArray[Any]
 _FRAMES = 10  # of a dream
 _KEPT_EVERY = 2
-_STEPS = 150
+_STEPS = 20  # for every dream
 _BATCH, _SIDE = 4, 128  # pieces a step looks at, and their side in pixels of the working size
 _RATE = 1e-4
 
@@ -71,7 +71,7 @@ class Counted:
     """
 
     def __init__(self, progress: Progress | None, dreams: int) -> None:
-        self._progress, self._further = progress, dreams + _STEPS if dreams else 0
+        self._progress, self._further = progress, dreams * (1 + _STEPS)
         self._learned = self._dreamt = 0
 
     def learned(self, step: int, steps: int, loss: float) -> None:
@@ -130,17 +130,19 @@ def adapt(
             segmenter.step(frame)
         records += watching.records
         told(math.nan)
-    return _fitted(records, rng, told)
+    return _fitted(records, dreams * _STEPS, rng, told)
 
 
-def _fitted(records: Sequence[Record], rng: np.random.Generator, told: Callable[[float], None]) -> CompletionNet:
+def _fitted(
+    records: Sequence[Record], steps: int, rng: np.random.Generator, told: Callable[[float], None]
+) -> CompletionNet:
     net = CompletionNet()
     net.load_state_dict(load_completion().state_dict())
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's own stub
     optimiser = torch.optim.Adam(net.parameters(), _RATE)
-    for step in range(_STEPS if records else 0):
+    for step in range(steps if records else 0):
         for group in optimiser.param_groups:
-            group["lr"] = _RATE * max(0.05, 1 - step / _STEPS)
+            group["lr"] = _RATE * max(0.05, 1 - step / steps)
         pieces = [crop(rng, records[int(rng.integers(len(records)))], _SIDE) for _ in range(_BATCH)]
         planes, rgb, truth = batch_of(pieces)
         with torch.enable_grad():

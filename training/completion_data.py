@@ -77,7 +77,7 @@ def draw(seed: int, number: int, frames: int, size: int, bank: TextureBank) -> t
 
 
 def _segmented(rgb: np.ndarray, masks: np.ndarray, name: str, backbone: Backbone) -> list[Record]:
-    recorder, config = Recorder(masks), preset(name)
+    recorder, config = Recorder(masks), replace(preset(name), dreams=0)  # dreams would be recorded
     if not config.fusion.completion:  # then the network would not be asked, nor the recorder
         config = replace(config, fusion=replace(config.fusion, completion=FusionConfig().completion))
     session = Segmenter(config, backbone, completion=recorder)

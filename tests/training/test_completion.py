@@ -160,8 +160,8 @@ def test_records_come_back_as_they_were_written(tmp_path):
     assert all(np.array_equal(getattr(one, n), getattr(found, n)) for n in ("planes", "rgb", "truth"))
 
 
-@pytest.mark.parametrize("name", ["fast", "balanced"])
-def test_every_preset_is_recorded_also_one_that_goes_without_the_network(name):
+@pytest.mark.parametrize("name", ["fast", "balanced", "quality"])
+def test_every_preset_is_recorded_also_one_without_the_network_and_one_that_dreams(name):
     rgb, masks = draw(3, 0, 3, 96, TextureBank((3, 7)))
     config = preset(name)
     records = _segmented(rgb, masks, name, load_model(config.model, config.device, config.seed))

@@ -16,7 +16,7 @@ from slimecore.masks import MaskFile, make_parts
 from slimecore.metrics import region_j
 from slimecore.types import Annotation
 from slimevid import lucid, segmenter
-from slimevid.completion import load_completion, with_odds
+from slimevid.completion import CompletionNet, load_completion, read_completion, with_odds, write_completion
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.dreams import dream
 from slimevid.pieces import Record, batch_of, crop, loss
@@ -97,7 +97,7 @@ def test_a_thing_that_fills_the_picture_and_one_of_a_pixel_can_be_dreamt_of():
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(lucid, "_STEPS", 4)
+    monkeypatch.setattr(lucid, "_STEPS", 2)
     monkeypatch.setattr(lucid, "_FRAMES", 4)
 
 
@@ -163,7 +163,7 @@ def test_steps_lessen_what_is_lost_where_the_evidence_errs():
     rgb = np.where(truth[..., None] | (away > 52)[..., None], (90, 120, 60), (120, 90, 60)).astype(np.uint8)
     records = [Record(planes.astype(np.float16), rgb, (truth * 255).astype(np.uint8))]
     rng = np.random.default_rng(0)
-    fitted = lucid._fitted(records, rng, lambda _loss: None)
+    fitted = lucid._fitted(records, 150, rng, lambda _loss: None)
     pieces = batch_of([crop(rng, records[0], 128) for _ in range(12)])
     before, after = (float(loss(net(*pieces[:2]), pieces[0], pieces[2])) for net in (load_completion(), fitted))
     assert after < 0.9 * before
@@ -203,3 +203,14 @@ def test_dreams_and_feedback_have_their_ranges(dreams):
         RunConfig(dreams=dreams)
     with pytest.raises(ConfigError, match="must not be negative"):
         FusionConfig(feedback=-0.1)
+
+
+def test_weights_come_back_bit_for_bit(tmp_path):
+    net = CompletionNet()
+    with torch.no_grad():
+        for number, parameter in enumerate(net.parameters()):
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
+    write_completion(tmp_path / "net.safetensors", net)
+    again = read_completion(tmp_path / "net.safetensors").state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in net.state_dict().items())
+    assert len(again) > 10
