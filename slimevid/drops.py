@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from slimecore.errors import InputError
 from slimecore.types import Annotation
 
-__all__ = ["Drops"]
+__all__ = ["Drops", "without"]
 
 
 class Drops:
@@ -39,3 +43,13 @@ class Drops:
     @staticmethod
     def _again(row: int, first: int, index: int, references: Mapping[int, Annotation]) -> bool:
         return any(first <= i <= index and bool((a.rows == row).any()) for i, a in references.items())
+
+
+def without(soft: npt.NDArray[Any], rows: Sequence[int]) -> npt.NDArray[Any]:
+    """Labels (P, h, w) in which what some rows had is the background's."""
+    if not rows:
+        return soft
+    left = soft.copy()
+    left[0] += soft[np.asarray(rows)].sum(0)
+    left[np.asarray(rows)] = 0
+    return left

@@ -9,7 +9,7 @@ IJCV 2019.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,8 +42,8 @@ class Session(Protocol):
         """Take the first frame and its labels."""
         ...
 
-    def step(self, frame: Frame) -> object:
-        """Label the next frame."""
+    def follow(self, frames: Iterable[Frame]) -> Iterable[object]:
+        """Label the next frames."""
         ...
 
 
@@ -126,8 +126,8 @@ def adapt(
         segmenter = session(watching)
         frames = [Frame(i, rgb, str(i)) for i, rgb in enumerate(one.rgb)]
         segmenter.add_reference(frames[0], Annotation(frames[0].rgb, one.rows[0], one.parts))
-        for frame in frames[1:]:
-            segmenter.step(frame)
+        for _ in segmenter.follow(frames[1:]):
+            pass
         records += watching.records
         told(math.nan)
     return _fitted(records, dreams * _STEPS, rng, told)

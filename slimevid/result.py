@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from slimecore.images import Box
 from slimecore.types import Frame, Parts
 
-__all__ = ["STRONGEST", "FrameResult", "label", "likeliest", "strongest_mean"]
+__all__ = ["STRONGEST", "FrameResult", "coarse_labels", "label", "likeliest", "strongest_mean"]
 
 _BLOCK = 256
 STRONGEST = 9  # pixels whose mean probability says whether a part is there
@@ -87,6 +88,19 @@ def likeliest(soft: Array, present: npt.NDArray[np.bool_]) -> tuple[Array, npt.N
         np.maximum(best, soft[row], out=best)
         np.maximum(rows, more * np.uint8(row), out=rows)
     return best, rows
+
+
+def coarse_labels(
+    soft: Array, smallest: Array, threshold: float, dropped: Sequence[int]
+) -> tuple[npt.NDArray[np.uint8], bool]:
+    """Rows (h, w) of the likeliest at any size, and whether all parts are there.
+
+    `smallest` are the shares of the picture that parts are judged by; rows that were `dropped` are background.
+    """
+    rows = likeliest(soft, np.ones(len(soft) - 1, np.bool_))[1]
+    rows[np.isin(rows, dropped)] = 0
+    presence = strongest_mean(soft[1:], np.rint(smallest * rows.size).clip(1).astype(np.int64))
+    return rows, bool((presence >= threshold).all())
 
 
 def strongest_mean(soft: Array, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

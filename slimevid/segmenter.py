@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -24,14 +24,14 @@ from slimevid.ahead import ahead
 from slimevid.bidirectional import forward_and_back, turned
 from slimevid.completion import Complete, Completing, CompletionNet, complete, completed
 from slimevid.config import RunConfig
-from slimevid.drops import Drops
+from slimevid.drops import Drops, without
 from slimevid.full_size import at_full_size
 from slimevid.io import Clip, read_range
 from slimevid.lucid import Counted, adapt
 from slimevid.passes import Pass, plan
 from slimevid.propagators import Context, Propagator
 from slimevid.reference_frame import Reference, annotated, one_hot, smallest_areas
-from slimevid.result import FrameResult, label, likeliest, strongest_mean
+from slimevid.result import FrameResult, coarse_labels, label
 from slimevid.state import FrameState
 from slimevid.teaching import learned_parts
 from slimevid.window import Window, spans_within, whole
@@ -192,8 +192,7 @@ class Segmenter:
 
     def _dreamer(self, network: Complete) -> Segmenter:
         """Segment as this session does, but for what a dream needs not."""
-        config = replace(self.config, dreams=0, bidirectional=0)
-        return Segmenter(config, self.backbone, self.embeddings, network)
+        return Segmenter(replace(self.config, dreams=0, bidirectional=0), self.backbone, self.embeddings, network)
 
     def _remember_all(self) -> None:
         keys = None
@@ -280,11 +279,9 @@ class Segmenter:
 
     def _found(self, soft: Array, state: FrameState) -> tuple[Spans | None, bool]:
         """Rows and columns of the parts in what is carried on, not in what is shown; whether all are there."""
-        labels = likeliest(soft, np.ones(len(soft) - 1, np.bool_))[1]
-        labels[np.isin(labels, self._rows_dropped(state.frame.index))] = 0
-        pixels = self._smallest * (labels.size / (state.size[0] * state.size[1]))
-        presence = strongest_mean(soft[1:], np.rint(pixels).clip(1).astype(np.int64))
-        return spans_within(labels, state.window), bool((presence >= self.config.fusion.present).all())
+        dropped, smallest = self._rows_dropped(state.frame.index), self._smallest / (state.size[0] * state.size[1])
+        labels, there = coarse_labels(soft, smallest, self.config.fusion.present, dropped)
+        return spans_within(labels, state.window), there
 
     @torch.no_grad()
     def _prepare(self, state: FrameState, before: FrameState | None) -> None:
@@ -323,9 +320,15 @@ class Segmenter:
         again = stepped % self.config.bidirectional if self.config.bidirectional else 0  # of a span that was begun
         self._ordinal = stepped - again + 1
         frames = read_range(clip, one.frames[done - again :])
-        states = ahead((self._state(f, i) for i, f in enumerate(frames, self._ordinal)), self._prepare)
-        found = self._both_ways(states) if self.config.bidirectional else map(self._label, states)
+        found = self._both_ways(self._states(frames)) if self.config.bidirectional else self.follow(frames)
         yield from islice(found, again, None)
+
+    def follow(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
+        """Label the next frames, as :meth:`step` does, each prepared while the one before it is being labelled."""
+        return map(self._label, self._states(frames))
+
+    def _states(self, frames: Iterable[Frame]) -> Iterator[FrameState]:
+        return ahead((self._state(f, i) for i, f in enumerate(frames, self._ordinal)), self._prepare)
 
     def _both_ways(self, states: Iterator[FrameState]) -> Iterator[FrameResult]:
         try:
@@ -388,10 +391,7 @@ class Segmenter:
         return Frame(self._next - 1, frame, f"{self._next - 1:05d}")
 
     def _result(self, frame: Frame, soft: Array, window: Window) -> FrameResult:
-        for row in self._rows_dropped(frame.index):
-            soft = soft.copy()
-            soft[0] += soft[row]
-            soft[row] = 0
+        soft = without(soft, self._rows_dropped(frame.index))
         self._soft, self._window, self._size = soft, window, frame.size
         return label(frame, soft, self.parts, self._smallest, self.config.fusion.present, window.box)
 

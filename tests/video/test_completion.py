@@ -17,6 +17,7 @@ from slimevid import completion
 from slimevid.colours import LIMIT, ColourModel
 from slimevid.completion import PLANES, CompletionNet, complete, load_completion, with_odds
 from slimevid.config import FusionConfig, RunConfig
+from slimevid.propagators import fused
 from slimevid.segmenter import Segmenter
 from slimevid.state import FrameState
 
@@ -207,3 +208,15 @@ def test_a_missing_or_damaged_network_is_one_error(tmp_path, monkeypatch, conten
     load_completion.cache_clear()
     with pytest.raises(ModelError, match=r"completing network; install again, or --set fusion\.completion=0"):
         load_completion()
+
+
+def test_a_frame_asked_again_where_nothing_is_undecided_is_not_completed_by_what_was_before(tiny, disc, monkeypatch):
+    one = session(tiny, Adding(1.0))
+    one.add_reference(*disc(0))
+    state = FrameState(Frame(1, disc(1)[0], "1"), one.config, tiny, 1)
+    one.track(state)
+    assert state.undecided is not None
+    monkeypatch.setattr(fused._Fused, "_decided", lambda self, *_: self._soft)
+    one.track(state)
+    assert state.undecided is None
+    assert state.added is None
