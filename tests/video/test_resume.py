@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from slimecore.masks import read_mask, write_mask
+from slimevid import lucid, segmenter
 from slimevid.snapshots import Place, SnapshotFile
 
 COUNT = 12
@@ -342,3 +343,23 @@ def test_a_run_that_is_done_does_nothing_more(command, tmp_path, stopped):
     assert command("--ref", tmp_path / "ref_0.png", "--resume", "--export", "rgba") == 0
     assert len(list((stopped / "rgba").iterdir())) == COUNT
     assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_a_network_that_was_adapted_is_taken_up_again_unless_it_is_damaged(
+    command, slide, tmp_path, read_results, monkeypatch
+):
+    monkeypatch.setattr(lucid, "_STEPS", 2)
+    monkeypatch.setattr(lucid, "_FRAMES", 3)
+    more = ["--ref", tmp_path / "ref_0.png", "--end", 4, "--set", "dreams=1"]
+    assert command(*more, propagator="fused") == 0
+    expected = read_results(tmp_path / "out", "masks", "completion.safetensors")
+    adapt = segmenter.adapt
+    for damaged in (False, True):
+        (tmp_path / "out" / "masks" / "002.png").unlink()
+        if damaged:
+            (tmp_path / "out" / "completion.safetensors").write_bytes(b"none")
+        monkeypatch.setattr(segmenter, "adapt", adapt if damaged else None)
+        assert command(*more, "--resume", propagator="fused") == 0
+        assert read_results(tmp_path / "out", "masks", "completion.safetensors") == expected
+    assert command("--ref", tmp_path / "ref_0.png", "--end", 4, propagator="fused") == 0  # another run, without
+    assert not (tmp_path / "out" / "completion.safetensors").exists()
