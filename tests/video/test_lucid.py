@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -214,3 +215,40 @@ def test_weights_come_back_bit_for_bit(tmp_path):
     again = read_completion(tmp_path / "net.safetensors").state_dict()
     assert all(torch.equal(value, again[name]) for name, value in net.state_dict().items())
     assert len(again) > 10
+
+
+def test_dreams_take_turns_are_answered_by_the_network_and_kept_beside_the_truth(monkeypatch):
+    whole = np.s_[:, :]
+    begun, answers, kept = [], [], []
+
+    class Asking:
+        """Asks the network about every frame, as a session does."""
+
+        def __init__(self, network):
+            self.network = network
+
+        def add_reference(self, frame, mask):
+            begun.append((frame, mask))
+
+        def follow(self, frames):
+            for frame in frames:
+                state = SimpleNamespace(
+                    frame=frame, window=SimpleNamespace(box=whole), work_size=frame.rgb.shape[:2], worked=frame.rgb
+                )
+                answers.append(self.network(state, whole, np.zeros((7, *frame.rgb.shape[:2]), np.float32)))
+                yield frame
+
+    def fitted(records, steps, rng, told):
+        kept.extend(records)
+        return steps
+
+    monkeypatch.setattr(lucid, "_fitted", fitted)
+    small, large = red_on_blue(48, 64), red_on_blue(64, 80)
+    assert lucid.adapt([small, large], 3, Asking, Constant(2.5), 0, lambda _loss: None) == 3 * lucid._STEPS
+    assert [mask.rows.shape for _, mask in begun] == [(48, 64), (64, 80), (48, 64)]
+    assert len(answers) == 3 * (lucid._FRAMES - 1)
+    assert all((answer == 2.5).all() for answer in answers)
+    assert len(kept) == 3 * (lucid._FRAMES // 2)
+    red = [piece.rgb[..., 0].astype(int) > piece.rgb[..., 2] for piece in kept]
+    agreed = [region_j(r, piece.truth > 127) for r, piece in zip(red, kept, strict=True)]
+    assert np.mean(agreed) > 0.9  # both halves of the thing are the thing
