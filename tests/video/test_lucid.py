@@ -252,3 +252,10 @@ def test_dreams_take_turns_are_answered_by_the_network_and_kept_beside_the_truth
     red = [piece.rgb[..., 0].astype(int) > piece.rgb[..., 2] for piece in kept]
     agreed = [region_j(r, piece.truth > 127) for r, piece in zip(red, kept, strict=True)]
     assert np.mean(agreed) > 0.9  # both halves of the thing are the thing
+
+
+def test_what_is_a_pixel_thin_is_seen_as_well_as_labelled():
+    rgb, rows = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.int16)
+    rgb[10], rows[10] = 255, 1
+    found = dream(Annotation(rgb, rows, make_parts(MaskFile(rows.astype(np.int32), {}))), 2, np.random.default_rng(0))
+    assert found.rgb[0][10].mean() > 150
