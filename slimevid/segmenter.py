@@ -192,7 +192,7 @@ class Segmenter:
 
     def _dreamer(self, network: Complete) -> Segmenter:
         """Segment as this session does, but for what a dream needs not."""
-        return Segmenter(replace(self.config, dreams=0, bidirectional=0), self.backbone, self.embeddings, network)
+        return Segmenter(replace(self.config, dreams=0), self.backbone, self.embeddings, network)
 
     def _remember_all(self) -> None:
         keys = None
