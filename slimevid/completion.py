@@ -230,7 +230,7 @@ def complete(state: FrameState, box: Box, planes: Array) -> Array:
     (h, w) float32
         At least 0.
     """
-    return _added(load_completion(_dtype(state)), state, box, planes)
+    return _added(load_completion(_dtype(state.config.model.dtype)), state, box, planes)
 
 
 class Completing:
@@ -239,25 +239,22 @@ class Completing:
     Parameters
     ----------
     net : CompletionNet
-        In single precision; moved to the precision the first frame asks for.
+        In single precision.
+    precision : str
+        ``ModelSpec.dtype``: with ``half`` a copy in half precision is asked, where the processor computes with it.
     """
 
-    def __init__(self, net: CompletionNet) -> None:
-        self.net = net
-        self._asked: dict[torch.dtype, CompletionNet] = {}
+    def __init__(self, net: CompletionNet, precision: str) -> None:
+        self._net = _for_inference(deepcopy(net), _dtype(precision))
 
     @torch.no_grad()
     def __call__(self, state: FrameState, box: Box, planes: Array) -> Array:
         """See :func:`complete`."""
-        dtype = _dtype(state)
-        if dtype not in self._asked:
-            self._asked[dtype] = _for_inference(deepcopy(self.net), dtype)
-        return _added(self._asked[dtype], state, box, planes)
+        return _added(self._net, state, box, planes)
 
 
-def _dtype(state: FrameState) -> torch.dtype:
-    half = state.config.model.dtype == "half"
-    return pick_dtype("half", torch.device("cpu")) if half else torch.float32
+def _dtype(precision: str) -> torch.dtype:
+    return pick_dtype("half", torch.device("cpu")) if precision == "half" else torch.float32
 
 
 def _added(net: CompletionNet, state: FrameState, box: Box, planes: Array) -> Array:

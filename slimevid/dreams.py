@@ -63,9 +63,12 @@ def dream(annotation: Annotation, frames: int, rng: np.random.Generator) -> Drea
     Dream
         Of the size of the annotation, or smaller.
     """
-    size = fit_short_side(annotation.rows.shape, min(_LARGEST, *annotation.rows.shape), 1)
+    full = np.maximum(annotation.rows, 0).astype(np.int16)
+    size = fit_short_side(full.shape, min(_LARGEST, *full.shape), 1)
+    rows = resize_labels(full, size)
+    if not rows.any():  # too small a thing to be left
+        size, rows = full.shape, full
     rgb = resize_rgb(np.ascontiguousarray(annotation.rgb), size)
-    rows = resize_labels(np.maximum(annotation.rows, 0).astype(np.int16), size)
     thing = rows > 0
     behind = _behind(rgb, thing)
     there, sight, light = _Thing.draw(thing, rng), _Sight.draw(rng), [float(v) for v in rng.uniform(-_LIGHT, _LIGHT, 2)]

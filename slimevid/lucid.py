@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from typing import Any, Protocol
 
 import numpy as np
@@ -136,9 +137,7 @@ def adapt(
 def _fitted(
     records: Sequence[Record], steps: int, rng: np.random.Generator, told: Callable[[float], None]
 ) -> CompletionNet:
-    net = CompletionNet()
-    net.load_state_dict(load_completion().state_dict())
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's own stub
+    net = deepcopy(load_completion()).requires_grad_()
     optimiser = torch.optim.Adam(net.parameters(), _RATE)
     for step in range(steps if records else 0):
         for group in optimiser.param_groups:

@@ -187,7 +187,8 @@ def _teach(request: RunRequest, job: _Prepared, tell: Notify) -> None:
             job.session.drop(value, frame)
     if job.session.embeddings is not None:
         save_embeddings(path, job.session.embeddings)
+    job.ledger.embeddings, job.ledger.adapted = file_digest(path), None
     if job.session.adapted is not None:
         write_completion(network, job.session.adapted)
-    job.ledger.embeddings, job.ledger.adapted = file_digest(path), file_digest(network)
+        job.ledger.adapted = file_digest(network)
     job.ledger.save()

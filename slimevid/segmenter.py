@@ -187,7 +187,7 @@ class Segmenter:
         pairs = zip(references, shared, strict=True)
         self._references = {r.frame.index: Reference(r.frame, annotation) for r, annotation in pairs}
         self._parts, self.adapted = parts, adapted
-        self._complete = self._unadapted if adapted is None else Completing(adapted)
+        self._complete = self._unadapted if adapted is None else Completing(adapted, self.config.model.dtype)
         self._remember_all()
 
     def _dreamer(self, network: Complete) -> Segmenter:

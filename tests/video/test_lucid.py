@@ -259,3 +259,10 @@ def test_what_is_a_pixel_thin_is_seen_as_well_as_labelled():
     rgb[10], rows[10] = 255, 1
     found = dream(Annotation(rgb, rows, make_parts(MaskFile(rows.astype(np.int32), {}))), 2, np.random.default_rng(0))
     assert found.rgb[0][10].mean() > 150
+
+
+def test_a_thing_too_small_to_be_left_at_the_size_of_dreams_is_dreamt_of_at_its_own():
+    rgb, rows = np.zeros((1440, 1500, 3), np.uint8), np.zeros((1440, 1500), np.int16)
+    rows[720, 750] = 1
+    found = dream(Annotation(rgb, rows, make_parts(MaskFile(rows.astype(np.int32), {}))), 2, np.random.default_rng(0))
+    assert np.array_equal(found.rows[0], rows)
