@@ -363,3 +363,14 @@ def test_a_network_that_was_adapted_is_taken_up_again_unless_it_is_damaged(
         assert read_results(tmp_path / "out", "masks", "completion.safetensors") == expected
     assert command("--ref", tmp_path / "ref_0.png", "--end", 4, propagator="fused") == 0  # another run, without
     assert not (tmp_path / "out" / "completion.safetensors").exists()
+
+
+def test_weights_that_are_not_of_this_run_are_never_taken_up(command, tmp_path, read_results):
+    more = ["--ref", tmp_path / "ref_0.png", "--end", 4]
+    assert command(*more, propagator="fused") == 0
+    expected = read_results(tmp_path / "out", "masks")
+    (tmp_path / "out" / "completion.safetensors").write_bytes(b"of somebody")
+    for _ in range(2):
+        (tmp_path / "out" / "masks" / "002.png").unlink()
+        assert command(*more, "--resume", propagator="fused") == 0
+        assert read_results(tmp_path / "out", "masks") == expected
