@@ -2,8 +2,8 @@
 
 What is found by comparing places of a grid loses what is thinner than a place: hands, feet, tails. A decoder in the
 sense of space-time memory networks (Oh et al., ICCV 2019) sees the picture itself beside all evidence, and says how
-much likelier every pixel is to belong to the parts. Only what it adds is taken, and of that little or nothing is
-carried on, so that it cannot feed on what it added before. Records 27 and 32 say why.
+much likelier every pixel is to belong to the parts. Only what it adds is taken, and of that only what motion vouches
+for is carried on (:mod:`slimevid.looks`), so that it cannot feed on what it added before. Records 27 and 33 say why.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from slimecore.device import pick_dtype
 from slimecore.errors import ModelError
 from slimecore.files import write_bytes
 from slimecore.images import Box
-from slimevid.config import FusionConfig
 from slimevid.state import FrameState
 
 __all__ = [
@@ -35,12 +34,9 @@ __all__ = [
     "Completing",
     "CompletionNet",
     "complete",
-    "completed",
-    "fed_back",
     "load_completion",
     "log_odds",
     "read_completion",
-    "with_odds",
     "write_completion",
 ]
 
@@ -48,8 +44,8 @@ Array = npt.NDArray[Any]
 PLANES = ("all", "memory", "learned", "carried", "trust", "motion", "colours")
 """Evidence the network sees: probabilities of any part by all evidence together, by the memory, by the learned parts
 and by the labels carried along the flow; that flow's reliability, 0..1; what motion says for the background, in shares
-of its limit; and the log-odds of the colour for a part. A probability there is no evidence of is as that of all but the
-colours, trust and motion are then 0."""
+of its limit, or against it, down to -.5; and the log-odds of the colour for a part. A probability there is no evidence
+of is as that of all but the colours, trust and motion are then 0."""
 WEIGHTS = Path(__file__).with_name("models") / "completion.safetensors"
 _CELL = 4  # pixels of the working size along a side of the finest cells
 _WIDTHS = (32, 40, 48)
@@ -262,42 +258,3 @@ def _added(net: CompletionNet, state: FrameState, box: Box, planes: Array) -> Ar
     seen = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]
     found = net(torch.from_numpy(planes)[None], seen)[0]
     return np.asarray(found.clamp_min(0).numpy())
-
-
-def fed_back(soft: Array, state: FrameState, network: Complete | None, fusion: FusionConfig) -> Array:
-    """Labels (P, h, w) of a frame's window to be carried on: with a little of what the network adds.
-
-    The network is asked once for a frame: its answer is kept for the result, ``state.added``.
-    """
-    bound = min(fusion.feedback, fusion.completion)
-    if state.undecided is None or network is None or not bound:
-        return soft
-    box, planes = state.undecided
-    state.added = network(state, box, planes)
-    inside = (slice(None), *box)
-    soft[inside] = with_odds(soft[inside], np.minimum(state.added, bound))
-    return soft
-
-
-def completed(soft: Array, state: FrameState, network: Complete, fusion: FusionConfig) -> Array:
-    """Labels (P, h, w) of a frame's window with what colours say and the network adds, where they were undecided."""
-    if state.undecided is None:
-        return soft
-    box, planes = state.undecided
-    odds = fusion.colours * planes[-1]
-    if fusion.completion:
-        added = network(state, box, planes) if state.added is None else state.added
-        odds += np.minimum(added, fusion.completion)
-    inside = (slice(None), *box)
-    result = soft.copy()
-    result[inside] = with_odds(soft[inside], odds)
-    return result
-
-
-def with_odds(soft: Array, odds: Array) -> Array:
-    """Labels (P, h, w) float32 with log-odds (h, w) added to all parts; they keep their shares of each other."""
-    factor = np.exp(odds)
-    total = soft[0] + factor * soft[1:].sum(0)
-    result = soft * (factor / total)
-    result[0] = soft[0] / total
-    return np.asarray(result, np.float32)

@@ -37,20 +37,19 @@ class FusionConfig:
         to be trusted, that weight goes to the previous labels nearby.
     motion : float
         Weight of the evidence for the background from pixels that move with it while the part does not; 0 for none.
-    motion_for : float
-        The same for a part: pixels next to it that move as it does, and unlike the background. A share of `motion`.
     motion_limit : float
-        Largest log-odds of that evidence.
+        Largest log-odds of that evidence, and of motion that speaks for a part.
     floor : float
         Probabilities are mixed with this much of the uniform distribution first: no single cue can veto.
     flow_tolerance : float
         Round-trip error, in working pixels, at which a flow vector's trust falls to 1/e.
     colours : float
-        Weight of the log-odds of a pixel's colour on the references; in the result only, not in what is carried on.
+        Weight of the log-odds of a pixel's colour on the references.
     completion : float
         Largest log-odds that the completing network may add to what all evidence says; 0 leaves it out.
     feedback : float
-        Of those, the largest that are carried on to later frames; 0 for none.
+        What colours and the completing network add is shown; carried on to later frames is of it, at most, this share
+        of the log-odds with which motion speaks for a part. 0: nothing.
     refine : int
         Radius of the edge-aware (guided) filter at full size, in pixels of a 480-line picture; 0 switches it off.
     refine_eps : float
@@ -68,22 +67,18 @@ class FusionConfig:
     flow_apart: float = 2.0
     motion: float = 1.0
     motion_limit: float = 4.0
-    motion_for: float = 0.5
     floor: float = 0.02
     flow_tolerance: float = 1.0
     colours: float = 0.3
     completion: float = 4.0
-    feedback: float = 0.0
+    feedback: float = 1.0
     refine: int = 8
     refine_eps: float = 1e-4
     present: float = 0.4
 
     def __post_init__(self) -> None:
         of_cues = (self.parts, self.memory, self.flow, self.motion, self.colours, self.parts_apart, self.flow_apart)
-        if (
-            min(*of_cues, self.motion_for, self.motion_limit, self.completion, self.feedback) < 0
-            or self.flow_tolerance <= 0
-        ):
+        if min(*of_cues, self.motion_limit, self.completion, self.feedback) < 0 or self.flow_tolerance <= 0:
             raise ConfigError("fusion weights must not be negative and fusion.flow_tolerance must be above 0")
         for name in ("parts_every", "memory_every"):
             if getattr(self, name) < 1:
@@ -160,7 +155,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "flow_side": 192,
         "work_side": 192,
         "memory": {"detail": 3, "dims": 24, "budget": 600, "every": 2},
-        "fusion": {"parts_every": 6, "memory_every": 2, "completion": 0.0},
+        "fusion": {"parts_every": 6, "memory_every": 2, "completion": 0.0, "colours": 0.6},
     },
     "balanced": {},
     "quality": {
@@ -169,7 +164,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "bidirectional": 24,
         "dreams": 8,
         "memory": {"budget": 1500, "recent": 5},
-        "fusion": {"feedback": 0.5},
     },
 }
 

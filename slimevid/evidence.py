@@ -51,7 +51,8 @@ class Seen:
     learned, carried, read : Cue or None
         Learned parts, labels carried along the flow, and the memory; planes of any sizes.
     against : (h, w) float32 or None
-        Log-odds against all parts.
+        Log-odds against all parts. What is negative speaks for them, and is no evidence by itself:
+        see :mod:`slimevid.looks`.
     which : (P - 1, H, W) float32
         Log-likelihoods of the parts, by all but the flow. Empty, (0, H, W), where there is one part.
     by_flow : (P - 1, H, W) float32
@@ -80,7 +81,8 @@ class Seen:
     def ground(self, floor: float) -> Array:
         """Probability of the background, (h, w) float32, by all cues, which must have one size."""
         known = [cue for cue in (self.learned, self.carried, self.read) if cue is not None]
-        return np.asarray(1 / (1 + np.exp(odds(known, floor, self.against))))
+        against = None if self.against is None else np.maximum(self.against, 0)
+        return np.asarray(1 / (1 + np.exp(odds(known, floor, against))))
 
 
 def odds(cues: Sequence[Cue], floor: float, against: Array | None = None) -> Array:

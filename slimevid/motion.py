@@ -2,8 +2,9 @@
 
 A smooth global motion is fitted to the flow of pixels that were background. How far a pixel's flow departs from it is
 then judged by two histograms of this very frame: departures of pixels that were background, and of pixels that were the
-part. Their log-ratio is zero by itself when the part moves as the background does. It counts against the part
-everywhere; for the part only beside it and away from the rim that an object's flow bleeds into.
+part. Their log-ratio is zero by itself when the part moves as the background does. Flow bleeds
+from a thing into what surrounds it, so what speaks for a part here is only the first of two witnesses: see
+:mod:`slimevid.looks`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from slimecore.images import resize_soft
-
 __all__ = ["against_parts", "departure"]
 
 Array = npt.NDArray[Any]
@@ -25,8 +24,6 @@ _ROUNDS = 10
 _BINS = 16
 _SMALLEST = 0.05  # departures, in pixels, are told apart on a log scale from here
 _LARGEST = 20.0
-_BESIDE = 0.03  # shares of the short side: how far a part may grow in a frame, and how far flow bleeds
-_BLEED = 0.04
 _LEAST = 32  # fewer pixels than this say nothing about how something moves
 
 
@@ -68,9 +65,7 @@ def departure(flow: Array, background: Array) -> Array | None:
     return np.asarray(cv2.magnitude(*(flow[..., i] - _polynomial(model[i], x, y) for i in (0, 1))))
 
 
-def against_parts(
-    departures: Array, ground: Array, nearest: Array, trust: Array, limit: float, favour: float = 0.0
-) -> Array:
+def against_parts(departures: Array, ground: Array, nearest: Array, trust: Array, limit: float) -> Array:
     """Log-odds of the background against the nearest part, from motion alone.
 
     Parameters
@@ -85,35 +80,16 @@ def against_parts(
         Reliability of the flow, 0..1: scales the result, and the counts.
     limit : float
         Largest log-odds.
-    favour : float
-        Weight of motion that speaks for a part: only next to where parts were, and only where all around moves so too,
-        because an object's flow bleeds into what surrounds it.
 
     Returns
     -------
-    (h, w) float32, -favour * limit..limit
+    (h, w) float32, -limit..limit
+        Negative where motion speaks for the part.
     """
     scaled = np.log(np.maximum(departures, _SMALLEST) / _SMALLEST) * ((_BINS - 1) / np.log(_LARGEST / _SMALLEST))
     bins = np.minimum(scaled, _BINS - 1).astype(np.uint8)
     odds = np.take(_tables(bins, ground, nearest, trust), nearest.astype(np.int32) * _BINS + bins) * trust
-    found = np.clip(odds, 0, limit)
-    if favour:
-        found -= favour * _for_parts(1 - ground, np.clip(-odds, 0, limit))
-    return np.asarray(found)
-
-
-def _for_parts(own: Array, odds: Array) -> Array:
-    """Odds for parts (h, w) where they count: on and next to them, and the least within the width that flow bleeds.
-
-    Worked out at half the size: both are smooth.
-    """
-    full = own.shape
-    few = -(-full[0] // 2), -(-full[1] // 2)
-    own, odds = resize_soft(np.stack([own, odds]), few)
-    width = 2 * round(_BLEED * min(few) + 0.5) + 1  # half a pixel more: it is spread when brought back to full size
-    least = cv2.erode(odds, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
-    beside = np.minimum(1, 4 * cv2.GaussianBlur(own, (0, 0), _BESIDE * min(few)))
-    return np.asarray(resize_soft((beside * least)[None], full)[0])
+    return np.asarray(np.clip(odds, -limit, limit))
 
 
 def _tables(bins: Array, ground: Array, nearest: Array, trust: Array) -> Array:

@@ -22,11 +22,12 @@ from slimecore.segment import prepare
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.ahead import ahead
 from slimevid.bidirectional import forward_and_back, turned
-from slimevid.completion import Complete, Completing, CompletionNet, complete, completed
+from slimevid.completion import Complete, Completing, CompletionNet, complete
 from slimevid.config import RunConfig
 from slimevid.drops import Drops, without
 from slimevid.full_size import at_full_size
 from slimevid.io import Clip, read_range
+from slimevid.looks import shown
 from slimevid.lucid import Counted, adapt
 from slimevid.passes import Pass, plan
 from slimevid.propagators import Context, Propagator
@@ -88,9 +89,8 @@ class Segmenter:
         self._base: Mapping[str, Array] = {}
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
         self._window, self._size = whole((0, 0)), (0, 0)
-        self._next = 0
+        self._next, self._ordinal = 0, 1
         self._span_begin: dict[str, Array] | None = None
-        self._ordinal = 1
         self._plan = WindowPlan(self.config.zoom if self._module.WINDOWED else 1.0)
 
     @property
@@ -262,14 +262,14 @@ class Segmenter:
         soft = self._ready.step(state)
         spans, complete = self._found(soft, state) if self._plan.follows else (None, True)
         self._plan.labelled(state.ordinal, spans, state.frame.size, complete=complete)
-        return completed(soft, state, self._complete, self.config.fusion)
+        return shown(soft, state)
 
     @torch.no_grad()
     def retrace(self, states: Sequence[FrameState]) -> Iterator[Array]:
         """Label frames again, from the last, which was labelled just now, back to the first; then be there again."""
         here = self._ready.snapshot()
         for state in turned(states, self._module.AHEAD, self._flow_ahead):
-            yield completed(self._ready.step(state), state, self._complete, self.config.fusion)
+            yield shown(self._ready.step(state), state)
         self._ready.restore(here)
 
     def _shown(self, state: FrameState, soft: Array) -> FrameResult:

@@ -42,11 +42,9 @@ class FrameState:
     ----------
     motion : pair of (h, w, 2) float32, or None
         Flow, at the size of `small`, into the frame before this one and back, where it was made ahead.
-    undecided : (Box, (7, h, w) float32), or None
-        Where at the working size labels were worked out, and by what evidence (:data:`slimevid.completion.PLANES`; the
-        last plane alone where no network is asked).
-    added : (h, w) float32, or None
-        What the completing network said there, where it was asked already.
+    shown : (Box, (h, w) float32), or None
+        Where at the working size labels were worked out, and the log-odds to add there to all parts in what is shown of
+        this frame, but not in what is carried on.
     """
 
     def __init__(
@@ -62,8 +60,7 @@ class FrameState:
         self.window = window or whole(frame.size)
         self.ordinal = ordinal
         self.motion: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
-        self.undecided: tuple[Box, npt.NDArray[Any]] | None = None
-        self.added: npt.NDArray[Any] | None = None
+        self.shown: tuple[Box, npt.NDArray[Any]] | None = None
         self._backbone = backbone
 
     @property

@@ -193,7 +193,7 @@ class MaskMemory:
         return next(entry.evidence.shape[1] for entry in (*self._permanent, *self._recent)) + 1
 
     @torch.no_grad()
-    def read(self, places: Places, where: Tensor | None = None, *, references_only: bool = False) -> Tensor:
+    def read(self, places: Places, where: Tensor | None = None) -> Tensor:
         """Labels that remembered places suggest for the places of a new frame.
 
         Parameters
@@ -201,8 +201,6 @@ class MaskMemory:
         places : Places
         where : (n,) int64 tensor, optional
             Only these places are asked; all by default.
-        references_only : bool
-            Only permanent frames answer.
 
         Returns
         -------
@@ -214,7 +212,7 @@ class MaskMemory:
         sums = point.new_zeros(self._columns, len(asked))
         if far is not None:
             sums += kernel_sums(kernel_queries(point), far)
-        if near is not None and not references_only:
+        if near is not None:
             self._add_recent(sums, point, places.positions(asked), near)
         unseen = math.exp(-(self._config.unknown or _NEVER))
         ground = (sums[:1] + unseen / 2) / (sums[-1:] + unseen)

@@ -68,8 +68,8 @@ class Propagator(Protocol):
     def step(self, state: FrameState) -> npt.NDArray[Any]:
         """Label the next frame: (P, h, w) float32 at any size, summing to 1 over parts.
 
-        These are the labels that are carried on. A propagator that wants the result completed says in
-        ``state.undecided`` where, and by what evidence.
+        These are the labels that are carried on. A propagator that shows more than it carries on says in
+        ``state.shown`` where, and what to add.
         """
         ...
 

@@ -24,11 +24,12 @@ from slimecore.memory import MaskMemory
 from slimecore.places import Places
 from slimecore.segment import ReadKeys, was_evidence
 from slimevid.colours import ColourModel
-from slimevid.completion import PLANES, fed_back
+from slimevid.completion import PLANES
 from slimevid.config import FusionConfig
 from slimevid.evidence import Cue, Seen, logarithms, shares
 from slimevid.flows import Flow
 from slimevid.layers import Carrier, Layers
+from slimevid.looks import add, both_say
 from slimevid.motion import against_parts, departure
 from slimevid.propagators import Context
 from slimevid.state import FrameState
@@ -48,12 +49,11 @@ Doubt = Callable[[Array], Array]
 Motion = tuple[Array, Array]
 _DOUBT = 0.1  # a place that is neither background nor any part surer than all but this is read finely
 _DOUBT_WHICH = 0.3  # ... and one where no part has more than all but this of what is any part
-_SLIGHT = 0.05  # weaker odds for a part are not worth a question
-_KNOWN = 0.6  # a reference that gives the background this much (.5 is: never seen) knows the place
 _MARGIN = 0.04  # share of the short side around what is undecided that is worked out at the working size
 _NEAR = 0.04  # standard deviation, as a share of the short side, of what is near
 _LEAST = -40.0  # of the exponents of a part's shares: where every part's is less, other evidence tells them apart
 _NOTHING = Layers(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
+_FAVOUR = -0.5  # the completing network has seen no motion that speaks more for a part than this share of the limit
 _SURE = 0.9  # the background's motion is fitted to pixels at least this sure to be background
 
 
@@ -175,7 +175,7 @@ class _Fused:
         self._memory.restore({name: tensor.to(self._context.device) for name, tensor in tensors.items()})
 
     def step(self, state: FrameState) -> Array:
-        state.undecided = state.added = None  # on the way back a frame is asked again
+        state.shown = None  # on the way back a frame is asked again
         if state.window != self._window:
             self._look(state)
         due = parts_due(state)
@@ -187,10 +187,9 @@ class _Fused:
         moved = None if motion is None else self._moved(motion, state.grid, carry_learned=not due, carry_read=not asked)
         seen = self._seen(state.grid, moved)
         if self._enabled:
-            seen = self._with_memory(state, seen) if asked else self._with_what_was_read(seen)
+            seen = self._with_memory(state, seen) if asked else self._saying(seen, self._read)
         if seen.any:
-            soft = self._decided(state, seen, motion)
-            self._soft, self._few = fed_back(soft, state, self._context.complete, self._fusion), None
+            self._soft, self._few = self._decided(state, seen, motion), None
         self._rgb = state.frame.rgb
         if self._enabled and asked and self._memory.due(1 if motion is None else self._fusion.memory_every):
             grid = state.places.grid
@@ -222,9 +221,7 @@ class _Fused:
         return Seen(learned, Cue(moved.labels.ground, fusion.flow * moved.trust), moved.against, which, by_flow)
 
     def _with_memory(self, state: FrameState, seen: Seen) -> Seen:
-        """Read the memory, and ask the references about what moves as a part does."""
-        if seen.against is not None and float(seen.against.min(initial=0)) < 0:
-            seen = replace(seen, against=self._unless_known(state.places, seen.against))
+        """Read the memory."""
 
         def doubted(coarse: Array) -> Array:
             read = self._saying(seen, Layers.of(coarse, coarse.shape[1:], state.grid))
@@ -245,11 +242,6 @@ class _Fused:
         fusion = self._fusion
         which = seen.which + fusion.memory * logarithms(read.parts, fusion.floor)
         return replace(seen, read=Cue(read.ground, fusion.memory), which=which)
-
-    def _with_what_was_read(self, seen: Seen) -> Seen:
-        """Take the last reading, carried along; motion speaks for no part where the references cannot be asked."""
-        against = None if seen.against is None else np.maximum(seen.against, 0)
-        return self._saying(replace(seen, against=against), self._read)
 
     def _look(self, state: FrameState) -> None:
         """See all that is carried along through another window."""
@@ -298,11 +290,20 @@ class _Fused:
         else:
             soft[(slice(None), *box)] = 1 - any_part, any_part
         if self._fusion.colours or self._fusion.completion:
-            colours = self._colours.odds(state.worked[box])
-            all_seen = self._fusion.completion > 0  # else nobody looks at the other planes
-            planes = _planes(here, soft[0][box], colours, self._fusion) if all_seen else colours[None]
-            state.undecided = box, planes
+            looks = self._looks(state, box, here, soft[0][box])
+            carried = both_say(looks, here.against, self._fusion.feedback)
+            add(soft, box, carried)
+            state.shown = box, looks - carried
         return soft
+
+    def _looks(self, state: FrameState, box: Box, here: Seen, ground: Array) -> Array:
+        """Log-odds for all parts by what places of a box look like."""
+        fusion, network = self._fusion, self._context.complete
+        colours = self._colours.odds(state.worked[box])
+        found: Array = fusion.colours * colours
+        if fusion.completion and network is not None:
+            found += np.minimum(network(state, box, _planes(here, ground, colours, fusion)), fusion.completion)
+        return found
 
     def _finely(self, maps: tuple[Array, Array] | None, box: Box, carried: Cue | None) -> Callable[[int, Box], Array]:
         """What the previous labels, carried at their own size, say for a part in a box within another."""
@@ -316,20 +317,6 @@ class _Fused:
             return np.asarray(np.exp(np.maximum(logarithms(moved, self._fusion.floor)[0] * weight, _LEAST)))
 
         return factor
-
-    def _unless_known(self, places: Places, against: Array) -> Array:
-        """Motion that speaks for parts, silenced where the references know the place as background.
-
-        Later frames are not asked: what motion put into the mask once would vouch for itself.
-        """
-        some = _some_places(places.grid)
-        favoured = resize_soft(against[None], (some.shape[0], some.shape[1]))[0] < -_SLIGHT
-        gate = np.ones(favoured.shape, np.float32)
-        if favoured.any():
-            asked = some[torch.from_numpy(favoured)].to(places.device)
-            known = self._memory.read(places, asked, references_only=True)[:, 0].cpu().numpy()
-            gate[favoured] = np.clip((_KNOWN - known) / (_KNOWN - 0.5), 0, 1)
-        return np.where(against < 0, against * resize_soft(gate[None], against.shape)[0], against)
 
     def _moved(self, motion: Motion, grid: tuple[int, int], *, carry_learned: bool, carry_read: bool) -> _Moved:
         """Previous labels carried by the flow, its reliability, and what motion says against the parts.
@@ -357,8 +344,8 @@ class _Fused:
                 nearest = np.zeros(size, np.uint8)
                 if near is not None:
                     nearest = resize_labels(near.argmax(0).astype(np.uint8), size)
-                limit, favour = self._fusion.motion_limit, self._fusion.motion_for
-                against = self._fusion.motion * against_parts(departures, labels.ground, nearest, trust, limit, favour)
+                limit = self._fusion.motion_limit
+                against = self._fusion.motion * against_parts(departures, labels.ground, nearest, trust, limit)
         return _Moved(labels, trust, near, against)
 
     def _remember(self, state: FrameState, mask: Array, *, permanent: bool) -> None:
@@ -386,7 +373,7 @@ def _planes(here: Seen, ground: Array, colours: Array, fusion: FusionConfig) -> 
     planes: Array = np.zeros((len(PLANES), *any_part.shape), np.float32)
     planes[1], planes[2], planes[3], planes[4] = parts(here.read), parts(here.learned), parts(here.carried), trust
     if here.against is not None:
-        planes[5] = here.against / (fusion.motion * fusion.motion_limit)
+        planes[5] = np.maximum(here.against / (fusion.motion * fusion.motion_limit), _FAVOUR)
     odds_there = fusion.colours * colours
     planes[0] = any_part / (any_part + np.exp(-odds_there) * ground)
     planes[6] = colours

@@ -379,18 +379,6 @@ def test_a_snapshot_is_left_alone_by_what_comes_after():
     assert {name: tensor.tolist() for name, tensor in kept.items()} == before
 
 
-def test_references_alone_can_be_asked():
-    """As if the recent frame had never been written; what was never seen is still an answer."""
-    config = MemoryConfig(every=1, temperature=1.0, color=0.0)
-    one, both = MaskMemory(config), MaskMemory(config)
-    for memory in (one, both):
-        memory.write(places(1), mask(1), permanent=True)
-    both.write(places(2), mask(2))
-    asked = torch.tensor([3, 17])
-    torch.testing.assert_close(both.read(places(3), asked, references_only=True), one.read(places(3), asked))
-    assert (both.read(places(3), asked) - one.read(places(3), asked)).abs().max() > 1e-3
-
-
 def test_places_as_near_as_a_tenth_of_the_short_side_are_kept_first():
     """A lone part of one place: the square around it has three quarters of the budget to itself."""
     mask = torch.zeros(2, 40, 60)

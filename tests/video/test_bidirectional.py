@@ -17,8 +17,8 @@ from slimecore.masks import MaskFile, make_parts
 from slimecore.types import Annotation
 from slimevid import open_clip
 from slimevid.bidirectional import forward_and_back
-from slimevid.completion import completed
 from slimevid.config import RunConfig
+from slimevid.looks import shown
 from slimevid.segmenter import Segmenter
 from slimevid.state import FrameState
 
@@ -95,7 +95,7 @@ def test_labels_are_those_of_two_walks(slid, tiny, propagator):
         here = walker.snapshot()
         for i in span[-2::-1]:
             states[i] = FrameState(frames[i], config, tiny, i, states[i].window)
-            back = completed(walker.step(states[i]), states[i], twin._complete, config.fusion)
+            back = shown(walker.step(states[i]), states[i])
             soft[i] = (soft[i].astype(np.float16) + back) / 2
         walker.restore(here)
         for i in frames:

@@ -17,7 +17,7 @@ from slimecore.masks import MaskFile, make_parts
 from slimecore.metrics import region_j
 from slimecore.types import Annotation
 from slimevid import lucid, segmenter
-from slimevid.completion import CompletionNet, load_completion, read_completion, with_odds, write_completion
+from slimevid.completion import CompletionNet, load_completion, read_completion, write_completion
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.dreams import dream
 from slimevid.pieces import Record, batch_of, crop, loss
@@ -170,34 +170,6 @@ def test_steps_lessen_what_is_lost_where_the_evidence_errs():
     assert after < 0.9 * before
 
 
-class Constant:
-    """Says the same everywhere, and counts how often it is asked."""
-
-    def __init__(self, value: float) -> None:
-        self.value, self.asked = value, 0
-
-    def __call__(self, _state, _box, planes):
-        self.asked += 1
-        return np.full(planes.shape[1:], self.value, np.float32)
-
-
-@pytest.mark.parametrize(("feedback", "completion", "carried"), [(0.5, 4.0, 0.5), (3.0, 1.0, 1.0), (0.5, 0.25, 0.25)])
-def test_a_little_of_what_is_added_is_carried_on(tiny, disc, feedback, completion, carried):
-    softs = []
-    networks = [Constant(2.0), Constant(0.0)]
-    for network in networks:
-        config = replace(SMALL, dreams=0, fusion=FusionConfig(feedback=feedback, completion=completion))
-        one = Segmenter(config, tiny, completion=network)
-        one.add_reference(*disc(0))
-        one.step(disc(1)[0])
-        softs.append(one.snapshot()["soft"])
-        assert network.asked == 1
-    changed = np.abs(softs[0] - softs[1]).max(0) > 1e-6
-    assert changed.any()
-    odds = np.full(softs[1].shape[1:], carried, np.float32)
-    np.testing.assert_allclose(softs[0][:, changed], with_odds(softs[1], odds)[:, changed], atol=1e-5)
-
-
 @pytest.mark.parametrize("dreams", [-1, 1001])
 def test_dreams_and_feedback_have_their_ranges(dreams):
     with pytest.raises(ConfigError, match=r"dreams must lie in 0\.\.1000"):
@@ -244,7 +216,11 @@ def test_dreams_take_turns_are_answered_by_the_network_and_kept_beside_the_truth
 
     monkeypatch.setattr(lucid, "_fitted", fitted)
     small, large = red_on_blue(48, 64), red_on_blue(64, 80)
-    assert lucid.adapt([small, large], 3, Asking, Constant(2.5), 0, lambda _loss: None) == 3 * lucid._STEPS
+
+    def network(_state, _box, planes):
+        return np.full(planes.shape[1:], 2.5, np.float32)
+
+    assert lucid.adapt([small, large], 3, Asking, network, 0, lambda _loss: None) == 3 * lucid._STEPS
     assert [mask.rows.shape for _, mask in begun] == [(48, 64), (64, 80), (48, 64)]
     assert len(answers) == 3 * (lucid._FRAMES - 1)
     assert all((answer == 2.5).all() for answer in answers)

@@ -1,4 +1,4 @@
-"""Motion as evidence: against a part everywhere, for it with care."""
+"""Motion as evidence: against a part, and for it."""
 
 import numpy as np
 import pytest
@@ -21,11 +21,11 @@ def scene(dx, noise=0.02):
     return flow.astype(np.float32), labels
 
 
-def against(flow, labels, trust=1.0, favour=0.0):
+def against(flow, labels, trust=1.0):
     """Odds (h, w) of one frame; a place belongs to the part with the most of what it is."""
     nearest = labels[1:].argmax(0).astype(np.uint8)
     trusted = np.full(SIZE, trust, np.float32)
-    return against_parts(departure(flow, labels[0]), labels[0], nearest, trusted, 4.0, favour)
+    return against_parts(departure(flow, labels[0]), labels[0], nearest, trusted, 4.0)
 
 
 def test_departures_are_those_of_what_moves_by_itself():
@@ -49,14 +49,14 @@ def test_too_little_background_says_nothing():
     assert departure(flow, np.zeros(SIZE, np.float32)) is None
 
 
-def test_a_still_patch_in_the_mask_of_a_mover_is_doubted_and_nothing_is_favoured_unasked():
+def test_a_still_patch_in_the_mask_of_a_mover_is_doubted():
     flow, labels = scene(3.0)
     labels[1][5:12, 5:12], labels[0][5:12, 5:12] = 1, 0  # wrongly labelled background
     odds = against(flow, labels)
     assert odds.shape == SIZE
     assert odds[5:12, 5:12].min() > 1
     assert odds[BOX].max() < 0.1
-    assert odds.min() >= 0
+    assert odds.min() >= -4
     assert odds.max() <= 4
 
 
@@ -96,21 +96,14 @@ def test_untrusted_flow_says_nothing():
     assert not against(flow, labels, trust=0.0).any()
 
 
-def test_what_moves_beside_a_part_is_favoured_but_not_its_rim_nor_a_far_mover():
-    """The mask has lost the right half of a mover, whose flow bleeds two pixels; another mover is far away."""
+def test_motion_speaks_for_what_the_mask_has_lost_of_a_mover():
     flow, labels = scene(3.0)
-    rim, lost, far = (slice(18, 42), slice(28, 52)), (slice(23, 37), slice(40, 43)), (slice(20, 40), slice(66, 78))
-    clean, _ = scene(0.0)
-    flow[rim] = clean[rim] + (3, 0)
-    flow[far] = clean[far] + (3, 0)
     labels[1][:, 40:], labels[0][:, 40:] = 0, 1
-    odds = against(flow, labels, favour=0.5)
-    assert odds[lost].max() < -0.25
-    outside = np.ones(SIZE, bool)
-    outside[BOX] = False
-    assert odds[outside].min() > -0.1
-    assert odds[far].min() >= 0
-    assert odds.min() >= -2.0
+    odds = against(flow, labels)
+    lost = (BOX[0], slice(40, 50))
+    assert odds[lost].max() < -1
+    assert odds[labels[0] > 0].max() > 0.1  # of the background's own places it says the contrary
+    assert np.median(odds[:15]) > 0.1
 
 
 @pytest.mark.parametrize("which", range(6))

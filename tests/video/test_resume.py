@@ -93,7 +93,7 @@ def arguments_for(slide: Path, out: Path, propagator: str, *more: object) -> lis
         ("fused", ["--ref", "5={0}/ref_5.png", "--soft", "--export", "coco-rle"], (7, 19, 44)),
         ("flow_warp", ["--ref", "0={0}/ref_0.png", "--set", "bidirectional=4"], range(3, 100, 7)),
         ("fused", ["--ref", "5={0}/ref_5.png", "--set", "bidirectional=3", "--soft"], (15, 27)),
-        ("fused", ["--ref", "5={0}/ref_5.png", "--set", "dreams=1", "--set", "fusion.feedback=0.5"], (3, 8, 21)),
+        ("fused", ["--ref", "5={0}/ref_5.png", "--set", "dreams=1"], (3, 8, 21)),
     ],
     ids=[
         "one reference",

@@ -16,7 +16,6 @@ from slimecore.metrics import region_j
 from slimecore.places import Places
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
-from slimevid.evidence import Seen
 from slimevid.propagators import Context
 from slimevid.propagators.fused import build, recall
 from slimevid.result import strongest_mean
@@ -209,12 +208,11 @@ def test_what_the_memory_said_is_carried_between_readings(two_tone, tiny, monkey
     """Read at the first, third and fifth frame only; alone, carried along the flow between, it still follows."""
     import slimevid.propagators.fused as module
 
-    read, written, moving = [], [], []
-    recall, write, unless = module.recall, MaskMemory.write, module._Fused._unless_known
+    read, written = [], []
+    recall, write = module.recall, MaskMemory.write
     monkeypatch.setattr(module, "recall", lambda *a: read.append(1) or recall(*a))
     monkeypatch.setattr(MaskMemory, "write", lambda *a, **k: written.append(len(read)) or write(*a, **k))
-    monkeypatch.setattr(module._Fused, "_unless_known", lambda *a: moving.append(len(read)) or unless(*a))
-    fusion = FusionConfig(parts=0.0, memory_every=2, flow=0.0, motion=0.5, motion_for=1.0, refine=0, completion=0)
+    fusion = FusionConfig(parts=0.0, memory_every=2, flow=0.0, motion=0.5, refine=0, completion=0)
     frames, truth = clip_of(two_tone, count=6, step=12)
     memory = MemoryConfig(every=2)
     config = RunConfig(short_side=96, work_side=96, learn=QUICK, fusion=fusion, memory=memory)
@@ -228,27 +226,19 @@ def test_what_the_memory_said_is_carried_between_readings(two_tone, tiny, monkey
     assert seen == [True, False, True, False, True]  # the network runs for the frames that are read
     assert len(read) == 3
     assert written == [0, 1, 2, 3]  # the reference, then frames that were read
-    assert len(moving) <= 3
     assert scores[1] > 0.85 * scores[0]
     assert scores[3] > 0.85 * scores[2]
 
 
-def test_between_readings_nothing_is_encoded_ahead_and_motion_speaks_for_no_part(two_tone, tiny):
+def test_between_readings_nothing_is_encoded_ahead(two_tone, tiny):
     import slimevid.propagators.fused as module
 
-    frames, truth = clip_of(two_tone, count=3)
+    frames, _ = clip_of(two_tone, count=3)
     config = RunConfig(short_side=96, work_side=96, learn=QUICK, fusion=FusionConfig(memory_every=2, parts_every=2))
     for ordinal, encoded in ((1, True), (2, False), (3, True)):
         state = FrameState(frames[1], config, tiny, ordinal)
         module.prepare(state, None, lambda a, b: None)
         assert ("places" in state.__dict__) == encoded
-    segmenter = Segmenter(config, tiny)
-    segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
-    segmenter.step(frames[1])
-    against, nothing = np.array([[-2.0, 0.0, 3.0]], np.float32), np.zeros((0, 40, 40), np.float32)
-    seen = segmenter._propagator._with_what_was_read(Seen(None, None, against, nothing, nothing))
-    assert seen.against.tolist() == [[0.0, 0.0, 3.0]]
-    assert seen.read.ground is segmenter._propagator._read.ground
 
 
 def test_what_was_read_is_seen_through_the_window_of_the_frame(two_tone, tiny):
@@ -287,30 +277,6 @@ def test_the_strongest_pixels_are_found_without_sorting_the_picture():
         counts = np.array([1, 4, 9])
         expected = [np.sort(p.ravel())[-min(n, p.size) :].mean() for p, n in zip(soft, counts, strict=True)]
         assert strongest_mean(soft, counts) == pytest.approx(expected)
-
-
-class _Vouching:
-    """A memory whose references know the left half as background and have never seen the right one."""
-
-    def read(self, places, where, *, references_only):
-        assert references_only
-        left = (where % places.grid[1] < places.grid[1] // 2).float()
-        background = 0.5 + 0.4 * left
-        return torch.stack([background, 1 - background], 1)
-
-
-def test_motion_speaks_for_a_part_only_where_the_references_do_not_know_better(tiny):
-    context = Context(RunConfig(), 2, lambda *_: None, object(), "cpu")
-    fused = build(context)
-    fused._memory = _Vouching()
-    grid = KnownPlaces(torch.zeros(32 * 64, 4), torch.zeros(32 * 64, 3), (32, 64))
-    against = np.full((64, 128), -1.0, np.float32)
-    against[:8] = 2.0
-    gated = fused._unless_known(grid, against)
-    assert np.array_equal(gated[:8], against[:8])
-    assert gated[12:, :56].max() == 0
-    assert gated[12:, :56].min() == 0
-    assert np.array_equal(gated[12:, 72:], against[12:, 72:])
 
 
 @pytest.mark.parametrize(("detail", "same"), [(2, True), (4, True), (5, False)])
