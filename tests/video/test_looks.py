@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.types import Frame
-from slimevid.config import FusionConfig, RunConfig
+from slimevid.completion import PLANES
+from slimevid.config import FusionConfig, RunConfig, preset
 from slimevid.looks import both_say, shown, with_odds
 from slimevid.propagators import fused
 from slimevid.segmenter import Segmenter
@@ -125,3 +126,26 @@ def test_a_frame_asked_again_where_nothing_is_undecided_shows_nothing_of_before(
     found = one.track(state)
     assert state.shown is None
     assert shown(found, state) is found
+
+
+@pytest.mark.parametrize(("motion", "plane"), [(4.0, 1.0), (2.0, 0.5), (-1.0, -0.25), (-4.0, -0.5)])
+def test_the_network_sees_motion_for_parts_as_strong_as_in_its_training(tiny, disc, monkeypatch, motion, plane):
+    moving(monkeypatch, motion)
+    seen = []
+
+    def network(_state, _box, planes):
+        seen.append(planes[PLANES.index("motion")].copy())
+        return np.zeros(planes.shape[1:], np.float32)
+
+    one = session(tiny, network)
+    one.add_reference(*disc(0))
+    one.step(disc(1)[0])
+    np.testing.assert_allclose(seen[0], plane, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["fast", "balanced", "quality"])
+def test_every_preset_carries_on_what_both_witnesses_say(name):
+    fusion = preset(name).fusion
+    assert fusion.feedback > 0
+    assert fusion.motion > 0
+    assert fusion.colours > 0
