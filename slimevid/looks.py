@@ -16,7 +16,7 @@ import numpy.typing as npt
 from slimecore.images import Box
 from slimevid.state import FrameState
 
-__all__ = ["both_say", "shown", "with_odds"]
+__all__ = ["add", "both_say", "shown", "with_odds"]
 
 Array = npt.NDArray[Any]
 

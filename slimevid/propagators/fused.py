@@ -372,7 +372,7 @@ def _planes(here: Seen, ground: Array, colours: Array, fusion: FusionConfig) -> 
     trust = here.carried.weight / fusion.flow if here.carried is not None and fusion.flow else 0.0
     planes: Array = np.zeros((len(PLANES), *any_part.shape), np.float32)
     planes[1], planes[2], planes[3], planes[4] = parts(here.read), parts(here.learned), parts(here.carried), trust
-    if here.against is not None:
+    if here.against is not None and fusion.motion_limit:
         planes[5] = np.maximum(here.against / (fusion.motion * fusion.motion_limit), _FAVOUR)
     odds_there = fusion.colours * colours
     planes[0] = any_part / (any_part + np.exp(-odds_there) * ground)

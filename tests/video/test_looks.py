@@ -149,3 +149,9 @@ def test_every_preset_carries_on_what_both_witnesses_say(name):
     assert fusion.feedback > 0
     assert fusion.motion > 0
     assert fusion.colours > 0
+
+
+def test_motion_whose_limit_is_nothing_says_nothing(tiny, disc):
+    found = [first_step(tiny, disc, Constant(1.0), **one)[1] for one in ({"motion": 0.0}, {"motion_limit": 0.0})]
+    assert np.isfinite(found[1]).all()
+    np.testing.assert_allclose(*found, atol=1e-6)
