@@ -38,7 +38,7 @@ def both_say(looks: Array, motion: Array | None, feedback: float) -> Array:
     (h, w) float32
         At least 0.
     """
-    if motion is None or not feedback:
+    if motion is None:
         return np.zeros_like(looks)
     return np.asarray(np.clip(looks, 0, feedback * np.maximum(-motion, 0)))
 
