@@ -39,6 +39,9 @@ class FusionConfig:
         Weight of the evidence for the background from pixels that move with it while the part does not; 0 for none.
     motion_limit : float
         Largest log-odds of that evidence, and of motion that speaks for a part.
+    reach : float
+        How far from where the parts were, as a share of the short side, they can be found next, while they are all
+        there; from twice that on, nothing is taken for one of them but on strong evidence. 0: anywhere.
     floor : float
         Probabilities are mixed with this much of the uniform distribution first: no single cue can veto.
     flow_tolerance : float
@@ -67,6 +70,7 @@ class FusionConfig:
     flow_apart: float = 2.0
     motion: float = 1.0
     motion_limit: float = 4.0
+    reach: float = 0.1
     floor: float = 0.02
     flow_tolerance: float = 1.0
     colours: float = 0.3
@@ -78,7 +82,7 @@ class FusionConfig:
 
     def __post_init__(self) -> None:
         of_cues = (self.parts, self.memory, self.flow, self.motion, self.colours, self.parts_apart, self.flow_apart)
-        if min(*of_cues, self.motion_limit, self.completion, self.feedback) < 0 or self.flow_tolerance <= 0:
+        if min(*of_cues, self.motion_limit, self.reach, self.completion, self.feedback) < 0 or self.flow_tolerance <= 0:
             raise ConfigError("fusion weights must not be negative and fusion.flow_tolerance must be above 0")
         for name in ("parts_every", "memory_every"):
             if getattr(self, name) < 1:

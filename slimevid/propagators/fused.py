@@ -32,6 +32,7 @@ from slimevid.layers import Carrier, Layers
 from slimevid.looks import add, both_say
 from slimevid.motion import against_parts, departure
 from slimevid.propagators import Context
+from slimevid.reach import against_far, largest, nothing_gone
 from slimevid.state import FrameState
 from slimevid.telling import borders, tell_apart
 from slimevid.warp import reliability, targets, targets_in, warp_soft
@@ -140,6 +141,7 @@ class _Fused:
         self._few: Array | None = None  # the same on the grid, when it was asked for
         self._rgb: Array = np.zeros((0, 0, 3), np.uint8)
         self._window = Window(0, 0, 0, 0)
+        self._areas: Array = np.zeros(context.parts - 1)  # of the parts lately, pixels of the frame
         self._learned = self._read = _NOTHING  # what was read of the memory is kept where it is not read in every frame
 
     @property
@@ -164,11 +166,11 @@ class _Fused:
 
     def snapshot(self) -> dict[str, Array]:
         memory = {f"memory.{name}": tensor.cpu().numpy() for name, tensor in self._memory.snapshot().items()}
-        own = {"soft": self._soft, "rgb": self._rgb, "window": self._window.to_array()}
+        own = {"soft": self._soft, "rgb": self._rgb, "window": self._window.to_array(), "areas": self._areas}
         return own | self._learned.arrays("learned") | self._read.arrays("read") | memory
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        self._soft, self._rgb, self._few = state["soft"], state["rgb"], None
+        self._soft, self._rgb, self._few, self._areas = state["soft"], state["rgb"], None, state["areas"]
         self._learned, self._read = (Layers.from_arrays(name, state) for name in ("learned", "read"))
         self._window = Window.from_array(state["window"])
         tensors = {name[7:]: torch.from_numpy(array) for name, array in state.items() if name.startswith("memory.")}
@@ -184,7 +186,7 @@ class _Fused:
             self._learned = Layers.of(maps, state.small.shape[:2], state.grid)
         motion = state.motion or both_ways(self._context.flow, state.small, state.shrunk(self._rgb))
         asked = motion is None or _first_of(self._fusion.memory_every, state)
-        moved = None if motion is None else self._moved(motion, state.grid, carry_learned=not due, carry_read=not asked)
+        moved = None if motion is None else self._moved(motion, state, carry_learned=not due, carry_read=not asked)
         seen = self._seen(state.grid, moved)
         if self._enabled:
             seen = self._with_memory(state, seen) if asked else self._saying(seen, self._read)
@@ -318,12 +320,12 @@ class _Fused:
 
         return factor
 
-    def _moved(self, motion: Motion, grid: tuple[int, int], *, carry_learned: bool, carry_read: bool) -> _Moved:
-        """Previous labels carried by the flow, its reliability, and what motion says against the parts.
+    def _moved(self, motion: Motion, state: FrameState, *, carry_learned: bool, carry_read: bool) -> _Moved:
+        """Previous labels carried by the flow, its reliability, and what motion and distance say against the parts.
 
         Moves what is remembered, too.
         """
-        flow, back = motion
+        (flow, back), grid = motion, state.grid
         self._memory.advance(torch.from_numpy(back))
         maps = targets(flow)
         carrier = Carrier(flow, maps, grid)
@@ -346,6 +348,14 @@ class _Fused:
                     nearest = resize_labels(near.argmax(0).astype(np.uint8), size)
                 limit = self._fusion.motion_limit
                 against = self._fusion.motion * against_parts(departures, labels.ground, nearest, trust, limit)
+        if self._fusion.reach:
+            there = labels.ground < 0.5
+            planes = labels.parts > 0.5 if several else there[None]
+            areas = planes.sum((1, 2)) * (state.window.height * state.window.width / planes[0].size)
+            self._areas = largest(areas, self._areas)
+            if nothing_gone(areas, self._areas):
+                far = against_far(there, self._fusion.reach)
+                against = far if against is None else against + far
         return _Moved(labels, trust, near, against)
 
     def _remember(self, state: FrameState, mask: Array, *, permanent: bool) -> None:
@@ -372,8 +382,8 @@ def _planes(here: Seen, ground: Array, colours: Array, fusion: FusionConfig) -> 
     trust = here.carried.weight / fusion.flow if here.carried is not None and fusion.flow else 0.0
     planes: Array = np.zeros((len(PLANES), *any_part.shape), np.float32)
     planes[1], planes[2], planes[3], planes[4] = parts(here.read), parts(here.learned), parts(here.carried), trust
-    if here.against is not None and fusion.motion_limit:
-        planes[5] = np.maximum(here.against / (fusion.motion * fusion.motion_limit), _FAVOUR)
+    if here.against is not None and fusion.motion * fusion.motion_limit:
+        planes[5] = np.clip(here.against / (fusion.motion * fusion.motion_limit), _FAVOUR, 1)
     odds_there = fusion.colours * colours
     planes[0] = any_part / (any_part + np.exp(-odds_there) * ground)
     planes[6] = colours

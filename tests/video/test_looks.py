@@ -31,7 +31,7 @@ class Constant:
 
 
 def session(tiny, network, **fusion):
-    config = RunConfig(short_side=64, work_side=48, learn=QUICK, fusion=FusionConfig(**fusion))
+    config = RunConfig(short_side=64, work_side=48, learn=QUICK, fusion=FusionConfig(**{"reach": 0.0, **fusion}))
     return Segmenter(config, tiny, completion=network)
 
 

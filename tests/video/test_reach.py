@@ -1,0 +1,144 @@
+"""Where parts can be found next: near where they were, unless some of them are gone."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimecore.errors import ConfigError
+from slimecore.learn_config import LearnConfig, ViewConfig
+from slimevid.config import FusionConfig, RunConfig
+from slimevid.propagators import fused
+from slimevid.reach import against_far, largest, nothing_gone
+from slimevid.segmenter import Segmenter
+
+QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
+HEIGHT, WIDTH = 64, 160
+LEFT, RIGHT = (32, 28), (32, 130)  # rows and columns of centres: more than twice the reach apart
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.6))
+def test_far_places_are_held_against_parts_by_their_distance(seed, reach):
+    generator = np.random.default_rng(seed)
+    there = np.zeros((24, 31), bool)
+    there[generator.integers(0, 24, 3), generator.integers(0, 31, 3)] = True
+    places = np.stack(np.mgrid[:24, :31], -1)[:, :, None]
+    distance = np.linalg.norm(places - np.argwhere(there), axis=-1).min(2) / (reach * 24)
+    found = against_far(there, reach)
+    assert found.dtype == np.float32
+    assert not found[there].any()
+    # OpenCV's distance is a twentieth off at most.
+    np.testing.assert_array_compare(np.less_equal, found, 8 * np.clip(1.06 * distance - 1, 0, 1) + 1e-4)
+    np.testing.assert_array_compare(np.greater_equal, found, 8 * np.clip(0.94 * distance - 1, 0, 1) - 1e-4)
+
+
+def test_nothing_is_far_from_parts_that_are_expected_nowhere():
+    assert not against_far(np.zeros((4, 5), bool), 0.1).any()
+
+
+def test_a_part_that_shrinks_slowly_is_not_gone_and_one_that_loses_half_is_for_some_frames():
+    lately = largest(np.array([100.0, 50.0]), np.zeros(2))
+    assert nothing_gone(np.array([100.0, 50.0]), lately)
+    lately = largest(np.array([98.5, 50.0]), lately)
+    assert nothing_gone(np.array([98.5, 50.0]), lately)
+    gone = []
+    for _ in range(40):
+        areas = np.array([98.5, 25.0])
+        lately = largest(areas, lately)
+        gone.append(not nothing_gone(areas, lately))
+    assert gone[0]
+    assert 10 < sum(gone) < 20
+    assert gone == sorted(gone, reverse=True)
+
+
+def test_a_part_of_no_pixels_is_gone_however_long_ago_it_was_seen():
+    assert not nothing_gone(np.zeros(1), np.zeros(1))
+
+
+@pytest.fixture(scope="module")
+def ground():
+    return np.random.default_rng(0).integers(60, 120, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+
+
+def picture(ground, *centres):
+    """Red discs on a rough ground."""
+    rgb = ground.copy()
+    for row, column in centres:
+        cv2.circle(rgb, (column, row), 10, (230, 40, 40), -1)
+    return rgb
+
+
+def session(tiny, ground, **fusion):
+    config = RunConfig(
+        short_side=64, work_side=64, flow_side=64, zoom=1, learn=QUICK, fusion=FusionConfig(completion=0, **fusion)
+    )
+    one = Segmenter(config, tiny)
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.circle(mask, LEFT[::-1], 10, 1, -1)
+    one.add_reference(picture(ground, LEFT), mask)
+    return one
+
+
+def share(labels, centre):
+    """Of a disc that has the part's label."""
+    disc = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.circle(disc, centre[::-1], 9, 1, -1)
+    return (labels[disc > 0] == 1).mean()
+
+
+def test_what_looks_like_a_part_far_from_it_is_not_taken_for_it_while_it_is_there(tiny, ground):
+    found = {}
+    for reach in (0.0, 0.1):
+        one = session(tiny, ground, reach=reach)
+        for _ in range(3):
+            labels = one.step(picture(ground, LEFT, RIGHT)).labels
+        found[reach] = share(labels, LEFT), share(labels, RIGHT)
+    assert min(found[0.0]) > 0.8, "without the rule both are the part"
+    assert found[0.1][0] > 0.8
+    assert found[0.1][1] == 0
+
+
+def test_while_a_part_is_going_out_of_sight_nothing_is_held_against_far_places(tiny, ground, monkeypatch):
+    asked = []
+    monkeypatch.setattr(fused, "against_far", lambda there, reach: asked.append(reach) or against_far(there, reach))
+    one, other = (session(tiny, ground, reach=0.1) for _ in range(2))
+    held = []
+    for column in range(LEFT[1], -16, -4):
+        asked.clear()
+        here = picture(ground, (LEFT[0], column))
+        labels = one.step(here).labels
+        held.append(bool(asked))
+    assert all(held[:4])
+    assert not any(held[-2:])
+    assert held == sorted(held, reverse=True)
+    assert one.snapshot()["areas"] > (labels == 1).sum()
+    other.restore(one.snapshot())
+    asked.clear()
+    other.step(picture(ground))
+    assert not asked, "a resumed run forgot what is gone"
+
+
+def test_another_pass_from_the_reference_knows_nothing_of_what_was_gone(tiny, ground):
+    one = session(tiny, ground, reach=0.1)
+    begun = one.snapshot()["areas"]
+    one.step(picture(ground, LEFT))
+    assert one.snapshot()["areas"].any()
+    one.start(0)
+    assert not one.snapshot()["areas"].any()
+    assert not begun.any()
+
+
+@pytest.mark.parametrize("reach", [-0.1, -1.0])
+def test_a_reach_below_nothing_is_refused(reach):
+    with pytest.raises(ConfigError, match="must not be negative"):
+        FusionConfig(reach=reach)
+
+
+def test_without_motion_far_places_are_held_against_parts_all_the_same(tiny, ground):
+    one = session(tiny, ground, reach=0.1, motion=0.0)
+    for _ in range(3):
+        labels = one.step(picture(ground, LEFT, RIGHT)).labels
+    assert share(labels, RIGHT) == 0
