@@ -5,6 +5,7 @@
 Frames/s and processor time include decoding, not scoring.
 
 Protocol: mask of frame 0 given, frames 1..N-2 scored (the official semi-supervised protocol), mean over sequences.
+``--reference last`` gives the last frame's mask instead, and ``middle`` that of the middle: the same clips, other work.
 Figures are written as JSON on request. The data is research-only and never enters this repository.
 """
 
@@ -29,13 +30,18 @@ from slimevid.config import RunConfig, preset
 from slimevid.io import open_clip
 from slimevid.segmenter import Segmenter
 
+REFERENCES = {"first": 0.0, "middle": 0.5, "last": 1.0}
 
-def score(root: Path, sequence: str, config: RunConfig, backbone: Any, limit: int | None) -> dict[str, float]:
+
+def score(
+    root: Path, sequence: str, config: RunConfig, backbone: Any, limit: int | None, reference: str = "first"
+) -> dict[str, float]:
     """Run one sequence in memory and score it."""
     clip = open_clip(root / "JPEGImages" / "480p" / sequence)
     truths = sorted((root / "Annotations" / "480p" / sequence).glob("*.png"))
-    mask = fit_mask(read_mask(truths[0]), clip.size, sequence)
-    first, *_ = clip.read(0, 1)
+    given = round(REFERENCES[reference] * (len(clip) - 1))
+    mask = fit_mask(read_mask(truths[given]), clip.size, sequence)
+    first, *_ = clip.read(given, given + 1)
     parts = make_parts(mask)
     segmenter = Segmenter(config, backbone)
     started = time.perf_counter()
@@ -43,7 +49,8 @@ def score(root: Path, sequence: str, config: RunConfig, backbone: Any, limit: in
     learned = time.perf_counter()
     stop = len(clip) - 1 if limit is None else min(limit, len(clip) - 1)
     start, start_busy = time.perf_counter(), time.process_time()
-    found = [(result.frame.index, result.labels > 0) for result in segmenter.propagate(clip, 1, stop)]
+    results = segmenter.propagate(clip, 1, stop)
+    found = [(result.frame.index, result.labels > 0) for result in results if result.frame.index != given]
     seconds, busy = time.perf_counter() - start, time.process_time() - start_busy
     regions, boundaries = [], []
     for index, mask in found:
@@ -72,6 +79,7 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--limit", type=int, help="score only the first frames (development)")
+    parser.add_argument("--reference", choices=REFERENCES, default="first", help="frame whose mask is given")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     names = arguments.sequences or (arguments.root / "ImageSets/2016/val.txt").read_text().split()
@@ -83,7 +91,8 @@ def main() -> None:
     for propagator in arguments.propagators:
         rows = {}
         for name in names:
-            rows[name] = score(arguments.root, name, replace(config, propagator=propagator), backbone, arguments.limit)
+            chosen = replace(config, propagator=propagator)
+            rows[name] = score(arguments.root, name, chosen, backbone, arguments.limit, arguments.reference)
             print(
                 f"{propagator:10s} {name:16s} " + "  ".join(f"{k} {v:6.2f}" for k, v in rows[name].items()),
                 flush=True,
