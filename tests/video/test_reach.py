@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from slimecore.errors import ConfigError
 from slimecore.learn_config import LearnConfig, ViewConfig
+from slimevid.completion import PLANES
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.propagators import fused
 from slimevid.reach import against_far, largest, nothing_gone
@@ -71,11 +72,10 @@ def picture(ground, *centres):
     return rgb
 
 
-def session(tiny, ground, **fusion):
-    config = RunConfig(
-        short_side=64, work_side=64, flow_side=64, zoom=1, learn=QUICK, fusion=FusionConfig(completion=0, **fusion)
-    )
-    one = Segmenter(config, tiny)
+def session(tiny, ground, network=None, **fusion):
+    chosen = FusionConfig(completion=4.0 if network else 0.0, **fusion)
+    config = RunConfig(short_side=64, work_side=64, flow_side=64, zoom=1, learn=QUICK, fusion=chosen)
+    one = Segmenter(config, tiny, completion=network)
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.circle(mask, LEFT[::-1], 10, 1, -1)
     one.add_reference(picture(ground, LEFT), mask)
@@ -142,3 +142,16 @@ def test_without_motion_far_places_are_held_against_parts_all_the_same(tiny, gro
     for _ in range(3):
         labels = one.step(picture(ground, LEFT, RIGHT)).labels
     assert share(labels, RIGHT) == 0
+
+
+def test_the_network_sees_far_places_as_it_sees_what_surely_moves_as_the_background(tiny, ground, monkeypatch):
+    monkeypatch.setattr(fused, "against_parts", lambda departures, *_: np.full(departures.shape, 2.0, np.float32))
+    monkeypatch.setattr(fused, "against_far", lambda there, _reach: np.full(there.shape, 6.0, np.float32))
+    seen = []
+
+    def network(_state, _box, planes):
+        seen.append(planes[PLANES.index("motion")].copy())
+        return np.zeros(planes.shape[1:], np.float32)
+
+    session(tiny, ground, network, reach=0.1).step(picture(ground, LEFT))
+    np.testing.assert_allclose(seen[0], 1, atol=1e-6)
