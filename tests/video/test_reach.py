@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from slimecore.errors import ConfigError
 from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.types import Frame
 from slimevid.completion import PLANES
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.propagators import fused
@@ -155,3 +158,32 @@ def test_the_network_sees_far_places_as_it_sees_what_surely_moves_as_the_backgro
 
     session(tiny, ground, network, reach=0.1).step(picture(ground, LEFT))
     np.testing.assert_allclose(seen[0], 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [32, 48, 64])
+def test_areas_are_in_pixels_of_the_frame_whatever_the_size_of_the_flow(tiny, ground, side):
+    one = session(tiny, ground, reach=0.1)
+    one.config = replace(one.config, flow_side=side)
+    one.step(picture(ground, LEFT))
+    assert one.snapshot()["areas"] == pytest.approx(np.pi * 10**2, rel=0.15)
+
+
+def test_one_small_part_of_several_that_is_gone_may_be_far_away(tiny, ground, monkeypatch):
+    asked = []
+    monkeypatch.setattr(fused, "against_far", lambda there, reach: asked.append(reach) or against_far(there, reach))
+
+    def small(row):
+        return cv2.circle(picture(ground, LEFT), (RIGHT[1], row), 5, (40, 40, 230), -1)
+
+    one = session(tiny, ground, reach=0.1)
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.circle(mask, LEFT[::-1], 10, 1, -1)
+    cv2.circle(mask, RIGHT[::-1], 5, 2, -1)
+    one.add_reference(Frame(0, small(RIGHT[0]), "0"), mask)
+    held = []
+    for row in range(RIGHT[0], HEIGHT + 24, 4):
+        asked.clear()
+        one.step(small(row))
+        held.append(bool(asked))
+    assert all(held[:4])
+    assert not any(held[-2:])
