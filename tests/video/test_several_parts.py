@@ -61,7 +61,7 @@ def test_the_memory_is_read_finely_where_the_background_or_the_part_is_in_doubt(
         return reading
 
     monkeypatch.setattr("slimevid.propagators.fused.recall", recall)
-    sliding(two_tone, tiny, 2, count=2, fusion=FusionConfig(parts=0.0, flow=0.0, motion=0.0))
+    sliding(two_tone, tiny, 2, count=2, fusion=FusionConfig(parts=0.0, flow=0.0, motion=0.0, reach=0.0))
     assert (asked[0] == fine).all()
 
 
