@@ -82,6 +82,8 @@ def main() -> None:
     parser.add_argument("--reference", choices=REFERENCES, default="first", help="frame whose mask is given")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if arguments.limit is not None and arguments.reference != "first":
+        parser.error("--limit counts from the first frame: it goes with --reference first only")
     names = arguments.sequences or (arguments.root / "ImageSets/2016/val.txt").read_text().split()
     config = apply(preset(arguments.preset), parse_assignments(arguments.set), where="--set")
     if arguments.model:
