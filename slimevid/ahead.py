@@ -17,7 +17,7 @@ __all__ = ["ahead"]
 T = TypeVar("T")
 
 
-def ahead(items: Iterator[T], prepare: Callable[[T, T | None], None]) -> Iterator[T]:
+def ahead(items: Iterator[T], prepare: Callable[[T, T | None], None], before: T | None = None) -> Iterator[T]:
     """Items in order, the next one fetched and prepared in another thread while the consumer works on this one.
 
     Parameters
@@ -26,6 +26,8 @@ def ahead(items: Iterator[T], prepare: Callable[[T, T | None], None]) -> Iterato
         Advanced in the other thread only.
     prepare : callable(item, the one before it or None)
         Runs in the other thread.
+    before : optional
+        The one before the first.
 
     Yields
     ------
@@ -33,7 +35,6 @@ def ahead(items: Iterator[T], prepare: Callable[[T, T | None], None]) -> Iterato
         What raises in the other thread is raised here, after the items before it.
     """
     threads = torch.get_num_threads()
-    before: T | None = None
 
     def fetch() -> tuple[T] | None:
         nonlocal before

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from slimevid.ahead import ahead
 from slimevid.flows import Flow
-from slimevid.propagators import Ahead
 from slimevid.state import FrameState
+from slimevid.tracing import over, trace
 
 __all__ = ["Walker", "forward_and_back", "turned"]
 
@@ -48,7 +48,7 @@ def forward_and_back(
     states : iterable of FrameState
         Frames that follow each other; each is asked for when the one before it is labelled.
     span : int
-        After so many frames, and after the last, the walk turns.
+        After so many of them, and after the last, the walk turns.
     walker : Walker
 
     Yields
@@ -76,29 +76,28 @@ def _both(walked: list[tuple[FrameState, Array]], walker: Walker) -> Iterator[tu
         yield state, soft.astype(np.float32), not walked
 
 
-def turned(states: Sequence[FrameState], prepare: Ahead | None, flow: Flow) -> Iterator[FrameState]:
+def turned(states: Sequence[FrameState], flow: Flow) -> Iterator[FrameState]:
     """All but the last of some states, from the one before it to the first, as they are met on the way back.
 
     Parameters
     ----------
     states : sequence of FrameState
         Frames that follow each other, labelled; their ``motion`` is taken over by that of the way back.
-    prepare : callable or None
-        The propagator's ``AHEAD``.
     flow : Flow
         Asked in another thread.
     """
-    motions = [state.motion for state in states]
+    motions = [(state.motion, state.apart) for state in states]
 
     def pairs() -> Iterator[tuple[int, FrameState]]:
         return ((i, states[i]) for i in range(len(states) - 2, -1, -1))
 
     def meet(item: tuple[int, FrameState], _before: object) -> None:
         number, state = item
-        after, motion = states[number + 1], motions[number + 1]
+        after, (motion, apart) = states[number + 1], motions[number + 1]
+        state.motion, state.apart = None, apart
         if motion is not None and after.window == state.window:
             state.motion = motion[1], motion[0]
-        elif prepare is not None:
-            prepare(state, after, flow)
+        elif motion is not None:
+            state.motion = over(trace(state, (after, *reversed(after.between)), flow))
 
     return (state for _, state in ahead(pairs(), meet))

@@ -45,7 +45,7 @@ class FusionConfig:
     floor : float
         Probabilities are mixed with this much of the uniform distribution first: no single cue can veto.
     flow_tolerance : float
-        Round-trip error, in working pixels, at which a flow vector's trust falls to 1/e.
+        Round-trip error of the motion from one frame to the next, in pixels, at which trust in it falls to 1/e.
     colours : float
         Weight of the log-odds of a pixel's colour on the references.
     completion : float
@@ -109,6 +109,11 @@ class RunConfig:
     zoom : float
         Where the parts fill little of the picture, only their surroundings are looked at, up to so many times larger
         for the same work; 1 always looks at the whole picture.
+    key_every : int
+        One frame in so many, and the last, is labelled in full; those between take their labels from both its
+        neighbours, along the flow. 1: every frame in full, as frames that come one by one
+        (:meth:`slimevid.Segmenter.step`) always are. Where something is said of every so many frames, or of the
+        frame before, those labelled in full are meant.
     bidirectional : int
         After so many frames labels are carried back over them, too, and the mean of both directions is the result; 0:
         forward alone, as frames that come one by one (:meth:`slimevid.Segmenter.step`) always are.
@@ -127,6 +132,7 @@ class RunConfig:
     flow_side: int = 240
     work_side: int = 320
     zoom: float = 2.0
+    key_every: int = 2
     bidirectional: int = 0
     dreams: int = 0
     propagator: str = "fused"
@@ -141,6 +147,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
+        if not 1 <= self.key_every <= 100:
+            raise ConfigError(f"key_every must lie in 1..100 frames, got {self.key_every}")
         if not 0 <= self.bidirectional <= 10_000:
             raise ConfigError(f"bidirectional must lie in 0..10000 frames, got {self.bidirectional}")
         if not 0 <= self.dreams <= 1000:
@@ -158,13 +166,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "short_side": 192,
         "flow_side": 192,
         "work_side": 192,
-        "memory": {"detail": 3, "dims": 24, "budget": 600, "every": 2},
-        "fusion": {"parts_every": 6, "memory_every": 2, "completion": 0.0, "colours": 0.6},
+        "key_every": 3,
+        "memory": {"detail": 3, "dims": 24, "budget": 600, "every": 1},
+        "fusion": {"parts_every": 2, "completion": 0.0, "colours": 0.6},
     },
     "balanced": {},
     "quality": {
         "flow_side": 320,
         "work_side": 480,
+        "key_every": 1,
         "bidirectional": 24,
         "dreams": 8,
         "memory": {"budget": 1500, "recent": 5},

@@ -15,12 +15,12 @@ from slimecore import plugins
 from slimecore.artifacts import require_parts
 from slimecore.backbones import Backbone, load_model
 from slimecore.errors import InputError
-from slimecore.images import Spans
+from slimecore.images import Spans, resize_soft
 from slimecore.learn import Progress
 from slimecore.parts import with_shared_parts
-from slimecore.segment import prepare
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.ahead import ahead
+from slimevid.between import filled_in, key_states
 from slimevid.bidirectional import forward_and_back, turned
 from slimevid.completion import Complete, Completing, CompletionNet, complete
 from slimevid.config import RunConfig
@@ -30,8 +30,9 @@ from slimevid.io import Clip, read_range
 from slimevid.looks import shown
 from slimevid.lucid import Counted, adapt
 from slimevid.passes import Pass, plan
-from slimevid.propagators import Context, Propagator
+from slimevid.propagators import Propagator
 from slimevid.reference_frame import Reference, annotated, one_hot, smallest_areas
+from slimevid.remembering import remembering
 from slimevid.result import FrameResult, coarse_labels, label
 from slimevid.state import FrameState
 from slimevid.teaching import learned_parts
@@ -91,7 +92,10 @@ class Segmenter:
         self._window, self._size = whole((0, 0)), (0, 0)
         self._next, self._ordinal = 0, 1
         self._span_begin: dict[str, Array] | None = None
-        self._plan = WindowPlan(self.config.zoom if self._module.WINDOWED else 1.0)
+        self._every = self.config.key_every if self._module.KEYED else 1
+        self._turn = self.config.bidirectional and max(1, self.config.bidirectional // self._every)  # key frames
+        self._plan = WindowPlan(self.config.zoom if self._module.WINDOWED else 1.0, self._every)
+        self._last = self._soft, self._window  # labels of the last key frame, as shown
 
     @property
     def memory_bytes(self) -> int:
@@ -184,29 +188,17 @@ class Segmenter:
         if dreams:
             annotations = [one for one in shared if not one.empty]
             adapted = adapt(annotations, dreams, self._dreamer, self._unadapted, self.config.seed, counted.dreamt)
-        pairs = zip(references, shared, strict=True)
-        self._references = {r.frame.index: Reference(r.frame, annotation) for r, annotation in pairs}
+        self._references = {r.frame.index: Reference(r.frame, a) for r, a in zip(references, shared, strict=True)}
         self._parts, self.adapted = parts, adapted
         self._complete = self._unadapted if adapted is None else Completing(adapted, self.config.model.dtype)
-        self._remember_all()
+        how = (self._module, self.config, self.backbone, self.embeddings, self._flow, self._complete, self._plan)
+        self._propagator = remembering(self._references.values(), *how)
+        self._base = self._propagator.snapshot()
+        self._smallest = smallest_areas([r.annotation for r in self._references.values()])
 
     def _dreamer(self, network: Complete) -> Segmenter:
         """Segment as this session does, but for what a dream needs not."""
         return Segmenter(replace(self.config, dreams=0), self.backbone, self.embeddings, network)
-
-    def _remember_all(self) -> None:
-        keys = None
-        if self.backbone is not None and self.embeddings is not None and self._module.NEEDS_PARTS:
-            keys = prepare(self.backbone, self.embeddings)
-        device = "cpu" if self.backbone is None else str(self.backbone.device)
-        context = Context(self.config, len(self.parts), self._flow, keys, device, self._complete)
-        propagator: Propagator = self._module.build(context)
-        for reference in self._references.values():
-            soft = one_hot(reference.annotation, len(self.parts))
-            window = replace(whole(reference.frame.size), zoom=self._plan.around(soft[0] < 0.5).zoom)
-            propagator.remember(FrameState(reference.frame, self.config, self.backbone, window=window), soft)
-        self._smallest = smallest_areas([r.annotation for r in self._references.values()])
-        self._propagator, self._base = propagator, propagator.snapshot()
 
     def start(self, index: int) -> FrameResult:
         """Forget all but the references, and go on from the one on frame `index`, in either direction.
@@ -226,9 +218,10 @@ class Segmenter:
         reference = self._references[index]
         soft = one_hot(reference.annotation, len(self.parts))
         self._propagator.restore(self._base)
-        self._span_begin = None
-        self._ordinal, window = 1, self._plan.start(soft[0] < 0.5)
-        self._propagator.start(FrameState(reference.frame, self.config, self.backbone, window=window), soft)
+        self._span_begin, self._ordinal, window = None, 1, self._plan.start(soft[0] < 0.5)
+        state = FrameState(reference.frame, self.config, self.backbone, window=window)
+        self._propagator.start(state, soft)
+        self._last = resize_soft(np.ascontiguousarray(soft[(slice(None), *window.box)]), state.work_size), window
         return self._result(reference.frame, soft, whole(reference.frame.size))
 
     @torch.no_grad()
@@ -253,7 +246,8 @@ class Segmenter:
         return FrameState(frame, self.config, self.backbone, ordinal, self._plan.at(ordinal))
 
     def _label(self, state: FrameState) -> FrameResult:
-        return self._shown(state, self.track(state))
+        self._last = self.track(state), state.window
+        return self._shown(state, self._last[0])
 
     @torch.no_grad()
     def track(self, state: FrameState) -> Array:
@@ -268,7 +262,7 @@ class Segmenter:
     def retrace(self, states: Sequence[FrameState]) -> Iterator[Array]:
         """Label frames again, from the last, which was labelled just now, back to the first; then be there again."""
         here = self._ready.snapshot()
-        for state in turned(states, self._module.AHEAD, self._flow_ahead):
+        for state in turned(states, self._flow_ahead):
             yield shown(self._ready.step(state), state)
         self._ready.restore(here)
 
@@ -311,31 +305,34 @@ class Segmenter:
 
     def run_pass(self, clip: Clip, one: Pass, done: int = 0) -> Iterator[FrameResult]:
         """Label the frames of a pass, but for the first `done`, after which :meth:`restore` brought this session."""
+        held = int(one.frames[0] == one.reference)  # a result that is the reference's
         if not done:
             first = self.start(one.reference)
-            if one.frames[0] == one.reference:
+            if held:
                 yield first
                 done = 1
-        stepped = done - (one.frames[0] == one.reference)
-        again = stepped % self.config.bidirectional if self.config.bidirectional else 0  # of a span that was begun
-        self._ordinal = stepped - again + 1
-        frames = read_range(clip, one.frames[done - again :])
-        found = self._both_ways(self._states(frames)) if self.config.bidirectional else self.follow(frames)
-        yield from islice(found, again, None)
+        again = (done - held) % (self._every * (self._turn or 1))  # of a span that was begun
+        at, self._ordinal = done - again, (done - again - held) // self._every + 1
+        begin = self._references[one.reference].frame if at == held else next(read_range(clip, one.frames[at - 1 : at]))
+        states = self._states(read_range(clip, one.frames[at:]), self._every, FrameState(begin, self.config, None))
+        yield from islice(self._spans(states), again, None)
 
     def follow(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
         """Label the next frames, as :meth:`step` does, each prepared while the one before it is being labelled."""
-        return map(self._label, self._states(frames))
+        return map(self._label, self._states(frames, 1))
 
-    def _states(self, frames: Iterable[Frame]) -> Iterator[FrameState]:
-        return ahead((self._state(f, i) for i, f in enumerate(frames, self._ordinal)), self._prepare)
+    def _states(self, frames: Iterable[Frame], every: int, before: FrameState | None = None) -> Iterator[FrameState]:
+        return ahead(key_states(frames, every, self._ordinal, self._state), self._prepare, before)
 
-    def _both_ways(self, states: Iterator[FrameState]) -> Iterator[FrameResult]:
+    def _spans(self, states: Iterator[FrameState]) -> Iterator[FrameResult]:
+        """Label frames in spans, each as a whole: a key frame with those before it, or more of them in both ways."""
         try:
             self._span_begin = self.snapshot()
-            for state, soft, last in forward_and_back(states, self.config.bidirectional, self):
+            forward = ((state, self.track(state), True) for state in states)
+            labelled = forward_and_back(states, self._turn, self) if self._turn else forward
+            for state, soft, last in filled_in(labelled, self._last):
                 if last:
-                    self._span_begin = None
+                    self._last, self._span_begin = (soft, state.window), None
                 yield self._shown(state, soft)
                 if last:
                     self._span_begin = self.snapshot()
@@ -371,15 +368,18 @@ class Segmenter:
             return {}
         if self._span_begin is not None:
             return self._span_begin
-        plan = self._plan.snapshot(self._ordinal)
-        return {"ordinal": np.array(self._ordinal), **plan, **self._propagator.snapshot()}
+        own = {"ordinal": np.array(self._ordinal), **self._plan.snapshot(self._ordinal)}
+        if self._every > 1:
+            own |= {"last": self._last[0], "last_window": self._last[1].to_array()}
+        return own | self._propagator.snapshot()
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take over a :meth:`snapshot` of a session with the same settings, references and embeddings."""
         if self._propagator is None:
             raise InputError("add_reference must come before restore: the parts are not known yet")
-        self._span_begin = None
-        self._ordinal = int(state["ordinal"])
+        self._span_begin, self._ordinal = None, int(state["ordinal"])
+        if self._every > 1:
+            self._last = state["last"], Window.from_array(state["last_window"])
         self._plan.restore(self._ordinal, state)
         self._propagator.restore(state)
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from slimecore.places import Places
     from slimevid.config import RunConfig
 
-__all__ = ["FrameState"]
+__all__ = ["FrameState", "Motion"]
+
+Motion = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
 class FrameState:
@@ -33,15 +35,20 @@ class FrameState:
     backbone : Backbone or None
         None for propagators that need no model.
     ordinal : int
-        Frames since the reference the pass began with.
-
+        Frames labelled in full since the reference the pass began with, this one included.
     window : Window, optional
         What is looked at; the whole picture by default. All products are of it.
 
     Attributes
     ----------
     motion : pair of (h, w, 2) float32, or None
-        Flow, at the size of `small`, into the frame before this one and back, where it was made ahead.
+        Flow, at the size of `small`, into the frame labelled before this one and back, where it was made ahead.
+    apart : int
+        Steps of that motion.
+    between : tuple of FrameState
+        Frames between the two, which are not labelled in full.
+    steps : tuple of pairs of (h, w, 2) float32
+        Flow of every step through them: into the frame before, and back.
     shown : (Box, (h, w) float32), or None
         Where at the working size labels were worked out, and the log-odds to add there to all parts in what is shown of
         this frame, but not in what is carried on.
@@ -59,7 +66,10 @@ class FrameState:
         self.config = config
         self.window = window or whole(frame.size)
         self.ordinal = ordinal
-        self.motion: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
+        self.motion: Motion | None = None
+        self.apart = 1
+        self.between: tuple[FrameState, ...] = ()
+        self.steps: tuple[Motion, ...] = ()
         self.shown: tuple[Box, npt.NDArray[Any]] | None = None
         self._backbone = backbone
 

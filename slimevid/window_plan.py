@@ -14,7 +14,7 @@ from slimevid.window import Window, around, follow, whole
 __all__ = ["WindowPlan"]
 
 Array = npt.NDArray[Any]
-_GLANCE = 8  # while a part is gone, the whole picture is looked at every so many frames
+_GLANCE = 8  # while a part is gone, the whole picture is looked at about every so many frames
 
 
 class WindowPlan:
@@ -24,10 +24,12 @@ class WindowPlan:
     ----------
     zoom : float
         Largest; 1 always shows the whole picture.
+    every : int
+        One in so many frames is one of those that windows are planned for.
     """
 
-    def __init__(self, zoom: float) -> None:
-        self._zoom = zoom
+    def __init__(self, zoom: float, every: int = 1) -> None:
+        self._zoom, self._glance = zoom, max(2, _GLANCE // every)
         self._windows: dict[int, Window] = {}
         self._spans: Spans | None = None
 
@@ -65,7 +67,7 @@ class WindowPlan:
             All parts are there. What is gone may come back anywhere.
         """
         window = follow(self._windows[ordinal + 1], self._spans, now, size, self._zoom)
-        self._windows[ordinal + 2] = window if complete or ordinal % _GLANCE else whole(size)
+        self._windows[ordinal + 2] = window if complete or ordinal % self._glance else whole(size)
         self._windows.pop(ordinal - 1, None)
         self._spans = now
 

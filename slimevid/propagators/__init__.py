@@ -3,9 +3,10 @@
 A file sets ``NEEDS_MODEL`` (a backbone must be loaded), ``NEEDS_PARTS`` (parts must have been learned with it) and
 ``REFINE`` (its soft labels are coarse and want the edge-aware filter at full size) and ``WINDOWED`` (it looks through
 a window that follows the parts, and what it returns is of that window) and ``COMPLETED`` (it asks the completing
-network, which is then worth adapting to the clip). ``AHEAD`` is None, or a function of
-a frame's state, that of the frame before it (or None) and a flow: it makes, in another thread and while that frame is
-still being labelled, what a step needs and labels do not decide.
+network, which is then worth adapting to the clip) and ``KEYED`` (it labels key frames, and those between them take
+their labels from these: see :mod:`slimevid.between`). ``AHEAD`` is None, or a function of a frame's state, that of the
+frame labelled before it (or None) and a flow: it makes, in another thread and while that frame is still being labelled,
+what a step needs and labels do not decide.
 """
 
 from __future__ import annotations

@@ -13,13 +13,14 @@ from slimevid.propagators import Context
 from slimevid.state import FrameState
 from slimevid.warp import targets, warp_soft
 
-__all__ = ["AHEAD", "COMPLETED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
+__all__ = ["AHEAD", "COMPLETED", "KEYED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
 
 NEEDS_MODEL = False
 NEEDS_PARTS = False
 REFINE = False
 WINDOWED = False
 COMPLETED = False
+KEYED = False
 AHEAD = None
 
 

@@ -33,21 +33,22 @@ from slimevid.looks import add, both_say
 from slimevid.motion import against_parts, departure
 from slimevid.propagators import Context
 from slimevid.reach import against_far, largest, nothing_gone
-from slimevid.state import FrameState
+from slimevid.state import FrameState, Motion
 from slimevid.telling import borders, tell_apart
+from slimevid.tracing import both_ways, over, trace
 from slimevid.warp import reliability, targets, targets_in, warp_soft
 from slimevid.window import Window, seen_through
 
-__all__ = ["AHEAD", "COMPLETED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build", "recall"]
+__all__ = ["AHEAD", "COMPLETED", "KEYED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build", "recall"]
 
 NEEDS_MODEL = True
 NEEDS_PARTS = True
 REFINE = True
 WINDOWED = True
 COMPLETED = True
+KEYED = True
 Array = npt.NDArray[Any]
 Doubt = Callable[[Array], Array]
-Motion = tuple[Array, Array]
 _DOUBT = 0.1  # a place that is neither background nor any part surer than all but this is read finely
 _DOUBT_WHICH = 0.3  # ... and one where no part has more than all but this of what is any part
 _MARGIN = 0.04  # share of the short side around what is undecided that is worked out at the working size
@@ -107,8 +108,8 @@ def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
     if state.config.memory.enabled and fusion.memory and _first_of(fusion.memory_every, state):
         _ = state.places
     if before is not None:
-        same = before.window == state.window
-        state.motion = both_ways(flow, state.small, before.small if same else state.shrunk(before.frame.rgb))
+        state.steps = trace(state, (before, *state.between), flow)
+        state.motion, state.apart = over(state.steps), 1 + len(state.between)
 
 
 def parts_due(state: FrameState) -> bool:
@@ -118,13 +119,6 @@ def parts_due(state: FrameState) -> bool:
 
 def _first_of(frames: int, state: FrameState) -> bool:
     return (state.ordinal - 1) % frames == 0
-
-
-def both_ways(flow: Flow, now: Array, before: Array) -> Motion | None:
-    """Flow from this frame into the one before it, and back; None where there is no flow."""
-    there = flow(now, before)
-    back = None if there is None else flow(before, now)
-    return None if there is None or back is None else (there, back)
 
 
 AHEAD = prepare
@@ -329,7 +323,7 @@ class _Fused:
         self._memory.advance(torch.from_numpy(back))
         maps = targets(flow)
         carrier = Carrier(flow, maps, grid)
-        trust = reliability(flow, back, maps, self._fusion.flow_tolerance)
+        trust = reliability(flow, back, maps, self._fusion.flow_tolerance * state.apart)
         several = len(self._soft) > 2
         parts = self._coarse(grid)[1:] if several else np.zeros((0, *grid), np.float32)
         labels = carrier.carry(Layers(self._soft[0], parts))

@@ -12,13 +12,14 @@ from slimevid.flows import Flow
 from slimevid.propagators import Context
 from slimevid.state import FrameState
 
-__all__ = ["AHEAD", "COMPLETED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
+__all__ = ["AHEAD", "COMPLETED", "KEYED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
 
 NEEDS_MODEL = True
 NEEDS_PARTS = True
 REFINE = True
 WINDOWED = False
 COMPLETED = False
+KEYED = False
 
 
 def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:

@@ -21,13 +21,14 @@ from slimevid.propagators import Context
 from slimevid.propagators.fused import recall
 from slimevid.state import FrameState
 
-__all__ = ["AHEAD", "COMPLETED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
+__all__ = ["AHEAD", "COMPLETED", "KEYED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
 
 NEEDS_MODEL = True
 NEEDS_PARTS = False
 REFINE = True
 WINDOWED = False
 COMPLETED = False
+KEYED = False
 Array = npt.NDArray[Any]
 _DOUBT = 0.1  # as in fused: a place less sure than all but this is read finely
 
