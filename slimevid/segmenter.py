@@ -100,7 +100,8 @@ class Segmenter:
     @property
     def memory_bytes(self) -> int:
         """Bytes of everything remembered between frames."""
-        return 0 if self._propagator is None else self._propagator.nbytes
+        last = self._last[0].nbytes if self._every > 1 else 0
+        return 0 if self._propagator is None else self._propagator.nbytes + last
 
     @property
     def parts(self) -> Parts:

@@ -22,6 +22,8 @@ def test_order_is_kept_and_every_item_knows_the_one_before():
     seen = []
     assert list(ahead(iter(range(5)), lambda item, before: seen.append((item, before)))) == [0, 1, 2, 3, 4]
     assert seen == [(0, None), (1, 0), (2, 1), (3, 2), (4, 3)]
+    assert list(ahead(iter(range(2)), lambda item, before: seen.append((item, before)), -1)) == [0, 1]
+    assert seen[5:] == [(0, -1), (1, 0)]
 
 
 def test_the_next_item_is_prepared_while_this_one_is_worked_on():
@@ -70,7 +72,7 @@ def test_labels_are_those_of_stepping(two_tone, tiny, tmp_path, propagator, ever
     clip = open_clip(tmp_path)
     parts = make_parts(MaskFile(mask.astype(np.int32), {}))
     learn = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
-    config = RunConfig(short_side=96, work_side=96, learn=learn, propagator=propagator)
+    config = RunConfig(short_side=96, work_side=96, key_every=1, learn=learn, propagator=propagator)
     config = replace(config, fusion=replace(config.fusion, parts_every=every, memory_every=every))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -67,7 +67,7 @@ def slid(two_tone, tmp_path):
 
 
 def session_of(clip, mask, tiny, at=0, **settings):
-    config = RunConfig(short_side=96, work_side=96, learn=QUICK, **settings)
+    config = RunConfig(short_side=96, work_side=96, learn=QUICK, **{"key_every": 1, **settings})
     config = replace(config, fusion=replace(config.fusion, parts_every=2))
     session, parts = Segmenter(config, tiny), make_parts(MaskFile(mask.astype(np.int32), {}))
     frame = next(clip.read(at, at + 1))

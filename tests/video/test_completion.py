@@ -23,7 +23,7 @@ QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
 
 
 def session(tiny, network=complete, **fusion):
-    config = RunConfig(short_side=64, work_side=48, learn=QUICK, fusion=FusionConfig(**fusion))
+    config = RunConfig(short_side=64, work_side=48, key_every=1, learn=QUICK, fusion=FusionConfig(**fusion))
     return Segmenter(config, tiny, completion=network)
 
 

@@ -166,13 +166,15 @@ def test_bad_input_is_one_line_and_status_2(clip, tmp_path, monkeypatch, capsys,
     assert set(tmp_path.rglob("*")) == before, "bad input must not leave anything behind"
 
 
-def test_a_corrupt_frame_keeps_the_masks_so_far_and_names_the_frame(clip, tmp_path, capsys):
+@pytest.mark.parametrize(("every", "kept"), [(1, ["a 10.png", "a 2.png"]), (2, ["a 2.png"])])
+def test_a_corrupt_frame_keeps_the_masks_so_far_and_names_the_frame(clip, tmp_path, capsys, every, kept):
+    """A frame between key frames waits for the next of them."""
     (clip / "a 11.bmp").write_bytes(b"BM not a picture")
     out = tmp_path / "out"
-    assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, *SMALL) == 2
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, *SMALL, "--set", f"key_every={every}") == 2
     assert "a 11.bmp" in one_line(capsys)
-    assert sorted(p.name for p in (out / "masks").iterdir()) == ["a 10.png", "a 2.png"]
-    assert read_mask(out / "masks" / "a 10.png").labels.max() == 3
+    assert sorted(p.name for p in (out / "masks").iterdir()) == kept
+    assert all(read_mask(out / "masks" / name).labels.max() == 3 for name in kept)
     assert not list(out.glob(".overlay*"))
 
 

@@ -94,6 +94,7 @@ def arguments_for(slide: Path, out: Path, propagator: str, *more: object) -> lis
         ("flow_warp", ["--ref", "0={0}/ref_0.png", "--set", "bidirectional=4"], range(3, 100, 7)),
         ("fused", ["--ref", "5={0}/ref_5.png", "--set", "bidirectional=3", "--soft"], (15, 27)),
         ("fused", ["--ref", "5={0}/ref_5.png", "--set", "dreams=1"], (3, 8, 21)),
+        ("fused", ["--ref", "0={0}/ref_0.png", "--set", "key_every=3", "--set", "bidirectional=7"], range(9, 60, 8)),
     ],
     ids=[
         "one reference",
@@ -102,6 +103,7 @@ def arguments_for(slide: Path, out: Path, propagator: str, *more: object) -> lis
         "in both directions",
         "fused, in both directions",
         "fused, after a dream",
+        "fused, key frames in both directions",
     ],
 )
 def test_killed_before_any_write_and_resumed(harness, slide, tmp_path, read_results, propagator, more, moments):

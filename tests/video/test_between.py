@@ -1,0 +1,302 @@
+"""Key frames are labelled in full; those between take their labels from both sides."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimecore.errors import ConfigError
+from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.masks import MaskFile, make_parts
+from slimecore.types import Annotation, Frame
+from slimevid import open_clip
+from slimevid.between import filled_in, key_states
+from slimevid.config import FusionConfig, RunConfig
+from slimevid.propagators import fused
+from slimevid.segmenter import Segmenter
+from slimevid.state import FrameState
+from slimevid.tracing import both_ways, over, trace
+from slimevid.window import Window, whole
+
+QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
+
+
+def shift(dx, dy=0.0, size=(32, 40)):
+    """A flow that is the same everywhere."""
+    return np.broadcast_to(np.array([dx, dy], np.float32), (*size, 2)).copy()
+
+
+def plane(columns, size=(32, 40)):
+    """Labels of a background and one part in some columns."""
+    part = np.zeros(size, np.float32)
+    part[:, columns] = 1
+    return np.stack([1 - part, part])
+
+
+def state_of(config=None, steps=(), **more):
+    """A key frame at the size of its flow, with as many frames before it as there are steps to it."""
+    frame = Frame(9, np.zeros((32, 40, 3), np.uint8), "9")
+    state = FrameState(frame, config or RunConfig(flow_side=32, work_side=32), None, 2, **more)
+    state.steps = tuple(steps)
+    state.between = tuple(FrameState(frame, state.config, None, 2, state.window) for _ in state.steps[1:])
+    return state
+
+
+@given(st.integers(0, 25), st.integers(1, 9), st.integers(1, 7))
+def test_one_in_so_many_frames_is_a_key_frame_and_the_last(count, every, first):
+    made = []
+
+    def make(frame, number):
+        made.append(frame)
+        return SimpleNamespace(frame=frame, number=number, config=None, window=whole((2, 2)))
+
+    frames = [Frame(i, np.zeros((2, 2, 3), np.uint8), str(i)) for i in range(count)]
+    states = list(key_states(frames, every, first, make))
+    assert [s.number for s in states] == list(range(first, first + len(states)))
+    assert [f.index for s in states for f in (*(b.frame for b in s.between), s.frame)] == list(range(count))
+    ends = [i for i in range(count) if i % every == every - 1 or i == count - 1]
+    assert [f.index for f in made] == ends
+    assert all(b.window == s.window for s in states for b in s.between)
+
+
+def test_a_key_frame_is_made_when_it_is_asked_for():
+    """Its window is not known earlier."""
+    made = []
+    frames = [Frame(i, np.zeros((2, 2, 3), np.uint8), str(i)) for i in range(9)]
+    states = key_states(
+        frames, 3, 1, lambda f, n: made.append(n) or SimpleNamespace(config=None, window=whole((2, 2)), frame=f)
+    )
+    next(states)
+    assert made == [1]
+
+
+def test_motion_over_steps_is_where_they_lead_one_after_the_other():
+    """The naive twin follows single pixels; the second step depends on where the first one led."""
+    rng = np.random.default_rng(0)
+    size = (32, 40)
+    smooth = [cv2.GaussianBlur(rng.normal(0, 12, (*size, 2)).astype(np.float32), (0, 0), 4) for _ in range(6)]
+    steps = list(zip(smooth[:3], smooth[3:], strict=True))
+    there, back = over(steps)
+
+    def follow(x, y, flows):
+        start = x, y
+        for flow in flows:
+            u, v = (
+                cv2.remap(
+                    np.ascontiguousarray(flow[..., k]),
+                    np.full((1, 1), x, np.float32),
+                    np.full((1, 1), y, np.float32),
+                    cv2.INTER_LINEAR,
+                    borderMode=cv2.BORDER_REPLICATE,
+                )[0, 0]
+                for k in (0, 1)
+            )
+            x, y = x + u, y + v
+        return x - start[0], y - start[1]
+
+    # The frames are 0, 1, 2, 3; a step holds the flow into the frame before and back.
+    for y, x in ((10, 14), (12, 20), (8, 9)):
+        assert np.allclose(there[y, x], follow(x, y, [steps[2][0], steps[1][0], steps[0][0]]), atol=0.2)
+        assert np.allclose(back[y, x], follow(x, y, [steps[0][1], steps[1][1], steps[2][1]]), atol=0.2)
+    assert over(steps[:1]) is steps[0]
+    assert over([]) is None
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_frames_between_see_both_sides_where_motion_takes_them(number):
+    """A part that moves four columns a frame, three frames from one key frame to the next."""
+    step = shift(-4), shift(4)
+    state = state_of(steps=[step] * 3)
+    before, after = plane(slice(4, 10)), plane(slice(16, 22))
+    found = list(filled_in([(state, after, True)], (before, state.window)))
+    assert [flag for *_, flag in found] == [False, False, True]
+    assert [one for one, *_ in found] == [*state.between, state]
+    assert found[-1][1] is after
+    labels = found[number - 1][1]
+    assert np.allclose(labels.sum(0), 1, atol=1e-5)
+    assert np.array_equal(labels[1].round(3), plane(slice(4 + 4 * number, 10 + 4 * number))[1])
+
+
+def test_the_nearer_side_counts_more_and_the_trusted_one_most():
+    still, lost = (shift(0), shift(0)), (shift(0), shift(9))
+    nothing, all_of_it = plane(slice(0, 0)), plane(slice(0, 40))
+
+    def middle(*steps):
+        state = state_of(steps=steps)
+        return [soft[1, 12, 16] for _, soft, _ in filled_in([(state, all_of_it, True)], (nothing, state.window))]
+
+    assert np.allclose(middle(still, still, still)[:2], [1 / 3, 2 / 3], atol=1e-3)
+    assert middle(lost, still)[0] > 0.95
+    assert middle(still, lost)[0] < 0.05
+    assert np.allclose(middle(lost, lost)[0], 0.5, atol=1e-3)
+
+
+def test_a_round_trip_of_more_steps_may_be_off_by_more():
+    off = shift(0), shift(1.5)
+    nothing, all_of_it = plane(slice(0, 0)), plane(slice(0, 40))
+    state = state_of(steps=[off, (shift(0), shift(0)), (shift(0), shift(0))])
+    found = [soft[1, 12, 16] for _, soft, _ in filled_in([(state, all_of_it, True)], (nothing, state.window))]
+    trust = {n: np.exp(-((1.5 / n) ** 2)) + 0.02 for n in (1, 2)}
+    first, second, _ = found
+    assert np.isclose(first, (1.02 / 2) / (1.02 / 2 + trust[1]), atol=1e-3)
+    assert np.isclose(second, 1.02 / (1.02 + trust[2] / 2), atol=1e-3)
+
+
+def test_labels_before_are_seen_through_the_window_of_the_frame():
+    window = Window(4, 8, 16, 16, 1.0)
+    state = state_of(RunConfig(flow_side=32, work_side=32), [(shift(0, 0, (16, 16)),) * 2] * 2, window=window)
+    before, after = plane(slice(10, 14)), plane(slice(2, 6), (16, 16))
+    found = [soft for _, soft, _ in filled_in([(state, after, True)], (before, whole((32, 40))))]
+    assert np.allclose(found[0][1], after[1], atol=1e-5)
+
+
+def test_labels_of_frames_farther_on_go_on_from_the_key_frame_before_them():
+    still = (shift(0), shift(0))
+    one, two = state_of(steps=[still]), state_of(steps=[still, still])
+    found = [
+        soft[1, 0, 0]
+        for _, soft, _ in filled_in(
+            [(one, plane(slice(0, 40)), True), (two, plane(slice(0, 0)), True)], (plane(slice(0, 0)), one.window)
+        )
+    ]
+    assert np.allclose(found, [1, 0.5, 0], atol=1e-5)
+
+
+def test_without_motion_the_mean_of_both_sides():
+    state = state_of(steps=[])
+    state.between = (state_of(), state_of())
+    found = [
+        soft[1, 0, 0]
+        for _, soft, _ in filled_in([(state, plane(slice(0, 40)), True)], (plane(slice(0, 0)), state.window))
+    ]
+    assert np.allclose(found, [1 / 3, 2 / 3, 1])
+
+
+def test_motion_is_traced_through_the_frames_between_in_one_window():
+    asked = []
+
+    def flow(source, target):
+        asked.append((int(source[0, 0, 0]), int(target[0, 0, 0]), source.shape))
+        return shift(0)
+
+    window = Window(0, 0, 24, 16, 1.0)
+    alone = FusionConfig(parts=0.0, memory=0.0)
+    config = RunConfig(flow_side=32, work_side=32, fusion=alone)
+    one, two, three = (
+        FrameState(Frame(i, np.full((32, 40, 3), i, np.uint8), str(i)), config, None, i, w)
+        for i, w in ((1, whole((32, 40))), (2, window), (3, window))
+    )
+    three.between = (two,)
+    steps = trace(three, (one, two), flow)
+    assert len(steps) == 2
+    assert asked == [(a, b, (24, 16, 3)) for a, b in ((2, 1), (1, 2), (3, 2), (2, 3))]
+    assert trace(three, (one, two), lambda *_: None) == ()
+    assert both_ways(lambda *_: None, three.small, two.small) is None
+    fused.prepare(three, one, flow)
+    assert (len(three.steps), three.apart) == (2, 2)
+    assert three.motion is not None
+
+
+@pytest.fixture
+def slid(two_tone, tmp_path):
+    """A clip of a disc that slides, and its first mask."""
+    rgb, mask = two_tone
+    for i in range(9):
+        cv2.imwrite(str(tmp_path / f"{i:03d}.png"), np.roll(rgb, 4 * i, 1)[..., ::-1])
+    return open_clip(tmp_path), mask
+
+
+def session_of(clip, mask, tiny, at=0, **settings):
+    config = RunConfig(short_side=96, work_side=96, learn=QUICK, **settings)
+    session, parts = Segmenter(config, tiny), make_parts(MaskFile(mask.astype(np.int32), {}))
+    frame = next(clip.read(at, at + 1))
+    session.add_reference(frame, Annotation(frame.rgb, parts.index(mask), parts))
+    return session
+
+
+@pytest.mark.parametrize("settings", [{"key_every": 2}, {"key_every": 3}, {"key_every": 3, "bidirectional": 6}])
+@pytest.mark.parametrize("at", [0, 5])
+def test_frames_between_are_as_good_as_key_frames(slid, tiny, settings, at):
+    clip, mask = slid
+    session = session_of(clip, np.roll(mask, 4 * at, 1), tiny, at, **settings)
+    results = list(session.propagate(clip))
+    assert [r.frame.index for r in results] == [*reversed(range(at)), *range(at, 9)]
+    for result in results:
+        truth = np.roll(mask, 4 * result.frame.index, 1) > 0
+        assert np.logical_and(result.labels > 0, truth).sum() > 0.8 * np.logical_or(result.labels > 0, truth).sum()
+
+
+def test_only_key_frames_are_labelled_in_full(slid, tiny, monkeypatch):
+    clip, mask = slid
+    session = session_of(clip, mask, tiny, key_every=3)
+    seen = []
+    track = session.track
+    monkeypatch.setattr(session, "track", lambda state: seen.append(state.frame.index) or track(state))
+    assert len(list(session.propagate(clip))) == 9
+    assert seen == [3, 6, 8]
+
+
+def test_frames_that_come_one_by_one_are_all_labelled_in_full(slid, tiny):
+    clip, mask = slid
+    keyed, all_of_them = (session_of(clip, mask, tiny, key_every=n) for n in (3, 1))
+    for frame in clip.read(1, 6):
+        assert np.array_equal(keyed.step(frame).labels, all_of_them.step(frame).labels)
+
+
+def test_propagators_that_know_no_key_frames_label_every_frame(slid, tiny):
+    clip, mask = slid
+    found = [
+        [r.labels for r in session_of(clip, mask, tiny, key_every=n, propagator="flow_warp").propagate(clip)]
+        for n in (1, 3)
+    ]
+    assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_a_snapshot_between_key_frames_is_of_the_one_before(slid, tiny):
+    clip, mask = slid
+    session = session_of(clip, mask, tiny, key_every=3)
+    ordinals = [int(session.snapshot()["ordinal"]) for _ in session.propagate(clip)]
+    assert ordinals == [1, 1, 1, 2, 2, 2, 3, 3, 4]
+
+
+@pytest.mark.parametrize("done", range(1, 9))
+@pytest.mark.parametrize("span", [0, 6])
+def test_a_pass_goes_on_where_it_was(slid, tiny, done, span):
+    clip, mask = slid
+    whole_run = session_of(clip, mask, tiny, key_every=3, bidirectional=span)
+    results = whole_run.propagate(clip)
+    expected, state = [], {}
+    for number, result in enumerate(results, 1):
+        expected.append(result.labels)
+        if number == done:
+            state = {name: array.copy() for name, array in whole_run.snapshot().items()}
+    again = session_of(clip, mask, tiny, key_every=3, bidirectional=span)
+    again.restore(state)
+    one = SimpleNamespace(reference=0, frames=range(9))
+    found = [r.labels for r in again.run_pass(clip, one, done)]
+    assert len(found) == 9 - done
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected[done:], strict=True))
+
+
+def test_while_a_part_is_gone_all_is_looked_at_as_often(tiny):
+    for every, glances in ((1, 8), (2, 4), (3, 2), (50, 2)):
+        session = Segmenter(RunConfig(key_every=every), tiny)
+        assert session._plan._glance == glances
+
+
+@pytest.mark.parametrize("every", [0, 101])
+def test_key_frames_come_every_so_many(every):
+    with pytest.raises(ConfigError, match=rf"1\.\.100 frames, got {every}"):
+        RunConfig(key_every=every)
+
+
+def test_the_last_labels_count_as_memory(slid, tiny):
+    clip, mask = slid
+    keyed, plain = (session_of(clip, mask, tiny, key_every=n) for n in (2, 1))
+    assert keyed.memory_bytes - plain.memory_bytes == keyed.snapshot()["last"].nbytes > 0
+    assert "last" not in plain.snapshot()
