@@ -136,6 +136,25 @@ def test_any_size_is_taken_and_an_untrained_network_adds_nothing(size):
     assert not added.any()
 
 
+@pytest.mark.parametrize("radius", [2, 5])
+def test_contrast_is_against_the_means_around_a_place(radius):
+    """The naive twin averages one place after the other; beyond the border it repeats."""
+    rng = np.random.default_rng(radius)
+    rgb, known = rng.random((7, 9, 3)).astype(np.float32), rng.random((7, 9, 1)).astype(np.float32)
+    near = np.arange(-radius, radius + 1)
+    expected = np.zeros((7, 9))
+    for y, x in np.ndindex(7, 9):
+        around = np.ix_((y + near).clip(0, 6), (x + near).clip(0, 8))
+        away = []
+        for weight in (known[around], 1 - known[around]):
+            mean = (rgb[around] * weight).mean((0, 1)) / (weight.mean() + 1e-2)
+            away.append(np.linalg.norm(rgb[y, x] - mean))
+        expected[y, x] = (away[1] - away[0]) / (sum(away) + 0.05)
+    found = completion._contrast(*(torch.from_numpy(a.transpose(2, 0, 1).copy())[None] for a in (rgb, known)), radius)
+    assert found.shape == (1, 1, 7, 9)
+    assert np.allclose(found[0, 0].numpy(), expected, atol=1e-5)
+
+
 def test_the_shipped_network_fills_a_gap_in_a_plain_disc():
     """A piece of the border was missed by all cues; its colour is the disc's, and nothing else is like it."""
     net = load_completion()
