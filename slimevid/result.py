@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -67,13 +68,15 @@ def label(
     presence = strongest_mean(soft[1:], smallest)
     present = presence >= threshold
     best, rows = likeliest(soft, present)
-    owned = rows.ravel().nonzero()[0]  # few pixels beside the background's
+    owned = np.flatnonzero(rows > 0)  # few pixels beside the background's; a tenth of the time numbers would take
     owners = rows.ravel()[owned]
     area = np.bincount(owners, minlength=len(parts))
     sums = np.bincount(owners, weights=best.ravel()[owned], minlength=len(parts))
     confidence = (sums / np.maximum(area, 1)).astype(np.float32)
     labels = np.full(frame.size, parts.values[0], np.uint8)
-    labels[box or ...] = np.asarray(parts.values, np.uint8)[rows]
+    values: Array = np.zeros(256, np.uint8)
+    values[: len(parts)] = parts.values
+    labels[box or ...] = cv2.LUT(rows, values)
     return FrameResult(frame, labels, presence, confidence[1:], area[1:], present & (area[1:] > 0))
 
 
