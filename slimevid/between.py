@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from slimecore.images import resize_soft
+from slimecore.images import Box, resize_soft, undecided_box
 from slimecore.types import Frame
-from slimevid.state import FrameState
+from slimevid.state import FrameState, Motion
 from slimevid.tracing import over
 from slimevid.warp import reliability, targets, targets_in, warp_soft
 from slimevid.window import Window, seen_through
@@ -84,17 +85,46 @@ def filled_in(labelled: Iterable[Labelled], before: tuple[Array, Window]) -> Ite
 def _from_both(state: FrameState, number: int, earlier: Array, later: Array) -> Array:
     """Labels of the frame `number` steps after one key frame, and before `state`, the next."""
     past, future = over(state.steps[:number]), over(state.steps[number:])
-    sides = ((earlier, past, number), (later, future and future[::-1], len(state.between) + 1 - number))
-    size, tolerance = (later.shape[1], later.shape[2]), state.config.fusion.flow_tolerance
+    size, left = (later.shape[1], later.shape[2]), len(state.between) + 1 - number
+    sides = (_Side.of(earlier, past, number, state), _Side.of(later, future and future[::-1], left, state))
+    total = sides[0].weight + sides[1].weight
+    everything = slice(0, size[0]), slice(0, size[1])
+    ground = sum(side.weight * side.planes(slice(0, 1), everything)[0] for side in sides) / total
     found: Array = np.zeros(later.shape, np.float32)
-    total: Array = np.zeros(size, np.float32)
-    for labels, motion, steps in sides:
+    found[0] = 1
+    box = undecided_box(ground[None], 0)  # elsewhere it is background
+    if box is not None:
+        found[(0, *box)] = ground[box]
+        if len(found) == 2:
+            found[(1, *box)] = 1 - ground[box]
+        else:
+            parts = sum(side.weight[box] * side.planes(slice(1, None), box) for side in sides)
+            found[(slice(1, None), *box)] = parts / total[box]
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Side:
+    """What one key frame says: labels (P, h, w), where they come from (h, w), and how much they count (h, w)."""
+
+    labels: Array
+    maps: tuple[Array, Array] | None
+    weight: Array
+
+    @classmethod
+    def of(cls, labels: Array, motion: Motion | None, steps: int, state: FrameState) -> _Side:
+        size = (labels.shape[1], labels.shape[2])
         trust: Array = np.ones(size, np.float32)
+        maps = None
         if motion is not None:
-            reliable = reliability(*motion, targets(motion[0]), tolerance * steps)
+            reliable = reliability(*motion, targets(motion[0]), state.config.fusion.flow_tolerance * steps)
             trust = resize_soft(reliable[None], size)[0]
-            labels = warp_soft(labels, targets_in(motion[0], size, (slice(0, size[0]), slice(0, size[1]))))
-        weight = (trust + _LEAST_TRUST) / steps
-        found += weight * labels
-        total += weight
-    return np.asarray(found / total)
+            maps = targets_in(motion[0], size, (slice(0, size[0]), slice(0, size[1])))
+        return cls(labels, maps, (trust + np.float32(_LEAST_TRUST)) / np.float32(steps))
+
+    def planes(self, which: slice, box: Box) -> Array:
+        """Some of the labels in a box of the frame between."""
+        if self.maps is None:
+            return self.labels[(which, *box)]
+        x, y = self.maps
+        return warp_soft(self.labels[which], (x[box], y[box]))

@@ -21,6 +21,7 @@ from slimevid.propagators import fused
 from slimevid.segmenter import Segmenter
 from slimevid.state import FrameState
 from slimevid.tracing import both_ways, over, trace
+from slimevid.warp import reliability, targets
 from slimevid.window import Window, whole
 
 QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
@@ -134,6 +135,35 @@ def test_the_nearer_side_counts_more_and_the_trusted_one_most():
     assert middle(lost, still)[0] > 0.95
     assert middle(still, lost)[0] < 0.05
     assert np.allclose(middle(lost, lost)[0], 0.5, atol=1e-3)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_labels_are_the_weighted_mean_of_both_sides_where_they_are_not_background(parts):
+    """The naive twin moves every plane everywhere."""
+    rng = np.random.default_rng(parts)
+    before, after = (np.zeros((parts, 32, 40), np.float32) for _ in range(2))
+    for labels in (before, after):
+        labels[1:, 8:20, 10:24] = (
+            cv2.GaussianBlur(rng.random((12, 14, parts - 1)), (0, 0), 2).reshape(12, 14, parts - 1).transpose(2, 0, 1)
+            / parts
+        )
+        labels[0] = 1 - labels[1:].sum(0)
+    flows = [cv2.GaussianBlur(rng.normal(0, 9, (32, 40, 2)).astype(np.float32), (0, 0), 5) for _ in range(4)]
+    (there, back), (there2, back2) = flows[:2], flows[2:]
+    state = state_of(steps=[(there, back), (there2, back2)])
+    total, expected = 0, 0
+    for labels, flow, other in ((before, there, back), (after, back2, there2)):
+        maps = targets(flow)
+        weight = reliability(flow, other, maps, 1.0) + 0.02
+        expected = expected + weight * np.stack([cv2.remap(p, *maps, cv2.INTER_LINEAR, borderMode=1) for p in labels])
+        total = total + weight
+    expected = expected / total
+    _, found, _ = next(iter(filled_in([(state, after, True)], (before, state.window))))
+    assert np.allclose(found.sum(0), 1, atol=1e-5)
+    unsure = expected[0] < 0.98
+    assert unsure.sum() > 100
+    assert np.allclose(found[:, unsure], expected[:, unsure], atol=1e-4)
+    assert np.allclose(found, expected, atol=0.021)
 
 
 def test_a_round_trip_of_more_steps_may_be_off_by_more():
