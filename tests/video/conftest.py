@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from slimecore.masks import write_mask
+from slimevid import open_clip
 from slimevid.cli import main
+from slimevid.io import Clip
 
 COUNT, STEP = 12, 4
 
@@ -31,6 +33,19 @@ def slide(tmp_path: Path, disc) -> Path:
         Image.fromarray(disc(i)[0]).save(folder / f"{i:03d}.png")
         write_mask(tmp_path / f"ref_{i}.png", disc(i)[1])
     return folder
+
+
+@pytest.fixture
+def clip_of_a_disc(two_tone, tmp_path: Path) -> Callable[[int, int], tuple[Clip, np.ndarray]]:
+    """Some frames of a disc that slides by so many columns a frame, and its first mask."""
+    rgb, mask = two_tone
+
+    def draw(count: int, step: int) -> tuple[Clip, np.ndarray]:
+        for i in range(count):
+            Image.fromarray(np.roll(rgb, step * i, 1)).save(tmp_path / f"{i:03d}.png")
+        return open_clip(tmp_path), mask
+
+    return draw
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from slimecore.errors import ConfigError
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.masks import MaskFile, make_parts
 from slimecore.types import Annotation, Frame
-from slimevid import open_clip
 from slimevid.between import filled_in, key_states
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.propagators import fused
@@ -233,12 +232,8 @@ def test_motion_is_traced_through_the_frames_between_in_one_window():
 
 
 @pytest.fixture
-def slid(two_tone, tmp_path):
-    """A clip of a disc that slides, and its first mask."""
-    rgb, mask = two_tone
-    for i in range(9):
-        cv2.imwrite(str(tmp_path / f"{i:03d}.png"), np.roll(rgb, 4 * i, 1)[..., ::-1])
-    return open_clip(tmp_path), mask
+def slid(clip_of_a_disc):
+    return clip_of_a_disc(9, 4)
 
 
 def session_of(clip, mask, tiny, at=0, **settings):

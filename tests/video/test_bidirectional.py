@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +14,6 @@ from slimecore.errors import ConfigError, InputError
 from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.masks import MaskFile, make_parts
 from slimecore.types import Annotation
-from slimevid import open_clip
 from slimevid.bidirectional import forward_and_back
 from slimevid.config import RunConfig
 from slimevid.looks import shown
@@ -58,12 +56,8 @@ def test_a_span_is_given_before_the_next_is_asked_for():
 
 
 @pytest.fixture
-def slid(two_tone, tmp_path):
-    """A clip of a disc that slides, and its first mask."""
-    rgb, mask = two_tone
-    for i in range(8):
-        cv2.imwrite(str(tmp_path / f"{i:03d}.png"), np.roll(rgb, 5 * i, 1)[..., ::-1])
-    return open_clip(tmp_path), mask
+def slid(clip_of_a_disc):
+    return clip_of_a_disc(8, 5)
 
 
 def session_of(clip, mask, tiny, at=0, **settings):
