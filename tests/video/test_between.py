@@ -282,11 +282,14 @@ def test_propagators_that_know_no_key_frames_label_every_frame(slid, tiny):
     assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
 
 
-def test_a_snapshot_between_key_frames_is_of_the_one_before(slid, tiny):
+@pytest.mark.parametrize(
+    ("every", "span", "expected"), [(3, 0, [1, 1, 1, 2, 2, 2, 3, 3, 4]), (2, 5, [1, 1, 1, 1, 3, 3, 3, 3, 5])]
+)
+def test_a_snapshot_between_key_frames_is_of_the_one_before(slid, tiny, every, span, expected):
+    """Both ways: of the one before the span, which is as many whole groups as fit."""
     clip, mask = slid
-    session = session_of(clip, mask, tiny, key_every=3)
-    ordinals = [int(session.snapshot()["ordinal"]) for _ in session.propagate(clip)]
-    assert ordinals == [1, 1, 1, 2, 2, 2, 3, 3, 4]
+    session = session_of(clip, mask, tiny, key_every=every, bidirectional=span)
+    assert [int(session.snapshot()["ordinal"]) for _ in session.propagate(clip)] == expected
 
 
 @pytest.mark.parametrize("done", range(1, 9))
