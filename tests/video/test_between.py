@@ -15,6 +15,7 @@ from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.masks import MaskFile, make_parts
 from slimecore.types import Annotation, Frame
 from slimevid.between import filled_in, key_states
+from slimevid.bidirectional import turned
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.propagators import fused
 from slimevid.segmenter import Segmenter
@@ -229,6 +230,52 @@ def test_motion_is_traced_through_the_frames_between_in_one_window():
     fused.prepare(three, one, flow)
     assert (len(three.steps), three.apart) == (2, 2)
     assert three.motion is not None
+
+
+def test_on_the_way_back_motion_is_traced_the_other_way_round():
+    """Where windows differ it is asked anew, through the same frames; where they do not it is turned."""
+    asked = []
+
+    def flow(source, target):
+        asked.append((int(source[0, 0, 0]), int(target[0, 0, 0])))
+        return shift(0)
+
+    config = RunConfig(flow_side=32, work_side=32)
+    narrow, wide = Window(0, 0, 32, 20, 1.0), whole((32, 40))
+    states = {
+        i: FrameState(Frame(i, np.full((32, 40, 3), i, np.uint8), str(i)), config, None, i, narrow if i > 5 else wide)
+        for i in range(1, 8)
+    }
+    keys = [states[2], states[5], states[7]]
+    for key, between in zip(keys, ([1], [3, 4], [6]), strict=True):
+        key.between = tuple(states[i] for i in between)
+        key.motion, key.apart = (shift(key.frame.index), shift(-key.frame.index)), 1 + len(between)
+    back = list(turned(keys, flow))
+    assert back == [states[5], states[2]]
+    assert asked == [(6, 7), (7, 6), (5, 6), (6, 5)]
+    assert [state.apart for state in back] == [2, 3]
+    assert states[2].motion[0][0, 0, 0] == -5
+    asked.clear()
+    states[5].window, states[2].window = narrow, wide
+    for i in (3, 4):
+        states[i].window = narrow
+    states[5].motion, states[5].apart = (shift(0), shift(0)), 3
+    list(turned(keys[:2], flow))
+    assert asked == [(4, 5), (5, 4), (3, 4), (4, 3), (2, 3), (3, 2)]
+
+
+def test_trust_in_motion_is_of_as_many_steps(slid, tiny, monkeypatch):
+    clip, mask = slid
+    seen = []
+
+    def recorded(flow, back, maps, tolerance):
+        seen.append(tolerance)
+        return reliability(flow, back, maps, tolerance)
+
+    monkeypatch.setattr(fused, "reliability", recorded)
+    session = session_of(clip, mask, tiny, key_every=3)
+    assert len(list(session.propagate(clip))) == 9
+    assert seen == [3.0, 3.0, 2.0]
 
 
 @pytest.fixture
