@@ -83,8 +83,7 @@ class Segmenter:
         self.adapted: CompletionNet | None = None
         self._given = embeddings is not None
         self._references: dict[int, Reference] = {}
-        self._drops = Drops()
-        self._smallest = np.zeros(0, np.int64)
+        self._drops, self._smallest = Drops(), np.zeros(0, np.int64)
         self._parts: Parts | None = None
         self._propagator: Propagator | None = None
         self._base: Mapping[str, Array] = {}
@@ -101,7 +100,7 @@ class Segmenter:
     def memory_bytes(self) -> int:
         """Bytes of everything remembered between frames."""
         last = self._last[0].nbytes if self._every > 1 else 0
-        return 0 if self._propagator is None else self._propagator.nbytes + last
+        return last + (0 if self._propagator is None else self._propagator.nbytes)
 
     @property
     def parts(self) -> Parts:
