@@ -115,8 +115,8 @@ class RunConfig:
         (:meth:`slimevid.Segmenter.step`) always are. Where something is said of every so many frames, or of the
         frame before, those labelled in full are meant.
     bidirectional : int
-        After so many frames labels are carried back over them, too, and the mean of both directions is the result; 0:
-        forward alone, as frames that come one by one (:meth:`slimevid.Segmenter.step`) always are.
+        After so many frames (as many times `key_every` as fit) labels are carried back over them, too, and the mean of
+        both directions is the result; 0: forward alone, as frames that come one by one always are.
     dreams : int
         Lucid dreams of the references on which the completing network is adapted to the clip before its first frame; 0
         takes it as shipped.
