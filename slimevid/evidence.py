@@ -113,7 +113,8 @@ def logarithms(parts: Array, floor: float) -> Array:
     """Logarithms of the probabilities (n, h, w) of parts, with `floor` of not knowing mixed in."""
     if not len(parts):
         return parts
-    mixed = parts * np.float32(1 - floor) + np.float32(max(floor / 10, _LEAST))
+    mixed = np.multiply(parts, np.float32(1 - floor), order="C")  # what the memory reads lies place by place
+    mixed += np.float32(max(floor / 10, _LEAST))
     flat = mixed.reshape(len(mixed), -1)  # as OpenCV takes it, whose logarithms are twice as fast
     return np.asarray(cv2.log(flat, dst=flat)).reshape(parts.shape)
 

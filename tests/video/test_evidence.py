@@ -67,6 +67,14 @@ def test_one_part_has_nothing_to_be_told_from():
     assert shares(logarithms(nothing, 0.02)).shape == (0, 2, 3)
 
 
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_logarithms_of_parts_however_they_lie_in_memory(parts):
+    """What the memory reads lies place by place, and comes without a copy where no resizing is between."""
+    by_place = np.random.default_rng(0).random((4, 6, parts), np.float32)
+    planes = by_place.transpose(2, 0, 1)
+    assert np.allclose(logarithms(planes, 0.02), np.log(planes * 0.98 + 0.002), atol=1e-5)
+
+
 def test_all_that_is_seen_is_brought_to_one_size():
     coarse, fine = np.full((2, 2), 0.2, np.float32), np.full((4, 4), 0.4, np.float32)
     nothing = np.zeros((0, 2, 2), np.float32)
