@@ -83,12 +83,12 @@ def crop(rng: np.random.Generator, record: Record, size: int) -> Record:
     """Square piece near the thing or where the evidence errs: scaled, mirrored, relit, the evidence spoiled."""
     planes, rgb, truth = record.planes.astype(np.float32), record.rgb, record.truth
     scale = np.exp(rng.uniform(np.log(0.6), np.log(1.5))) if rng.random() < 0.5 else 1.0
-    height, width = (max(8, round(side * scale)) for side in truth.shape)
     if scale != 1.0:
+        height, width = (max(8, round(side * scale)) for side in truth.shape)
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         planes = np.stack([cv2.resize(plane, (width, height), interpolation=how) for plane in planes])
         rgb, truth = (cv2.resize(image, (width, height), interpolation=how) for image in (rgb, truth))
-    down, right = max(0, size - height), max(0, size - width)
+    down, right = (max(0, size - side) for side in truth.shape)
     planes = np.pad(planes, ((0, 0), (0, down), (0, right)), mode="edge")
     rgb, truth = (
         np.pad(rgb, ((0, down), (0, right), (0, 0)), mode="edge"),

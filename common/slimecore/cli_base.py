@@ -97,22 +97,24 @@ def guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
     int
         0 done, 1 failed, 2 bad input, 130 interrupted.
     """
+    failure: BaseException
     try:
         return action()
     except InputProblems as error:
-        status, text = 2, "\n".join(error.lines())
+        failure, status, text = error, 2, "\n".join(error.lines())
     except SlimeError as error:
-        status, text = 2, " ".join(str(error).split())
-    except KeyboardInterrupt:
-        status, text = 130, "interrupted; what was written is kept"
+        failure, status, text = error, 2, " ".join(str(error).split())
+    except KeyboardInterrupt as error:
+        failure, status, text = error, 130, "interrupted; what was written is kept"
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except MemoryError:
-        status, text = 1, "out of memory; use a smaller --size or --preset fast"
+    except MemoryError as error:
+        failure, status, text = error, 1, "out of memory; use a smaller --size or --preset fast"
     except Exception as error:  # noqa: BLE001 # the last line of defence: users get one line, --debug gets the rest
-        status, text = 1, f"unexpected {type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)"
+        text = f"unexpected {type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)"
+        failure, status = error, 1
     if debug:
-        traceback.print_exc()
+        traceback.print_exception(failure)
     sys.stderr.writelines(f"{program}: {line}\n" for line in text.splitlines())
     return status

@@ -13,12 +13,19 @@ from slimevid.flows import Flow
 __all__ = ["build"]
 
 
+_LEAST = 16  # pixels: of smaller pictures OpenCV's pyramid has no patch, and it may crash the process
+
+
 def _flow(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> npt.NDArray[Any]:
     # A new object each time: of pictures of few pixels an old one remembers others, and costs no less.
     method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     method.setVariationalRefinementIterations(0)
     first, second = (cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2GRAY) for rgb in (source, target))
-    return np.asarray(method.calc(first, second, None))
+    height, width = first.shape
+    more = [0, max(0, _LEAST - height), 0, max(0, _LEAST - width)]
+    if any(more):
+        first, second = (cv2.copyMakeBorder(grey, *more, cv2.BORDER_REPLICATE) for grey in (first, second))
+    return np.ascontiguousarray(method.calc(first, second, None)[:height, :width])
 
 
 def build() -> Flow:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from slimecore.errors import ModelError
-from slimevid.flows import raft
+from slimevid.flows import dis, raft
 
 URL = "https://download.pytorch.org/models/raft_small_C_T_V2-01064c6d.pth"
 
@@ -49,6 +49,17 @@ def torchvision(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torchvision.models", types.ModuleType("torchvision.models"))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     return made
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 8), (12, 12), (14, 60), (200, 9), (17, 16)])
+def test_motion_of_pictures_of_few_pixels(size):
+    """OpenCV refuses some of them, and of others crashes the process."""
+    picture = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
+    motion = dis.build()(picture, np.roll(picture, 1, 1))
+    assert motion.shape == (*size, 2)
+    assert motion.dtype == np.float32
+    assert np.isfinite(motion).all()
+    assert np.abs(dis.build()(picture, picture)).max() < 0.1
 
 
 def test_without_torchvision_it_is_one_line_and_status_2(command, tmp_path, one_line, monkeypatch):

@@ -170,6 +170,17 @@ def test_steps_lessen_what_is_lost_where_the_evidence_errs():
     assert after < 0.9 * before
 
 
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (160, 5), (7, 7), (128, 128)])
+def test_pieces_of_records_of_any_size_can_be_a_batch(size):
+    rng = np.random.default_rng(0)
+    planes = rng.uniform(0.1, 0.9, (7, *size)).astype(np.float16)
+    record = Record(planes, rng.integers(0, 255, (*size, 3), np.uint8), rng.integers(0, 255, size, np.uint8))
+    planes, rgb, truth = batch_of([crop(rng, record, 128) for _ in range(8)])
+    assert planes.shape == (8, 7, 128, 128)
+    assert rgb.shape == (8, 3, 128, 128)
+    assert truth.shape == (8, 128, 128)
+
+
 @pytest.mark.parametrize("dreams", [-1, 1001])
 def test_dreams_and_feedback_have_their_ranges(dreams):
     with pytest.raises(ConfigError, match=r"dreams must lie in 0\.\.1000"):

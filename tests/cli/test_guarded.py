@@ -1,0 +1,29 @@
+"""What every command does with an error: one line and a status, and where it happened for those who ask."""
+
+from __future__ import annotations
+
+import pytest
+
+from slimecore.cli_base import guarded
+from slimecore.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (InputError("no such\nfile"), 2, "slime: no such file"),
+        (ZeroDivisionError("by\nzero"), 1, "slime: unexpected ZeroDivisionError: by zero (--debug shows where)"),
+        (MemoryError(), 1, "slime: out of memory; use a smaller --size or --preset fast"),
+        (KeyboardInterrupt(), 130, "slime: interrupted; what was written is kept"),
+    ],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_error_is_one_line_and_with_debug_the_place_it_came_from(error, status, line, debug, capsys):
+    def failing_here() -> int:
+        raise error
+
+    assert guarded("slime", debug, failing_here) == status
+    written = capsys.readouterr().err.splitlines()
+    assert written[-1] == line
+    assert ("in failing_here" in "\n".join(written)) == debug
+    assert debug or len(written) == 1
