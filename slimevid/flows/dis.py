@@ -22,9 +22,10 @@ def _flow(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> npt.NDArray[Any
     method.setVariationalRefinementIterations(0)
     first, second = (cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2GRAY) for rgb in (source, target))
     height, width = first.shape
-    more = [0, max(0, _LEAST - height), 0, max(0, _LEAST - width)]
-    if any(more):
-        first, second = (cv2.copyMakeBorder(grey, *more, cv2.BORDER_REPLICATE) for grey in (first, second))
+    down, right = max(0, _LEAST - height), max(0, _LEAST - width)
+    if down or right:
+        edge = cv2.BORDER_REPLICATE
+        first, second = (cv2.copyMakeBorder(grey, 0, down, 0, right, edge) for grey in (first, second))
     return np.ascontiguousarray(method.calc(first, second, None)[:height, :width])
 
 
