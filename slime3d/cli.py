@@ -327,7 +327,17 @@ def _say(notes: Sequence[str]) -> None:
     sys.stderr.writelines(f"note: {note}\n" for note in notes)
 
 
+def _with_axes(words: Sequence[str]) -> list[str]:
+    """Arguments in which ``--up -z`` is one word: argparse would take ``-z`` for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined[-1:] == ["--up"] and word in ("-x", "-y", "-z"):
+            word = f"{joined.pop()}={word}"
+        joined.append(word)
+    return joined
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``slime3d``."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(_with_axes(sys.argv[1:] if argv is None else argv))
     return guarded("slime3d", arguments.debug, lambda: arguments.action(arguments))

@@ -119,8 +119,8 @@ def _draw(buffer: Array, planes: Array, box: Array, base: Array, face: Array, wi
     """Draw into `buffer` (N * h * w,) int64."""
     size_class = np.searchsorted(_SIDES, box) @ np.array([len(_SIDES), 1])
     order = np.argsort(size_class, kind="stable")
-    kinds, starts = np.unique(size_class[order], return_index=True)
-    for kind, start, stop in zip(kinds, starts, [*starts[1:], len(order)], strict=True):
+    kinds, starts, counts = np.unique(size_class[order], return_index=True, return_counts=True)
+    for kind, start, stop in zip(kinds, starts, starts + counts, strict=True):
         kh, kw = (int(_SIDES[i]) for i in divmod(int(kind), len(_SIDES)))
         step = max(1, _PIXELS // (kh * kw))
         for first in range(start, stop, step):

@@ -183,6 +183,17 @@ def test_faces_behind_or_at_the_camera_and_without_area_are_left_out():
     assert set(np.unique(ids)) == {-1, 0}
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_view_that_shows_nothing_is_empty(compiled):
+    """As a sheet seen from its edge."""
+    sheet = np.array([[-1.0, 0, -4], [1, 0, -4], [0, 0, -6]])
+    renderer = ZBuffer(False)
+    renderer._draw = _loops if compiled else renderer._draw
+    cameras = Cameras(np.eye(4)[None], 40.0, np.full((1, 2), 16.0), (32, 32))
+    assert (renderer.face_ids(sheet, np.array([[0, 1, 2]]), cameras) == -1).all()
+    assert (renderer.rasterize(sheet, np.array([[0, 1, 2]]), cameras).face_id == -1).all()
+
+
 def test_a_mesh_larger_than_the_picture_is_cut_at_its_borders(cube):
     near = frame_views(cube.used(), 1, 32)
     zoomed = Cameras(near.pose, near.focal * 20, np.full((1, 2), 16.0), near.size)

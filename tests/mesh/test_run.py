@@ -15,6 +15,7 @@ import slime3d.headers as headers
 from slime3d.cli import main
 from slime3d.label_files import read_label_file
 from slime3d.references import Reference, parse_reference
+from slime3d.views import read_cameras
 from slimecore.masks import write_mask
 
 
@@ -172,6 +173,15 @@ def test_references_are_masks_with_or_without_a_view(tmp_path, monkeypatch):
     assert parse_reference("5=b=c.png", 3) == Reference(5, Path("b=c.png"))
     (tmp_path / "5=b.png").touch()
     assert parse_reference("5=b.png", 3) == Reference(3, Path("5=b.png"))
+
+
+@pytest.mark.parametrize("axis", [["--up", "-z"], ["--up=-z"]])
+def test_an_axis_that_points_down_is_no_option(bar, tmp_path, axis):
+    """Both spellings, though argparse takes the word that follows for an option of that name."""
+    path, *_ = bar
+    assert main(["render", str(path), "--out", str(tmp_path / "views"), "--views", "2", "--size", "32", *axis]) == 0
+    pose = read_cameras(tmp_path / "views" / "cameras.json").pose
+    assert (pose[:, 1, 2] < 0).all()  # the picture's upward axis in the world
 
 
 def refused(capsys, arguments, message, *absent):
