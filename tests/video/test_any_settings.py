@@ -1,0 +1,79 @@
+"""Whatever may be set, however small the pictures: every frame gets a mask, and a run that was stopped ends alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import slimevid.execution as execution
+from slimecore.masks import read_mask, write_mask
+from slimevid.cli import main
+
+SIZES = ((5, 8), (14, 40), (33, 64), (64, 48))
+SETTINGS = {
+    "zoom": (1, 2, 5),
+    "key_every": (1, 2, 3),
+    "bidirectional": (0, 3),
+    "flow_side": (32, 96),
+    "work_side": (32, 96),
+    "learn.tokens": (1, 4),
+    "memory.recent": (0, 1, 3),
+    "memory.every": (1, 2),
+    "memory.detail": (1, 3),
+    "memory.budget": (0, 1, 100),
+    "memory.dims": (0, 1, 500),
+    "memory.unknown": (0, 3),
+    "memory.window": (0, 0.1),
+    "memory.enabled": ("true", "false"),
+    "fusion.parts": (0, 0.15),
+    "fusion.parts_every": (1, 2),
+    "fusion.memory_every": (1, 2),
+    "fusion.motion": (0, 1),
+    "fusion.reach": (0, 0.1),
+    "fusion.colours": (0, 0.3),
+    "fusion.completion": (0, 4),
+    "fusion.refine": (0, 8),
+}
+
+
+def _clip(folder, size, parts, rng):
+    """Six frames of discs that wander over noise, and the first one's mask."""
+    ground, places = rng.integers(0, 255, (*size, 3), np.uint8), rng.random((parts, 2)) * size
+    y, x = np.mgrid[: size[0], : size[1]]
+    folder.mkdir()
+    for frame in range(6):
+        rgb, mask = ground.copy(), np.zeros(size, np.uint8)
+        for part, (cy, cx) in enumerate(places, start=1):
+            inside = (y - cy) ** 2 + (x - cx - frame) ** 2 <= (min(size) / 4) ** 2
+            rgb[inside], mask[inside] = (60 * part, 200, 30), part
+        Image.fromarray(rgb).save(folder / f"{frame}.png")
+        if frame == 0:
+            write_mask(folder.parent / "ref.png", mask)
+    return set(np.unique(read_mask(folder.parent / "ref.png").labels))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_frame_gets_its_mask(seed, tmp_path, monkeypatch, read_results):
+    rng = np.random.default_rng(seed)
+    known = _clip(tmp_path / "clip", SIZES[rng.integers(len(SIZES))], int(rng.integers(1, 5)), rng)
+    chosen = {name: values[rng.integers(len(values))] for name, values in SETTINGS.items() if rng.random() < 0.4}
+    command = ["run", str(tmp_path / "clip"), "--ref", str(tmp_path / "ref.png"), "--quiet", "--size", "64"]
+    command += ["--set", "learn.steps=2", *(word for k, v in chosen.items() for word in ("--set", f"{k}={v}"))]
+    assert main([*command, "--out", str(tmp_path / "whole")]) == 0
+    masks = [read_mask(tmp_path / "whole" / "masks" / f"{frame}.png").labels for frame in range(6)]
+    assert all(set(np.unique(mask)) <= known for mask in masks)
+
+    written = []
+
+    def stopped(path, labels):
+        written.append(path)
+        if len(written) == 2 + seed % 4:
+            raise KeyboardInterrupt
+        write_mask(path, labels)
+
+    monkeypatch.setattr(execution, "write_mask", stopped)
+    assert main([*command, "--out", str(tmp_path / "stopped")]) == 130
+    monkeypatch.undo()
+    assert main([*command, "--out", str(tmp_path / "stopped"), "--resume"]) == 0
+    assert read_results(tmp_path / "stopped", "masks") == read_results(tmp_path / "whole", "masks")
