@@ -4,14 +4,16 @@
 
 BADJA says where joints are, DAVIS which pixels are the animal; nobody says what its parts are. So the first frame with
 joints is annotated by rule: every pixel of the animal belongs to the limb (four legs, tail, head, torso) whose joint is
-nearest. Frames after it are segmented and judged as ``slimevid eval-tracks`` does, beside the unmoved mask, chance, and
-the floors asked for. The data is research-only and never enters this repository.
+nearest; with ``--kinds`` all legs are one part. Frames after it are segmented and judged as ``slimevid eval-tracks``
+does, beside the unmoved mask, chance, and the floors asked for. The data is research-only and never enters this
+repository.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,11 +38,22 @@ LIMBS = {
     7: (15, 25),
 }
 """Joint ids of SMAL, by limb."""
+KINDS = {
+    1: (*LIMBS[1], *LIMBS[2], *LIMBS[3], *LIMBS[4]),
+    2: LIMBS[5],
+    3: LIMBS[6],
+    4: LIMBS[7],
+}
+"""The same with all legs as one part, as the animals of SLiMe's and PASCAL's part annotations are."""
 
 
-def by_nearest_joint(animal: np.ndarray, joints: dict[int, tuple[float, float]]) -> np.ndarray:
+def by_nearest_joint(
+    animal: np.ndarray,
+    joints: dict[int, tuple[float, float]],
+    limbs: Mapping[int, Sequence[int]] = LIMBS,
+) -> np.ndarray:
     """Limb of every pixel of the animal, (h, w) int32; 0 elsewhere."""
-    limb_of = {joint: limb for limb, ids in LIMBS.items() for joint in ids}
+    limb_of = {joint: limb for limb, ids in limbs.items() for joint in ids}
     known = [(limb_of[i], *place) for i, place in joints.items() if i in limb_of]
     y, x = np.nonzero(animal)
     distances = np.stack([(x - px) ** 2 + (y - py) ** 2 for _, px, py in known])
@@ -49,14 +62,21 @@ def by_nearest_joint(animal: np.ndarray, joints: dict[int, tuple[float, float]])
     return parts
 
 
-def segment(davis: Path, file: Path, config: RunConfig, backbone: object, out: Path) -> None:
+def segment(
+    davis: Path,
+    file: Path,
+    config: RunConfig,
+    backbone: object,
+    limbs: Mapping[int, Sequence[int]],
+    out: Path,
+) -> None:
     """Write the masks of one sequence from its first frame with joints on."""
     name = file.stem.rsplit("_", 1)[0]
     clip = open_clip(davis / "JPEGImages" / "480p" / name)
     frame_name, joints = next(iter(read_joints(file).items()))
     start = clip.stems().index(frame_name)
     animal = fit_mask(read_mask(davis / "Annotations" / "480p" / name / f"{frame_name}.png"), clip.size, name)
-    mask = by_nearest_joint(animal.labels > 0, joints)
+    mask = by_nearest_joint(animal.labels > 0, joints, limbs)
     first = next(clip.read(start, start + 1))
     parts = make_parts(MaskFile(mask, {}))
     session = Segmenter(config, backbone)
@@ -72,6 +92,7 @@ def main() -> None:
     parser.add_argument("davis", type=Path)
     parser.add_argument("joints", type=Path)
     parser.add_argument("--propagators", nargs="*", default=["fused"])
+    parser.add_argument("--kinds", action="store_true", help="head, torso, legs, tail: all legs are one part")
     parser.add_argument("--preset", default="balanced")
     parser.add_argument("--set", action="append", default=[])
     arguments = parser.parse_args()
@@ -80,7 +101,8 @@ def main() -> None:
     for propagator in arguments.propagators:
         with tempfile.TemporaryDirectory() as folder:
             for file in sorted(arguments.joints.glob("*.json")):
-                segment(arguments.davis, file, replace(config, propagator=propagator), backbone, Path(folder))
+                one = replace(config, propagator=propagator)
+                segment(arguments.davis, file, one, backbone, KINDS if arguments.kinds else LIMBS, Path(folder))
             print(propagator)
             print(track_table(measure_tracks(Path(folder), arguments.joints)), flush=True)
 
