@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -144,7 +145,7 @@ class Execution:
             raise self._stopped(error, one.frames[min(done, len(one.frames) - 1)]) from error
 
     def _stopped(self, error: InputError | OutputError, frame: int) -> InputError | OutputError:
-        where = "" if str(error).startswith("frame ") or f": frame {frame} " in str(error) else f"frame {frame}: "
+        where = "" if re.search(r"(^|: )frame \d+\b", str(error)) else f"frame {frame}: "
         kept = f"{self.done} of {len(self.frames)} frames are done and kept; mend it and run again with --resume"
         return type(error)(f"{where}{error}; {kept}")
 

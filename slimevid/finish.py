@@ -64,7 +64,7 @@ def write_report(
         "clip": clip_entry(results.clip),
         "frames": {"start": results.frames.start, "end": results.frames.stop, "stride": results.frames.step},
         "references": [{"mask": ref.path.name, "frame": ref.frame} for ref in request.refs],
-        "notes": [*references.notes, *_far(references, results.frames)],
+        "notes": [*results.clip.notes, *references.notes, *_far(references, results.frames)],
         "labelled": {"frames": len(results.frames), "by_this_run": computed, "since_the_last_change": len(again)},
         "parts_file": None if request.parts is None else request.parts.name,
         "parts": parts_entry(references.parts),

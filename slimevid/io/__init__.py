@@ -15,11 +15,18 @@ __all__ = ["Clip", "open_clip", "read_range"]
 
 
 class Clip(Protocol):
-    """A clip that can be read in both directions with constant memory."""
+    """A clip that can be read in both directions with constant memory.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        What looks amiss but can be read: frames that are missing.
+    """
 
     name: str
     size: tuple[int, int]
     fps: Fraction
+    notes: tuple[str, ...]
 
     def __len__(self) -> int:
         """Number of frames."""

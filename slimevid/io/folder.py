@@ -11,6 +11,7 @@ from slimecore.images import list_images, read_rgb
 from slimecore.types import Frame
 from slimevid.io import _folder_hint
 from slimevid.io.fingerprint import fingerprint
+from slimevid.io.missing import missing_numbers
 
 __all__ = ["FolderClip"]
 
@@ -43,6 +44,7 @@ class FolderClip:
         if len(set(stems)) != len(stems):
             twice = next(s for s in stems if stems.count(s) > 1)
             raise InputError(f"{path}: several frames are called {twice!r}; masks would overwrite each other")
+        self.notes = tuple(f"{path}: {note}" for note in missing_numbers(stems))
         first = read_rgb(self._files[0])
         self.size = (first.shape[0], first.shape[1])
 

@@ -22,6 +22,7 @@ import numpy as np
 from slimecore.errors import InputError
 from slimecore.types import Frame
 from slimevid.io.fingerprint import fingerprint
+from slimevid.io.missing import cut_off
 
 __all__ = ["VideoClip"]
 
@@ -51,13 +52,16 @@ class VideoClip:
             stream = self._stream(container)
             self.fps = Fraction(stream.average_rate or stream.guessed_rate or 24)
             try:
-                packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
+                coded = [(p.pts, p.is_keyframe, p.is_discard) for p in container.demux(stream) if p.size]
             except av.error.FFmpegError as error:
                 raise InputError(f"{path}: the file is damaged or cut off ({error})") from error
             clocks = _EXACT_CLOCKS.intersection(container.format.name.split(","))
             codec = stream.codec_context.name
+            notes = cut_off((len(coded), _span(coded, stream, self.fps)), (stream.frames, _length(container, stream)))
+        packets = [(stamp, key) for stamp, key, hidden in coded if not hidden]
         if not packets:
             raise InputError(f"{path}: the video has no frames")
+        self.notes = tuple(f"{path}: {note}" for note in notes)
         self._stamps = sorted(stamp for stamp, _ in packets if stamp is not None)
         self._seekable = bool(clocks) and len(self._stamps) == len(packets) == len(set(self._stamps))
         self._keys = sorted(stamp for stamp, key in packets if key and stamp is not None)
@@ -78,6 +82,8 @@ class VideoClip:
         if not container.streams.video:
             raise InputError(f"{self._path}: the file has no video stream")
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise InputError(f"{self._path}: no decoder for this video (an unknown codec, or its head is damaged)")
         stream.thread_type = "AUTO"
         return stream
 
@@ -195,6 +201,20 @@ class VideoClip:
                 "the picture size changes mid-stream, cut the clip there"
             )
         return Frame(index, rgb, f"{index:05d}", float(index / self.fps))
+
+
+def _span(coded: list[tuple[int | None, bool, bool]], stream: Any, fps: Fraction) -> Fraction | None:
+    """Seconds from the first frame to the end of the last."""
+    stamps = [stamp for stamp, *_ in coded if stamp is not None]
+    return Fraction((max(stamps) - min(stamps)) * stream.time_base) + 1 / fps if stamps else None
+
+
+def _length(container: Any, stream: Any) -> Fraction | None:
+    """Seconds that are announced for the video; what is announced for a file may be those of its sound."""
+    if stream.duration is not None:
+        return Fraction(stream.duration * stream.time_base)
+    alone = len(container.streams) == 1 and container.duration is not None
+    return Fraction(container.duration, av.time_base) if alone else None
 
 
 def _reason(error: BaseException) -> str:

@@ -1,0 +1,120 @@
+"""Clips that can be read but are not whole."""
+
+import re
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from slimecore.errors import InputError
+from slimevid.cli import main
+from slimevid.io import open_clip
+from slimevid.io.missing import cut_off, missing_numbers
+
+
+@pytest.mark.parametrize(
+    ("stems", "expected"),
+    [
+        ([f"{i:05d}" for i in range(12) if i != 7], "frame 00007 is not there"),
+        ([f"a_{i}" for i in range(8, 30) if i not in (9, 10)], "frames a_9, a_10 are not there"),
+        ([f"{i:03d}" for i in range(0, 100, 5) if i != 35], "frame 035 is not there"),
+        (
+            [str(i) for i in range(90) if not 40 <= i < 48],
+            "frames 40, 41, 42, 43, 44 and 3 more are not there",
+        ),
+    ],
+)
+def test_missing_numbers_are_named(stems, expected):
+    assert missing_numbers(stems) == (expected,)
+
+
+@pytest.mark.parametrize(
+    "stems",
+    [
+        [f"{i:05d}" for i in range(12)],
+        [str(i) for i in range(0, 50, 5)],
+        [str(i) for i in (0, 3, 4, 9, 11, 30, 31)],  # picked by hand
+        [str(2**i) for i in range(8)],
+        [*map(str, range(9)), str(10**15)],  # two takes
+        ["a1", "b1", "c1", "d1", "e1", "f2"],
+        ["1", "2", "4"],
+        ["one", "two", "three", "four", "five"],
+        [*map(str, range(9)), "last"],
+        [],
+    ],
+)
+def test_no_numbers_are_missing(stems):
+    assert missing_numbers(stems) == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "announced", "said"),
+    [
+        ((40, Fraction(4)), (40, Fraction(4)), None),
+        ((38, Fraction(4)), (40, Fraction(4)), None),
+        ((37, Fraction(4)), (40, Fraction(4)), "37 frames found, 40 announced"),
+        ((985, None), (1000, None), None),
+        ((979, None), (1000, None), "979 frames found, 1000 announced"),
+        ((20, Fraction(2)), (0, Fraction(4)), "2.0 s found, 4.0 s announced"),
+        ((20, Fraction(2)), (0, Fraction(5, 2)), None),
+        ((20, Fraction(2)), (0, None), None),
+        ((20, None), (0, Fraction(4)), None),
+        ((20, Fraction(2)), (20, Fraction(4)), None),
+    ],
+)
+def test_files_that_announce_more(found, announced, said):
+    assert cut_off(found, announced) == (() if said is None else (f"{said}; the file may be cut off",))
+
+
+def video_of(path, pictures):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for rgb in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_file_that_was_cut_off_is_said_to_be(tmp_path, slide, disc, capsys):
+    pictures = [np.roll(disc(i)[0], i, 0) for i in range(40)]
+    video = video_of(tmp_path / "clip.mkv", pictures)
+    assert open_clip(video).notes == ()
+    content = video.read_bytes()
+    video.write_bytes(content[: len(content) // 2])
+    (note,) = open_clip(video).notes
+    assert re.fullmatch(r".*clip\.mkv: 0\.\d s found, 1\.6 s announced; the file may be cut off", note)
+    arguments = ["--propagator", "flow_warp", "--set", "work_side=48", "--out", tmp_path / "out"]
+    assert main([str(a) for a in ("run", video, "--ref", tmp_path / "ref_0.png", *arguments)]) == 0
+    assert f"note: {note}\n" in capsys.readouterr().err
+
+
+def test_a_frame_missing_from_a_folder_is_named(slide):
+    assert open_clip(slide).notes == ()
+    (slide / "005.png").unlink()
+    assert open_clip(slide).notes == (f"{slide}: frame 005 is not there",)
+
+
+def test_a_video_of_an_unknown_codec_is_refused(tmp_path):
+    video = video_of(tmp_path / "clip.mkv", [np.zeros((48, 64, 3), np.uint8)] * 2)
+    content = video.read_bytes()
+    assert content.count(b"V_MJPEG") == 1
+    video.write_bytes(content.replace(b"V_MJPEG", b"V_XXXXX"))
+    with pytest.raises(InputError, match=r"clip\.mkv: no decoder for this video"):
+        open_clip(video)
+
+
+def test_a_stop_ahead_of_the_frame_being_labelled_names_one_frame(slide, disc, tmp_path, one_line):
+    """Frames between key frames wait for the next one; what is amiss there is said of that frame alone."""
+    video = video_of(tmp_path / "clip.mkv", [disc(i)[0] for i in range(6)])
+    content = video.read_bytes()
+    with av.open(str(video)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    video.write_bytes(content.replace(packets[2], bytes(len(packets[2]))))
+    arguments = ["--size", 64, "--set", "work_side=48", "--set", "learn.steps=2", "--preset", "fast", "--quiet"]
+    whole = ["run", video, "--ref", tmp_path / "ref_0.png", "--out", tmp_path / "out", *arguments]
+    assert main([str(a) for a in whole]) == 2
+    text = one_line()
+    assert text.startswith(f"slimevid: {video}: frame 2 cannot be decoded")
+    assert "1 of 6 frames are done and kept" in text
