@@ -6,6 +6,7 @@ as long as the longer half. Each half gets half of torch's threads: two pools th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -15,6 +16,29 @@ import torch
 __all__ = ["ahead"]
 
 T = TypeVar("T")
+
+
+class _Halved:
+    """Half of torch's threads while anything of this process reads ahead, however many do, in whatever order."""
+
+    def __init__(self) -> None:
+        self._lock, self._open, self._threads = threading.Lock(), 0, 1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._open:
+                self._threads = torch.get_num_threads()
+                torch.set_num_threads(max(1, self._threads // 2))  # a thread that starts after takes it over
+            self._open += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._open -= 1
+            if not self._open:
+                torch.set_num_threads(self._threads)
+
+
+_HALVED = _Halved()
 
 
 def ahead(items: Iterator[T], prepare: Callable[[T, T | None], None], before: T | None = None) -> Iterator[T]:
@@ -34,7 +58,6 @@ def ahead(items: Iterator[T], prepare: Callable[[T, T | None], None], before: T 
     object
         What raises in the other thread is raised here, after the items before it.
     """
-    threads = torch.get_num_threads()
 
     def fetch() -> tuple[T] | None:
         nonlocal before
@@ -44,12 +67,8 @@ def ahead(items: Iterator[T], prepare: Callable[[T, T | None], None], before: T 
             return (item,)
         return None
 
-    with ThreadPoolExecutor(1, "ahead") as pool:
-        try:
-            torch.set_num_threads(max(1, threads // 2))  # the other thread, starting after, takes it over
+    with _HALVED, ThreadPoolExecutor(1, "ahead") as pool:
+        waiting = pool.submit(fetch)
+        while (found := waiting.result()) is not None:
             waiting = pool.submit(fetch)
-            while (found := waiting.result()) is not None:
-                waiting = pool.submit(fetch)
-                yield found[0]
-        finally:
-            torch.set_num_threads(threads)
+            yield found[0]

@@ -36,17 +36,17 @@ class ColourModel:
         """Bytes held."""
         return self._counts.nbytes + self._odds.nbytes
 
-    def learn(self, rgb: Array, background: Array) -> None:
+    def learn(self, rgb: Array, soft: Array) -> None:
         """Count the colours of an annotated picture.
 
         Parameters
         ----------
         rgb : (h, w, 3) uint8
-        background : (h, w) float32
-            Share of the background, 0..1.
+        soft : (P, h, w) float32
+            Labels, background first, summing to 1 over parts, or to 0 where nothing is known.
         """
         bins = _bins(rgb).ravel()
-        for counts, weights in zip(self._counts, (background, 1 - background), strict=True):
+        for counts, weights in zip(self._counts, (soft[0], soft.sum(0) - soft[0]), strict=True):
             counts += np.bincount(bins, weights.ravel(), _BINS**3).reshape(counts.shape)
         shares = _spread(self._counts).reshape(2, -1)
         shares /= np.maximum(shares.sum(1, keepdims=True), 1)

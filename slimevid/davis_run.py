@@ -223,7 +223,8 @@ def zip_results(out: Path, names: Sequence[str]) -> Path:
 def floors(request: DavisRequest) -> list[DavisRequest]:
     """The same run by the two floors, into ``<out>-copy`` and ``<out>-flow_warp``."""
     out = request.out.resolve()
+    alone = replace(request.config, bidirectional=0)  # a floor is nothing but what its name says
     return [
-        replace(request, out=out.with_name(f"{out.name}-{name}"), config=replace(request.config, propagator=name))
+        replace(request, out=out.with_name(f"{out.name}-{name}"), config=replace(alone, propagator=name))
         for name in ("copy", "flow_warp")
     ]

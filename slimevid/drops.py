@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,10 @@ __all__ = ["Drops", "without"]
 
 
 class Drops:
-    """Since which frame a part is dropped, by its value."""
+    """Since which frames parts are dropped: pairs of a frame and a part's value."""
 
-    def __init__(self) -> None:
-        self._since: dict[int, int] = {}
+    def __init__(self, given: Iterable[tuple[int, int]] = ()) -> None:
+        self._given = {(int(frame), int(value)) for frame, value in given}
 
     def add(self, value: int, frame: int, values: tuple[int, ...]) -> None:
         """Drop the part with some value, one of `values`, from a frame on.
@@ -30,15 +30,20 @@ class Drops:
         """
         if value not in values[1:]:
             raise InputError(f"there is no part {value} to drop, there are {', '.join(map(str, values[1:]))}")
-        self._since[value] = frame
+        self._given.add((frame, value))
+
+    def to_array(self) -> npt.NDArray[np.int64]:
+        """(n, 2): what :class:`Drops` is made of again."""
+        return np.array(sorted(self._given), np.int64).reshape(-1, 2)
 
     def rows(self, index: int, values: tuple[int, ...], references: Mapping[int, Annotation]) -> list[int]:
         """Rows of the parts that are left out of a frame, given what the references mark, by their frames."""
-        return [
+        found = {
             values.index(value)
-            for value, first in self._since.items()
+            for first, value in self._given
             if index >= first and not self._again(values.index(value), first, index, references)
-        ]
+        }
+        return sorted(found)
 
     @staticmethod
     def _again(row: int, first: int, index: int, references: Mapping[int, Annotation]) -> bool:

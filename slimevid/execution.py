@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,9 @@ class Execution:
         Its references are set.
     soft : bool
         Write soft labels too.
+    changed : bool
+        The clip's files are others than when a snapshot was taken: frames that were read, and not yet labelled, may
+        have decided those before them.
     told : callable(done, total)
         After every frame.
     """
@@ -55,6 +58,7 @@ class Execution:
     ledger: Ledger
     session: Segmenter
     soft: bool
+    changed: bool
     told: Callable[[int, int], None]
     computed: int = 0
     done: int = 0
@@ -113,6 +117,9 @@ class Execution:
         if found is None or found[0].gap != number:
             return Place(self.ledger.key, number, 0, 0, 0)
         place, state = found
+        if self.changed and place.done:
+            done = self.gaps[number].passes[place.step].whole(place.done, self.session.span)
+            place = replace(place, done=done)
         self.session.restore(state)
         before = self.gaps[number].passes[: place.step]
         self.done += sum(len(one.frames) for one in before) + place.done

@@ -21,7 +21,7 @@ from slimevid.passes import Gap
 __all__ = ["LEDGER", "Ledger", "file_digest"]
 
 LEDGER = "run.json"
-_SCHEMA = 5
+_SCHEMA = 6
 Ends = tuple[str, str]
 
 
@@ -38,13 +38,23 @@ class Ledger:
         Hash of every reference, by frame.
     fingerprint : str
         Of the clip's files.
+    names : mapping of int to str
+        Of part values.
     """
 
-    def __init__(self, out: Path, identity: Mapping[str, Any], references: Mapping[int, str], fingerprint: str) -> None:
+    def __init__(
+        self,
+        out: Path,
+        identity: Mapping[str, Any],
+        references: Mapping[int, str],
+        fingerprint: str,
+        names: Mapping[int, str],
+    ) -> None:
         self._path = out / LEDGER
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))  # as it will be read back
         self.references = dict(references)
         self.fingerprint = fingerprint
+        self.names = dict(names)
         self.done: set[Ends] = set()
         self.kept: set[Ends] = set()
         self.scores = 0
@@ -85,6 +95,12 @@ class Ledger:
                 f"{self._path.parent}: cannot resume, the run was made with something else "
                 f"({changes(before.identity, self.identity)}); run it as before, or without --resume to start over"
             )
+        for value, name in self.names.items():
+            if before.names.get(value, name) != name:
+                raise OutputError(
+                    f"{self._path.parent}: cannot resume, part {value} was called {before.names[value]!r}, "
+                    f"not {name!r}; give the names of before, or run without --resume to start over"
+                )
         self.done = {self.ends(gap) for gap in gaps} & before.done
         self.kept = set(self.done)
         self.scores = before.scores
@@ -109,7 +125,8 @@ class Ledger:
                     f"{self._path}: schema {content['schema']} is not {_SCHEMA}; run without --resume to start over"
                 )
             references = {int(frame): str(digest) for frame, digest in content["references"].items()}
-            before = Ledger(self._path.parent, content["identity"], references, str(content["fingerprint"]))
+            names = {int(value): str(name) for value, name in content["names"].items()}
+            before = Ledger(self._path.parent, content["identity"], references, str(content["fingerprint"]), names)
             before.done = {(str(a), str(b)) for a, b in content["done"]}
             before.kept = {(str(a), str(b)) for a, b in content["kept"]}
             before.scores, before.finished = int(content["scores"]), bool(content["finished"])
@@ -125,6 +142,7 @@ class Ledger:
             "identity": self.identity,
             "references": {str(frame): digest for frame, digest in sorted(self.references.items())},
             "fingerprint": self.fingerprint,
+            "names": {str(value): name for value, name in sorted(self.names.items())},
             "done": sorted(self.done),
             "kept": sorted(self.kept),
             "scores": self.scores,

@@ -30,6 +30,15 @@ class Pass:
     reference: int
     frames: range
 
+    @property
+    def held(self) -> int:
+        """Frames that are the reference's own: 1 or 0."""
+        return int(self.frames[0] == self.reference)
+
+    def whole(self, done: int, span: int) -> int:
+        """Of so many frames that are done, those before the span that is not whole, where they come in spans."""
+        return done - (done - self.held) % span if done else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:

@@ -16,7 +16,7 @@ from slimevid.davis_manifest import program
 from slimevid.execution import Execution
 from slimevid.exports import Results
 from slimevid.finish import finish, note_stop, read_report, write_report
-from slimevid.folder import missing_masks, open_folder
+from slimevid.folder import missing_results, open_folder
 from slimevid.frame_log import check_frames
 from slimevid.io import Clip, open_clip
 from slimevid.ledger import Ledger, file_digest
@@ -40,6 +40,7 @@ class _Prepared:
     gaps: list[Gap]
     ledger: Ledger
     fresh: bool
+    changed: bool
 
 
 def run(request: RunRequest, notify: Notify | None = None) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def run(request: RunRequest, notify: Notify | None = None) -> dict[str, Any]:
         finish(request, results, job.ledger, drawn=True)
         return content
     clock.append(time.perf_counter())
-    open_folder(request, job.clip, job.ledger, snapshots, fresh=job.fresh)
+    open_folder(request, job.clip, job.gaps, job.ledger, snapshots, fresh=job.fresh)
     try:
         drawn, computed, processor_s = _segment(request, job, snapshots, tell, clock)
         finish(request, results, job.ledger, drawn=drawn)
@@ -102,7 +103,8 @@ def _segment(
     def told(done: int, total: int) -> None:
         tell("segment", done, total)
 
-    execution = Execution(request.out, job.clip, job.frames, job.gaps, job.ledger, job.session, request.soft, told)
+    work = (job.clip, job.frames, job.gaps, job.ledger, job.session)
+    execution = Execution(request.out, *work, request.soft, job.changed, told)
     drawn = execution.run(snapshots)
     clock.append(time.perf_counter())
     return drawn, execution.computed, execution.processor_s
@@ -124,13 +126,16 @@ def _prepare(request: RunRequest, snapshots: SnapshotFile) -> _Prepared:
             _check_drop(frame, value, references)
     gaps = plan([item.frame.index for item in references.items], frames)
     identity = _identity(request, clip, frames, session)
-    ledger = Ledger(request.out, identity, references.digests(), clip.fingerprint())
+    names = dict(zip(references.parts.values, references.parts.names, strict=True))
+    ledger = Ledger(request.out, identity, references.digests(), clip.fingerprint(), names)
     before = ledger.resume(gaps) if request.resume else None
     if before is not None:
-        ledger.discard(missing_masks(request, clip, gaps, ledger))
-        if before.fingerprint != ledger.fingerprint:
-            check_frames(request.out, clip, _done_frames(gaps, ledger, snapshots))
-    return _Prepared(clip, frames, references, session, gaps, ledger, before is None)
+        ledger.discard(missing_results(request, clip, gaps, ledger))
+        ledger.finished = ledger.finished and (request.out / "overlay.mp4").is_file()
+    changed = before is not None and before.fingerprint != ledger.fingerprint
+    if changed:
+        check_frames(request.out, clip, _done_frames(gaps, ledger, snapshots))
+    return _Prepared(clip, frames, references, session, gaps, ledger, fresh=before is None, changed=changed)
 
 
 def _check_drop(frame: int, value: int, references: References) -> None:
@@ -153,7 +158,7 @@ def _identity(request: RunRequest, clip: Clip, frames: range, session: Segmenter
         "end": frames.stop,
         "stride": frames.step,
         "soft": request.soft,
-        "drops": {str(frame): list(values) for frame, values in request.drops},
+        "drops": sorted([frame, value] for frame, values in request.drops for value in values),
         "program": program()[:12],
         "versions": versions("av"),
     }

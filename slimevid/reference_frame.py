@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slimecore.errors import InputError
 from slimecore.masks import annotate
 from slimecore.types import Annotation, Frame, Parts
 from slimevid.result import STRONGEST
@@ -40,6 +41,31 @@ def annotated(frame: Frame, mask: Array, names: Mapping[int, str] | None, parts:
         return Annotation(frame.rgb, mask.clip(-1), parts, empty=True)
     known = dict(zip(parts.values, parts.names, strict=True))
     return annotate(frame.rgb, mask, {**known, **(names or {})})
+
+
+def check(references: Sequence[Reference]) -> None:
+    """Refuse references of several sizes, or of which none marks a part.
+
+    Raises
+    ------
+    InputError
+    """
+    for reference in references:
+        check_size(reference.frame, references[0].frame)
+    if not any((reference.annotation.rows > 0).any() for reference in references):
+        raise InputError("no reference marks a part: every pixel is background (0); mark at least one part")
+
+
+def check_size(frame: Frame, reference: Frame) -> None:
+    """Refuse a frame of another size than a reference's.
+
+    Raises
+    ------
+    InputError
+    """
+    (height, width), (h, w) = frame.size, reference.size
+    if (height, width) != (h, w):
+        raise InputError(f"frame {frame.index} is {width}x{height}, the reference {w}x{h}; all must have one size")
 
 
 def one_hot(annotation: Annotation, parts: int) -> Array:

@@ -43,7 +43,9 @@ def remembering(
     device = "cpu" if backbone is None else str(backbone.device)
     propagator: Propagator = module.build(Context(config, parts, flow, keys, device, complete))
     for reference in references:
+        rows = reference.annotation.rows
+        window = replace(whole(reference.frame.size), zoom=plan.around(rows > 0).zoom)
         soft = one_hot(reference.annotation, parts)
-        window = replace(whole(reference.frame.size), zoom=plan.around(soft[0] < 0.5).zoom)
+        soft[0] -= rows < 0  # what is ignored is not remembered as background
         propagator.remember(FrameState(reference.frame, config, backbone, window=window), soft)
     return propagator

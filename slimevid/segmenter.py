@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 
 from slimecore import plugins
-from slimecore.artifacts import require_parts
 from slimecore.backbones import Backbone, load_model
 from slimecore.errors import InputError
 from slimecore.images import Spans, resize_soft
@@ -28,14 +27,13 @@ from slimevid.drops import Drops, without
 from slimevid.full_size import at_full_size
 from slimevid.io import Clip, read_range
 from slimevid.looks import shown
-from slimevid.lucid import Counted, adapt
 from slimevid.passes import Pass, plan
 from slimevid.propagators import Propagator
-from slimevid.reference_frame import Reference, annotated, one_hot, smallest_areas
+from slimevid.reference_frame import Reference, annotated, check, check_size, one_hot, smallest_areas
 from slimevid.remembering import remembering
 from slimevid.result import FrameResult, coarse_labels, label
 from slimevid.state import FrameState
-from slimevid.teaching import learned_parts
+from slimevid.teaching import Teacher
 from slimevid.window import Window, spans_within, whole
 from slimevid.window_plan import WindowPlan
 
@@ -93,6 +91,7 @@ class Segmenter:
         self._span_begin: dict[str, Array] | None = None
         self._every = self.config.key_every if self._module.KEYED else 1
         self._turn = self.config.bidirectional and max(1, self.config.bidirectional // self._every)  # key frames
+        self.span = self._every * (self._turn or 1)  # frames propagate labels as a whole, final once all were read
         self._plan = WindowPlan(self.config.zoom if self._module.WINDOWED else 1.0, self._every)
         self._last = self._soft, self._window  # labels of the last key frame, as shown
 
@@ -122,7 +121,9 @@ class Segmenter:
 
     @property
     def soft(self) -> Array:
-        """Soft labels of the latest frame, (P, h, w) float32 at its own size, summing to 1 over parts."""
+        """Soft labels of the latest frame, (P, h, w) float32 at its size, summing to 1; before any, InputError."""
+        if not len(self._soft):
+            raise InputError("there are no soft labels yet: add_reference or step comes first")
         return whole(self._size).filled(self._soft, self._window)
 
     def add_reference(
@@ -174,31 +175,28 @@ class Segmenter:
         Parts are learned from all of them, unless embeddings were given at the start, the propagator needs none, or
         `learned` says what was learned from these very references before; so is the completing network adapted, unless
         `adapted` is what came of it.
+
+        Raises
+        ------
+        InputError
+            They are of several sizes, or none marks a part.
         """
+        check(references)
         parts, shared = with_shared_parts([r.annotation for r in references])
-        adapts = adapted is None and self._module.COMPLETED and self.config.fusion.completion > 0
-        dreams = self.config.dreams if adapts else 0
-        counted = Counted(progress, dreams)
-        if learned is not None and not self._given:
-            self.embeddings = learned
-        elif self.backbone is not None and self._module.NEEDS_PARTS and not self._given:
-            self.embeddings = learned_parts(self.backbone, shared, self.config, self._plan, counted.learned)
-        if self.embeddings is not None and self.backbone is not None and self._module.NEEDS_PARTS:
-            require_parts(self.embeddings, parts, "part embeddings")  # before anything of this session changes
-        if dreams:
-            annotations = [one for one in shared if not one.empty]
-            adapted = adapt(annotations, dreams, self._dreamer, self._unadapted, self.config.seed, counted.dreamt)
+        known = self.embeddings if self._given else learned
+        teacher = Teacher(self._module, self.config, self.backbone, self._plan, self._dreamer, self._unadapted)
+        self.embeddings, self.adapted = teacher.taught(shared, known, adapted, progress)
         self._references = {r.frame.index: Reference(r.frame, a) for r, a in zip(references, shared, strict=True)}
-        self._parts, self.adapted = parts, adapted
-        self._complete = self._unadapted if adapted is None else Completing(adapted, self.config.model.dtype)
+        self._parts, network = parts, self.adapted
+        self._complete = self._unadapted if network is None else Completing(network, self.config.model.dtype)
         how = (self._module, self.config, self.backbone, self.embeddings, self._flow, self._complete, self._plan)
         self._propagator = remembering(self._references.values(), *how)
         self._base = self._propagator.snapshot()
         self._smallest = smallest_areas([r.annotation for r in self._references.values()])
 
-    def _dreamer(self, network: Complete) -> Segmenter:
+    def _dreamer(self, embeddings: PartEmbeddings | None, network: Complete) -> Segmenter:
         """Segment as this session does, but for what a dream needs not."""
-        return Segmenter(replace(self.config, dreams=0), self.backbone, self.embeddings, network)
+        return Segmenter(replace(self.config, dreams=0), self.backbone, embeddings, network)
 
     def start(self, index: int) -> FrameResult:
         """Forget all but the references, and go on from the one on frame `index`, in either direction.
@@ -218,7 +216,8 @@ class Segmenter:
         reference = self._references[index]
         soft = one_hot(reference.annotation, len(self.parts))
         self._propagator.restore(self._base)
-        self._span_begin, self._ordinal, window = None, 1, self._plan.start(soft[0] < 0.5)
+        self._span_begin, self._ordinal, self._next = None, 1, index + 1
+        window = self._plan.start(soft[0] < 0.5)
         state = FrameState(reference.frame, self.config, self.backbone, window=window)
         self._propagator.start(state, soft)
         self._last = resize_soft(np.ascontiguousarray(soft[(slice(None), *window.box)]), state.work_size), window
@@ -231,18 +230,19 @@ class Segmenter:
         Raises
         ------
         InputError
-            No reference yet.
+            No reference yet, or the frame is of another size than the references.
         """
-        _ = self._ready  # before the frame counts
+        _ = self._ready
         return self._label(self._state(self._as_frame(frame), self._ordinal))
 
     @property
     def _ready(self) -> Propagator:
         if self._propagator is None:
-            raise InputError("add_reference must come before step: there is nothing to segment yet")
+            raise InputError("add_reference must come first: there is nothing to segment yet")
         return self._propagator
 
     def _state(self, frame: Frame, ordinal: int) -> FrameState:
+        check_size(frame, next(iter(self._references.values())).frame)
         return FrameState(frame, self.config, self.backbone, ordinal, self._plan.at(ordinal))
 
     def _label(self, state: FrameState) -> FrameResult:
@@ -295,7 +295,8 @@ class Segmenter:
         Yields
         ------
         FrameResult
-            Every frame once. In order if the one reference is the first frame, else pass by pass.
+            Every frame once. In order if the one reference is the first frame, else pass by pass. Left before the end,
+            the session is where the last whole span ended (``key_every``, ``bidirectional``), as :meth:`snapshot` is.
         """
         if not self._references:
             raise InputError("add_reference must come before propagate: there is nothing to segment yet")
@@ -305,17 +306,16 @@ class Segmenter:
 
     def run_pass(self, clip: Clip, one: Pass, done: int = 0) -> Iterator[FrameResult]:
         """Label the frames of a pass, but for the first `done`, after which :meth:`restore` brought this session."""
-        held = int(one.frames[0] == one.reference)  # a result that is the reference's
         if not done:
             first = self.start(one.reference)
-            if held:
+            if one.held:  # a result that is the reference's
                 yield first
                 done = 1
-        again = (done - held) % (self._every * (self._turn or 1))  # of a span that was begun
-        at, self._ordinal = done - again, (done - again - held) // self._every + 1
-        begin = self._references[one.reference].frame if at == held else next(read_range(clip, one.frames[at - 1 : at]))
+        at = one.whole(done, self.span)
+        self._ordinal, own = (at - one.held) // self._every + 1, self._references[one.reference].frame
+        begin = own if at == one.held else next(read_range(clip, one.frames[at - 1 : at]))
         states = self._states(read_range(clip, one.frames[at:]), self._every, FrameState(begin, self.config, None))
-        yield from islice(self._spans(states), again, None)
+        yield from islice(self._spans(states), done - at, None)
 
     def follow(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
         """Label the next frames, as :meth:`step` does, each prepared while the one before it is being labelled."""
@@ -358,6 +358,8 @@ class Segmenter:
             No such part.
         """
         self._drops.add(value, self._next if frame is None else frame, self.parts.values)
+        if self._span_begin is not None:
+            self._span_begin = {**self._span_begin, "drops": self._drops.to_array()}
 
     def snapshot(self) -> dict[str, Array]:
         """What later steps depend on beside references and embeddings, as named arrays.
@@ -368,27 +370,25 @@ class Segmenter:
             return {}
         if self._span_begin is not None:
             return self._span_begin
-        own = {"ordinal": np.array(self._ordinal), **self._plan.snapshot(self._ordinal)}
+        own = {"ordinal": np.array(self._ordinal), "next": np.array(self._next), "drops": self._drops.to_array()}
         if self._every > 1:
             own |= {"last": self._last[0], "last_window": self._last[1].to_array()}
-        return own | self._propagator.snapshot()
+        return own | self._plan.snapshot(self._ordinal) | self._propagator.snapshot()
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take over a :meth:`snapshot` of a session with the same settings, references and embeddings."""
-        if self._propagator is None:
-            raise InputError("add_reference must come before restore: the parts are not known yet")
-        self._span_begin, self._ordinal = None, int(state["ordinal"])
+        propagator = self._ready
+        self._span_begin, self._ordinal, self._next = None, int(state["ordinal"]), int(state["next"])
+        self._drops = Drops(state["drops"])
         if self._every > 1:
             self._last = state["last"], Window.from_array(state["last_window"])
         self._plan.restore(self._ordinal, state)
-        self._propagator.restore(state)
+        propagator.restore(state)
 
     def _as_frame(self, frame: Frame | Array) -> Frame:
         if isinstance(frame, Frame):
-            self._next = frame.index + 1
-            return frame
-        self._next += 1
-        return Frame(self._next - 1, frame, f"{self._next - 1:05d}")
+            return frame  # an array is copied: cameras write each picture over the last
+        return Frame(self._next, np.array(frame), f"{self._next:05d}")
 
     def _result(self, frame: Frame, soft: Array, window: Window) -> FrameResult:
         soft = without(soft, self._rows_dropped(frame.index))

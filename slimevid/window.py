@@ -123,7 +123,8 @@ def spans_within(labels: Array, window: Window) -> Spans | None:
     window : Window
     """
     count, pieces = cv2.connectedComponents((labels > 0).astype(np.uint8))
-    areas = np.bincount(labels.ravel() * count + pieces.ravel(), minlength=(int(labels.max()) + 1) * count)
+    cells = labels.ravel().astype(np.int64) * count + pieces.ravel()
+    areas = np.bincount(cells, minlength=(int(labels.max()) + 1) * count)
     areas = areas.reshape(-1, count)[1:]  # of every part in every piece
     kept = ((areas > 0) & (areas >= _STRAY * areas.max(1, keepdims=True))).any(0)
     spans = spans_of(kept[pieces])

@@ -275,11 +275,13 @@ def annotate(rgb: Array, labels: Array, names: Mapping[int, str] | None = None) 
     Raises
     ------
     InputError
-        The shapes differ, a name repeats, or no pixel holds a part.
+        The shapes differ, a name repeats, a value is above 255, or no pixel holds a part.
     """
     mask = MaskFile(np.asarray(labels).astype(np.int32).clip(min=IGNORE), {})
     if not mask.values:
         raise InputError("the mask holds no part: every pixel is background (0); mark at least one part")
+    if mask.values[-1] > _VOID:
+        raise InputError(f"the mask holds part {mask.values[-1]}; part values are 1 to {_VOID}")
     parts = make_parts(mask, names)
     return Annotation(rgb, parts.index(mask.labels), parts)
 

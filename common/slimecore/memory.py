@@ -36,6 +36,7 @@ _TILE = 1 / 6  # least side of the squares that are read together, as a share of
 _CROWD = 96  # places a square should have on average, to be worth a call
 _NEVER = 50.0  # where nothing is to count as unseen: farther than anything alike, nearer than kernel_sums cuts off
 _SMALLEST = 1e-3  # a share of the picture below this is balanced like this
+_KNOWN = 0.5  # share of a place that must be known for it to be remembered, where any place is known that well
 _REACH = 2.0  # standard deviations of the window; the keys beyond are many, and change J&F by .01 (docs/benchmarks.md)
 
 
@@ -115,12 +116,17 @@ class MaskMemory:
         ----------
         places : Places
         mask : (P, h, w) float tensor
-            Soft labels on the grid of `places`, summing to 1 over parts.
+            Soft labels on the grid of `places`, summing to 1 over parts; to less where they are not known.
         permanent : bool
             References and corrections: never dropped.
         """
+        mask, known = _completed(mask)
         evidence = mask.flatten(1).T.contiguous().float()
         kept, log_weight = sample_places(mask, self._config.budget, self._generator)
+        if known is not None:  # what is not known says nothing, of the background neither
+            evidence[~known] = evidence[known].mean(0)
+            told = known[kept.to(known.device)].to(kept.device)
+            kept, log_weight = kept[told], log_weight[told]
         prior, values = self._balanced(evidence, kept)
         prior += log_weight.to(evidence)
         if permanent:  # the space is fitted to a whole frame, not to the places that are kept of it
@@ -237,6 +243,18 @@ class MaskMemory:
         here = self._nearby()
         inside = (here >= low[:, None]) & (here <= high[:, None])
         return [near.nonzero()[:, 0] for near in inside.all(2)]
+
+
+def _completed(mask: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Labels (P, h, w) that sum to 1, background where nothing is known; known places (h * w,), None if all are."""
+    total = mask.sum(0)
+    known = total > min(_KNOWN, float(total.max()) / 2)
+    if bool(known.all()):
+        return mask, None
+    mask = mask / total.clamp(min=1e-6)
+    mask[:, ~known] = 0
+    mask[0, ~known] = 1
+    return mask, known.flatten()
 
 
 def _keys_of(entries: Iterable[_Entry], position: Tensor | None = None) -> KernelKeys:

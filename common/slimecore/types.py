@@ -102,14 +102,11 @@ class Frame:
         RGB, never BGR.
     name : str
         File stem the mask of this frame gets.
-    time_s : float
-        Presentation time in seconds.
     """
 
     index: int
     rgb: Array
     name: str
-    time_s: float = 0.0
 
     def __post_init__(self) -> None:
         _require(

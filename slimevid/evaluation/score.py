@@ -96,10 +96,14 @@ def score_sequence(job: Job, protocol: Protocol) -> SequenceScore:
     InputProblems
         Masks of a wrong size, with ids no object has, stored in mixed ways, or unreadable: all of them.
     """
+    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # the pictures are small: threads cost more than they bring, and --jobs has the cores
-    reader = _Reader(job, protocol)
-    score = (_unsupervised if protocol.task == "unsupervised" else _semi_supervised)(job, protocol, reader)
-    reader.finish(score)
+    try:
+        reader = _Reader(job, protocol)
+        score = (_unsupervised if protocol.task == "unsupervised" else _semi_supervised)(job, protocol, reader)
+        reader.finish(score)
+    finally:
+        cv2.setNumThreads(threads)
     return SequenceScore(job.name, tuple(score), tuple(reader.notes))
 
 

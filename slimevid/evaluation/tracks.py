@@ -89,7 +89,9 @@ def read_joints(path: Path) -> Points:
     Parameters
     ----------
     path : Path
-        ``[{"frame": "00000", "joints": [[id, x, y], ...]}, ...]``, x and y in pixels of the masks.
+        ``[{"frame": "00000", "joints": [[id, x, y], ...]}, ...]``, x and y in pixels of the masks; or as published,
+        ``[{"image_path": ".../00000.jpg", "joints": [[row, column], ...], "visibility": [true, ...]}, ...]``, in
+        pixels of pictures at full resolution, which the masks must then be.
 
     Returns
     -------
@@ -103,16 +105,25 @@ def read_joints(path: Path) -> Points:
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-        points = {str(e["frame"]): {int(i): (float(x), float(y)) for i, x, y in e["joints"]} for e in entries}
+        points = dict(_published(e) if "image_path" in e else _plain(e) for e in entries)
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f'{path}: expected [{{"frame": "00000", "joints": [[id, x, y], ...]}}, ...]: {error!r}'
+            f'{path}: expected [{{"frame": "00000", "joints": [[id, x, y], ...]}}, ...], or a file of BADJA: {error!r}'
         ) from error
     if sum(bool(joints) for joints in points.values()) < 2:
         raise InputError(f"{path}: joints in two frames or more are needed, a reference and a later one")
     return points
+
+
+def _plain(entry: dict[str, Any]) -> tuple[str, dict[int, tuple[float, float]]]:
+    return str(entry["frame"]), {int(i): (float(x), float(y)) for i, x, y in entry["joints"]}
+
+
+def _published(entry: dict[str, Any]) -> tuple[str, dict[int, tuple[float, float]]]:
+    seen = zip(entry["joints"], entry["visibility"], strict=True)
+    return Path(entry["image_path"]).stem, {i: (float(x), float(y)) for i, ((y, x), there) in enumerate(seen) if there}
 
 
 def measure_tracks(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ def agrees(path: Path, count: int, size: tuple[int, int]) -> bool:
         return False
 
 
-def read_chunk(path: Path, frames: range, fps: Fraction) -> list[Frame]:
+def read_chunk(path: Path, frames: range) -> list[Frame]:
     """Some frames of a video file, in order.
 
     Raises
@@ -41,4 +40,4 @@ def read_chunk(path: Path, frames: range, fps: Fraction) -> list[Frame]:
         pictures = _reader(path).get_batch(list(frames)).asnumpy()
     except Exception as error:  # decord raises its own untyped errors
         raise InputError(f"{path}: frames {frames[0]}..{frames[-1]} cannot be decoded ({error})") from error
-    return [Frame(i, rgb, f"{i:05d}", float(i / fps)) for i, rgb in zip(frames, pictures, strict=True)]
+    return [Frame(i, rgb, f"{i:05d}") for i, rgb in zip(frames, pictures, strict=True)]

@@ -78,4 +78,4 @@ class FolderClip:
                 f"frame {index} ({file}) is {rgb.shape[1]}x{rgb.shape[0]}, the clip is {self.size[1]}x{self.size[0]}; "
                 "all frames must have one size"
             )
-        return Frame(index, rgb, file.stem, float(index / self.fps))
+        return Frame(index, rgb, file.stem)

@@ -134,7 +134,7 @@ class VideoClip:
 
     def _decode(self, origin: int | None, wanted: range) -> Iterator[Frame]:
         """The wanted frames; none at all where decoding from `origin` does not reach the first."""
-        start, stop = wanted.start, wanted.stop
+        start, stop = wanted.start, wanted[-1] + 1  # a range may end beyond its last number
         expected, failure = start, ""
         with self._open() as container:
             stream = self._stream(container)
@@ -185,7 +185,7 @@ class VideoClip:
 
             if decord.agrees(self._path, self._count, self.size):
                 for chunk in chunks:
-                    yield from reversed(decord.read_chunk(self._path, chunk, self.fps))
+                    yield from reversed(decord.read_chunk(self._path, chunk))
                 return
         for chunk in chunks:
             yield from reversed(list(self.read(chunk[0], chunk[-1] + 1, step)))
@@ -200,7 +200,7 @@ class VideoClip:
                 f"{self._path}: frame {index} is {rgb.shape[1]}x{rgb.shape[0]}, the clip is {size[1]}x{size[0]}; "
                 "the picture size changes mid-stream, cut the clip there"
             )
-        return Frame(index, rgb, f"{index:05d}", float(index / self.fps))
+        return Frame(index, rgb, f"{index:05d}")
 
 
 def _span(coded: list[tuple[int | None, bool, bool]], stream: Any, fps: Fraction) -> Fraction | None:

@@ -72,13 +72,17 @@ def sort_scores(path: Path) -> None:
     Passes go backward too, and a correction replaces frames. Where a frame's rows lie is remembered, not the rows.
     """
     found: dict[int, tuple[int, int]] = {}
-    last = -1
+    last, seen = -1, set[str]()  # frame of the row before, and parts among its latest rows
     with path.open("rb") as source:
         header = source.readline()
         while line := source.readline():
-            frame, end = int(line.split(b",", 1)[0]), source.tell()
-            found[frame] = (found[frame][0] if frame == last else end - len(line), end)
+            number, _, value, *_ = next(csv.reader([line.decode()]))
+            frame, end = int(number), source.tell()
+            if frame != last or value in seen:
+                found[frame], seen = (end - len(line), end), set()
+            found[frame] = found[frame][0], end
             last = frame
+            seen.add(value)
         with atomic_path(path) as part, part.open("wb") as target:
             target.write(header)
             for frame in sorted(found):

@@ -59,7 +59,10 @@ class Propagator(Protocol):
     """Labels of the frames of a clip, one after the other."""
 
     def remember(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
-        """Take a reference for good: its labels (P, h, w) float32 at the clip's size, summing to 1 over parts."""
+        """Take a reference for good: its labels (P, h, w) float32 at the clip's size.
+
+        They sum to 1 over parts, or to 0 where a pixel is marked as one to ignore.
+        """
         ...
 
     def start(self, state: FrameState, soft: npt.NDArray[Any]) -> None:

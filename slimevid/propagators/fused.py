@@ -149,7 +149,7 @@ class _Fused:
 
     def remember(self, state: FrameState, soft: Array) -> None:
         if self._fusion.colours or self._fusion.completion:
-            self._colours.learn(state.frame.rgb, soft[0])
+            self._colours.learn(state.frame.rgb, soft)
         if self._enabled:
             seen = np.ascontiguousarray(soft[(slice(None), *state.window.box)])
             self._remember(state, resize_soft(seen, state.places.grid), permanent=True)

@@ -390,3 +390,40 @@ def test_places_as_near_as_a_tenth_of_the_short_side_are_kept_first():
     assert int(near.sum()) == 81
     assert (log_weight[near] == 0).all()
     assert (log_weight[~near] > 3).all()
+
+
+def test_what_is_not_known_of_a_frame_is_not_remembered():
+    """Places without labels leave the memory of the others alone: as if the frame had ended before them."""
+    config = MemoryConfig(dims=0, window=0.0, budget=0)
+    seen, labels = places(1), mask(2)
+    known = torch.arange(24).reshape(GRID)[:, :4].flatten()
+    part = KnownPlaces(seen.descriptor[known], seen.color[known], (4, 4))
+    whole, less = MaskMemory(config), MaskMemory(config)
+    partly = labels.clone()
+    partly[:, :, 4] *= 0.4  # less than half of it known
+    partly[:, :, 5] = 0
+    whole.write(seen, partly, permanent=True)
+    less.write(part, labels[:, :, :4], permanent=True)
+    asked = places(3)
+    torch.testing.assert_close(whole.read(asked), less.read(asked), rtol=1e-4, atol=1e-6)
+    assert len(whole.snapshot()["permanent.0000.key"]) == 16
+
+
+def test_a_place_that_is_half_known_counts_by_what_is_known():
+    config = MemoryConfig(dims=0, window=0.0, budget=0)
+    labels, memories = mask(2), (MaskMemory(config), MaskMemory(config))
+    partly = labels.clone()
+    partly[:, 1] *= 0.6
+    for memory, soft in zip(memories, (labels, partly), strict=True):
+        memory.write(places(1), soft, permanent=True)
+    torch.testing.assert_close(*(memory.read(places(3)) for memory in memories), rtol=1e-4, atol=1e-6)
+
+
+def test_a_frame_of_which_next_to_nothing_is_known():
+    memory, labels = MaskMemory(MemoryConfig(dims=0)), torch.zeros(3, *GRID)
+    labels[1, 2, 3] = 0.1
+    memory.write(places(1), labels, permanent=True)
+    assert len(memory.snapshot()["permanent.0000.key"]) == 1
+    assert torch.isfinite(memory.read(places(3))).all()
+    memory.write(places(2), torch.zeros(3, *GRID), permanent=True)
+    assert torch.isfinite(memory.read(places(3))).all()

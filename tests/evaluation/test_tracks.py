@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from slimecore.errors import InputError
 from slimevid.cli import main
-from slimevid.evaluation.tracks import measure_tracks
+from slimevid.evaluation.tracks import measure_tracks, read_joints
 
 
 def run(*arguments):
@@ -129,3 +130,22 @@ def test_badja_joints_lie_on_the_annotated_animals(data):
         assert score.mean("held") > 0.8
         assert score.mean("unmoved") < score.mean("held")
         assert score.mean("chance") == 1.0
+
+
+def test_joints_as_they_were_published(scene, tmp_path):
+    _, joints, _ = scene
+    (plain,) = joints.glob("*.json") if joints.is_dir() else [joints]
+    entries = [
+        {
+            "image_path": f"DAVIS/JPEGImages/Full-Resolution/dog/{entry['frame']}.jpg",
+            "joints": [next(([y, x] for i, x, y in entry["joints"] if i == j), [0, 0]) for j in range(12)],
+            "visibility": [any(i == j for i, _, _ in entry["joints"]) for j in range(12)],
+        }
+        for entry in json.loads(plain.read_text())
+    ]
+    (tmp_path / "published.json").write_text(json.dumps(entries))
+    assert read_joints(tmp_path / "published.json") == read_joints(plain)
+    del entries[0]["visibility"]
+    (tmp_path / "published.json").write_text(json.dumps(entries))
+    with pytest.raises(InputError, match=r"published\.json: expected .* or a file of BADJA: KeyError\('visibility'\)"):
+        read_joints(tmp_path / "published.json")

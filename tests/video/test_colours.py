@@ -46,12 +46,27 @@ def naive(pictures: list[tuple[np.ndarray, np.ndarray]], pixel: np.ndarray) -> f
     return float(np.clip(math.log(shares[1] / shares[0]), -4, 4))
 
 
+def soft(background):
+    """Two parts that share what is not background."""
+    return np.stack([background, 0.25 * (1 - background), 0.75 * (1 - background)])
+
+
+def test_pixels_nothing_is_known_of_are_not_counted():
+    rgb, background = drawn(0)
+    known, some = soft(background), ColourModel()
+    known[:, 1:] = 0
+    some.learn(rgb, known)
+    first = ColourModel()
+    first.learn(rgb[:1], soft(background[:1]))
+    np.testing.assert_allclose(some.odds(rgb), first.odds(rgb), atol=1e-5)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_as_the_slow_twin(seed):
     pictures = [drawn(2 * seed), drawn(2 * seed + 1)]
     model = ColourModel()
     for rgb, background in pictures:
-        model.learn(rgb, background)
+        model.learn(rgb, soft(background))
     asked = np.concatenate([pictures[0][0][:2], drawn(99)[0][:2], np.array([[[0, 0, 0], [255, 255, 255]] * 6])])
     found = model.odds(asked.astype(np.uint8))
     assert found.dtype == np.float32
@@ -64,8 +79,8 @@ def test_as_the_slow_twin(seed):
 def test_parts_and_background_are_opposites(seed):
     rgb, background = drawn(seed)
     one, other = ColourModel(), ColourModel()
-    one.learn(rgb, background)
-    other.learn(rgb, 1 - background)
+    one.learn(rgb, soft(background))
+    other.learn(rgb, soft(1 - background))
     np.testing.assert_allclose(one.odds(rgb), -other.odds(rgb), atol=1e-4)
 
 
@@ -73,7 +88,8 @@ def test_colours_nobody_saw_say_nothing_and_the_rest_no_more_than_the_limit():
     red, blue, green = (np.full((8, 8, 3), c, np.uint8) for c in ((200, 30, 30), (30, 30, 200), (30, 200, 30)))
     model = ColourModel()
     assert not model.odds(red).any()
-    model.learn(np.concatenate([red, blue]), np.repeat([0.0, 1.0], 8)[:, None].repeat(8, 1).astype(np.float32))
+    background = np.repeat([0.0, 1.0], 8)[:, None].repeat(8, 1).astype(np.float32)
+    model.learn(np.concatenate([red, blue]), soft(background))
     assert (model.odds(red) == LIMIT).all()
     assert (model.odds(blue) == -LIMIT).all()
     assert not model.odds(green).any()
@@ -85,6 +101,6 @@ def test_a_part_counts_as_much_as_the_background_however_small_it_is():
     background[0, 50:100] = 0  # half of the reds
     background[0, 100:110] = 0  # a tenth of the blues
     model = ColourModel()
-    model.learn(rgb, background)
+    model.learn(rgb, soft(background))
     red = math.log((50 / 60) / (50 / 140))
     assert model.odds(rgb)[0, 0] == pytest.approx(red, abs=1e-3)

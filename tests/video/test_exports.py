@@ -165,6 +165,19 @@ def test_scores_are_sorted_and_the_last_rows_of_a_frame_stay(tmp_path):
     assert rows[0]["name"] == "ü, ü"
 
 
+def test_the_last_rows_stay_where_a_frame_comes_twice_running(tmp_path):
+    """A correction begins with the very frame the scores ended with."""
+    path = tmp_path / "s.csv"
+    with ScoreWriter(path) as scores:
+        for frame, tag in ((1, "a"), (2, "a"), (2, "b"), (3, "b"), (3, "c")):
+            scores.write([(frame, "x", part, tag, 1, 0, 0, 0) for part in (1, 2)])
+    sort_scores(path)
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    assert [(r["frame"], r["part"], r["part_name"]) for r in rows] == [
+        (frame, part, tag) for frame, tag in (("1", "a"), ("2", "b"), ("3", "c")) for part in ("1", "2")
+    ]
+
+
 def test_scores_are_cut_to_what_is_kept(tmp_path):
     path = tmp_path / "s.csv"
     with ScoreWriter(path) as scores:

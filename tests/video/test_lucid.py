@@ -16,7 +16,7 @@ from slimecore.learn_config import LearnConfig, ViewConfig
 from slimecore.masks import MaskFile, make_parts
 from slimecore.metrics import region_j
 from slimecore.types import Annotation
-from slimevid import lucid, segmenter
+from slimevid import lucid, teaching
 from slimevid.completion import CompletionNet, load_completion, read_completion, write_completion
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.dreams import dream
@@ -130,7 +130,7 @@ def test_what_was_adapted_before_is_taken_as_it_is(tiny, disc, monkeypatch):
     one = Segmenter(SMALL, tiny)
     one.add_reference(*disc(0))
     again = Segmenter(SMALL, tiny)
-    monkeypatch.setattr(segmenter, "adapt", None)
+    monkeypatch.setattr(teaching, "adapt", None)
     again.set_references(list(one._references.values()), learned=one.embeddings, adapted=one.adapted)
     again.start(0)
     for session in (one, again):
@@ -148,7 +148,7 @@ def test_what_was_adapted_before_is_taken_as_it_is(tiny, disc, monkeypatch):
     ids=["was", "flow_warp", "no network"],
 )
 def test_nobody_dreams_where_the_network_is_not_asked(tiny, disc, monkeypatch, config):
-    monkeypatch.setattr(segmenter, "adapt", None)
+    monkeypatch.setattr(teaching, "adapt", None)
     one = Segmenter(config, tiny)
     one.add_reference(*disc(0))
     assert one.adapted is None

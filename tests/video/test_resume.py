@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from slimecore.masks import read_mask, write_mask
-from slimevid import lucid, segmenter
-from slimevid.snapshots import Place, SnapshotFile
+from slimevid import lucid, teaching
+from slimevid.snapshots import STATE, Place, SnapshotFile
 
 COUNT = 12
 
@@ -355,12 +355,12 @@ def test_a_network_that_was_adapted_is_taken_up_again_unless_it_is_damaged(
     more = ["--ref", tmp_path / "ref_0.png", "--end", 4, "--set", "dreams=1"]
     assert command(*more, propagator="fused") == 0
     expected = read_results(tmp_path / "out", "masks", "completion.safetensors")
-    adapt = segmenter.adapt
+    adapt = teaching.adapt
     for damaged in (False, True):
         (tmp_path / "out" / "masks" / "002.png").unlink()
         if damaged:
             (tmp_path / "out" / "completion.safetensors").write_bytes(b"none")
-        monkeypatch.setattr(segmenter, "adapt", adapt if damaged else None)
+        monkeypatch.setattr(teaching, "adapt", adapt if damaged else None)
         assert command(*more, "--resume", propagator="fused") == 0
         assert read_results(tmp_path / "out", "masks", "completion.safetensors") == expected
     assert command("--ref", tmp_path / "ref_0.png", "--end", 4, propagator="fused") == 0  # another run, without
@@ -376,3 +376,89 @@ def test_weights_that_are_not_of_this_run_are_never_taken_up(command, tmp_path, 
         (tmp_path / "out" / "masks" / "002.png").unlink()
         assert command(*more, "--resume", propagator="fused") == 0
         assert read_results(tmp_path / "out", "masks") == expected
+
+
+def test_a_reference_that_is_taken_back(harness, slide, tmp_path, read_results):
+    """What another reference overwrote meanwhile is made again, although a snapshot from before is farther on."""
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    one = ["--ref", f"0={tmp_path / 'ref_0.png'}"]
+    two = [*one, "--ref", f"6={tmp_path / 'ref_3.png'}"]
+    assert harness(arguments_for(slide, whole, "flow_warp", *one)) == 0
+    _killed_after(harness, arguments_for(slide, out, "flow_warp", *one), out / "masks" / "009.png", 2)
+    assert (out / STATE).is_file()
+    other = out / "masks" / "005.png"
+    expected = other.read_bytes()
+    _killed_after(harness, arguments_for(slide, out, "flow_warp", *two, "--resume"), other, 1000, expected)
+    assert harness(arguments_for(slide, out, "flow_warp", *one, "--resume")) == 0
+    assert read_results(out, "masks", "scores.csv") == read_results(whole, "masks", "scores.csv")
+
+
+def test_a_frame_replaced_within_a_span_that_was_begun(harness, slide, tmp_path, read_results):
+    """Frames 5 to 8 are labelled both ways; what follows decided masks that are written."""
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    more = ("--ref", tmp_path / "ref_0.png", "--set", "bidirectional=4")
+    _killed_after(harness, arguments_for(slide, out, "flow_warp", *more), out / "masks" / "006.png", 1)
+    assert not (out / "masks" / "007.png").exists()
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(slide / "008.png")
+    assert harness(arguments_for(slide, out, "flow_warp", *more, "--resume")) == 0
+    assert harness(arguments_for(slide, whole, "flow_warp", *more)) == 0
+    assert read_results(out, "masks", "scores.csv") == read_results(whole, "masks", "scores.csv")
+
+
+def _killed_after(harness, arguments, path, every, unlike=None):
+    """Kill a run at the first moment after it has written a file, one unlike some bytes."""
+    folder = path.parents[1]
+    before = folder.with_name("before")
+    for moment in range(10, 200):
+        shutil.rmtree(before, ignore_errors=True)
+        if folder.exists():
+            shutil.copytree(folder, before)
+        assert harness(arguments, moment, every) == -9
+        if path.is_file() and path.read_bytes() != unlike:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        if before.exists():
+            before.rename(folder)
+    pytest.fail(f"{path} was never written")
+
+
+def test_other_drops_on_the_same_frame_are_refused(command, tmp_path, disc, one_line):
+    mask = disc(0)[1].astype(int)
+    mask[:24] *= 2
+    write_mask(tmp_path / "two.png", mask)
+    run = ("--ref", tmp_path / "two.png", "--end", 6)
+    assert command(*run, "--drop", "3=1", "--drop", "3=2") == 0
+    assert command(*run, "--drop", "3=2", "--resume") == 2
+    assert "drops" in one_line()
+    assert command(*run, "--drop", "3=2", "--drop", "3=1", "--resume") == 0
+
+
+def test_other_names_are_refused_more_of_them_are_not(command, tmp_path, stopped, one_line):
+    names = tmp_path / "names.json"
+    names.write_text('{"1": "disc"}')
+    assert command("--ref", tmp_path / "ref_0.png", "--names", names, "--resume") == 2
+    assert "part 1 was called 'part 1', not 'disc'" in one_line()
+    names.write_text('{"1": "part 1"}')
+    assert command("--ref", tmp_path / "ref_0.png", "--names", names, "--resume") == 0
+
+
+@pytest.mark.parametrize("gone", ["overlay.mp4", "soft/005.npy", "scores.csv"])
+def test_whatever_is_gone_is_made_again(command, tmp_path, read_results, gone):
+    arguments = ("--ref", tmp_path / "ref_0.png", "--soft")
+    assert command(*arguments) == 0
+    before = read_results(tmp_path / "out", "masks", "soft", "scores.csv")
+    (tmp_path / "out" / gone).unlink()
+    assert command(*arguments, "--resume") == 0
+    assert (tmp_path / "out" / gone).is_file()
+    assert read_results(tmp_path / "out", "masks", "soft", "scores.csv") == before
+
+
+def test_exports_of_masks_that_were_corrected_do_not_stay(command, tmp_path):
+    two = ("--ref", f"0={tmp_path / 'ref_0.png'}", "--ref", f"6={tmp_path / 'ref_6.png'}")
+    assert command(*two, "--export", "rgba", "--export", "coco-rle") == 0
+    cut_outs = tmp_path / "out" / "rgba"
+    kept = (cut_outs / "003.png").read_bytes()
+    assert command(*two, "--ref", f"9={tmp_path / 'ref_6.png'}", "--resume") == 0
+    assert sorted(p.name for p in cut_outs.iterdir()) == [f"{i:03d}.png" for i in range(6)]
+    assert (cut_outs / "003.png").read_bytes() == kept
+    assert not (tmp_path / "out" / "coco_rle.json").exists()

@@ -177,3 +177,108 @@ def test_a_reference_may_say_that_nothing_is_there(tiny, disc):
     assert one.parts.values == (0, 1)
     assert not one.step(ground).labels.any()
     assert one.step(disc(0)[0]).present[0], "found again when it returns"
+
+
+def test_what_is_ignored_teaches_nothing(tiny, disc):
+    """Pixels marked -1 are remembered neither as a part nor as background; marked 0 they are background."""
+    rgb, mask = disc(0)
+    void = mask.astype(int)
+    void[:, 32:] = -1
+    assert (mask[:, 32:] > 0).any()
+    for propagator in ("fused", "was"):
+        keys = []
+        for marked in (void, void.clip(0)):
+            one = session(tiny, propagator, memory=MemoryConfig(budget=0))
+            one.add_reference(rgb, marked)
+            prefix = "memory." if propagator == "fused" else ""
+            keys.append(len(one.snapshot()[f"{prefix}permanent.0000.key"]))
+        assert 0.4 * keys[1] < keys[0] < 0.6 * keys[1]
+
+
+def test_a_picture_written_into_the_same_array_again(tiny, disc):
+    """As cameras and decoders hand them out."""
+    buffer, expected, found = disc(0)[0].copy(), session(tiny, "flow_warp"), session(tiny, "flow_warp")
+    expected.add_reference(*disc(0))
+    found.add_reference(buffer, disc(0)[1])
+    for i in range(1, 4):
+        buffer[:] = disc(i)[0]
+        assert np.array_equal(found.step(buffer).labels, expected.step(disc(i)[0]).labels)
+
+
+@pytest.mark.parametrize("propagator", ["fused", "flow_warp"])
+def test_frames_of_another_size_are_refused_and_do_not_count(tiny, disc, propagator):
+    one = session(tiny, propagator)
+    one.add_reference(*disc(0))
+    for wrong in (np.zeros((96, 128, 3), np.uint8), disc(1)[0][:40]):
+        with pytest.raises(InputError, match=r"frame 1 is \d+x\d+, the reference 64x48"):
+            one.step(wrong)
+    with pytest.raises(InputError, match="uint8"):
+        one.step(disc(1)[0].astype(float))
+    with pytest.raises(InputError, match="one size"):
+        one.add_reference(np.zeros((96, 128, 3), np.uint8), np.ones((96, 128), int))
+    assert one.step(disc(1)[0]).frame.index == 1
+
+
+def test_calls_that_make_no_sense_are_refused(tiny, disc):
+    one = session(tiny, "copy")
+    with pytest.raises(InputError, match="no soft labels yet"):
+        _ = one.soft
+    with pytest.raises(InputError, match="part values are 1 to 255"):
+        one.add_reference(disc(0)[0], disc(0)[1].astype(int) * 300)
+    one.add_reference(*disc(0))
+    frame = Frame(0, disc(0)[0], "0")
+    with pytest.raises(InputError, match="no reference marks a part"):
+        one.add_reference(frame, np.zeros_like(disc(0)[1]))
+    assert one.step(disc(1)[0]).present.all()
+
+
+def test_a_part_dropped_twice_is_dropped_from_both_frames_on(tiny, disc):
+    clip = _Pictures([disc(i)[0] for i in range(12)])
+    one = session(tiny, "copy")
+    for i in (0, 6):
+        one.add_reference(Frame(i, disc(i)[0], str(i)), disc(i)[1])
+    one.drop(1, 2)
+    one.drop(1, 9)
+    found = {result.frame.index: bool(result.present[0]) for result in one.propagate(clip)}
+    assert found == {i: i < 2 or 6 <= i < 9 for i in range(12)}
+
+
+class _Pictures:
+    fps, name, notes = 24, "pictures", ()
+
+    def __init__(self, pictures):
+        self._pictures = pictures
+
+    def __len__(self):
+        return len(self._pictures)
+
+    def read(self, start, stop, step=1):
+        return (Frame(i, self._pictures[i], str(i)) for i in range(start, stop, step))
+
+    def read_reversed(self, start, stop, step=1):
+        return reversed(list(self.read(start, stop, step)))
+
+
+def test_a_snapshot_holds_drops_and_the_number_of_the_next_frame(tiny, disc):
+    one, other = session(tiny, "copy"), session(tiny, "copy")
+    for each in (one, other):
+        each.add_reference(*disc(0))
+    one.drop(1)
+    one.step(disc(1)[0])
+    other.restore(one.snapshot())
+    result = other.step(disc(2)[0])
+    assert result.frame.index == 2
+    assert not result.present[0]
+
+
+def test_leaving_a_clip_early_goes_on_where_the_last_whole_span_ended(tiny, disc):
+    one = session(tiny, "fused", key_every=3)
+    one.add_reference(*disc(0))
+    for result in one.propagate(_Pictures([disc(i)[0] for i in range(12)])):
+        if result.frame.index == 5:
+            one.drop(1)
+            break
+    assert int(one.snapshot()["next"]) == 4
+    again = one.step(disc(4)[0])
+    assert again.frame.index == 4
+    assert not one.step(Frame(6, disc(6)[0], "6")).present[0]

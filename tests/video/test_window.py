@@ -67,6 +67,19 @@ def test_strays_do_not_move_the_window_but_every_part_does():
     assert spans_within(np.zeros_like(labels), window) is None
 
 
+def test_many_parts_in_many_pieces():
+    """More of them than a byte counts, in labels that are bytes."""
+    dots = np.zeros(SIZE, np.uint8)
+    dots[10:110:4, 20:180:4] = 1
+    assert dots.sum() == 1000
+    assert spans_within(dots, whole(SIZE)) == ((10, 107), (20, 177))
+    stripes = np.zeros(SIZE, np.uint8)
+    for part in range(1, 21):
+        stripes[40:80, 8 * part : 8 * part + 6] = part
+    stripes[5:7, 5:7] = 20  # a stray
+    assert spans_within(stripes, whole(SIZE)) == ((40, 80), (8, 166))
+
+
 @given(st.data())
 def test_what_is_found_in_a_window_lies_within_its_spans(data):
     height, width = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 30))
