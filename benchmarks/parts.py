@@ -29,8 +29,8 @@ from slimecore.backbones.stable_diffusion import build
 from slimecore.config import apply, parse_assignments
 from slimecore.evaluation import PartTally, SegmentationReport
 from slimecore.images import fit_short_side, read_rgb, resize_labels, resize_rgb, resize_soft
-from slimecore.learn import learn_parts
 from slimecore.learn_config import IMAGE_LEARNING, LearnConfig
+from slimecore.learn_probe import learn_parts
 from slimecore.masks import read_mask, read_names
 from slimecore.part_segmenter import PartSegmenter
 from slimecore.segment_config import SegmentConfig

@@ -45,20 +45,22 @@ class Appearance:
         return "textured" if self.images else "clay" if self.colors is None else "vertex"
 
 
-def appearance_of(geometries: list[Any], *, linear: bool) -> Appearance:
+def appearance_of(geometries: list[Any], faces: list[Array], *, linear: bool) -> Appearance:
     """Appearance of trimesh geometries, in the order given.
 
     Parameters
     ----------
     geometries : list of trimesh.Trimesh
+    faces : list of (n, 3) int64
+        Their vertices, in the order in which corners are wanted.
     linear : bool
         Vertex and material colours are linear light, as glTF says, and are brought to sRGB. Textures are sRGB anyway.
     """
     pictures: list[Any] = []
     known: dict[int, int] = {}  # one picture may serve many geometries
-    pieces = [_one(geometry, pictures, known) for geometry in geometries]
+    pieces = [_one(*one, pictures, known) for one in zip(geometries, faces, strict=True)]
     colored, mapped = any(p[0] is not None for p in pieces), any(p[1] is not None for p in pieces)
-    counts = [len(g.faces) for g in geometries]
+    counts = [len(f) for f in faces]
     white = [np.full((n, 3, 3), 255, np.uint8) for n in counts]
     colors = [w if p[0] is None else p[0] for p, w in zip(pieces, white, strict=True)]
     uv = [np.zeros((n, 3, 2), np.float32) if p[1] is None else p[1] for p, n in zip(pieces, counts, strict=True)]
@@ -68,9 +70,17 @@ def appearance_of(geometries: list[Any], *, linear: bool) -> Appearance:
         _TO_SRGB[corners] if linear and corners is not None else corners,
         np.concatenate(uv) if mapped else None,
         np.concatenate(texture),
-        tuple(np.array(picture.convert("RGB")) for picture in pictures),
+        tuple(_rgb(picture) for picture in pictures),
         tuple(_alpha(picture) for picture in pictures),
     )
+
+
+def _rgb(picture: Any) -> Array:
+    from PIL import Image
+
+    if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) >> 8).astype(np.uint8))
+    return np.array(picture.convert("RGB"))
 
 
 def _alpha(picture: Any) -> Array | None:
@@ -80,8 +90,10 @@ def _alpha(picture: Any) -> Array | None:
     return alpha if (alpha < 255).any() else None
 
 
-def _one(geometry: Any, pictures: list[Any], known: dict[int, int]) -> tuple[Array | None, Array | None, int]:
-    visual, faces = geometry.visual, np.asarray(geometry.faces)
+def _one(
+    geometry: Any, faces: Array, pictures: list[Any], known: dict[int, int]
+) -> tuple[Array | None, Array | None, int]:
+    visual = geometry.visual
     if visual.kind == "vertex":
         return np.asarray(visual.vertex_colors)[faces][..., :3].astype(np.uint8), None, -1
     if visual.kind == "face":

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from slime3d.inputs import NEW, unfinished
+from slime3d.mesh import MESH_SUFFIXES
 from slime3d.references import Reference
 from slimecore.errors import ConfigError, InputError, SlimeError, UnknownPlugin
 from slimecore.files import write_json
 from slimecore.images import IMAGE_SUFFIXES, natural_key
 
-__all__ = ["MESH_SUFFIXES", "Job", "Outcome", "gather", "masks_of", "run_batch", "write_summary"]
+__all__ = ["Job", "Outcome", "gather", "masks_of", "run_batch", "write_summary"]
 
-MESH_SUFFIXES = (".obj", ".glb", ".gltf", ".ply", ".off", ".stl", ".3mf", ".dae")
 _MASKS = (*IMAGE_SUFFIXES, ".npy")
 
 

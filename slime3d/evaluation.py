@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slime3d.label_files import RUN_FILES, LabelFile, on_faces, read_label_file
-from slime3d.mesh import load_mesh
+from slime3d.mesh import MESH_SUFFIXES, load_mesh
 from slimecore.errors import InputError
 
 __all__ = ["MeshScore", "evaluate", "pair_up", "score_labels", "score_table", "scores_entry"]
@@ -173,10 +173,17 @@ def pair_up(predicted: Path, truth: Path, mesh: Path | None) -> list[tuple[str, 
         found = next((p for p in options if p.exists()), None)
         if found is None:
             raise InputError(f"{predicted}: nothing for {name}; expected {options[0]}/ or {options[1].name}")
-        shapes = [] if mesh is None else sorted(mesh.glob(f"{name}.*"))
-        shapes = [p for p in shapes if p.suffix not in known]
-        out.append((name, found, file, shapes[0] if shapes else None))
+        out.append((name, found, file, None if mesh is None else _shape(mesh, name)))
     return out
+
+
+def _shape(folder: Path, name: str) -> Path:
+    place = folder / name
+    files = sorted(place.parent.iterdir()) if place.parent.is_dir() else []
+    shapes = [file for file in files if file.stem == place.name and file.suffix.lower() in MESH_SUFFIXES]
+    if not shapes:
+        raise InputError(f"{folder}: no mesh of the name {name}; expected {place.with_name(place.name + '.obj')}, say")
+    return shapes[0]
 
 
 def _stem(path: Path) -> str:

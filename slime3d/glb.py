@@ -23,6 +23,7 @@ __all__ = ["Piece", "glb_bytes"]
 Array = npt.NDArray[Any]
 _FLOAT, _INT = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
+_ROUNDED = 1e-5  # share of the diagonal that positions may be rounded by
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +79,10 @@ class _Writer:
             key: [] for key in ("nodes", "meshes", "materials", "accessors", "bufferViews", "images", "textures")
         }
         self._texture: dict[int, int] = {}
+        used = mesh.used()
+        low, high = used.min(0), used.max(0)
+        far = float(np.abs(used).max()) * 2.0**-24 > _ROUNDED * float(np.linalg.norm(high - low))
+        self._origin = (low + high) / 2 if far else np.zeros(3)  # as float32 from here
 
     def add(self, piece: Piece, name: str) -> None:
         primitives: list[dict[str, Any]] = []
@@ -89,7 +94,8 @@ class _Writer:
             primitives.append(self._plain(piece, name))
         self._lists["meshes"].append({"name": name, "primitives": primitives})
         number = len(self._lists["meshes"]) - 1
-        self._lists["nodes"].append({"name": name, "mesh": number, "extras": {"value": piece.value}})
+        place = {"translation": self._origin.tolist()} if self._origin.any() else {}
+        self._lists["nodes"].append({"name": name, "mesh": number, **place, "extras": {"value": piece.value}})
 
     def written(self) -> bytes:
         lists = {key: value for key, value in self._lists.items() if value}
@@ -150,7 +156,7 @@ class _Writer:
         return {"attributes": attributes, "indices": indices, "material": material}
 
     def _positions(self, used: Array) -> int:
-        points = self._mesh.vertices[used].astype("<f4")
+        points = (self._mesh.vertices[used] - self._origin).astype("<f4")
         number = self._accessor(points, _FLOAT, "VEC3", _VERTICES)
         self._lists["accessors"][number].update(min=points.min(0).tolist(), max=points.max(0).tolist())
         return number

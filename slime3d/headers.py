@@ -7,18 +7,27 @@ import json
 import os
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from slimecore.errors import InputError
 
-__all__ = ["announced_faces", "free_memory", "gltf_head", "mended", "require_decoder", "require_memory"]
+__all__ = [
+    "announced_faces",
+    "free_memory",
+    "gltf_fans",
+    "gltf_head",
+    "mended",
+    "named_as_in",
+    "require_decoder",
+    "require_memory",
+]
 
 BYTES_A_FACE = 2000  # peak of `slime3d run`: 1.2 KB on half a million faces, rounded up as factors grow faster
 _TEXT_FACES = {".obj": (b"\nf ", 1 << 20), ".stl": (b"endfacet", 1 << 20)}
 _BLOCK = 1 << 16
-_TRIANGLES, _WIDE = 4, 5123  # glTF's mode of triangles and component type of 16-bit integers
+_TRIANGLES, _FAN, _WIDE = 4, 6, 5123  # glTF's modes of triangles and fans, and component type of 16-bit integers
 
 
 def gltf_head(path: Path) -> dict[str, Any]:
@@ -36,6 +45,27 @@ def gltf_head(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}  # loading it will say what is wrong
     return head if isinstance(head, dict) else {}
+
+
+def gltf_fans(head: Mapping[str, Any]) -> int:
+    """Primitives of a glTF document that are triangle fans, which trimesh leaves out."""
+    meshes = [mesh for mesh in head.get("meshes") or () if isinstance(mesh, Mapping)]
+    return sum(one.get("mode") == _FAN for mesh in meshes for one in mesh.get("primitives") or ())
+
+
+def named_as_in(head: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Names of nodes without what trimesh draws at random for the primitives of one mesh; they are numbered instead."""
+    given = {str(one.get("name")) for key in ("nodes", "meshes") for one in head.get(key) or () if one.get("name")}
+    counts: dict[str, int] = {}
+    found = []
+    for name in names:
+        own = re.sub(r"_[0-9a-z]{6}$", "", name)
+        if not head or name in given or own == name or own not in given:
+            found.append(name)
+            continue
+        counts[own] = counts.get(own, -1) + 1
+        found.append(f"{own}.{counts[own]}")
+    return found
 
 
 def require_decoder(path: Path, head: Mapping[str, Any]) -> None:
@@ -84,7 +114,9 @@ def free_memory() -> int | None:
         amounts = [int(found[1]) * 1024] if found else []
         group = Path("/sys/fs/cgroup")
         limit, used = ((group / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
-        amounts.append(max(0, int(limit) - int(used)))
+        told = (group / "memory.stat").read_text(encoding="ascii") if limit != "max" else ""
+        cached = re.findall(r"^(?:in)?active_file (\d+)$", told, re.MULTILINE)  # given up as soon as it is asked for
+        amounts.append(max(0, int(limit) - int(used) + sum(map(int, cached))))
     except (OSError, ValueError):  # no such file, or "max": no limit
         pass
     if amounts:

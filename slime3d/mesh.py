@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from slime3d.appearance import Appearance, appearance_of
-from slime3d.headers import announced_faces, gltf_head, mended, require_decoder, require_memory
+from slime3d.headers import announced_faces, gltf_fans, gltf_head, mended, named_as_in, require_decoder, require_memory
 from slime3d.polygons import polygons_in_order
 from slimecore.errors import InputError
 
-__all__ = ["Mesh", "load_mesh"]
+__all__ = ["MESH_SUFFIXES", "Mesh", "load_mesh"]
+
+MESH_SUFFIXES = (".obj", ".glb", ".gltf", ".ply", ".off", ".stl", ".3mf", ".dae")
 
 Array = npt.NDArray[Any]
 _NO_COLORS = Appearance(None, None, np.zeros(0, np.int32), ())
@@ -100,12 +102,17 @@ class Mesh:
         """(V,) int64: an index that vertices at one position share.
 
         Formats such as glTF split vertices at texture seams and hard edges; adjacency must not see those cuts. For
-        adjacency only: faces keep their own vertices. `tolerance` is a share of the bounding box's diagonal.
+        adjacency only: faces keep their own vertices. `tolerance` is a share of the diagonal of the box around the
+        faces. Vertices that no face uses get any index.
         """
-        low, high = self.vertices.min(0), self.vertices.max(0)
+        used = np.unique(self.faces)  # one that no face uses may lie anywhere, and would make the cells as large
+        points = self.vertices[used]
+        low, high = points.min(0), points.max(0)
         cell = max(float(np.linalg.norm(high - low)) * tolerance, 1e-12)
-        keys = np.round((self.vertices - low) / cell).astype(np.int64)
-        return np.asarray(np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1))
+        keys = np.round((points - low) / cell).astype(np.int64)
+        place = np.zeros(len(self.vertices), np.int64)
+        place[used] = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+        return place
 
 
 def load_mesh(path: Path) -> Mesh:
@@ -141,19 +148,28 @@ def load_mesh(path: Path) -> Mesh:
         except Exception as error:  # every reader of trimesh raises its own kind
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(f"{path}: cannot be read as a mesh ({reason})") from error
-    vertices, faces, nodes, names, geometries = _flattened(scene, last_first=runs)
-    if not faces:
+    vertices, local, names, geometries = _flattened(scene, last_first=runs)
+    if not local:
         raise InputError(f"{path}: no faces in it; a point cloud or empty scene cannot be labelled face by face")
+    for points, corners in zip(vertices, local, strict=True):
+        if corners.min() < 0 or corners.max() >= len(points):
+            bad = corners.min() if corners.min() < 0 else corners.max()
+            raise InputError(f"{path}: a face has vertex {bad}, there are {len(points)}; repair the mesh")
     notes = tuple(f"{path.name}: {text}; going on without it" for text in said)
+    if fans := gltf_fans(head):
+        notes += (f"{path.name}: {fans} triangle fans cannot be read; going on without them",)
     if any(cuts):
         notes += (f"{path.name}: {sum(cuts)} polygons are cut into triangles where they stand; labels count triangles",)
-    require_memory(path, sum(map(len, faces)))
+    counts = [len(corners) for corners in local]
+    require_memory(path, sum(counts))
+    starts = np.cumsum([0, *map(len, vertices[:-1])])
+    faces = np.concatenate([corners + start for corners, start in zip(local, starts, strict=True)])
     mesh = Mesh(
-        _without_strays(np.concatenate(vertices), np.concatenate(faces)),
-        np.concatenate(faces),
-        np.concatenate(nodes),
-        tuple(names),
-        appearance_of(geometries, linear=path.suffix.lower() in {".glb", ".gltf"}),
+        _without_strays(np.concatenate(vertices), faces),
+        faces,
+        np.repeat(np.arange(len(local), dtype=np.int32), counts),
+        tuple(named_as_in(head, names)),
+        appearance_of(geometries, local, linear=path.suffix.lower() in {".glb", ".gltf"}),
         notes,
     )
     _require_shape(path, mesh)
@@ -209,13 +225,12 @@ def _listening() -> Iterator[list[str]]:
         logger.propagate = passes
 
 
-def _flattened(scene: Any, *, last_first: bool) -> tuple[list[Array], list[Array], list[Array], list[str], list[Any]]:
+def _flattened(scene: Any, *, last_first: bool) -> tuple[list[Array], list[Array], list[str], list[Any]]:
+    """Of every node with faces: vertices in the scene, faces by their numbers in these, name, geometry."""
     vertices: list[Array] = []
     faces: list[Array] = []
-    nodes: list[Array] = []
     names: list[str] = []
     geometries: list[Any] = []
-    offset = 0
     order = list(scene.graph.nodes_geometry)
     for name in reversed(order) if last_first else order:
         transform, geometry_name = scene.graph[name]
@@ -225,9 +240,9 @@ def _flattened(scene: Any, *, last_first: bool) -> tuple[list[Array], list[Array
         points = np.asarray(geometry.vertices, np.float64)
         with np.errstate(invalid="ignore"):  # infinite positions are found later, and named
             vertices.append(points @ transform[:3, :3].T + transform[:3, 3])
-        faces.append(np.asarray(geometry.faces, np.int64) + offset)
-        nodes.append(np.full(len(geometry.faces), len(names), np.int32))
+        corners = np.asarray(geometry.faces, np.int64)
+        mirrored = np.linalg.det(transform[:3, :3]) < 0  # glTF: then the winding is the other way round
+        faces.append(corners[:, ::-1] if mirrored else corners)
         names.append(str(name))
         geometries.append(geometry)
-        offset += len(points)
-    return vertices, faces, nodes, names, geometries
+    return vertices, faces, names, geometries

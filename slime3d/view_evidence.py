@@ -185,7 +185,7 @@ class _Reader:
 
         from slimecore.backbones import load_model
         from slimecore.images import resize_soft
-        from slimecore.learn import learn_parts
+        from slimecore.learn_probe import learn_parts
         from slimecore.memory import MaskMemory
         from slimecore.segment import encode_picture, prepare
         from slimecore.types import Annotation, Parts

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from slimecore.images import Box
-from slimecore.learn import Progress
+from slimecore.learn_probe import Progress
 from slimecore.types import Annotation, Frame
 from slimevid.completion import Complete, CompletionNet, load_completion
 from slimevid.dreams import dream

@@ -15,7 +15,7 @@ from slimecore import plugins
 from slimecore.backbones import Backbone, load_model
 from slimecore.errors import InputError
 from slimecore.images import Spans, resize_soft
-from slimecore.learn import Progress
+from slimecore.learn_probe import Progress
 from slimecore.parts import with_shared_parts
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.ahead import ahead

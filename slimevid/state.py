@@ -110,7 +110,7 @@ class FrameState:
     @cached_property
     def features(self) -> Features:
         """Features of the picture at the network's size, batch of one."""
-        from slimecore.learn import to_tensor
+        from slimecore.learn_probe import to_tensor
 
         return self._network.encode(to_tensor(self.seen[None], self._network.device))
 
@@ -139,7 +139,7 @@ class FrameState:
     @cached_property
     def descriptor(self) -> Tensor:
         """(1, D, h, w) descriptors; without the rest of the features when those were not asked for before."""
-        from slimecore.learn import to_tensor
+        from slimecore.learn_probe import to_tensor
 
         if "features" in self.__dict__:
             return self.features.descriptor

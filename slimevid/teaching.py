@@ -11,7 +11,7 @@ import numpy as np
 
 from slimecore.artifacts import require_parts
 from slimecore.backbones import Backbone
-from slimecore.learn import Progress, learn_parts
+from slimecore.learn_probe import Progress, learn_parts
 from slimecore.types import Annotation, PartEmbeddings
 from slimevid.completion import Complete, CompletionNet
 from slimevid.config import RunConfig

@@ -85,6 +85,11 @@ class TrainConfig:
     weights: LossWeights = field(default_factory=LossWeights)
     scenes: SceneSettings = field(default_factory=SceneSettings)
 
+    def __post_init__(self) -> None:
+        if len(self.counts) < len(self.sizes):
+            msg = f"counts must be as many as sizes, got {list(self.counts)} for {list(self.sizes)}"
+            raise ValueError(msg)
+
 
 _NESTED = {"weights": LossWeights, "scenes": SceneSettings}
 

@@ -4,7 +4,8 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from functools import lru_cache
-from queue import Full
+from queue import Empty, Full
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,7 +67,25 @@ def batches(config: TrainConfig, start: int, worker: bool) -> Iterator[Batch]:
     process.start()
     try:
         for _ in range(start, config.steps):
-            yield queue.get()
+            yield _next(queue, process)
     finally:
         process.terminate()
         process.join()
+
+
+def _next(queue: Any, process: Any) -> Batch:
+    """The next batch; a worker that died never puts one.
+
+    Raises
+    ------
+    RuntimeError
+        It died: it may have been killed for its memory, or what it said is above.
+    """
+    while True:
+        alive = process.is_alive()
+        try:
+            batch: Batch = queue.get(timeout=1.0)
+            return batch
+        except Empty:
+            if not alive:
+                raise RuntimeError(f"the process that draws pictures died (status {process.exitcode})") from None

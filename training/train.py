@@ -147,7 +147,7 @@ def _main() -> None:
         "--work", type=Path, default=Path("runs/slime_tiny"), help="folder of the checkpoint and curves"
     )
     parser.add_argument("--until", type=int, help="stop after this step (default: the config's last)")
-    parser.add_argument("--save-every", type=int, default=200)
+    parser.add_argument("--save-every", type=int, default=200, help="steps; at the next row of the curves (every 50)")
     parser.add_argument("--export", type=Path, help="folder to write the averaged model to at every save")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -157,6 +157,7 @@ def _main() -> None:
     if saved:
         run.restore(saved)
         trim(args.work / "curves.csv", run.step)
+    saved_at = run.step
     print(f"at step {run.step} of {config.steps}", flush=True)
 
     def report(run: Run, means: dict[str, float]) -> None:
@@ -165,13 +166,15 @@ def _main() -> None:
         row = {"step": run.step, "seconds": run.seconds} | losses | {key: means[key] for key in ("total", "norm")}
         print(" ".join(f"{k} {v:.4g}" for k, v in row.items()), flush=True)
         append_row(args.work / "curves.csv", row)
-        if run.step % args.save_every == 0 or run.step == until:
+        nonlocal saved_at
+        if run.step - saved_at >= args.save_every or run.step == until:
+            saved_at = run.step
             save_state(args.work / "state.pt", run.state())
             plot(args.work / "curves.csv", args.work / "curves.png")
             if args.export:
                 export(run, config, args.export)
 
-    until = min(args.until or config.steps, config.steps)
+    until = config.steps if args.until is None else min(args.until, config.steps)
     args.work.mkdir(parents=True, exist_ok=True)
     train(run, config, until, worker=True, report=report)
 

@@ -39,7 +39,7 @@ _HOME = {
     "export_tokens": "textual_inversion",
     "learn": "learn_any",
     "learn_faithful": "faithful",
-    "learn_parts": "learn",
+    "learn_parts": "learn_probe",
     "load_embeddings": "artifacts",
     "load_model": "backbones",
     "read_mask": "masks",

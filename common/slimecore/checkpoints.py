@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -150,17 +151,32 @@ def _from_hub(name: str, revision: str | None, variant: str | None) -> Path:
 
 
 def _complete(folder: Path, variant: str | None) -> bool:
-    """Whether a cached copy holds this variant's weights: a download of another variant leaves half a model."""
+    """Whether a cached copy holds all of this variant: a download of another, or one cut off, leaves half a model."""
     needed = [folder / "unet" / "config.json", folder / "vae" / "config.json", folder / "scheduler"]
-    return all(path.exists() for path in needed) and bool(_weights(folder, "unet", variant))
+    weighty = ["unet"]
+    if not (folder / "null_prompt.safetensors").is_file():
+        needed.append(folder / "tokenizer")
+        weighty.append("text_encoder")
+    if not all(path.exists() for path in needed):
+        return False
+    if _json(folder / "vae" / "config.json", folder).get("_class_name") != "SpaceToDepthCodec":
+        weighty.append("vae")
+    return all(_whole(folder, part, variant) for part in weighty)
+
+
+def _whole(folder: Path, part: str, variant: str | None) -> bool:
+    """Whether a part's weights are there, every shard that is one of so many."""
+    found = _weights(folder, part, variant)
+    announced = [re.search(r"-of-(\d+)\.safetensors$", file.name) for file in found]
+    return bool(found) and all(match is None or int(match[1]) == len(found) for match in announced)
 
 
 def _weights(folder: Path, part: str, variant: str | None) -> list[Path]:
-    middle = f".{variant}" if variant else ""
+    middle, stem = f".{variant}" if variant else "", "model" if part == "text_encoder" else _STEM
     return sorted(
         file
         for file in folder.glob(f"{part}/*.safetensors")
-        if re.fullmatch(rf"{_STEM}{re.escape(middle)}(-\d+-of-\d+)?\.safetensors", file.name)
+        if re.fullmatch(rf"{stem}{re.escape(middle)}(-\d+-of-\d+)?\.safetensors", file.name)
     )
 
 
@@ -208,19 +224,36 @@ def _pretrained(kind: Any, folder: Path, part: str, variant: str | None, dtype: 
         raise ModelError(
             f"{folder}: cannot load {part}, it has no safetensors weights{asked}; give a complete checkpoint"
         )
-    return _readable(
-        folder,
-        part,
-        lambda: kind.from_pretrained(
+    with _quiet("diffusers"):
+        model, told = _readable(
             folder,
-            subfolder=part,
-            variant=variant,
-            torch_dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-        ),
-    )
+            part,
+            lambda: kind.from_pretrained(
+                folder,
+                subfolder=part,
+                variant=variant,
+                torch_dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                low_cpu_mem_usage=False,
+                output_loading_info=True,
+            ),
+        )
+    _require_all(folder, part, told)
+    return model
+
+
+def _require_all(folder: Path, part: str, told: dict[str, Any]) -> None:
+    """Refuse weights that lack some the model has: it would go on with random ones. What it never asks may lack."""
+    unused = ("decoder.", "post_quant_conv.") if part == "vae" else ()
+    lacking = sorted(str(name) for name in told["missing_keys"] if not str(name).startswith(unused))
+    lacking += sorted(str(item[0]) for item in told["mismatched_keys"])
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise ModelError(
+            f"{folder}: {part} has no {lacking[0]}{more}, or of another shape; give a complete checkpoint "
+            "in the layout of diffusers"
+        )
 
 
 def load_unet(folder: Path, variant: str | None, dtype: torch.dtype) -> Any:
@@ -289,10 +322,16 @@ def load_prompt(folder: Path, variant: str | None, text: str) -> Tensor:
 
     def run() -> Tensor:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        with _no_progress_bar():
-            encoder = CLIPTextModel.from_pretrained(
-                folder / "text_encoder", variant=variant, use_safetensors=True, local_files_only=True
-            ).eval()
+        with _no_progress_bar(), _quiet("transformers"):
+            encoder, told = CLIPTextModel.from_pretrained(
+                folder / "text_encoder",
+                variant=variant,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        _require_all(folder, "text_encoder", told)
+        encoder.eval()
         length = tokenizer.model_max_length
         ids = tokenizer(text, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
         with torch.no_grad():
@@ -301,6 +340,18 @@ def load_prompt(folder: Path, variant: str | None, text: str) -> Tensor:
 
     made: Tensor = _readable(folder, "text_encoder", run)
     return made
+
+
+@contextmanager
+def _quiet(library: str) -> Iterator[None]:
+    """Keep a library from listing what weights lack: that is said in one line."""
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from slimecore.device import generator
 from slimecore.errors import InputError
 from slimecore.faithful_config import FaithfulConfig
 from slimecore.images import fit_short_side, resize_labels, resize_rgb
-from slimecore.learn import Progress, to_tensor
+from slimecore.learn_probe import Progress, to_tensor
 from slimecore.losses import published_cross_entropy, tether, was_error
 from slimecore.parts import with_shared_parts
 from slimecore.prompted import PromptedReader

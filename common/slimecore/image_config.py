@@ -27,7 +27,7 @@ class ImageConfig:
     short_side : int or None
         Short side of the network's input while learning, pixels; None takes 384 in probe and 512 in faithful mode.
     square : bool
-        Squash pictures to a square, as published, instead of keeping their shape.
+        Squash pictures to a square, as published, instead of keeping their shape; in faithful mode.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     seed : int
@@ -47,6 +47,8 @@ class ImageConfig:
     def __post_init__(self) -> None:
         if self.mode not in _SHORT_SIDE:
             raise ConfigError(f"mode must be probe or faithful, got {self.mode!r}")
+        if self.square and self.mode == "probe":
+            raise ConfigError("square is for mode faithful; in probe mode pictures keep their shape")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
         if self.short_side is not None and not 32 <= self.short_side <= 4096:

@@ -10,7 +10,7 @@ from slimecore.backbones.stable_diffusion import StableDiffusion
 from slimecore.errors import ConfigError
 from slimecore.faithful import learn_faithful
 from slimecore.image_config import ImageConfig
-from slimecore.learn import Progress, learn_parts
+from slimecore.learn_probe import Progress, learn_parts
 from slimecore.types import Annotation, PartEmbeddings
 
 __all__ = ["learn"]

@@ -13,7 +13,7 @@ from slimecore.backbones import load_model
 from slimecore.errors import InputError, OutputError
 from slimecore.files import make_folder
 from slimecore.image_config import ImageConfig
-from slimecore.images import list_images, read_rgb
+from slimecore.images import IMAGE_SUFFIXES, list_images, read_rgb
 from slimecore.learn_any import learn
 from slimecore.masks import fit_mask, make_parts, read_mask, read_names
 from slimecore.report import model_entry, parts_entry, peak_memory_mb
@@ -59,7 +59,8 @@ def run_learn(request: LearnRequest, notify: Notify | None = None) -> dict[str, 
         Bad input, model or output place.
     """
     started = time.perf_counter()
-    annotations, notes = _annotations(_paired(request.pairs), request.names)
+    pairs, bare = _paired(request.pairs)
+    annotations, notes = _annotations(pairs, request.names)
     make_folder(request.out.parent)
     if request.out.is_dir():
         raise OutputError(f"{request.out} is a folder; give a file name such as {request.out / 'parts.safetensors'}")
@@ -73,25 +74,32 @@ def run_learn(request: LearnRequest, notify: Notify | None = None) -> dict[str, 
         "parts": parts_entry(embeddings.parts),
         "model": model_entry(backbone),
         "mode": embeddings.mode,
-        "notes": notes,
+        "notes": bare + notes,
         "timings_s": {"load": round(loaded - started, 3), "learn": round(time.perf_counter() - loaded, 3)},
         "peak_memory_mb": peak_memory_mb(),
     }
 
 
-def _paired(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
+def _paired(paths: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Pictures with their masks, and notes on pictures without."""
     if len(paths) % 2:
         raise InputError(f"{len(paths)} paths are no pairs; give IMAGE MASK [IMAGE MASK ...], or two folders")
-    pairs = []
+    pairs: list[tuple[Path, Path]] = []
+    notes: list[str] = []
     for image, mask in zip(paths[::2], paths[1::2], strict=True):
         if image.is_dir() != mask.is_dir():
             raise InputError(f"{image} and {mask}: one is a folder and one is not; give two files or two folders")
-        pairs += _paired_folders(image, mask) if image.is_dir() else [(image, mask)]
-    return pairs
+        found = _paired_folders(image, mask) if image.is_dir() else [(image, mask)]
+        bare = [path.name for path in list_images(image) if path not in dict(found)] if image.is_dir() else []
+        if bare:
+            more = f" and {len(bare) - 3} more" if len(bare) > 3 else ""
+            notes.append(f"{mask} has no mask for {', '.join(bare[:3])}{more}")
+        pairs += found
+    return pairs, notes
 
 
 def _paired_folders(images: Path, masks: Path) -> list[tuple[Path, Path]]:
-    known = {path.stem: path for path in sorted(masks.iterdir()) if path.suffix.lower() in {".png", ".npy"}}
+    known = {path.stem: path for path in list_images(masks, (*IMAGE_SUFFIXES, ".npy"))}
     pairs = [(image, known[image.stem]) for image in list_images(images) if image.stem in known]
     if not pairs:
         raise InputError(f"{images} and {masks}: no picture has a mask of the same name; name them alike")
@@ -103,9 +111,14 @@ def _annotations(pairs: Sequence[tuple[Path, Path]], names_file: Path | None) ->
     annotations: list[Annotation] = []
     notes: list[str] = []
     seen = {0}
-    for image, path in pairs:
+    masks = [read_mask(path) for _, path in pairs]
+    others = any(mask.values and not mask.lone for mask in masks)
+    for (image, path), read in zip(pairs, masks, strict=True):
+        if read.lone and others:
+            notes.append(f"{path}: 255 alone, beside masks with ids, is read as void; the picture teaches nothing")
+            continue
         rgb = read_rgb(image)
-        mask = fit_mask(read_mask(path), (rgb.shape[0], rgb.shape[1]), str(path))
+        mask = fit_mask(read, (rgb.shape[0], rgb.shape[1]), str(path))
         if mask.numbered and len(pairs) > 1:
             raise InputError(
                 f"{path}: its colours or greys are numbered file by file, so they cannot be matched between masks; "

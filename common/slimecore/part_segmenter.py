@@ -17,7 +17,7 @@ from slimecore.backbones import Backbone
 from slimecore.backbones.stable_diffusion import StableDiffusion
 from slimecore.errors import ArtifactError, InputError
 from slimecore.images import fit_short_side, resize_rgb, resize_soft
-from slimecore.learn import to_tensor
+from slimecore.learn_probe import to_tensor
 from slimecore.patches import Canvas, windows
 from slimecore.prompted import PromptedReader
 from slimecore.refine import filter_radius, refine

@@ -28,7 +28,7 @@ def windows(size: tuple[int, int], count: int, share: float) -> list[tuple[slice
     """
 
     def spans(side: int) -> list[slice]:
-        length = side if count == 1 else min(side, round(side * share))
+        length = side if count == 1 else min(side, max(round(side * share), -(-side // count)))  # no gaps by rounding
         starts = np.linspace(0, side - length, count).round().astype(int)
         return [slice(int(start), int(start) + length) for start in starts]
 

@@ -16,7 +16,7 @@ from slimecore.backbones import Backbone
 from slimecore.columns import WHOLE, column_logits, query_columns
 from slimecore.errors import ArtifactError
 from slimecore.images import fit_short_side, resize_rgb, resize_soft
-from slimecore.learn import to_tensor
+from slimecore.learn_probe import to_tensor
 from slimecore.types import PartEmbeddings, PartScores
 
 __all__ = ["ReadKeys", "encode_picture", "part_evidence", "prepare", "segment_image", "stretched", "was_evidence"]

@@ -8,6 +8,7 @@ them lacks its counterpart, nothing is mirrored.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -20,15 +21,17 @@ from slimecore.types import Annotation, Parts
 __all__ = ["jittered_views", "mirror_rows", "one_hot_area"]
 
 Array = npt.NDArray[Any]
-_SIDED = re.compile(r"(?<![^\s_\-.])(l|r|left|right)(?![^\s_\-.])", re.IGNORECASE)
+_WORD = re.compile(r"(?<![^\W\d_])(l|r|left|right)(?![^\W\d_])", re.IGNORECASE)  # no letter before or after it
+_CAMEL = re.compile(r"(?<![^\W\d_])([Ll]eft|[Rr]ight)(?=[A-Z])|(?<=[a-z])(Left|Right)(?![a-z])")
+_WITHIN = re.compile(r"left|right")
 _OTHER = {"l": "r", "r": "l", "left": "right", "right": "left"}
 
 
 def mirror_rows(parts: Parts) -> tuple[int, ...] | None:
     """Row of each part in a mirrored picture: left and right change places.
 
-    A part is sided if its name holds the word left, right, l or r. An ``l`` beside a ``u`` (``u_lip``, ``l_lip``) is a
-    lower one and has no side.
+    A part is sided if its name holds the word left, right, l or r, set off by anything but letters or in camel case, or
+    is another's with left for right. An ``l`` beside a ``u`` (``u_lip``, ``l_lip``) is a lower one and has no side.
 
     Parameters
     ----------
@@ -40,16 +43,26 @@ def mirror_rows(parts: Parts) -> tuple[int, ...] | None:
         A permutation of the rows; None if a sided part has no counterpart, so that mirroring would mislabel.
     """
     rows = {name.lower(): i for i, name in enumerate(parts.names)}
-    mirrored = []
-    for name in rows:
-        other = rows.get(_SIDED.sub(lambda side: _OTHER[side[0].lower()], name))
-        if other is None:
-            upper = re.sub(r"(?<![^\s_\-.])l(?![^\s_\-.])", "u", name)
-            if upper == name or upper not in rows:
-                return None
-            other = rows[name]
-        mirrored.append(other)
-    return tuple(mirrored) if len(mirrored) == len(parts) else None
+    mirrored = [_counterpart(name, rows) for name in parts.names]
+    known = [row for row in mirrored if row is not None]
+    return tuple(known) if len(set(known)) == len(parts) else None
+
+
+def _counterpart(name: str, rows: Mapping[str, int]) -> int | None:
+    """Row of a part in a mirrored picture; None where its name has a side and the other is not there."""
+    plain = name.lower()
+    other = _CAMEL.sub(_swapped, _WORD.sub(_swapped, name)).lower()
+    if other == plain:
+        run_on = _WITHIN.sub(_swapped, plain)  # "leftarm" has a side if there is a "rightarm", "leftover" has none
+        other = run_on if run_on in rows else plain
+    if other not in rows:
+        upper = re.sub(r"(?<![^\W\d_])l(?![^\W\d_])", "u", plain)
+        return rows[plain] if upper != plain and upper in rows else None
+    return rows[other]
+
+
+def _swapped(side: re.Match[str]) -> str:
+    return _OTHER[side[0].lower()]
 
 
 def jittered_views(

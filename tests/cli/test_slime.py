@@ -208,3 +208,42 @@ def test_published_constants_are_the_defaults():
         "segment.merge",
         "segment.refine",
     }
+
+
+LOUD = [argument for argument in QUICK if argument != "--quiet"]
+
+
+def test_masks_of_a_folder_may_be_of_any_kind_and_pictures_without_are_noted(folder, tmp_path, capsys):
+    pictures, masks = tmp_path / "pictures", tmp_path / "masks"
+    pictures.mkdir()
+    masks.mkdir()
+    for i in range(3):
+        Image.open(folder / "images" / "a.png").save(pictures / f"p{i}.png")
+    for i, suffix in ((0, "bmp"), (1, "tif")):
+        Image.fromarray(read_mask(folder / "masks" / "a.png").labels.astype(np.uint8)).save(masks / f"p{i}.{suffix}")
+    out = tmp_path / "parts.safetensors"
+    assert main(["learn", str(pictures), str(masks), "--out", str(out), *LOUD]) == 0
+    told = capsys.readouterr()
+    assert "1 parts from 2 pictures" in told.out
+    assert f"{masks} has no mask for p2.png" in told.err
+
+
+def test_void_alone_beside_masks_with_ids_is_no_part(folder, tmp_path, capsys):
+    """As in DAVIS-2017, where 255 marks what counts as nothing."""
+    rgb = Image.open(folder / "images" / "a.png")
+    labels = read_mask(folder / "masks" / "a.png").labels
+    for name, values in (("ids", labels), ("void", (labels > 0) * 255)):
+        rgb.save(tmp_path / f"{name}.png")
+        Image.fromarray(values.astype(np.uint8)).save(tmp_path / f"{name}_mask.png")
+    pairs = [str(tmp_path / f"{name}{end}.png") for name in ("ids", "void") for end in ("", "_mask")]
+    assert main(["learn", *pairs, "--out", str(tmp_path / "p.safetensors"), *LOUD]) == 0
+    told = capsys.readouterr()
+    assert "1 parts from 1 picture" in told.out
+    assert "void_mask.png: 255 alone, beside masks with ids, is read as void" in told.err
+    assert load_embeddings(tmp_path / "p.safetensors").parts.values == (0, 3)
+
+
+def test_square_pictures_are_for_faithful_mode(folder, tmp_path, capsys):
+    pair = [folder / "images" / "a.png", folder / "masks" / "a.png"]
+    message = failure(capsys, "learn", *pair, "--out", tmp_path / "p.safetensors", "--set", "square=true")
+    assert "square is for mode faithful" in message

@@ -346,3 +346,70 @@ def test_a_cached_copy_without_the_wanted_variant_does_not_count(monkeypatch, sd
 def test_a_variant_that_is_not_there_is_one_line():
     with pytest.raises(ModelError, match=r"no safetensors weights of variant 'bf16'"):
         build(ModelSpec(variant="bf16"), CPU)
+
+
+@pytest.fixture
+def altered(sd_folder, tmp_path):
+    """A copy of a checkpoint, and what changes the tensors of one of its files."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "copy"
+    shutil.copytree(sd_folder, folder)
+
+    def change(part, how):
+        (file,) = (folder / part).glob("*.safetensors")
+        save_file({new: value for name, value in load_file(file).items() if (new := how(name))}, file)
+        return folder
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("part", "how"),
+    [
+        ("unet", lambda name: None if name.endswith("attn1.to_q.weight") else name),
+        ("unet", lambda name: f"unet.{name}"),
+        ("vae", lambda name: None if name == "encoder.conv_in.weight" else name),
+        ("text_encoder", lambda name: None if name.endswith("final_layer_norm.weight") else name),
+    ],
+    ids=["a weight gone", "renamed", "of the codec", "of the text encoder"],
+)
+def test_weights_that_are_missing_are_not_made_up(altered, part, how, capfd):
+    folder = altered(part, how)
+    with pytest.raises(ModelError, match=f"{part} has no .*; give a complete checkpoint") as caught:
+        build(ModelSpec(name=str(folder)), CPU)
+    assert "\n" not in str(caught.value)
+    told = capfd.readouterr()
+    assert "MISSING" not in told.err + told.out
+    assert "newly initialized" not in told.err + told.out
+
+
+def test_a_decoder_is_not_needed(altered):
+    folder = altered("vae", lambda name: None if name.startswith(("decoder.", "post_quant_conv.")) else name)
+    assert build(ModelSpec(name=str(folder)), CPU).revision
+
+
+@pytest.mark.parametrize(
+    "gone", ["vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors", "tokenizer", "a shard"]
+)
+def test_a_download_that_was_cut_off_is_completed(monkeypatch, sd_folder, tmp_path, gone):
+    import huggingface_hub
+
+    cut = tmp_path / "cut"
+    shutil.copytree(sd_folder, cut)
+    if gone == "tokenizer":
+        shutil.rmtree(cut / gone)
+    elif gone == "a shard":
+        whole = cut / "unet" / "diffusion_pytorch_model.safetensors"
+        whole.rename(whole.with_name("diffusion_pytorch_model-00001-of-00002.safetensors"))
+    else:
+        (cut / gone).unlink()
+    asked = []
+
+    def download(name, **kwargs):
+        asked.append(kwargs["local_files_only"])
+        return str(cut if asked[-1] else sd_folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert locate("someone/some-model") == sd_folder
+    assert asked == [True, False]

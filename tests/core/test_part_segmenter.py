@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +16,8 @@ from slimecore.errors import ArtifactError, ConfigError, InputError
 from slimecore.faithful import learn_faithful
 from slimecore.faithful_config import FaithfulConfig
 from slimecore.images import resize_rgb
-from slimecore.learn import learn_parts, to_tensor
 from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.learn_probe import learn_parts, to_tensor
 from slimecore.masks import annotate
 from slimecore.metrics import region_j
 from slimecore.part_segmenter import PartSegmenter
@@ -184,3 +186,16 @@ def test_a_small_picture_is_enlarged_in_faithful_mode_only(tiny, disc):
     rgb, _, made = disc
     small = resize_rgb(rgb, (48, 64))
     assert PartSegmenter(tiny, made)(small).scores.values.shape[1:] == (48, 64)
+
+
+def test_the_lines_of_the_documentation_run(two_tone, tiny, monkeypatch):
+    """As they stand in docs/slime.md, after slimecore's modules were imported by others."""
+    text = (Path(__file__).parents[2] / "docs" / "slime.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    rgb, mask = two_tone
+    names = {"rgb": rgb, "labels": mask + mask * (np.arange(128) > 60), "pictures": [rgb]}
+    quick = "ImageConfig(probe=LearnConfig(tokens=1, steps=5, views=ViewConfig(count=0)))"
+    names |= {"LearnConfig": LearnConfig, "ViewConfig": ViewConfig}
+    exec(code.replace("ImageConfig()", quick), names)
+    assert names["result"].labels.labels.shape == mask.shape
+    assert names["parts"].parts.names == ("background", "hair", "skin")

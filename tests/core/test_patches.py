@@ -24,6 +24,14 @@ def test_windows_cover_every_pixel_and_stay_inside(size, count, share):
     assert seen.min() >= 1
 
 
+@pytest.mark.parametrize(("side", "count"), [(400, 3), (640, 3), (101, 4), (10, 7)])
+def test_windows_of_the_least_share_leave_no_gap(side, count):
+    seen = np.zeros(side, int)
+    for rows, _ in windows((side, side), count, 1 / count):
+        seen[rows] += 1
+    assert seen.min() >= 1
+
+
 def test_one_window_is_the_whole_picture_whatever_its_share():
     """The published code segments the top left corner only."""
     assert windows((40, 60), 1, 400 / 512) == [(slice(0, 40), slice(0, 60))]

@@ -85,6 +85,16 @@ def test_mirroring_swaps_counterparts() -> None:
         (("left arm", "a"), None),
         (("l_lip", "r_eye"), None),
         (("collar", "leftover"), (0, 1, 2)),
+        (("arm (left)", "arm (right)"), (0, 2, 1)),
+        (("arm (left)", "torso"), None),
+        (("arm/left", "arm/right"), (0, 2, 1)),
+        (("LeftArm", "RightArm"), (0, 2, 1)),
+        (("ArmLeft", "leg"), None),
+        (("left1", "right1"), (0, 2, 1)),
+        (("arm_L2", "arm_R2"), (0, 2, 1)),
+        (("leftarm", "rightarm"), (0, 2, 1)),
+        (("brightness", "Lefty"), (0, 1, 2)),
+        (("Äl", "bein_l"), None),
     ],
 )
 def test_rows_of_a_mirrored_picture(names: tuple[str, str], expected: tuple[int, ...] | None) -> None:

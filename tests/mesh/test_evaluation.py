@@ -8,12 +8,13 @@ import json
 
 import numpy as np
 import pytest
+import trimesh
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from slime3d.cli import main
-from slime3d.evaluation import evaluate, rand_index, score_labels
+from slime3d.evaluation import evaluate, pair_up, rand_index, score_labels
 from slime3d.label_files import LabelFile, on_faces, read_label_file
 from slimecore.errors import InputError
 
@@ -242,3 +243,29 @@ def test_object_arrays_that_would_call_something_are_refused(tmp_path):
         np.save(tmp_path / "x.npy", np.array(value, dtype=object), allow_pickle=True)
         with pytest.raises(InputError, match="semantic_seg"):
             read_label_file(tmp_path / "x.npy")
+
+
+def test_the_mesh_of_a_name_is_a_mesh(tmp_path, capsys):
+    """Not the material or picture beside it, nor what its name would match as a pattern."""
+    for folder in ("truth", "found", "shapes"):
+        (tmp_path / folder).mkdir()
+    ball = trimesh.creation.icosphere(subdivisions=1)
+    for name in ("chair", "chair[1]"):
+        for folder in ("truth", "found"):
+            np.save(tmp_path / folder / f"{name}.npy", np.arange(80) % 2)
+        ball.export(tmp_path / "shapes" / f"{name}.obj")
+    (tmp_path / "shapes" / "chair.mtl").write_text("newmtl a\n")
+    (tmp_path / "shapes" / "chair.jpg").write_bytes(b"")
+    truth, found, shapes = tmp_path / "truth", tmp_path / "found", tmp_path / "shapes"
+    assert {pair[0]: pair[3].name for pair in pair_up(found, truth, shapes)} == {
+        "chair": "chair.obj",
+        "chair[1]": "chair[1].obj",
+    }
+    arguments = ["eval", str(found), str(truth), "--mesh"]
+    assert main([*arguments, str(shapes)]) == 0
+    capsys.readouterr()
+    for wrong in (tmp_path / "nosuchfolder", truth):
+        assert main([*arguments, str(wrong)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "no mesh of the name chair" in error

@@ -206,3 +206,15 @@ def test_polygons_are_cut_where_they_stand(tmp_path, kind, polygons):
     assert len(mesh.notes) == (0 if kind == "obj" and polygons is MIXED else 1)
     quads = trimesh.geometry.triangulate_quads(np.array([[0, 1, 2, 3], [4, 5, 6, 7]]))
     assert quads.tolist()[1] == [4, 5, 6]  # trimesh has its own function back
+
+
+def test_a_grey_texture_of_16_bits_is_not_black_and_white(tmp_path):
+    quad = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
+    grey = Image.fromarray(np.full((4, 4), 30000, np.uint16))
+    uv = [[0, 0], [1, 0], [1, 1], [0, 1]]
+    quad.visual = trimesh.visual.TextureVisuals(uv, image=Image.new("RGB", (4, 4)))
+    quad.export(tmp_path / "m.obj")
+    (picture,) = tmp_path.glob("*.png")
+    grey.save(picture)
+    (pixels,) = load_mesh(tmp_path / "m.obj").appearance.images
+    assert (pixels == 30000 >> 8).all()

@@ -204,3 +204,16 @@ def test_keep_texture_is_a_setting_and_an_option(tmp_path):
         assert main([*command, "--quiet", "--set", "frames=0", "--out", str(tmp_path / name), *more]) == 0
     kinds = {name: load_mesh(tmp_path / name / "segmented.glb").appearance.kind for name in ("plain", "kept", "set")}
     assert kinds == {"plain": "vertex", "kept": "textured", "set": "textured"}
+
+
+@pytest.mark.parametrize(("offset", "placed"), [(0.0, False), (10.0, False), (5e6, True), (1e8, True)])
+def test_meshes_far_from_the_origin_keep_their_shape(offset, placed):
+    """As with coordinates of a map: float32 has 7 digits."""
+    ball = trimesh.creation.icosphere(subdivisions=2, radius=0.5)
+    mesh = make_mesh(ball.vertices + offset, ball.faces)
+    data = glb_bytes(mesh, [Piece("ball", 1, RED, np.arange(len(ball.faces)))])
+    nodes = json.loads(data[20 : 20 + struct.unpack_from("<I", data, 12)[0]])["nodes"]
+    assert ("translation" in nodes[0]) == placed
+    (again,) = trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False).geometry.values()
+    place = again.vertices + nodes[0].get("translation", [0, 0, 0])
+    assert np.abs(place[again.faces] - mesh.vertices[mesh.faces]).max() < 2e-6

@@ -119,3 +119,17 @@ def test_vertex_colours_of_gltf_are_right_in_every_width(tmp_path, kind, materia
     mesh = load_mesh(tmp_path / "c.glb")
     assert mesh.appearance.kind == "vertex"
     assert np.abs(mesh.appearance.colors.astype(int) - [188, 99 if material else 137, 0]).max() <= 2
+
+
+def test_what_the_system_caches_counts_as_free(monkeypatch):
+    """A container that has read large files is not full: the cache is given up as soon as memory is asked for."""
+    files = {
+        "/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:   16777216 kB\n",
+        "/sys/fs/cgroup/memory.max": str(8 << 30),
+        "/sys/fs/cgroup/memory.current": str(8 << 30),
+        "/sys/fs/cgroup/memory.stat": f"anon 5\ninactive_file {5 << 30}\nactive_file {1 << 30}\ninactive_anon 7\n",
+    }
+    monkeypatch.setattr(headers.Path, "read_text", lambda self, encoding: files[str(self)])
+    assert headers.free_memory() == 6 << 30
+    files["/sys/fs/cgroup/memory.max"] = "max"
+    assert headers.free_memory() == 16 << 30

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import numpy as np
 import pytest
 import trimesh
@@ -9,6 +12,7 @@ import trimesh
 from slime3d.cli import main
 from slime3d.mesh import load_mesh
 from slimecore.errors import InputError
+from tests.mesh.shapes import make_mesh
 
 CLOUD = """ply
 format ascii 1.0
@@ -115,3 +119,80 @@ def test_a_long_obj_with_objects_and_materials_keeps_its_face_order(tmp_path):
     path.write_text(corners + faces)
     mesh = load_mesh(path)
     assert mesh.vertices[mesh.faces][:, 0, 0].tolist() == list(range(40))
+
+
+def test_a_vertex_no_face_uses_does_not_weld_the_others():
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    stray = np.concatenate([[[1e6, 0, 0]], ball.vertices])
+    alone, beside = make_mesh(ball.vertices, ball.faces), make_mesh(stray, ball.faces + 1)
+    assert np.array_equal(alone.welded()[alone.faces], beside.welded()[beside.faces])
+    assert len(np.unique(beside.welded()[beside.faces])) == len(ball.vertices)
+
+
+def test_a_mirrored_instance_is_not_inside_out(tmp_path):
+    """glTF says that a negative determinant turns the winding; colours stay at their corners."""
+    ball = trimesh.creation.icosphere(subdivisions=1)
+    ball.visual.vertex_colors = np.random.default_rng(0).integers(0, 256, (len(ball.vertices), 4), np.uint8)
+    scene = trimesh.Scene()
+    scene.add_geometry(ball, "right", "ball", transform=trimesh.transformations.translation_matrix([3, 0, 0]))
+    mirror = np.diag([-1.0, 1, 1, 1]) @ trimesh.transformations.translation_matrix([3, 0, 0])
+    scene.graph.update(frame_to="left", matrix=mirror, geometry="ball")
+    scene.export(tmp_path / "two.glb")
+    mesh = load_mesh(tmp_path / "two.glb")
+    for node in range(2):
+        faces = mesh.node == node
+        one = trimesh.Trimesh(mesh.vertices, mesh.faces[faces], process=False)
+        assert one.volume == pytest.approx(ball.volume, rel=1e-6)
+    tones = {tuple(place): set() for place in ball.vertices.round(4)}
+    for corners, colors, node in zip(mesh.vertices[mesh.faces], mesh.appearance.colors, mesh.node, strict=True):
+        mirrored = mesh.node_names[node] == "left"
+        for place, color in zip(corners, colors, strict=True):
+            own = place * [-1, 1, 1] if mirrored else place
+            tones[tuple((own - [3, 0, 0]).round(4) + 0.0)].add(tuple(color))
+    assert {len(found) for found in tones.values()} == {1}
+
+
+def test_a_face_of_a_vertex_that_is_not_there(tmp_path, capsys):
+    head = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+    head += "element face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n0 1 0\n"
+    for wrong in ("7", "-2"):
+        (tmp_path / "m.ply").write_text(f"{head}3 0 1 {wrong}\n")
+        assert main(["info", str(tmp_path / "m.ply")]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert f"a face has vertex {wrong}, there are 3; repair the mesh" in error
+
+
+def primitives(path, modes):
+    """A glTF of one mesh with a primitive of four vertices for every mode."""
+    place = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], "<f4").tobytes()
+    order = np.array([0, 1, 2, 0, 2, 3], "<u2").tobytes()
+    data = base64.b64encode(place + order).decode()
+    accessors = [
+        {"bufferView": 0, "componentType": 5126, "count": 4, "type": "VEC3", "min": [0, 0, 0], "max": [1, 1, 0]},
+        {"bufferView": 1, "componentType": 5123, "count": 6, "type": "SCALAR"},
+        {"bufferView": 1, "componentType": 5123, "count": 4, "type": "SCALAR"},
+    ]
+    drawn = [{"attributes": {"POSITION": 0}, "indices": 1 if mode == 4 else 2, "mode": mode} for mode in modes]
+    document = {
+        "asset": {"version": "2.0"},
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"name": "board", "mesh": 0}],
+        "meshes": [{"name": "board", "primitives": drawn}],
+        "accessors": accessors,
+        "bufferViews": [
+            {"buffer": 0, "byteOffset": 0, "byteLength": 48},
+            {"buffer": 0, "byteOffset": 48, "byteLength": 12},
+        ],
+        "buffers": [{"byteLength": 60, "uri": f"data:application/octet-stream;base64,{data}"}],
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_primitives_of_one_mesh_are_numbered_and_fans_are_noted(tmp_path):
+    found = [load_mesh(primitives(tmp_path / "m.gltf", (4, 6, 4))) for _ in range(2)]
+    assert [mesh.node_names for mesh in found] == [("board.0", "board.1")] * 2
+    assert found[0].notes == ("m.gltf: 1 triangle fans cannot be read; going on without them",)
+    whole = load_mesh(primitives(tmp_path / "m.gltf", (4,)))
+    assert (whole.node_names, whole.notes) == (("board",), ())

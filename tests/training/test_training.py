@@ -1,6 +1,7 @@
 """The trainer: losses are finite, a continued run equals an unbroken one, settings are checked."""
 
 import math
+import os
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from training.checkpoint import Ema, load_state, save_state
 from training.config import LossWeights, TrainConfig, load_config
 from training.curves import append_row, trim
-from training.feed import batch_of
+from training.feed import batch_of, batches
 from training.model import SlimeTiny, _matching, step_losses
 from training.network import Reader, build_unet, to_latents
 from training.pairs import CELL
@@ -147,3 +148,19 @@ def test_every_matched_layer_is_asked_on_its_own(tiny):
 
     torch.testing.assert_close(loss(one, other), (loss(one) + loss(other)) / 2)
     assert not torch.allclose(loss(one), loss(other))
+
+
+def test_a_worker_that_dies_is_no_endless_wait(tiny, monkeypatch):
+    """It may be killed for its memory; what it puts is never there then."""
+    monkeypatch.setattr("training.feed._work", _dying)
+    with pytest.raises(RuntimeError, match=r"draws pictures died \(status 3\)"):
+        next(batches(tiny, 0, worker=True))
+
+
+def _dying(*_):
+    os._exit(3)
+
+
+def test_sizes_and_counts_belong_together():
+    with pytest.raises(ValueError, match="as many as sizes"):
+        TrainConfig(sizes=(64, 64, 64), counts=(1, 1))

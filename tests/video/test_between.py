@@ -17,6 +17,7 @@ from slimecore.types import Annotation, Frame
 from slimevid.between import filled_in, key_states
 from slimevid.bidirectional import turned
 from slimevid.config import FusionConfig, RunConfig
+from slimevid.passes import Pass
 from slimevid.propagators import fused
 from slimevid.segmenter import Segmenter
 from slimevid.state import FrameState
@@ -352,7 +353,7 @@ def test_a_pass_goes_on_where_it_was(slid, tiny, done, span):
             state = {name: array.copy() for name, array in whole_run.snapshot().items()}
     again = session_of(clip, mask, tiny, key_every=3, bidirectional=span)
     again.restore(state)
-    one = SimpleNamespace(reference=0, frames=range(9))
+    one = Pass(0, range(9))
     found = [r.labels for r in again.run_pass(clip, one, done)]
     assert len(found) == 9 - done
     assert all(np.array_equal(a, b) for a, b in zip(found, expected[done:], strict=True))

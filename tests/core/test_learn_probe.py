@@ -15,8 +15,8 @@ from slimecore.backbones.stable_diffusion import build
 from slimecore.columns import query_columns
 from slimecore.device import threads_for
 from slimecore.errors import ArtifactError, ConfigError, InputError
-from slimecore.learn import learn_parts
 from slimecore.learn_config import IMAGE_LEARNING, LearnConfig, ViewConfig
+from slimecore.learn_probe import learn_parts
 from slimecore.losses import class_weights, cross_entropy, squared_error
 from slimecore.masks import MaskFile, annotate, make_parts
 from slimecore.metrics import region_j
@@ -58,7 +58,7 @@ def test_learning_leaves_the_global_random_state_alone(tiny, two_tone):
 
 def test_ignored_pixels_do_not_teach(tiny, two_tone):
     """Cells under ignored pixels weigh nothing, and their targets do not count as background."""
-    from slimecore.learn import _encoded_views
+    from slimecore.learn_probe import _encoded_views
 
     rgb, mask = two_tone
     parts = make_parts(MaskFile(mask.astype(np.int32), {}))
@@ -201,7 +201,7 @@ def test_a_batch_of_places_repeats_under_a_seed_and_learns(tiny, two_tone):
 
 
 def test_of_a_great_many_places_a_sample_is_kept(tiny, two_tone, monkeypatch):
-    from slimecore import learn
+    from slimecore import learn_probe as learn
 
     sets = learn._encoded_views(tiny, [annotate(*two_tone)] * 2, ViewConfig(count=1), 96, 0)
     whole = learn._gathered(sets, FAST, torch.Generator().manual_seed(0))
