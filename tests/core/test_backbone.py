@@ -11,7 +11,7 @@ import torch
 from slimecore.attention import attend_self, cross_logits, part_probabilities
 from slimecore.backbones import ModelSpec
 from slimecore.backbones.stable_diffusion import build
-from slimecore.checkpoints import fingerprint, locate
+from slimecore.checkpoint_files import fingerprint, locate
 from slimecore.errors import InputError, ModelError
 
 CPU = torch.device("cpu")

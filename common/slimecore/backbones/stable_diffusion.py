@@ -18,15 +18,14 @@ from torch.nn import functional
 
 from slimecore.attention import AttentionLayer, Features
 from slimecore.backbones import ModelSpec
+from slimecore.checkpoint_files import fingerprint, locate
 from slimecore.checkpoints import (
     Readout,
-    fingerprint,
     load_noising,
     load_null_prompt,
     load_prompt,
     load_unet,
     load_vae,
-    locate,
     read_readout,
 )
 from slimecore.device import generator, pick_dtype
