@@ -20,8 +20,8 @@ __all__ = ["main"]
 _RUN = """Segment every frame of a clip from one annotated frame, or several.
 
 CLIP is a video file or a folder of frames. MASK is an indexed PNG, grey or RGB colours, 0/255, anti-aliased, or .npy;
-its part values are kept in every output. Written to DIR: masks/*.png (indexed, DAVIS palette, the clip's own size),
-overlay.mp4, scores.csv, parts.safetensors, config.yaml, report.json, run.json.
+its part values are kept in every output (a lone 255, or white, is 1). Written to DIR: masks/*.png (indexed, DAVIS
+palette, the clip's own size), overlay.mp4, scores.csv, parts.safetensors, config.yaml, report.json, run.json.
 
 Frames are labelled forward and backward from every reference, half way to the next. A run that was stopped, however,
 goes on with --resume; with one more --ref, or a mended one, --resume re-runs only the frames between it and the
@@ -100,18 +100,24 @@ def _request(arguments: argparse.Namespace) -> RunRequest:
 
 def _run(arguments: argparse.Namespace) -> int:
     request = _request(arguments)
+    from slimevid.ledger import LEDGER
     from slimevid.pipeline import run
 
     if arguments.quiet:
         run(request)
         return 0
+    again = not request.resume and (request.out / LEDGER).is_file()
     from slimecore.progress import bar
 
     with bar({"learn": "learning parts", "segment": "segmenting", "export": "writing"}, "fps") as notify:
         report = run(request, notify)
-    for note in report["notes"]:
+    replaced = [f"{request.out} held the results of an earlier run, which these replace (--resume keeps them)"]
+    for note in [*report["notes"], *(replaced if again else [])]:
         sys.stderr.write(f"note: {note}\n")
     seconds, frames = report["timings_s"], report["labelled"]
+    if not frames["by_this_run"]:
+        print(f"{request.out}: all {frames['frames']} frames were labelled before, {len(report['parts']) - 1} parts")
+        return 0
     speed = "" if report["fps"] is None else f", then {report['fps']:.1f} frames/s"
     print(
         f"{request.out}: {frames['frames']} frames ({frames['by_this_run']} by this run), "

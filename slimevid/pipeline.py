@@ -71,7 +71,7 @@ def run(request: RunRequest, notify: Notify | None = None) -> dict[str, Any]:
     if job.ledger.finished:  # nothing but further exports can be asked
         content = read_report(request.out)
         finish(request, results, job.ledger, drawn=True)
-        return content
+        return {**content, "labelled": {**content["labelled"], "by_this_run": 0}}
     clock.append(time.perf_counter())
     open_folder(request, job.clip, job.gaps, job.ledger, snapshots, fresh=job.fresh)
     try:

@@ -101,6 +101,11 @@ def read_references(
         shows none.
     """
     _check_frames(refs, clip)
+    for ref in refs:
+        if not ref.path.exists():
+            raise InputError(f"no such mask: {ref.path}; --ref takes a file, or N=FILE with the number of its frame")
+        if ref.path.is_dir():
+            raise InputError(f"--ref {ref.path} is a folder; give a mask there, and the clip before it")
     raw = [read_mask(ref.path) for ref in refs]
     marked = [i for i, mask in enumerate(raw) if mask.values] or list(range(len(raw)))
     fitted = [fit_mask(raw[i], clip.size, str(refs[i].path)) for i in marked]

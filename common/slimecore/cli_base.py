@@ -19,6 +19,7 @@ from slimecore.errors import InputProblems, SlimeError
 __all__ = ["Parser", "add_common", "add_settings", "configured", "guarded", "make_parser", "version"]
 
 T = TypeVar("T")
+_OPTIONS = {"short_side": "--size"}
 
 
 def version() -> str:
@@ -35,10 +36,18 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
+        self.register("type", Path, _path)
 
     def error(self, message: str) -> Any:
         """Print one line and exit with status 2."""
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _path(text: str) -> Path:
+    """A path; one without any letter is what a variable nobody set leaves, and would mean the folder one is in."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
 
 
 def make_parser(program: str, description: str) -> tuple[Parser, Any]:
@@ -72,11 +81,18 @@ def configured(config: T, arguments: argparse.Namespace, direct: Mapping[str, An
         An unknown key or a value out of range.
     """
     from slimecore.config import apply, load_yaml, parse_assignments
+    from slimecore.errors import ConfigError
 
     if arguments.config:
         config = apply(config, load_yaml(arguments.config), where=str(arguments.config))
     given = {"device": arguments.device, "seed": arguments.seed, **direct}
-    config = apply(config, {k: v for k, v in given.items() if v is not None}, where="command line")
+    chosen = {k: v for k, v in given.items() if v is not None}
+    try:
+        config = apply(config, chosen, where="command line")
+    except ConfigError:
+        for key, value in chosen.items():  # which option it was, where it is one alone
+            apply(config, {key: value}, where=_OPTIONS.get(key, f"--{key.replace('_', '-')}"))
+        raise
     return apply(config, parse_assignments(arguments.set), where="--set")
 
 

@@ -25,11 +25,11 @@ __all__ = ["apply", "changes", "dump_yaml", "flat", "load_yaml", "nearest", "par
 T = TypeVar("T")
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Clause naming the nearest known word, or all of them if none is near."""
+def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """Clause naming the nearest known word, after some `prefix`, or all of them if none is near."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"did you mean {prefix + close[0]!r}?" if close else f"known: {', '.join(names)}"
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _apply(config: Any, overrides: Mapping[str, Any], where: str, prefix: str) -
     for key, value in overrides.items():
         name = f"{prefix}{key}"
         if key not in hints:
-            raise ConfigError(f"{where}: unknown key {name!r}; {nearest(str(key), hints)}")
+            raise ConfigError(f"{where}: unknown key {name!r}; {nearest(str(key), hints, prefix)}")
         current = getattr(config, key)
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):

@@ -17,6 +17,7 @@ __all__ = ["NOISE", "filled_share", "flat", "meant_levels", "nearest_certain", "
 NOISE = 24  # levels that JPEG moves a flat area by, at most
 _MOST = 255  # more levels than any mask has
 _SURE = 0.5  # a picture with fewer pixels near its main levels is no mask
+_MANY, _SURE_OF_MANY = 16, 0.7  # of so many noisy levels: masks as JPEG of quality 50 have .83, photos .54
 Array = npt.NDArray[Any]
 
 
@@ -118,7 +119,7 @@ def nearest_certain(picture: Array, keep: Array, noisy: bool, path: Path) -> tup
         close = (off <= (NOISE / 2 if noisy else 0)) & ~certain
         out[close] = color
         certain |= close
-    if sure.mean() < _SURE:
+    if sure.mean() < (_SURE_OF_MANY if noisy and len(keep) > _MANY else _SURE):
         raise InputError(_photo(path))
     if certain.all():
         return out, int((~exact).sum())
@@ -131,7 +132,10 @@ def nearest_certain(picture: Array, keep: Array, noisy: bool, path: Path) -> tup
 
 
 def _photo(path: Path) -> str:
-    return f"{path}: this looks like a photograph, not a mask; save the mask as an indexed PNG with ids 1..K"
+    return (
+        f"{path}: this looks like a photograph, not a mask; save the mask as an indexed PNG with ids 1..K, and where "
+        "both are asked for give the picture first"
+    )
 
 
 def snapped_note(path: Path, doubtful: int, what: str) -> tuple[str, ...]:

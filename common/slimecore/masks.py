@@ -298,9 +298,12 @@ def read_names(path: Path) -> dict[int, str]:
         raw = json.loads(path.read_text(encoding="utf-8"))
         return {int(value): str(name) for value, name in raw.items()}
     except FileNotFoundError:
-        raise InputError(f"no such file: {path}") from None
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f'{path}: expected a JSON object such as {{"1": "head"}}: {error}') from error
+        raise InputError(f"no such file: {path}; --names takes a JSON file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); --names takes a JSON file") from error
+    except (ValueError, AttributeError) as error:
+        expected = 'a JSON object of part values and names, such as {"1": "head", "2": "tail"}'
+        raise InputError(f"{path}: expected {expected}") from error
 
 
 def encode_mask(labels: Array) -> bytes:

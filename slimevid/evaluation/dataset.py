@@ -202,6 +202,12 @@ def pair(dataset: Dataset, results: Path, protocol: Protocol) -> list[Job]:
     """
     if not results.is_dir():
         raise InputError(f"no such folder: {results}; RESULTS holds one folder of masks a sequence")
+    places = [_result_folder(results, name, dataset.single) for name, _ in dataset.truths]
+    if not any(places) and (results / "masks").is_dir() and mask_files(results / "masks"):
+        raise InputError(
+            f"{results} holds the masks of one clip, as slimevid run writes them; measure it with --truth and the "
+            "folder of that clip's true masks, or call it RESULTS/NAME as the data set names the clip"
+        )
     jobs, problems = [], []
     for name, truths in dataset.truths:
         scored = _scored(truths, protocol.frames)

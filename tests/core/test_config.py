@@ -43,7 +43,7 @@ def test_set_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -
     ("key", "clause"),
     [
         ("nane", "unknown key 'nane'; did you mean 'name'"),
-        ("inner.stepz", "unknown key 'inner.stepz'; did you mean 'steps'"),
+        ("inner.stepz", "unknown key 'inner.stepz'; did you mean 'inner.steps'"),
         ("zzz", "known: flag, inner, limit, name"),
         ("inner.", "unknown key 'inner.'"),
     ],

@@ -274,3 +274,13 @@ def test_objects_after_the_first_frame_are_named(clip, davis, write, tmp_path, c
     write(tmp_path / "r" / "a", truth % 2)
     assert run(tmp_path / "r", "--davis", root, "--year", 2017) == 0
     assert "objects 2 are not in the first annotated frame" in capsys.readouterr().err
+
+
+def test_one_clip_where_a_data_set_is_measured_is_one_line(single, write, tmp_path, capsys):
+    """What slimevid run wrote, given for all sequences."""
+    root, _, result = single
+    write(tmp_path / "clip_slime" / "masks", result)
+    lines = refused(capsys, tmp_path / "clip_slime", "--davis", root, "--year", 2016)
+    assert len(lines) == 1
+    assert "holds the masks of one clip, as slimevid run writes them; measure it with --truth" in lines[0]
+    assert run(tmp_path / "clip_slime", "--truth", root / "Annotations" / "480p" / "a", "--frames", "inner") == 0

@@ -130,7 +130,7 @@ def test_the_written_config_repeats_the_run(clip, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["missing.mp4", "--ref", "ref.png"], "no such clip: missing.mp4"),
-        (["my clip", "--ref", "missing.png"], "no such file: missing.png"),
+        (["my clip", "--ref", "missing.png"], "no such mask: missing.png; --ref takes a file"),
         (["empty", "--ref", "ref.png"], "empty: no frame found"),
         (["text.mp4", "--ref", "ref.png"], "text.mp4: not a readable video"),
         (["my clip", "--ref", "tall.png"], "another aspect ratio"),
@@ -139,7 +139,7 @@ def test_the_written_config_repeats_the_run(clip, tmp_path, capsys):
         (["my clip", "--ref", "ref.png", "--model", "no-such"], "no model 'no-such'"),
         (["my clip", "--ref", "ref.png", "--model", "empty"], "unet/config.json is missing"),
         (["my clip", "--ref", "ref.png", "--preset", "balance"], "did you mean 'balanced'?"),
-        (["my clip", "--ref", "ref.png", "--set", "learn.step=3"], "did you mean 'steps'?"),
+        (["my clip", "--ref", "ref.png", "--set", "learn.step=3"], "did you mean 'learn.steps'?"),
         (["my clip", "--ref", "ref.png", "--set", "learn.steps=many"], "'learn.steps' takes int, got 'many'"),
         (["my clip", "--ref", "ref.png", "--set", "learn.steps"], "write it as KEY=VALUE"),
         (["my clip", "--ref", "ref.png", "--config", "none.yaml"], "cannot read config none.yaml"),
@@ -147,7 +147,9 @@ def test_the_written_config_repeats_the_run(clip, tmp_path, capsys):
         (["my clip", "--ref", "ref.png", "--propagator", "fuse"], "unknown propagator 'fuse'"),
         (["my clip", "--ref", "ref.png", "--device", "tpu"], "unknown device 'tpu'"),
         (["my clip", "--ref", "ref.png", "--ref-frame", "9"], "reference frame 9 lies outside the clip"),
-        (["my clip", "--ref", "ref.png", "--size", "3"], "short_side must lie in"),
+        (["my clip", "--ref", "ref.png", "--size", "3"], "--size: short_side must lie in"),
+        (["my clip", "--ref", "empty"], "--ref empty is a folder; give a mask there, and the clip before it"),
+        (["my clip", "--ref", "x=ref.png"], "no such mask: x=ref.png; --ref takes a file, or N=FILE"),
         (["my clip", "--ref", "ref.png", "--out", "ref.png/x"], "cannot write into"),
         (["my clip", "--ref", "ref.png", "--names", "ref.png"], "expected a JSON object"),
         (["my clip", "--ref", "ref.png", "--parts", "ref.png"], "cannot be read as part embeddings"),
@@ -286,3 +288,28 @@ def test_errors_are_one_line_without_quiet_too(tmp_path, capsys):
 def test_values_out_of_range_are_refused(setting, capsys):
     assert run("clip", "--ref", "mask", "--set", setting, "--quiet") == 2
     assert "unexpected" not in one_line(capsys)
+
+
+def test_an_empty_path_is_refused(clip, tmp_path, capsys, monkeypatch):
+    """What a shell makes of a variable nobody set; as a path it would be the folder one is in."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        run(clip, "--ref", tmp_path / "ref.png", "--out", "")
+    assert stopped.value.code == 2
+    assert "argument --out: the path is empty" in one_line(capsys)
+
+
+def test_a_run_that_is_done_says_that_nothing_was_to_do(clip, tmp_path, capsys):
+    arguments = [clip, "--ref", tmp_path / "ref.png", "--out", tmp_path / "out", *SMALL, "--propagator", "copy"]
+    loud = [a for a in arguments if a != "--quiet"]
+    assert run(*loud) == 0
+    first = capsys.readouterr().out
+    assert "frames/s" in first
+    assert run(*loud, "--resume") == 0
+    count = len(list((tmp_path / "out" / "masks").iterdir()))
+    told = capsys.readouterr()
+    assert told.out == f"{tmp_path / 'out'}: all {count} frames were labelled before, 1 parts\n"
+    replaced = "held the results of an earlier run, which these replace"
+    assert replaced not in told.err
+    assert run(*loud) == 0
+    assert replaced in capsys.readouterr().err

@@ -41,7 +41,7 @@ def test_a_plain_mask_is_that_of_the_ref_frame(command, tmp_path, disc):
     [
         (["3={0}/ref_3.png", "3={0}/ref_4.png"], "frame 3 has two reference masks"),
         (["{0}/ref_0.png", "77={0}/ref_4.png"], "reference frame 77 lies outside the clip, which has frames 0..11"),
-        (["{0}/ref_0.png", "4={0}/none.png"], "no such file"),
+        (["{0}/ref_0.png", "4={0}/none.png"], "no such mask"),
         (["{0}/ref_0.png", "4={0}/colors.png"], "cannot be matched with those of the other masks"),
     ],
 )
