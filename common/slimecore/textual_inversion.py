@@ -19,8 +19,9 @@ __all__ = ["export_tokens", "placeholder"]
 
 
 def placeholder(name: str) -> str:
-    """Placeholder token of a part: ``<left-ear>`` for ``left ear``."""
-    return f"<{re.sub(r'[^0-9A-Za-z]+', '-', name).strip('-').lower() or 'part'}>"
+    """Placeholder token of a part: ``<left-ear>`` for ``left ear``; letters of any alphabet stay."""
+    plain = re.sub(r"[\W_]+", "-", name).strip("-").lower()
+    return f"<{plain or 'part'}>"
 
 
 def export_tokens(embeddings: PartEmbeddings, folder: Path) -> list[Path]:

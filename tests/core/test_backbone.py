@@ -413,3 +413,23 @@ def test_a_download_that_was_cut_off_is_completed(monkeypatch, sd_folder, tmp_pa
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert locate("someone/some-model") == sd_folder
     assert asked == [True, False]
+
+
+def test_checkpoints_of_other_kinds_are_refused(sd_folder, tmp_path):
+    """Inpainting has nine channels, SDXL asks for a picture's size beside the prompt."""
+    from diffusers import UNet2DConditionModel
+
+    folder = tmp_path / "other"
+    shutil.copytree(sd_folder, folder)
+    config = dict(UNet2DConditionModel.load_config(folder / "unet"))
+    UNet2DConditionModel.from_config({**config, "in_channels": 9}).save_pretrained(folder / "unet")
+    with pytest.raises(ModelError, match=r"takes 9 channels and the codec gives 4, as for inpainting"):
+        build(ModelSpec(name=str(folder)), CPU)
+    size = {
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 72,
+    }
+    UNet2DConditionModel.from_config({**config, **size}).save_pretrained(folder / "unet")
+    with pytest.raises(ModelError, match="asks for more than a prompt, as SDXL's"):
+        build(ModelSpec(name=str(folder)), CPU)

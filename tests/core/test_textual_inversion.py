@@ -35,7 +35,15 @@ def test_diffusers_loads_what_was_exported(sd_folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "token"), [("left ear", "<left-ear>"), ("Wheel (2)", "<wheel-2>"), ("../etc", "<etc>"), ("漢", "<part>")]
+    ("name", "token"),
+    [
+        ("left ear", "<left-ear>"),
+        ("Wheel (2)", "<wheel-2>"),
+        ("../etc", "<etc>"),
+        ("漢", "<漢>"),
+        ("Голова_1", "<голова-1>"),
+        ("?!", "<part>"),
+    ],
 )
 def test_placeholders_are_safe_file_names(name, token):
     assert placeholder(name) == token

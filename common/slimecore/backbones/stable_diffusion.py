@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,6 +50,7 @@ def build(spec: ModelSpec, device: torch.device, seed: int = 0) -> StableDiffusi
     if device.type == "cpu":  # bfloat16: a quarter off the descriptor, 7 % off all; not measured elsewhere
         unet.to(memory_format=torch.channels_last)
     vae = load_vae(folder, spec.variant, dtype).to(device)
+    _require_plain(folder, unet, vae)
     readout = read_readout(folder, unet)
     if spec.timestep is not None:
         readout = readout.at(spec.timestep)
@@ -66,6 +68,26 @@ def build(spec: ModelSpec, device: torch.device, seed: int = 0) -> StableDiffusi
         encode_text=lambda text: load_prompt(folder, spec.variant, text),
         seed=seed,
     )
+
+
+def _require_plain(folder: Path, unet: Any, vae: Any) -> None:
+    """Refuse UNets that need more than a picture and a prompt: of inpainting, depth, SDXL.
+
+    Raises
+    ------
+    ModelError
+    """
+    given = vae.config.get("latent_channels", unet.config.in_channels)
+    if unet.config.in_channels != given:
+        raise ModelError(
+            f"{folder}: its UNet takes {unet.config.in_channels} channels and the codec gives {given}, as for "
+            "inpainting; give a text-to-image checkpoint of Stable Diffusion 1.x or 2.x"
+        )
+    if unet.config.get("addition_embed_type"):
+        raise ModelError(
+            f"{folder}: its UNet asks for more than a prompt, as SDXL's; give a checkpoint of Stable Diffusion 1.x or "
+            "2.x"
+        )
 
 
 class _Done(Exception):  # control flow, not an error: the last wanted layer has spoken
