@@ -74,7 +74,7 @@ def test_colours_alone_are_added_with_their_weight(tiny, disc):
         one.step(first)  # the reference again: the window's odds are those of its pixels
         soft.append(one.soft)
     model = ColourModel()
-    model.learn(first, (mask == 0).astype(np.float32))
+    model.learn(first, np.stack([mask == 0, mask > 0]).astype(np.float32))
     before, after = (np.log((1 - s[0]).clip(1e-6) / s[0].clip(1e-6)) for s in soft)
     sure = (mask > 0) & (model.odds(first) == LIMIT) & (np.abs(before) < 3)
     assert sure.sum() > 20
@@ -103,7 +103,7 @@ def test_the_network_is_shown_every_cue_in_the_undecided_box(tiny, disc):
     assert state.frame.index == 2
     by_name = dict(zip(PLANES, planes, strict=True))
     model = ColourModel()
-    model.learn(first, (mask == 0).astype(np.float32))
+    model.learn(first, np.stack([mask == 0, mask > 0]).astype(np.float32))
     np.testing.assert_array_equal(by_name["colours"], model.odds(state.worked[box]))
     assert np.ptp(by_name["colours"]) > 1
     np.testing.assert_allclose(by_name["all"], with_odds(soft, 0.4 * by_name["colours"])[1], atol=1e-5)
@@ -165,7 +165,7 @@ def test_the_shipped_network_fills_a_gap_in_a_plain_disc():
     rgb += np.random.default_rng(0).normal(0, 0.02, rgb.shape).astype(np.float32)
     sure = np.where(disc, 0.97, 0.03).astype(np.float32)
     model, picture = ColourModel(), (255 * rgb.clip(0, 1)).astype(np.uint8)
-    model.learn(picture, 1 - disc.astype(np.float32))
+    model.learn(picture, np.stack([1 - disc, disc]).astype(np.float32))
     cues = [np.where(gap, 0.3, sure)] * 4 + [np.ones_like(sure), np.zeros_like(sure), model.odds(picture)]
     planes = np.stack(cues).astype(np.float32)
     with torch.no_grad():

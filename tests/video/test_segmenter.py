@@ -110,7 +110,7 @@ def test_memory_does_not_grow_with_the_clip(two_tone, tiny):
 
 
 def test_step_before_a_reference_is_refused(tiny):
-    with pytest.raises(InputError, match="add_reference must come before"):
+    with pytest.raises(InputError, match="add_reference must come first"):
         Segmenter(RunConfig(), tiny).step(Frame(0, np.zeros((8, 8, 3), np.uint8), "0"))
 
 
