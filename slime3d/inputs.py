@@ -60,7 +60,7 @@ def unfinished(out: Path, made: Mapping[str, str]) -> str:
 
 
 def companions(path: Path) -> list[Path]:
-    """Files beside a mesh that it names: buffers and pictures of glTF, materials and textures of OBJ."""
+    """Files beside a mesh that it names: buffers and pictures of glTF, materials and textures of OBJ, those of PLY."""
     suffix = path.suffix.lower()
     try:
         if suffix == ".gltf":
@@ -69,23 +69,34 @@ def companions(path: Path) -> list[Path]:
             return [path.parent / unquote(uri) for uri in named if uri and not uri.startswith("data:")]
         if suffix == ".obj":
             libraries = [path.parent / name for name in _lines(path, "mtllib")]
-            maps = [library.parent / name for library in libraries for name in _lines(library, r"map_\w+", last=True)]
+            maps = [_map(library.parent, text) for library in libraries for text in _lines(library, r"map_\w+")]
             return [*libraries, *maps]
+        if suffix == ".ply":
+            return [path.parent / name for name in _lines(path, r"comment\s+TextureFile", until="end_header")]
     except (OSError, ValueError, AttributeError, TypeError):
         pass  # loading it will say what is wrong
     return []
 
 
-def _lines(path: Path, key: str, *, last: bool = False) -> list[str]:
-    """What follows `key` at the beginning of lines; with `last`, its last word."""
+def _lines(path: Path, key: str, *, until: str = "") -> list[str]:
+    """What follows `key` at the beginning of lines; of those before the line `until`, if there is one."""
     pattern = re.compile(rf"\s*{key}\s+(.+?)\s*$")
     found = []
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            hit = pattern.match(line) if line.lstrip()[:1] == "m" else None
+            if until and line.startswith(until):
+                break
+            hit = pattern.match(line) if line.lstrip()[:1] in {"m", "c"} else None
             if hit:
-                found.append(hit[1].split()[-1] if last else hit[1])
+                found.append(hit[1])
     return found
+
+
+def _map(folder: Path, text: str) -> Path:
+    """File that a map of a material names: after its options, and there may be blanks in it."""
+    words = text.split(" ")
+    ends = [folder / " ".join(words[i:]) for i in range(len(words))]
+    return next((end for end in ends if end.is_file()), ends[-1])
 
 
 def _digest(files: Iterable[Path], text: str = "") -> str:

@@ -269,3 +269,14 @@ def test_reports_of_others_do_not_count(tmp_path):
     for text in ("", "[]", '{"files": []}', '{"made_of": 3, "files": []}'):
         (tmp_path / "report.json").write_text(text)
         assert "does not say" in unfinished(tmp_path, {})
+
+
+def test_textures_named_with_blanks_or_in_a_ply_are_companions(tmp_path):
+    """Else --resume would not see that one was painted over."""
+    (tmp_path / "my wood.png").write_bytes(b"")
+    (tmp_path / "m.obj").write_text("mtllib m.mtl\n")
+    (tmp_path / "m.mtl").write_text("newmtl a\nmap_Kd -s 1 1 1 my wood.png\nmap_Bump gone.png\n")
+    assert [p.name for p in companions(tmp_path / "m.obj")] == ["m.mtl", "my wood.png", "gone.png"]
+    text = "ply\nformat ascii 1.0\ncomment TextureFile bark 1.png\nend_header\ncomment TextureFile no.png\n"
+    (tmp_path / "m.ply").write_text(text)
+    assert [p.name for p in companions(tmp_path / "m.ply")] == ["bark 1.png"]
