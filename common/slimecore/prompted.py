@@ -89,7 +89,7 @@ class PromptedReader:
             self._catch(path, "attn2", "q")
             self._catch(path, "attn2", "k")
         if self._streams:
-            block = model.unet.get_submodule(_block(readout.self_layers[0]))
+            block = model.unet.get_submodule(_block(min(readout.self_layers, key=_rank)))
             # Outside the regions that checkpointing runs again: evidence made inside one would be missing there.
             self._stack.callback(block.register_forward_pre_hook(lambda *_: self._gather()).remove)
             for path in readout.self_layers:
@@ -218,19 +218,22 @@ class _Accumulate:
 
 def _streams(model: StableDiffusion) -> bool:
     """Whether every cross-attention layer runs before the first self-attention layer's block, as in SD."""
-    order = [name for name, _ in model.unet.named_modules()]
-    first = min(order.index(_block(path)) for path in model.readout.self_layers)
-    return all(order.index(_block(path)) < first for path in model.readout.cross)
+    first = min(_rank(path) for path in model.readout.self_layers)
+    return all(_rank(path) < first for path in model.readout.cross)
+
+
+def _rank(path: str) -> tuple[int, int]:
+    """When the block of a layer runs: down, through the middle, and up."""
+    kind, *rest = path.split(".")
+    return ("down_blocks", "mid_block", "up_blocks").index(kind), 0 if kind == "mid_block" else int(rest[0])
 
 
 def _block(path: str) -> str:
-    """``up_blocks.3`` of ``up_blocks.3.attentions.0``."""
-    return ".".join(path.split(".")[:2])
+    """``up_blocks.3`` of ``up_blocks.3.attentions.0``, ``mid_block`` of ``mid_block.attentions.0``."""
+    return path.split(".")[0] if _rank(path)[0] == 1 else ".".join(path.split(".")[:2])
 
 
 def _level(path: str, bottom: int) -> int:
     """How many times the latents have been halved where a block works."""
-    kind, index = path.split(".")[:2]
-    if kind == "mid_block":
-        return bottom
-    return int(index) if kind == "down_blocks" else bottom - int(index)
+    when, index = _rank(path)
+    return (index, bottom, bottom - index)[when]

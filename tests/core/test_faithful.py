@@ -356,3 +356,28 @@ def test_settings_out_of_range_are_refused(backbone, two_tone):
     late = FaithfulConfig(epochs=1, timesteps=(5, 5000))
     with pytest.raises(InputError, match="timesteps reach 5000, the model has 1000"):
         learn_faithful(backbone, [annotate(*two_tone)], late, short_side=64)
+
+
+LATE, EARLY = "up_blocks.3.attentions.0", "up_blocks.2.attentions.0"
+
+
+@pytest.mark.parametrize(
+    ("cross", "layers"),
+    [
+        (("up_blocks.1.attentions.0",), (LATE, EARLY)),
+        (("down_blocks.1.attentions.0",), (LATE, "mid_block.attentions.0")),
+        (("up_blocks.1.attentions.0",), ("mid_block.attentions.0", LATE)),
+    ],
+    ids=["late before early", "down, then the middle", "the middle before the cross-attention"],
+)
+def test_layers_may_stand_in_any_order(backbone, case, cross, layers):
+    """What runs first is said by the UNet, not by the list."""
+    readout = dataclasses.replace(backbone.readout, cross=cross, self_layers=layers)
+    found = []
+    for order in (layers, layers[::-1]):
+        model = dataclasses.replace(backbone, readout=dataclasses.replace(readout, self_layers=order))
+        with torch.no_grad(), PromptedReader(model, PARTS) as reader:
+            found.append(reader.run(case.clean, case.steps, case.prompt()))
+    torch.testing.assert_close(found[0].logits, found[1].logits)
+    torch.testing.assert_close(found[0].was, found[1].was, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[0].was.sum(1), torch.ones_like(found[0].was[:, 0]), rtol=1e-3, atol=1e-3)
