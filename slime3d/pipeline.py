@@ -35,6 +35,8 @@ from slimecore.types import Parts
 
 __all__ = ["Result", "label_mesh", "render_mesh", "render_settings", "run"]
 
+_TURNED = 1e-3  # more than rounding
+
 Array = npt.NDArray[Any]
 
 
@@ -197,6 +199,7 @@ def run(
     clock.lap("load")
     looks = _cameras(mesh, config, cameras)
     _require_views(references, len(looks))
+    _require_same_views(references, looks)
     renderer = build_renderer(config.renderer)
     shown = looks.at([r.view for r in references])
     each = [shown[i : i + 1] for i in range(len(shown))]
@@ -229,6 +232,22 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[name] = round(now - self._last, 3)
         self._last = now
+
+
+def _require_same_views(references: Sequence[Reference], looks: Cameras) -> None:
+    """Refuse a mask beside views that were rendered otherwise: it would mark other faces, without a sign of it."""
+    for reference in references:
+        file = reference.path.parent / "cameras.json"
+        try:
+            before = read_cameras(file).pose[:, :3, :3]  # a mesh that was edited is seen from the same sides
+        except InputError:  # there is none, or it says nothing
+            continue
+        number = reference.view
+        if number >= len(before) or np.abs(before[number] - looks.pose[number, :3, :3]).max() > _TURNED:
+            raise InputError(
+                f"{reference.path}: {file.name} beside it says that view {number} was rendered from another side; give "
+                f"the same --views and --up as then, or --cameras {file}"
+            )
 
 
 def _require_views(references: Sequence[Reference], views: int) -> None:

@@ -311,3 +311,18 @@ def test_the_floor_holds_on_real_meshes(mesh_data, tmp_path):
         scores = tmp_path / "s.json"
         assert main(["eval", str(out), str(truth), "--json", str(scores), "--quiet"]) == 0
         assert json.loads(scores.read_text())["mean"]["rand_area"] > least
+
+
+def test_a_mask_of_views_rendered_otherwise_is_refused(bar, tmp_path, capsys):
+    """Drawn with the mesh one way up, read with it another: it would mark other faces, and nothing would show it."""
+    path, views, truth = bar
+    mask = draw(views, truth, 2)
+    arguments = ("--ref", f"2={mask}", "--quiet")
+    assert run(path, tmp_path / "o", *arguments, "--up", "z") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "says that view 2 was rendered from another side; give the same --views and --up" in error
+    assert not (tmp_path / "o").exists()
+    assert run(path, tmp_path / "o", *arguments, "--up", "z", "--cameras", str(views / "cameras.json")) == 0
+    (views / "cameras.json").write_text("{}")
+    assert run(path, tmp_path / "p", *arguments, "--up", "z") == 0
