@@ -33,8 +33,8 @@ def open_folder(
     out = request.out
     make_folder(out)
     ours = (out / LEDGER).is_file()  # else what lies here is not ours to clear away
-    known = snapshots.load(ledger.key) is not None
-    if fresh or not known:  # else one of other references would be taken up when these are taken back
+    begun = not fresh and snapshots.load(ledger.key) is not None
+    if not begun:  # else one of other references would be taken up when these are taken back
         snapshots.remove()
     ledger.save()
     masks = make_folder(out / "masks")
@@ -42,7 +42,7 @@ def open_folder(
     results = ("overlay.mp4", "parts.safetensors", "completion.safetensors", "scores.csv", "coco_rle.json")
     stale = [out / name for name in results if fresh]
     stems = clip.stems()
-    if ours and not ledger.done and (fresh or not known):
+    if ours and not ledger.done and not begun:
         kinds = (("masks", ".png"), ("soft", ".npy"), ("rgba", ".png"))
         stale += [out / kind / f"{stem}{suffix}" for stem in stems for kind, suffix in kinds]
     elif again := [i for gap in gaps if ledger.ends(gap) not in ledger.done for i in gap.frames()]:

@@ -116,11 +116,12 @@ class MaskMemory:
         ----------
         places : Places
         mask : (P, h, w) float tensor
-            Soft labels on the grid of `places`, summing to 1 over parts; to less where they are not known.
+            Soft labels on the grid of `places`, summing to 1 over parts; of a permanent frame to less where they are
+            not known.
         permanent : bool
             References and corrections: never dropped.
         """
-        mask, known = _completed(mask)
+        mask, known = _completed(mask) if permanent else (mask, None)
         evidence = mask.flatten(1).T.contiguous().float()
         kept, log_weight = sample_places(mask, self._config.budget, self._generator)
         if known is not None:  # what is not known says nothing, of the background neither

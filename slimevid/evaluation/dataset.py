@@ -202,8 +202,8 @@ def pair(dataset: Dataset, results: Path, protocol: Protocol) -> list[Job]:
     """
     if not results.is_dir():
         raise InputError(f"no such folder: {results}; RESULTS holds one folder of masks a sequence")
-    places = [_result_folder(results, name, dataset.single) for name, _ in dataset.truths]
-    if not any(places) and (results / "masks").is_dir() and mask_files(results / "masks"):
+    folders = {name: _result_folder(results, name, dataset.single) for name, _ in dataset.truths}
+    if not any(folders.values()) and (results / "masks").is_dir() and mask_files(results / "masks"):
         raise InputError(
             f"{results} holds the masks of one clip, as slimevid run writes them; measure it with --truth and the "
             "folder of that clip's true masks, or call it RESULTS/NAME as the data set names the clip"
@@ -217,7 +217,7 @@ def pair(dataset: Dataset, results: Path, protocol: Protocol) -> list[Job]:
                 f"{protocol.frames!r}; see --frames"
             )
             continue
-        folder = _result_folder(results, name, dataset.single)
+        folder = folders[name]
         if folder is None:
             problems.append(f"{results / name}: no masks{_elsewhere(results, name)}")
             continue

@@ -15,6 +15,7 @@ from PIL import Image
 from slimecore.masks import read_mask, write_mask
 from slimevid import davis_manifest, davis_run
 from slimevid.cli import main
+from slimevid.config import preset
 from slimevid.davis_manifest import MANIFEST
 
 FRAMES = 4
@@ -241,3 +242,11 @@ def test_a_test_set_is_segmented_and_not_measured(root, tmp_path, capsys):
     assert "nothing can be measured" in printed.err
     assert read_mask(out / "c" / "00003.png").values == (1, 2)
     assert not (out / "b").exists()
+
+
+def test_floors_are_nothing_but_what_their_names_say(tmp_path):
+    """Whatever else the run they stand beside does: the quality preset labels both ways."""
+    request = davis_run.DavisRequest(tmp_path, tmp_path / "out", config=preset("quality"))
+    found = [(floor.config.propagator, floor.config.bidirectional) for floor in davis_run.floors(request)]
+    assert request.config.bidirectional > 0
+    assert found == [("copy", 0), ("flow_warp", 0)]

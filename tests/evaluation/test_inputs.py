@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -284,3 +285,15 @@ def test_one_clip_where_a_data_set_is_measured_is_one_line(single, write, tmp_pa
     assert len(lines) == 1
     assert "holds the masks of one clip, as slimevid run writes them; measure it with --truth" in lines[0]
     assert run(tmp_path / "clip_slime", "--truth", root / "Annotations" / "480p" / "a", "--frames", "inner") == 0
+
+
+def test_opencv_gets_its_threads_back(single, write, tmp_path):
+    root, _, result = single
+    write(tmp_path / "r" / "a", result)
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(3)
+        assert run(tmp_path / "r", "--davis", root, "--year", 2016, "--jobs", 1) == 0
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)

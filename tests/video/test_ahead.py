@@ -94,3 +94,20 @@ def test_labels_are_those_of_stepping(two_tone, tiny, tmp_path, propagator, ever
     assert len(found[0]) == 5
     for stepped, *others in zip(*found, strict=True):
         assert all(np.array_equal(stepped, other) for other in others)
+
+
+def test_torch_gets_its_threads_back_in_whatever_order_readers_end():
+    """Two clips side by side: the first to begin need not be the last to end."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        one, other = (ahead(iter(range(3)), lambda _item, _before: None) for _ in range(2))
+        next(one)
+        next(other)
+        assert torch.get_num_threads() == 2
+        assert list(one) == [1, 2]
+        assert torch.get_num_threads() == 2
+        other.close()
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
