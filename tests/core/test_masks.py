@@ -317,6 +317,16 @@ def test_photograph_is_refused(tmp_path: Path) -> None:
             read_mask(save(tmp_path / name, picture))
 
 
+def test_a_photograph_with_large_flat_areas_is_refused(tmp_path: Path) -> None:
+    """Two thirds of it lie near some twenty levels, as in a picture before a plain wall; masks are flatter."""
+    rng = np.random.default_rng(0)
+    picture = np.repeat(rng.integers(0, 256, (1, 20, 3)), 16, 1).repeat(240, 0).astype(float)
+    picture[156:] = 128 + 700 * cv2.GaussianBlur(rng.normal(0, 1, (84, 320, 3)), (0, 0), 5)
+    Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(tmp_path / "m.jpg", quality=90)
+    with pytest.raises(InputError, match="looks like a photograph"):
+        read_mask(tmp_path / "m.jpg")
+
+
 def test_too_many_colours_are_refused(tmp_path: Path) -> None:
     cells = np.stack(np.meshgrid(np.arange(20) * 12, np.arange(20) * 12, [7]), -1).reshape(20, 20, 3)
     with pytest.raises(InputError, match="too many"):
