@@ -21,7 +21,7 @@ from slimevid.passes import Gap
 __all__ = ["LEDGER", "Ledger", "file_digest"]
 
 LEDGER = "run.json"
-_SCHEMA = 6
+_SCHEMA = 7
 Ends = tuple[str, str]
 
 

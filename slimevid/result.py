@@ -81,16 +81,20 @@ def label(
 
 
 def likeliest(soft: Array, present: npt.NDArray[np.bool_]) -> tuple[Array, npt.NDArray[np.uint8]]:
-    """Probability (h, w) and row (h, w) of the likeliest of the background and the parts that are there.
+    """Probability (h, w) and row (h, w) of the likeliest part that is there; of the background where that is likelier
+    than all of them together: where parts meet, each may be less likely than it.
 
     Plane by plane: NumPy's argmax over the first axis takes ten times as long.
     """
-    best, rows = soft[0].copy(), np.zeros(soft.shape[1:], np.uint8)
+    ground, rows = soft[0], np.zeros(soft.shape[1:], np.uint8)
+    best, any_part = np.zeros_like(ground), np.zeros_like(ground)
     for row in 1 + present.nonzero()[0]:
         more = soft[row] > best
         np.maximum(best, soft[row], out=best)
         np.maximum(rows, more * np.uint8(row), out=rows)
-    return best, rows
+        any_part += soft[row]
+    covered = any_part > ground
+    return np.where(covered, best, ground), rows * covered
 
 
 def coarse_labels(

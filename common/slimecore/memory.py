@@ -2,13 +2,13 @@
 
 Keys are places of remembered frames, values their soft masks; reading is the attention of :mod:`slimecore.was` with
 longer K and V. Reference frames are permanent; recent frames pass through a bounded FIFO, so the bytes are bounded
-whatever the length of the clip.
+whatever the length of the clip. Whether a place is any part is read from all together; which one from both kinds apart,
+as two witnesses: recent frames look more like the present one, and what went wrong in them would outweigh the references.
 
 The similarity of two places is a sum of terms: learned descriptors (cosine / temperature), colour (squared Lab
 distance) and, for recent frames, nearness in the picture. Together they are half a squared distance, and attention with
 such logits is computed as its two sums (:mod:`slimecore.kernel_sums`). One more key stands for what was never seen: it
 holds equal shares of all parts.
-
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _CROWD = 96  # places a square should have on average, to be worth a call
 _NEVER = 50.0  # where nothing is to count as unseen: farther than anything alike, nearer than kernel_sums cuts off
 _SMALLEST = 1e-3  # a share of the picture below this is balanced like this
 _KNOWN = 0.5  # share of a place that must be known for it to be remembered, where any place is known that well
+_DOUBT = 0.1  # of what permanent, or recent, frames alone say of which part a place is
 _REACH = 2.0  # standard deviations of the window; the keys beyond are many, and change J&F by .01 (docs/benchmarks.md)
 
 
@@ -215,26 +216,30 @@ class MaskMemory:
         """
         asked = torch.arange(len(places), device=places.device) if where is None else where
         point = self._space.vectors(*places.at(asked))
-        far, near = self._keys()
-        sums = point.new_zeros(self._columns, len(asked))
-        if far is not None:
-            sums += kernel_sums(kernel_queries(point), far)
-        if near is not None:
-            self._add_recent(sums, point, places.positions(asked), near)
+        keys, recent = self._keys()
+        far = point.new_zeros(self._columns, len(asked)) if keys is None else kernel_sums(kernel_queries(point), keys)
+        near = None if recent is None else self._of_recent(point, places.positions(asked), recent)
+        sums = far if near is None else far + near
         unseen = math.exp(-(self._config.unknown or _NEVER))
         ground = (sums[:1] + unseen / 2) / (sums[-1:] + unseen)
-        parts = sums[1:-1] + unseen / (2 * max(1, len(sums) - 2))
+        share = unseen / (2 * max(1, len(sums) - 2))
+        if near is None or keys is None or len(sums) == 3:
+            parts = sums[1:-1] + share
+        else:
+            lasting = self._config.lasting
+            parts = _doubted(far[1:-1] + share).pow(lasting) * _doubted(near[1:-1] + share).pow(1 - lasting)
         return torch.cat([ground, parts * ((1 - ground) / parts.sum(0))]).T
 
-    def _add_recent(self, sums: Tensor, point: Tensor, position: Tensor, keys: KernelKeys) -> None:
-        """Add what recent frames say to sums (P + 1, n); by squares of the picture, where only near keys matter."""
+    def _of_recent(self, point: Tensor, position: Tensor, keys: KernelKeys) -> Tensor:
+        """Sums (P + 1, n) of what recent frames say; by squares of the picture, where only near keys matter."""
         if not self._config.window:
-            sums += kernel_sums(kernel_queries(point), keys)
-            return
+            return kernel_sums(kernel_queries(point), keys)
+        sums = point.new_zeros(self._columns, len(point))
         query = kernel_queries(torch.cat([point, position / self._config.window], 1))
         tiles = _tiles(position)
         for tile, near in zip(tiles, self._answering([position[tile] for tile in tiles]), strict=True):
-            sums[:, tile] += kernel_sums(query[tile], keys.among(near))
+            sums[:, tile] = kernel_sums(query[tile], keys.among(near))
+        return sums
 
     def _answering(self, positions: list[Tensor]) -> list[Tensor]:
         """Keys of recent frames that may matter to groups of places, each (n, 2)."""
@@ -244,6 +249,11 @@ class MaskMemory:
         here = self._nearby()
         inside = (here >= low[:, None]) & (here <= high[:, None])
         return [near.nonzero()[:, 0] for near in inside.all(2)]
+
+
+def _doubted(parts: Tensor) -> Tensor:
+    """Shares (n, places) of parts, with some of not knowing mixed in: neither witness can veto."""
+    return parts * ((1 - _DOUBT) / parts.sum(0)) + _DOUBT / len(parts)
 
 
 def _completed(mask: Tensor) -> tuple[Tensor, Tensor | None]:

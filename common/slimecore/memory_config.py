@@ -29,6 +29,9 @@ class MemoryConfig:
     balance : float
         Against the pull of what is large: a key's logit loses ``balance * log(area share)``, the share of the
         background or of all parts together; and each part's evidence is divided by that power of its share of them.
+    lasting : float
+        In telling parts from each other, references and recent frames are two witnesses; so much of the weight of both
+        has the references', which cannot drift.
     detail : int
         Places are this many times denser than the descriptor grid on each axis (descriptors are interpolated, colours
         are not), so that thin parts and borders have places of their own.
@@ -56,6 +59,7 @@ class MemoryConfig:
     color: float = 500.0
     window: float = 0.1
     balance: float = 0.5
+    lasting: float = 0.7
     enabled: bool = True
 
     def __post_init__(self) -> None:
@@ -66,6 +70,8 @@ class MemoryConfig:
             )
         if not 0 <= self.dims <= 4096:
             raise ConfigError(f"memory.dims must lie in 0..4096, got {self.dims}")
+        if not 0 <= self.lasting <= 1:
+            raise ConfigError(f"memory.lasting must lie in 0..1, got {self.lasting}")
         if not 1 <= self.detail <= 8 or self.budget < 0:
             raise ConfigError(f"memory needs detail in 1..8 and budget >= 0, got {self.detail}, {self.budget}")
         if min(self.color, self.window, self.balance, self.unknown) < 0:

@@ -34,13 +34,16 @@ def mask(seed, parts=3):
 def naive_read(config, query, permanent, recent):
     """Sums of kernels written out: cosine / temperature, Lab distance, position for recent frames, area priors.
 
-    First the background against all parts together, then the parts against each other.
+    First the background against all parts together, then the parts against each other: what references say of that,
+    a tenth of it doubted, to the power `lasting`, times what recent frames say, to the rest of it.
     """
     out = torch.zeros(24, mask(0).shape[0])
     unseen = math.exp(-config.unknown) if config.unknown else 0.0
     for q in range(24):
-        ground, together, apart = 0.5 * unseen, 0.5 * unseen, torch.full((out.shape[1] - 1,), 0.25 * unseen)
+        ground, together = 0.5 * unseen, 0.5 * unseen
+        both = torch.ones(out.shape[1] - 1)
         for entries, is_recent in ((permanent, False), (recent, True)):
+            apart = torch.full((out.shape[1] - 1,), 0.25 * unseen)
             for remembered, soft in entries:
                 flat = soft.flatten(1)
                 share, any_share = flat.mean(1), 1 - flat[0].mean()
@@ -56,8 +59,10 @@ def naive_read(config, query, permanent, recent):
                     ground = ground + logit.exp() * here
                     together = together + logit.exp() * (1 - here)
                     apart = apart + logit.exp() * flat[1:, p] * (any_share / share[1:]) ** config.balance
+            shares = 0.9 * apart / apart.sum() + 0.1 / len(apart)
+            both = both * shares ** (1 - config.lasting if is_recent else config.lasting)
         out[q, 0] = ground / (ground + together)
-        out[q, 1:] = apart / apart.sum() * (1 - out[q, 0])
+        out[q, 1:] = both / both.sum() * (1 - out[q, 0])
     return out
 
 
@@ -71,6 +76,8 @@ def naive_read(config, query, permanent, recent):
         MemoryConfig(every=1, color=0.0, window=0.0, balance=0.0),
         MemoryConfig(every=1, unknown=0.0),
         MemoryConfig(every=1, unknown=0.0, window=0.0),
+        MemoryConfig(every=1, color=0.0, lasting=0.0),
+        MemoryConfig(every=1, color=0.0, lasting=1.0),
     ],
 )
 def test_reading_equals_the_sum_of_kernels_written_out(config):
@@ -427,3 +434,39 @@ def test_a_frame_of_which_next_to_nothing_is_known():
     assert torch.isfinite(memory.read(places(3))).all()
     memory.write(places(2), torch.zeros(3, *GRID), permanent=True)
     assert torch.isfinite(memory.read(places(3))).all()
+
+
+def read_with(lasting, parts, recent_says):
+    """Parts' shares, (parts,), of a place that one reference and three recent frames show, recent ones more alike."""
+    config = MemoryConfig(every=1, color=0.0, window=0.0, balance=0.0, unknown=0.0, budget=0, dims=0, lasting=lasting)
+    memory = MaskMemory(config)
+    there = functional.normalize(torch.tensor([[1.0, 0.0]]).repeat(24, 1), dim=1)
+    alike = functional.normalize(torch.tensor([[1.0, 0.4]]).repeat(24, 1), dim=1)
+
+    def says(part):
+        labels = torch.full((parts + 1, *GRID), 0.05 / parts)
+        labels[0], labels[1 + part] = 0.05, 0.9 + 0.05 / parts
+        return labels
+
+    memory.write(KnownPlaces(alike, torch.zeros(24, 1), GRID), says(0), permanent=True)
+    for _ in range(3):
+        memory.write(KnownPlaces(there, torch.zeros(24, 1), GRID), says(recent_says))
+    return memory.read(KnownPlaces(there, torch.zeros(24, 1), GRID))[0]
+
+
+def test_what_went_wrong_lately_does_not_outweigh_the_reference():
+    found = read_with(0.7, 2, recent_says=1)
+    assert found[1] > found[2]
+    drifted = read_with(0.0, 2, recent_says=1)
+    assert drifted[2] > drifted[1]
+    torch.testing.assert_close(found[0], drifted[0])  # whether it is any part is read from both together
+
+
+def test_with_one_part_there_is_nothing_to_tell_apart():
+    assert torch.equal(read_with(0.0, 1, recent_says=0), read_with(1.0, 1, recent_says=0))
+
+
+@pytest.mark.parametrize("lasting", [-0.1, 1.1])
+def test_a_share_of_the_references_out_of_range_is_refused(lasting):
+    with pytest.raises(ConfigError, match=r"memory\.lasting"):
+        MemoryConfig(lasting=lasting)

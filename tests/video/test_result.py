@@ -1,0 +1,48 @@
+"""From soft labels to exclusive ones: what is background does not depend on how the rest is cut into parts."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimevid.result import likeliest
+
+
+def soft_labels(seed, parts):
+    return np.random.default_rng(seed).dirichlet(np.full(1 + parts, 0.4), (6, 7)).transpose(2, 0, 1).astype(np.float32)
+
+
+def naive(soft, present):
+    """Pixel by pixel: background unless all parts that are there together are likelier; else the likeliest of them."""
+    best, rows = np.zeros(soft.shape[1:], np.float32), np.zeros(soft.shape[1:], int)
+    for y, x in np.ndindex(*rows.shape):
+        there = {1 + i: soft[1 + i, y, x] for i in range(len(present)) if present[i]}
+        rows[y, x] = max(there, key=there.get) if sum(there.values(), np.float32(0)) > soft[0, y, x] else 0
+        best[y, x] = soft[rows[y, x], y, x]
+    return best, rows
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6), st.integers(0, 63))
+def test_labels_are_those_found_pixel_by_pixel(seed, parts, absent):
+    soft = soft_labels(seed, parts)
+    present = np.array([not absent >> i & 1 for i in range(parts)])
+    best, rows = likeliest(soft, present)
+    expected = naive(soft, present)
+    assert np.array_equal(best, expected[0])
+    assert np.array_equal(rows, expected[1])
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1))
+def test_a_part_cut_in_two_covers_what_it_covered_whole(seed, share):
+    whole = soft_labels(seed, 3)
+    cut = np.concatenate([whole[:3], share * whole[3:], (1 - share) * whole[3:]]).astype(np.float32)
+    undecided = np.abs(whole[0] - 0.5) < 1e-5  # rounding decides there
+    rows, of_cut = (likeliest(soft, np.ones(len(soft) - 1, bool))[1] for soft in (whole, cut))
+    assert np.array_equal((rows > 0) | undecided, (of_cut > 0) | undecided)
+
+
+def test_where_parts_meet_there_is_no_gap():
+    soft = np.array([0.4, 0.3, 0.3], np.float32)[:, None, None]
+    assert likeliest(soft, np.array([True, True]))[1][0, 0] == 1
+    assert likeliest(soft, np.array([True, False]))[1][0, 0] == 0
