@@ -81,8 +81,9 @@ def label(
 
 
 def likeliest(soft: Array, present: npt.NDArray[np.bool_]) -> tuple[Array, npt.NDArray[np.uint8]]:
-    """Probability (h, w) and row (h, w) of the likeliest part that is there; of the background where that is likelier
-    than all of them together: where parts meet, each may be less likely than it.
+    """Probability (h, w) and row (h, w) of the background or, where all parts there are likelier, of the likeliest.
+
+    Parts are asked together first: where they meet, each may be less likely than the background.
 
     Plane by plane: NumPy's argmax over the first axis takes ten times as long.
     """

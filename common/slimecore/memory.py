@@ -3,7 +3,7 @@
 Keys are places of remembered frames, values their soft masks; reading is the attention of :mod:`slimecore.was` with
 longer K and V. Reference frames are permanent; recent frames pass through a bounded FIFO, so the bytes are bounded
 whatever the length of the clip. Whether a place is any part is read from all together; which one from both kinds apart,
-as two witnesses: recent frames look more like the present one, and what went wrong in them would outweigh the references.
+as two witnesses: recent frames look more like the present one, and what went wrong there would outweigh the references.
 
 The similarity of two places is a sum of terms: learned descriptors (cosine / temperature), colour (squared Lab
 distance) and, for recent frames, nearness in the picture. Together they are half a squared distance, and attention with
