@@ -1,11 +1,11 @@
 """Settings of a run: dataclasses are the defaults, YAML overrides them, unknown keys are errors."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from slimecore.config import apply, load_yaml
+from slimecore.errors import ConfigError
 from training.scene import SceneSettings
 
 __all__ = ["LossWeights", "TrainConfig", "load_config", "to_dict"]
@@ -87,33 +87,15 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if len(self.counts) < len(self.sizes):
-            msg = f"counts must be as many as sizes, got {list(self.counts)} for {list(self.sizes)}"
-            raise ValueError(msg)
-
-
-_NESTED = {"weights": LossWeights, "scenes": SceneSettings}
-
-
-def _build(cls: type, values: dict[str, Any], where: str) -> Any:
-    known = {f.name for f in fields(cls)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        msg = f"{where}: unknown key {unknown[0]!r}; known keys are {', '.join(sorted(known))}"
-        raise ValueError(msg)
-    ready = {}
-    for key, value in values.items():
-        if cls is TrainConfig and key in _NESTED:
-            ready[key] = _build(_NESTED[key], value or {}, f"{where}: {key}")
-        else:
-            ready[key] = tuple(value) if isinstance(value, list) else value
-    return cls(**ready)
+            raise ConfigError(f"counts must be as many as sizes, got {list(self.counts)} for {list(self.sizes)}")
+        for name in ("steps", "reuse", "queries", "layers", "whole_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 def load_config(path: Path | None) -> TrainConfig:
-    """Read a YAML file over the defaults; ``None`` gives the defaults."""
-    if path is None:
-        return TrainConfig()
-    return _build(TrainConfig, yaml.safe_load(path.read_text()) or {}, str(path))
+    """Read a YAML file over the defaults; ``None`` gives the defaults. ConfigError: what is wrong in it."""
+    return TrainConfig() if path is None else apply(TrainConfig(), load_yaml(path), where=str(path))
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import diffusers
 import torch
 from safetensors.torch import save_file
 
+from slimecore.errors import SlimeError
 from training.checkpoint import load_state
 from training.config import TrainConfig, load_config, to_dict
 from training.encoder import load_model
@@ -158,12 +159,15 @@ def _main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--measured", type=Path, help="Markdown with evaluation results, for the card")
     args = parser.parse_args()
-    config = load_config(args.config)
     saved = load_state(args.work / "state.pt")
     if saved is None:
         parser.error(f"{args.work}: no state.pt; train first")
-    run = start_run(config)
-    run.restore(saved)
+    try:
+        config = load_config(args.config)
+        run = start_run(config)
+        run.restore(saved)
+    except SlimeError as error:
+        parser.error(str(error))
     export(run, config, args.out, args.measured.read_text() if args.measured else "")
     print(f"step {run.step} written to {args.out}; run configuration {to_dict(config)}")
 

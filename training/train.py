@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from slimecore.errors import ConfigError, SlimeError
 from training.checkpoint import Ema, load_state, save_state
 from training.config import TrainConfig, load_config
 from training.curves import append_row, plot, trim
@@ -42,6 +43,8 @@ class Run:
     model : SlimeTiny
     ema : Ema
     optimizer : torch.optim.AdamW
+    seed : int
+        Of the configuration.
     step : int
         Steps done.
     seconds : float
@@ -51,6 +54,7 @@ class Run:
     model: SlimeTiny
     ema: Ema
     optimizer: torch.optim.AdamW
+    seed: int = 0
     step: int = 0
     seconds: float = 0.0
 
@@ -61,12 +65,15 @@ class Run:
             "ema": self.ema.values,
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
+            "seed": self.seed,
             "step": self.step,
             "seconds": self.seconds,
         }
 
     def restore(self, state: dict) -> None:
-        """Go back to a checkpoint."""
+        """Go back to a checkpoint. ConfigError: it is of a run of another seed."""
+        if state.get("seed", self.seed) != self.seed:
+            raise ConfigError(f"the checkpoint is of seed {state['seed']}, the configuration says {self.seed}")
         self.model.load_state_dict(state["model"])
         self.ema.values = {name: state["ema"][name].clone() for name in self.ema.values}
         self.optimizer.load_state_dict(state["optimizer"])
@@ -85,7 +92,8 @@ def start_run(config: TrainConfig) -> Run:
     flat = [p for p in model.parameters() if p.ndim < 2]
     deep = [p for p in model.parameters() if p.ndim >= 2]
     groups = [{"params": deep, "weight_decay": config.weight_decay}, {"params": flat, "weight_decay": 0.0}]
-    return Run(model, Ema(model, config.ema), torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98)))
+    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
+    return Run(model, Ema(model, config.ema), optimizer, config.seed)
 
 
 def _advance(run: Run, config: TrainConfig, found: dict[str, Tensor]) -> dict[str, float]:
@@ -152,10 +160,15 @@ def _main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    config = load_config(args.config)
-    run, saved = start_run(config), load_state(args.work / "state.pt")
+    saved = load_state(args.work / "state.pt")
+    try:
+        config = load_config(args.config)
+        run = start_run(config)
+        if saved:
+            run.restore(saved)
+    except SlimeError as error:
+        parser.error(str(error))
     if saved:
-        run.restore(saved)
         trim(args.work / "curves.csv", run.step)
     saved_at = run.step
     print(f"at step {run.step} of {config.steps}", flush=True)

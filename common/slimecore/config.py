@@ -129,6 +129,8 @@ def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: {name!r} takes a list, got {value!r}")
+        if Ellipsis not in args and len(value) != len(args):
+            raise ConfigError(f"{where}: {name!r} takes a list of {len(args)}, got {value!r}")
         return tuple(_convert(v, args[0], name, where) for v in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)

@@ -2,10 +2,12 @@
 
 import math
 import os
+import re
 
 import pytest
 import torch
 
+from slimecore.errors import ConfigError
 from training.checkpoint import Ema, load_state, save_state
 from training.config import LossWeights, TrainConfig, load_config
 from training.curves import append_row, trim
@@ -132,8 +134,34 @@ def test_config_file_overrides_and_unknown_keys_are_named(tmp_path):
         LossWeights().was,
     )
     path.write_text("weights: {cor: 2.0}\n")
-    with pytest.raises(ValueError, match=r"weights: unknown key 'cor'; known keys are corr"):
+    with pytest.raises(ConfigError, match=r"unknown key 'weights\.cor'; did you mean 'weights\.corr'"):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("steps: abc", "'steps' takes int, got 'abc'"),
+        ("steps: 0", "steps must be at least 1"),
+        ("channels: [32, 64]", "'channels' takes a list of 3"),
+        ("sizes: [64, 96]\ncounts: [1]", "counts must be as many as sizes"),
+        ("weights: 3", "'weights' is a group of keys"),
+        ("steps: [", "not valid YAML"),
+    ],
+)
+def test_a_bad_value_in_the_file_is_named(tmp_path, text, said):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(said)) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_checkpoint_of_another_seed_is_refused(tiny):
+    run = start_run(tiny)
+    state = run.state()
+    with pytest.raises(ConfigError, match="of seed 5"):
+        run.restore({**state, "seed": 5})
 
 
 def test_every_matched_layer_is_asked_on_its_own(tiny):
@@ -162,5 +190,5 @@ def _dying(*_):
 
 
 def test_sizes_and_counts_belong_together():
-    with pytest.raises(ValueError, match="as many as sizes"):
+    with pytest.raises(ConfigError, match="as many as sizes"):
         TrainConfig(sizes=(64, 64, 64), counts=(1, 1))
