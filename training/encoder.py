@@ -11,6 +11,7 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 from torch import Tensor
 
+from slimecore.errors import ModelError
 from training.network import Reader, Readout, build_unet, joint, to_latents
 from training.pairs import CELL
 
@@ -21,14 +22,23 @@ Encoder = Callable[[np.ndarray], Tensor]
 
 
 def load_model(folder: Path, descriptor: list[str] | None = None) -> tuple[UNet2DConditionModel, Reader, Tensor]:
-    """UNet (float32), its reader and the neutral prompt of an exported folder; `descriptor` names other modules."""
+    """UNet (float32), its reader and the neutral prompt of an exported folder; `descriptor` names other modules.
+
+    Raises
+    ------
+    ModelError
+        Not such a folder, or the UNet lacks a module.
+    """
+    for name in ("unet/config.json", "readout.json", "null_prompt.safetensors"):
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder}: no {name}; name a folder that training.export wrote")
     unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32).eval()
     spec = json.loads((folder / "readout.json").read_text())
     own = spec["descriptor"]
     spec["descriptor"] = descriptor or ([own] if isinstance(own, str) else own)
     unknown = set(spec["descriptor"]) - {name for name, _ in unet.named_modules()}
     if unknown:
-        raise SystemExit(f"{folder}: the UNet has no module {min(unknown)!r}")
+        raise ModelError(f"{folder}: the UNet has no module {min(unknown)!r}")
     prompt = load_file(folder / "null_prompt.safetensors")["embeddings"].float()
     return unet, Reader(unet, spec), prompt
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from slimecore.errors import ModelError
 from training import losses
 from training.davis import Settings, first_frame, mean_j
 from training.encoder import descriptor_encoder, lab_patches, load_model, random_model, read
@@ -121,7 +122,10 @@ def _main() -> None:
     baselines = BASELINES if args.baselines == [] else args.baselines or ()
     if args.descriptor and not args.model:
         parser.error("--descriptor names modules of --model; give that too")
-    models = {"model": load_model(args.model, args.descriptor)} if args.model else {}
+    try:
+        models = {"model": load_model(args.model, args.descriptor)} if args.model else {}
+    except ModelError as error:
+        parser.error(str(error))
     if "random" in baselines:
         models["random"] = random_model()
     rivals = {name: descriptor_encoder(model) for name, model in models.items()}

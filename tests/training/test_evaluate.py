@@ -1,14 +1,17 @@
 """Evaluation arithmetic: matching accuracy and label propagation on cases with a known answer."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+import slimecore
+from slimecore.errors import ModelError
 from training.davis import Settings, mean_j, propagate, search, search_near
-from training.encoder import lab_patches
+from training.encoder import lab_patches, load_model
 from training.evaluate import pck
 
 
@@ -81,3 +84,12 @@ def test_whole_clips_leave_the_last_frame_out(tmp_path):
     whole = Settings(short_side=64, frames=None, recent=2, taus=(0.0002,), radius=16)
     assert mean_j(tmp_path, ["a"], lab_patches, whole)["a"][0] == pytest.approx(1.0, abs=0.05)
     assert mean_j(tmp_path, ["a"], lab_patches, replace(whole, frames=5))["a"][0] == pytest.approx(0.75, abs=0.05)
+
+
+def test_what_is_no_exported_model_or_no_module_of_it_is_named(tmp_path):
+    """Without a look at the network, where a missing folder would be searched for."""
+    with pytest.raises(ModelError, match=r"nowhere: no unet/config\.json"):
+        load_model(tmp_path / "nowhere")
+    shipped = Path(slimecore.__file__).parent / "models" / "slime-tiny"
+    with pytest.raises(ModelError, match=r"no module 'nonsense\.0'"):
+        load_model(shipped, ["nonsense.0"])
