@@ -16,6 +16,7 @@ from slimecore.types import Frame, Parts
 __all__ = ["STRONGEST", "FrameResult", "coarse_labels", "label", "likeliest", "strongest_mean"]
 
 _BLOCK = 256
+_HALF = 0.501  # of the background, from which on the parts cannot be likelier, but for rounding
 STRONGEST = 9  # pixels whose mean probability says whether a part is there
 Array = npt.NDArray[Any]
 
@@ -83,19 +84,23 @@ def label(
 def likeliest(soft: Array, present: npt.NDArray[np.bool_]) -> tuple[Array, npt.NDArray[np.uint8]]:
     """Probability (h, w) and row (h, w) of the background or, where all parts there are likelier, of the likeliest.
 
-    Parts are asked together first: where they meet, each may be less likely than the background.
+    Where parts meet, each may be less likely than the background and all together likelier: few places, asked apart.
 
     Plane by plane: NumPy's argmax over the first axis takes ten times as long.
     """
-    ground, rows = soft[0], np.zeros(soft.shape[1:], np.uint8)
-    best, any_part = np.zeros_like(ground), np.zeros_like(ground)
-    for row in 1 + present.nonzero()[0]:
+    ground, there = soft[0], 1 + present.nonzero()[0]
+    best, rows = ground.copy(), np.zeros(ground.shape, np.uint8)
+    for row in there:
         more = soft[row] > best
         np.maximum(best, soft[row], out=best)
         np.maximum(rows, more * np.uint8(row), out=rows)
-        any_part += soft[row]
-    covered = any_part > ground
-    return np.where(covered, best, ground), rows * covered
+    if len(there) > 1:
+        y, x = np.nonzero((rows == 0) & (ground < _HALF))
+        parts = soft[there[:, None], y, x]
+        together = parts.sum(0) > ground[y, x]
+        y, x, parts = y[together], x[together], parts[:, together]
+        best[y, x], rows[y, x] = parts.max(0), there[parts.argmax(0)]
+    return best, rows
 
 
 def coarse_labels(
