@@ -122,6 +122,8 @@ def _main() -> None:
     baselines = BASELINES if args.baselines == [] else args.baselines or ()
     if args.descriptor and not args.model:
         parser.error("--descriptor names modules of --model; give that too")
+    if args.davis and not (args.davis / "JPEGImages").is_dir():
+        parser.error(f"{args.davis}: no JPEGImages in it; name the root of DAVIS")
     try:
         models = {"model": load_model(args.model, args.descriptor)} if args.model else {}
     except ModelError as error:

@@ -87,8 +87,13 @@ def start_run(config: TrainConfig) -> Run:
     model = SlimeTiny(config)
     if config.start:
         unet, _, prompt = load_model(Path(config.start))
-        model.unet.load_state_dict(unet.state_dict())
-        model.null.data.copy_(prompt)
+        try:
+            model.unet.load_state_dict(unet.state_dict())
+            model.null.data.copy_(prompt)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"start: {config.start} has other channels, cross_dim or layers than asked for"
+            ) from error
     flat = [p for p in model.parameters() if p.ndim < 2]
     deep = [p for p in model.parameters() if p.ndim >= 2]
     groups = [{"params": deep, "weight_decay": config.weight_decay}, {"params": flat, "weight_decay": 0.0}]

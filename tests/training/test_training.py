@@ -3,10 +3,13 @@
 import math
 import os
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+import slimecore
 from slimecore.errors import ConfigError
 from training.checkpoint import Ema, load_state, save_state
 from training.config import LossWeights, TrainConfig, load_config
@@ -192,3 +195,9 @@ def _dying(*_):
 def test_sizes_and_counts_belong_together():
     with pytest.raises(ConfigError, match="as many as sizes"):
         TrainConfig(sizes=(64, 64, 64), counts=(1, 1))
+
+
+def test_beginning_from_a_network_of_another_width_is_refused(tiny):
+    shipped = Path(slimecore.__file__).parent / "models" / "slime-tiny"
+    with pytest.raises(ConfigError, match="has other channels, cross_dim or layers"):
+        start_run(replace(tiny, start=str(shipped), channels=(32, 32, 64)))
