@@ -23,12 +23,12 @@ import numpy as np
 
 from slimecore.backbones import load_model
 from slimecore.config import apply, parse_assignments
-from slimecore.masks import fit_mask, make_parts, read_mask
-from slimecore.metrics import boundary_f, region_j
+from slimecore.io.masks import fit_mask, make_parts, read_mask
+from slimecore.metrics.davis import boundary_f, region_j
 from slimecore.types import Annotation
 from slimevid.config import RunConfig, preset
 from slimevid.io import open_clip
-from slimevid.segmenter import Segmenter
+from slimevid.session.segmenter import Segmenter
 
 REFERENCES = {"first": 0.0, "middle": 0.5, "last": 1.0}
 

@@ -25,10 +25,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from slimecore.masks import write_mask
+from slimecore.io.masks import write_mask
 from slimevid.evaluation.dataset import Dataset, open_davis, open_pairs
 from slimevid.evaluation.protocol import Evaluation, Protocol
-from slimevid.evaluation.score import evaluate
+from slimevid.evaluation.scoring import evaluate
 
 SIZE = (480, 854)
 

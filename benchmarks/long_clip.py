@@ -23,7 +23,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from slimecore.masks import write_mask
+from slimecore.io.masks import write_mask
 from slimevid.io.writers import OverlayWriter
 
 SIZE = (480, 854)

@@ -20,14 +20,14 @@ import numpy as np
 
 from slime3d.config import RunConfig
 from slime3d.evaluation import score_labels
-from slime3d.label_files import read_label_file
-from slime3d.mesh import Mesh, load_mesh
-from slime3d.pipeline import label_mesh
-from slime3d.renderers import build_renderer
-from slime3d.views import Cameras, frame_views
+from slime3d.io.label_files import read_label_file
+from slime3d.io.mesh import Mesh, load_mesh
+from slime3d.rendering.cameras import Cameras, frame_views
+from slime3d.rendering.renderers import build_renderer
+from slime3d.run.pipeline import label_mesh
 from slimecore.config import apply, parse_assignments
 from slimecore.errors import ConfigError
-from slimecore.masks import MaskFile, make_parts
+from slimecore.io.masks import MaskFile, make_parts
 
 VISIBLE = 0.01
 
@@ -127,7 +127,7 @@ def ceiling(root: Path, size: int, config: RunConfig, detail: bool) -> None:
 
 def timing(paths: list[Path], size: int, views: int) -> None:
     """Print how long `views` views take with each renderer that is installed; best of three."""
-    from slime3d.renderers.zbuffer import ZBuffer
+    from slime3d.rendering.renderers.zbuffer import ZBuffer
 
     print(f"{views} views at {size} px, seconds (CPU seconds)")
     for path in paths:

@@ -21,12 +21,12 @@ import numpy as np
 
 from slimecore.backbones import load_model
 from slimecore.config import apply, parse_assignments
-from slimecore.masks import MaskFile, fit_mask, make_parts, read_mask, write_mask
+from slimecore.io.masks import MaskFile, fit_mask, make_parts, read_mask, write_mask
 from slimecore.types import Annotation
 from slimevid.config import RunConfig, preset
-from slimevid.evaluation.tracks import measure_tracks, read_joints, track_table
+from slimevid.evaluation.joint_tracks import measure_tracks, read_joints, track_table
 from slimevid.io import open_clip
-from slimevid.segmenter import Segmenter
+from slimevid.session.segmenter import Segmenter
 
 LIMBS = {
     1: (8, 9, 10),

@@ -27,15 +27,16 @@ from torch.nn import functional
 from slimecore.backbones import ModelSpec
 from slimecore.backbones.stable_diffusion import build
 from slimecore.config import apply, parse_assignments
-from slimecore.evaluation import PartTally, SegmentationReport
-from slimecore.images import fit_short_side, read_rgb, resize_labels, resize_rgb, resize_soft
-from slimecore.learn_config import IMAGE_LEARNING, LearnConfig
-from slimecore.learn_probe import learn_parts
-from slimecore.masks import read_mask, read_names
-from slimecore.part_segmenter import PartSegmenter
-from slimecore.segment_config import SegmentConfig
+from slimecore.imaging.resize import fit_short_side, resize_labels, resize_rgb, resize_soft
+from slimecore.io.images import read_rgb
+from slimecore.io.masks import read_mask, read_names
+from slimecore.learning.augmentation import jittered_views
+from slimecore.learning.probe import learn_parts
+from slimecore.learning.probe_config import IMAGE_LEARNING, LearnConfig
+from slimecore.metrics.part_iou import PartTally, SegmentationReport
+from slimecore.segmentation.config import SegmentConfig
+from slimecore.segmentation.part_segmenter import PartSegmenter
 from slimecore.types import Annotation, Parts
-from slimecore.views import jittered_views
 
 CELEBA = [
     *("background", "skin", "nose", "eyeglasses", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "mouth"),

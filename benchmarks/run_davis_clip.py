@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from slimecore.masks import read_mask
-from slimecore.metrics import boundary_f, region_j
+from slimecore.io.masks import read_mask
+from slimecore.metrics.davis import boundary_f, region_j
 from slimevid.io import open_clip
 from slimevid.io.writers import OverlayWriter
 

@@ -19,14 +19,15 @@ import slime_recipe as original
 import torch
 from torch import Tensor
 
-from slimecore import faithful, learn
+from slimecore import learn
+from slimecore.backbones.checkpoint_loading import read_readout
+from slimecore.backbones.noise_schedule import Noising
 from slimecore.backbones.stable_diffusion import StableDiffusion
-from slimecore.checkpoints import read_readout
-from slimecore.faithful_config import FaithfulConfig
-from slimecore.learn_config import LearnConfig
-from slimecore.noising import Noising
-from slimecore.part_segmenter import PartSegmenter
-from slimecore.segment_config import SegmentConfig
+from slimecore.learning import faithful
+from slimecore.learning.faithful_config import FaithfulConfig
+from slimecore.learning.probe_config import LearnConfig
+from slimecore.segmentation.config import SegmentConfig
+from slimecore.segmentation.part_segmenter import PartSegmenter
 from slimecore.types import Annotation, PartEmbeddings, Parts
 
 SIDE = 512

@@ -26,10 +26,10 @@ import torch
 from counting import count, live_peak, peak_memory
 from slime_cases import CASES, PARTS, PROBE_STEPS, Bench, make, prepared, shapes_only
 
-from slimecore.faithful_config import FaithfulConfig
-from slimecore.learn_config import LearnConfig
-from slimecore.losses import tether
-from slimecore.prompted import PromptedReader
+from slimecore.backbones.unet_readout import PromptedReader
+from slimecore.learning.faithful_config import FaithfulConfig
+from slimecore.learning.losses import tether
+from slimecore.learning.probe_config import LearnConfig
 
 STEPS = [name for name in CASES if " step" in name and "probe" not in name]
 IMAGES = [name for name in CASES if " image" in name]

@@ -22,10 +22,10 @@ from mesh import VISIBLE, Case, load_case
 
 from slime3d.config import RunConfig
 from slime3d.evaluation import score_labels
-from slime3d.mesh import Mesh
-from slime3d.pipeline import label_mesh
-from slime3d.transfer import Donor, Kin, TransferConfig, transfer_labels
-from slimecore.masks import MaskFile, make_parts
+from slime3d.io.mesh import Mesh
+from slime3d.run.pipeline import label_mesh
+from slime3d.transfer.labels import Donor, Kin, TransferConfig, transfer_labels
+from slimecore.io.masks import MaskFile, make_parts
 
 VARIANTS = {
     "nearest": {"method": "nearest"},

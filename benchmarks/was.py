@@ -14,7 +14,7 @@ import time
 
 import torch
 
-from slimecore.was import was_attention
+from slimecore.attention.was import was_attention
 
 
 def plain(query: torch.Tensor, key: torch.Tensor, evidence: torch.Tensor) -> torch.Tensor:

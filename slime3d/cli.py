@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimecore.cli_base import Parser, add_common, add_settings, configured, guarded, make_parser
+from slimecore.cli_support import Parser, add_common, add_settings, configured, guarded, make_parser
 from slimecore.errors import InputError
 
 if TYPE_CHECKING:
-    from slime3d.batch import Job
+    from slime3d.run.batch import Job
 
 __all__ = ["main"]
 
@@ -164,7 +164,7 @@ def _add_eval(commands: Any) -> None:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    from slime3d.mesh import load_mesh
+    from slime3d.io.mesh import load_mesh
 
     mesh = load_mesh(arguments.mesh)
     _say(mesh.notes)
@@ -184,8 +184,8 @@ def _render(arguments: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from slime3d.config import RunConfig
-    from slime3d.inputs import made_of
-    from slime3d.pipeline import render_mesh, render_settings
+    from slime3d.run.pipeline import render_mesh, render_settings
+    from slime3d.run.provenance import made_of
 
     given = {key: getattr(arguments, key) for key in ("views", "size", "up", "renderer")}
     config = replace(RunConfig(), **{key: value for key, value in given.items() if value is not None})
@@ -202,12 +202,12 @@ def _render(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from slime3d.batch import gather, masks_of
     from slime3d.config import RunConfig
-    from slime3d.inputs import made_of
-    from slime3d.pipeline import run
-    from slime3d.references import parse_reference
-    from slimecore.masks import read_names
+    from slime3d.labelling.annotated_views import parse_reference
+    from slime3d.run.batch import gather, masks_of
+    from slime3d.run.pipeline import run
+    from slime3d.run.provenance import made_of
+    from slimecore.io.masks import read_names
 
     arguments.device = arguments.seed = None  # no options: appearance.device, appearance.seed
     keys = ("method", "views", "size", "up", "renderer", "smooth", "keep_texture", "part_files")
@@ -251,9 +251,9 @@ def _each(
     quiet: bool,
 ) -> int:
     """One mesh into `out`; several, or a folder of them, into folders there, with ``batch.json``."""
-    from slime3d.batch import Job, Outcome, gather, run_batch, write_summary
-    from slime3d.inputs import unfinished
-    from slimecore.files import make_folder
+    from slime3d.run.batch import Job, Outcome, gather, run_batch, write_summary
+    from slime3d.run.provenance import unfinished
+    from slimecore.io.atomic_files import make_folder
 
     if not _many(arguments.mesh):
         job = Job(arguments.mesh[0].stem, arguments.mesh[0], out)
@@ -282,7 +282,7 @@ def _each(
 
 
 def _transfer(arguments: argparse.Namespace) -> int:
-    from slime3d.transfer_run import TransferRunConfig, run_transfer
+    from slime3d.transfer.run import TransferRunConfig, run_transfer
 
     direct = {key: getattr(arguments, key) for key in ("views", "size", "up", "renderer")}
     chosen = {"method": arguments.method, "search": arguments.search or None}
@@ -312,7 +312,7 @@ def _transfer(arguments: argparse.Namespace) -> int:
 
 def _eval(arguments: argparse.Namespace) -> int:
     from slime3d.evaluation import evaluate, pair_up, score_table, scores_entry
-    from slimecore.files import write_json
+    from slimecore.io.atomic_files import write_json
 
     jobs = pair_up(arguments.predicted, arguments.truth, arguments.mesh)
     scores = [evaluate(predicted, truth, mesh, name) for name, predicted, truth, mesh in jobs]

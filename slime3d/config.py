@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from slime3d.smooth import ExpansionConfig
-from slime3d.symmetry import SymmetryConfig
-from slime3d.view_evidence import AppearanceConfig
-from slime3d.walk import WalkConfig
+from slime3d.labelling.alpha_expansion import ExpansionConfig
+from slime3d.labelling.appearance import AppearanceConfig
+from slime3d.labelling.random_walk import WalkConfig
+from slime3d.labelling.symmetry import SymmetryConfig
 from slimecore.errors import ConfigError
 
 __all__ = ["METHODS", "PART_FILES", "SMOOTHS", "UNMARKED", "RunConfig"]

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from slime3d.label_files import RUN_FILES, LabelFile, on_faces, read_label_file
-from slime3d.mesh import MESH_SUFFIXES, load_mesh
+from slime3d.io.label_files import RUN_FILES, LabelFile, on_faces, read_label_file
+from slime3d.io.mesh import MESH_SUFFIXES, load_mesh
+from slimecore.array_types import Array
 from slimecore.errors import InputError
 
 __all__ = ["MeshScore", "evaluate", "pair_up", "score_labels", "score_table", "scores_entry"]
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,20 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "DavisRequest": "davis_run",
-    "FrameResult": "result",
-    "MaskRef": "references",
+    "DavisRequest": "evaluation.davis_run",
+    "FrameResult": "frame.labels",
+    "MaskRef": "references.mask_files",
     "Protocol": "evaluation.protocol",
     "RunConfig": "config",
-    "RunRequest": "request",
-    "Segmenter": "segmenter",
-    "evaluate": "evaluation.score",
+    "RunRequest": "run.request",
+    "Segmenter": "session.segmenter",
+    "evaluate": "evaluation.scoring",
     "open_clip": "io",
     "open_davis": "evaluation.dataset",
     "open_pairs": "evaluation.dataset",
     "preset": "config",
-    "run": "pipeline",
-    "run_davis": "davis_run",
+    "run": "run.pipeline",
+    "run_davis": "evaluation.davis_run",
 }
 
 __all__ = sorted(_HOME)  # the table above is the one list of public names

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimecore.cli_base import Parser, add_common, guarded, make_parser
+from slimecore.cli_support import Parser, add_common, guarded, make_parser
 from slimevid.evaluation.cli import add_evaluation
-from slimevid.options import add_settings, read_settings
+from slimevid.run.options import add_settings, read_settings
 
 if TYPE_CHECKING:
-    from slimevid.request import RunRequest
+    from slimevid.run.request import RunRequest
 
 __all__ = ["main"]
 
@@ -77,8 +77,8 @@ def _parser() -> Parser:
 
 def _request(arguments: argparse.Namespace) -> RunRequest:
     config = read_settings(arguments)  # before torch is imported: a typing error answers at once
-    from slimevid.references import parse_drop, parse_reference
-    from slimevid.request import RunRequest
+    from slimevid.references.mask_files import parse_drop, parse_reference
+    from slimevid.run.request import RunRequest
 
     clip = arguments.clip.resolve()
     return RunRequest(
@@ -100,14 +100,14 @@ def _request(arguments: argparse.Namespace) -> RunRequest:
 
 def _run(arguments: argparse.Namespace) -> int:
     request = _request(arguments)
-    from slimevid.ledger import LEDGER
-    from slimevid.pipeline import run
+    from slimevid.run.manifest import LEDGER
+    from slimevid.run.pipeline import run
 
     if arguments.quiet:
         run(request)
         return 0
     again = not request.resume and (request.out / LEDGER).is_file()
-    from slimecore.progress import bar
+    from slimecore.runtime.progress import bar
 
     with bar({"learn": "learning parts", "segment": "segmenting", "export": "writing"}, "fps") as notify:
         report = run(request, notify)

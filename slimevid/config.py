@@ -9,8 +9,8 @@ from typing import Any
 from slimecore.backbones import ModelSpec
 from slimecore.config import apply, nearest
 from slimecore.errors import ConfigError
-from slimecore.learn_config import LearnConfig
-from slimecore.memory_config import MemoryConfig
+from slimecore.learning.probe_config import LearnConfig
+from slimecore.memory.config import MemoryConfig
 
 __all__ = ["PRESETS", "FusionConfig", "RunConfig", "preset"]
 

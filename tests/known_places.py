@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class KnownPlaces:
-    """As :class:`slimecore.places.Places`, of (N, D) unit descriptors and (N, C) colours, row-major on a grid."""
+    """Grid features from given (N, D) unit descriptors and (N, C) colours, row-major on a grid."""
 
     descriptor: Tensor
     color: Tensor

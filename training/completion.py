@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from slimecore.files import atomic_path
-from slimevid.completion import PLANES, CompletionNet, log_odds
-from slimevid.pieces import Record, batch_of, crop, loss
+from slimecore.io.atomic_files import atomic_path
+from slimevid.refinement.network import PLANES, CompletionNet, log_odds
+from slimevid.refinement.samples import Record, batch_of, crop, loss
 from training.checkpoint import Ema, load_state, save_state
 from training.completion_data import read_records
 from training.curves import append_row, plot, trim

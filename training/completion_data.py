@@ -16,14 +16,14 @@ import numpy as np
 import torch
 
 from slimecore.backbones import Backbone, load_model
-from slimecore.files import atomic_path
-from slimecore.images import Box
-from slimecore.masks import MaskFile, make_parts
+from slimecore.imaging.boxes import Box
+from slimecore.io.atomic_files import atomic_path
+from slimecore.io.masks import MaskFile, make_parts
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, preset
-from slimevid.pieces import Record, record
-from slimevid.segmenter import Segmenter
-from slimevid.state import FrameState
+from slimevid.frame.features import FrameState
+from slimevid.refinement.samples import Record, record
+from slimevid.session.segmenter import Segmenter
 from training.pairs import make_clip
 from training.scene import SceneSettings
 from training.textures import TextureBank

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slimecore.images import fit_short_side, resize_rgb
-from slimecore.metrics import region_j
+from slimecore.imaging.resize import fit_short_side, resize_rgb
+from slimecore.metrics.davis import region_j
 from training.encoder import Encoder
 
 __all__ = ["Settings", "first_frame", "mean_j", "propagate", "search", "search_near"]

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from slimecore.backbones import Backbone, load_model
-from slimecore.masks import MaskFile, make_parts
-from slimecore.metrics import boundary_f, region_j
+from slimecore.io.masks import MaskFile, make_parts
+from slimecore.metrics.davis import boundary_f, region_j
 from slimecore.types import Annotation, Frame, PartEmbeddings
 from slimevid.config import RunConfig, preset
-from slimevid.segmenter import Segmenter
+from slimevid.session.segmenter import Segmenter
 from training.pairs import make_clip
 from training.scene import SceneSettings
 from training.textures import TextureBank

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slimecore.cli_base import Parser, add_common, add_settings, configured, guarded, make_parser
+from slimecore.cli_support import Parser, add_common, add_settings, configured, guarded, make_parser
 
 __all__ = ["main"]
 
@@ -93,7 +93,7 @@ def _add_eval(commands: Any) -> None:
 
 
 def _learn(arguments: argparse.Namespace) -> int:
-    from slimecore.image_config import ImageConfig
+    from slimecore.pipelines.config import ImageConfig
 
     direct = {
         "mode": arguments.mode,
@@ -101,8 +101,8 @@ def _learn(arguments: argparse.Namespace) -> int:
         "model": {"name": arguments.model} if arguments.model else None,
     }
     config = configured(ImageConfig(), arguments, direct)  # before torch is imported: a typing error answers at once
-    from slimecore.learn_run import LearnRequest, run_learn
-    from slimecore.progress import bar
+    from slimecore.pipelines.learn import LearnRequest, run_learn
+    from slimecore.runtime.progress import bar
 
     request = LearnRequest(arguments.pairs, arguments.out, arguments.names, config)
     if arguments.quiet:
@@ -121,12 +121,12 @@ def _learn(arguments: argparse.Namespace) -> int:
 
 
 def _segment(arguments: argparse.Namespace) -> int:
-    from slimecore.image_config import ImageConfig
+    from slimecore.pipelines.config import ImageConfig
 
     direct = {"segment": {"short_side": arguments.size} if arguments.size else None}
     config = configured(ImageConfig(), arguments, direct)
-    from slimecore.progress import bar
-    from slimecore.segment_run import SegmentRequest, run_segment
+    from slimecore.pipelines.segment import SegmentRequest, run_segment
+    from slimecore.runtime.progress import bar
 
     request = SegmentRequest(arguments.parts, arguments.images, arguments.out, arguments.model, arguments.soft, config)
     if arguments.quiet:
@@ -143,9 +143,9 @@ def _segment(arguments: argparse.Namespace) -> int:
 
 
 def _eval(arguments: argparse.Namespace) -> int:
-    from slimecore.evaluation import evaluate_folders
-    from slimecore.files import write_json
-    from slimecore.masks import read_names
+    from slimecore.io.atomic_files import write_json
+    from slimecore.io.masks import read_names
+    from slimecore.metrics.part_iou import evaluate_folders
 
     names = read_names(arguments.names) if arguments.names else None
     report = evaluate_folders(arguments.pred, arguments.truth, names, arguments.size)
@@ -156,7 +156,7 @@ def _eval(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from slimecore.artifacts import load_embeddings
+    from slimecore.io.embeddings import load_embeddings
 
     embeddings = load_embeddings(arguments.parts)
     _, tokens, dim = embeddings.vectors.shape
@@ -173,8 +173,8 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from slimecore.artifacts import load_embeddings
-    from slimecore.textual_inversion import export_tokens
+    from slimecore.io.embeddings import load_embeddings
+    from slimecore.io.textual_inversion import export_tokens
 
     for path in export_tokens(load_embeddings(arguments.parts), arguments.out):
         print(path)

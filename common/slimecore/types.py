@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from slimecore.array_types import Array
 from slimecore.errors import InputError
 
 __all__ = ["Annotation", "Frame", "LabelMap", "PartEmbeddings", "PartScores", "Parts", "ScalarSetting"]
 
 ScalarSetting = str | int | float | bool | None
-Array = npt.NDArray[Any]
 
 
 def _frozen(array: Array) -> Array:
@@ -230,9 +228,9 @@ class PartEmbeddings:
         Faithful mode: the whole prompt the UNet runs with, whose first rows are the part vectors. None: probe mode,
         the UNet runs with the neutral prompt and the vectors are only keys of the read-out.
     deltas : mapping of str to float32 array
-        Low-rank changes of attention projections, see :mod:`slimecore.deltas`; empty for a plain model.
+        Low-rank changes of attention projections, see :mod:`slimecore.backbones.lora`; empty for a plain model.
     columns : (parts, tokens, C) float32, optional
-        What each token adds for the columns of :mod:`slimecore.columns`; None without.
+        What each token adds for the columns of :mod:`slimecore.attention.query_features`; None without.
     """
 
     parts: Parts

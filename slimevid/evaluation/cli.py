@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimecore.cli_base import add_common
-from slimevid.options import add_settings, read_settings
+from slimecore.cli_support import add_common
+from slimevid.run.options import add_settings, read_settings
 
 if TYPE_CHECKING:
     from slimevid.evaluation.dataset import Dataset
@@ -129,7 +129,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
     if quiet:
         yield None
         return
-    from slimecore.progress import bar
+    from slimecore.runtime.progress import bar
 
     with bar({"learn": "learning parts", "segment": "segmenting", "evaluate": "measuring"}, "/s") as notify:
         yield notify
@@ -160,7 +160,7 @@ def _eval(arguments: argparse.Namespace) -> int:
 
 def _measure(arguments: argparse.Namespace, dataset: Dataset, folders: Sequence[Path], protocol: Protocol) -> None:
     """Score folders; then, and only then, print and write."""
-    from slimevid.evaluation.compare import compare
+    from slimevid.evaluation.comparison import compare
     from slimevid.evaluation.figures import draw_figures, require_matplotlib
     from slimevid.evaluation.report import (
         comparison_table,
@@ -171,7 +171,7 @@ def _measure(arguments: argparse.Namespace, dataset: Dataset, folders: Sequence[
         write_csv,
         write_report,
     )
-    from slimevid.evaluation.score import evaluate
+    from slimevid.evaluation.scoring import evaluate
 
     if arguments.figures:
         require_matplotlib()
@@ -210,7 +210,7 @@ def _places(arguments: argparse.Namespace, folders: Sequence[Path], labels: Sequ
 
 def _davis(arguments: argparse.Namespace) -> int:
     config = read_settings(arguments)  # before torch is imported: a typing error answers at once
-    from slimevid.davis_run import DavisRequest, dataset_of, floors, run_davis, zip_results
+    from slimevid.evaluation.davis_run import DavisRequest, dataset_of, floors, run_davis, zip_results
     from slimevid.evaluation.protocol import Protocol
 
     request = DavisRequest(
@@ -244,9 +244,9 @@ def _davis(arguments: argparse.Namespace) -> int:
 
 
 def _tracks(arguments: argparse.Namespace) -> int:
-    from slimecore.files import write_json
+    from slimecore.io.atomic_files import write_json
+    from slimevid.evaluation.joint_tracks import measure_tracks, track_table, tracks_json
     from slimevid.evaluation.report import require_folder
-    from slimevid.evaluation.tracks import measure_tracks, track_table, tracks_json
 
     if arguments.json:
         require_folder(arguments.json)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slimecore.config import nearest
 from slimecore.errors import ConfigError, InputError, InputProblems
-from slimecore.images import IMAGE_SUFFIXES, list_images
+from slimecore.io.images import IMAGE_SUFFIXES, list_images
 from slimevid.evaluation.protocol import Protocol
 
 __all__ = ["Dataset", "Job", "davis_set", "mask_files", "open_davis", "open_pairs", "open_youtube", "pair"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slimecore.errors import ConfigError
-from slimecore.files import atomic_path, make_folder
+from slimecore.io.atomic_files import atomic_path, make_folder
 from slimevid.evaluation.protocol import Evaluation, ObjectScore, SequenceScore, summarize
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _sequence(sides: Sequence[tuple[str, SequenceScore]]) -> Figure:
 
 
 def _in_order(frames: Sequence[str]) -> list[str]:
-    from slimecore.images import natural_key
+    from slimecore.io.images import natural_key
 
     return sorted(frames, key=lambda name: (natural_key(name), name))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from slimecore.errors import ConfigError
-from slimecore.files import make_folder, write_json, write_text
-from slimevid.evaluation.compare import Comparison, Interval
+from slimecore.io.atomic_files import make_folder, write_json, write_text
+from slimevid.evaluation.comparison import Comparison, Interval
 from slimevid.evaluation.protocol import Evaluation, ObjectScore, statistic, summarize
 
 __all__ = [

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from slimecore.files import atomic_path
-from slimecore.masks import read_mask
-from slimecore.rle import encode_rle
+from slimecore.io.atomic_files import atomic_path
+from slimecore.io.masks import read_mask
+from slimecore.io.rle import encode_rle
 from slimevid.exports import Results
 
 __all__ = ["write"]

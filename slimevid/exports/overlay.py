@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slimecore.masks import read_mask
-from slimecore.viz import overlay
+from slimecore.imaging.overlay import overlay
+from slimecore.io.masks import read_mask
 from slimevid.exports import Results
 from slimevid.io import read_range
 from slimevid.io.writers import OverlayWriter

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from slimecore.files import make_folder
-from slimecore.images import write_png
-from slimecore.masks import read_mask
+from slimecore.io.atomic_files import make_folder
+from slimecore.io.images import write_png
+from slimecore.io.masks import read_mask
 from slimevid.exports import Results
 from slimevid.io import read_range
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from slimecore.errors import InputError
-from slimecore.images import list_images
+from slimecore.io.images import list_images
 from slimecore.types import Frame
 
 __all__ = ["Clip", "open_clip", "read_range"]
@@ -70,7 +70,7 @@ def open_clip(path: Path, leave_out: Sequence[Path] = ()) -> Clip:
         Missing, empty, or not readable as a clip.
     """
     if path.is_dir():
-        from slimevid.io.folder import FolderClip
+        from slimevid.io.image_folder import FolderClip
 
         return FolderClip(path, leave_out)
     if not path.exists():

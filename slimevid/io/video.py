@@ -21,8 +21,8 @@ import numpy as np
 
 from slimecore.errors import InputError
 from slimecore.types import Frame
+from slimevid.io.completeness import cut_off
 from slimevid.io.fingerprint import fingerprint
-from slimevid.io.missing import cut_off
 
 __all__ = ["VideoClip"]
 

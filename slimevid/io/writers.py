@@ -1,4 +1,4 @@
-"""Results out, one frame at a time; the overlay's stream is :mod:`slimecore.video`."""
+"""Results out, one frame at a time; the overlay's stream is :mod:`slimecore.io.video_writer`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimecore.errors import OutputError
-from slimecore.files import atomic_path
-from slimecore.video import VideoWriter as OverlayWriter
+from slimecore.io.atomic_files import atomic_path
+from slimecore.io.video_writer import VideoWriter as OverlayWriter
 
 __all__ = ["OverlayWriter", "ScoreWriter", "sort_scores", "write_soft"]
 

@@ -4,7 +4,8 @@ A file sets ``NEEDS_MODEL`` (a backbone must be loaded), ``NEEDS_PARTS`` (parts 
 ``REFINE`` (its soft labels are coarse and want the edge-aware filter at full size) and ``WINDOWED`` (it looks through
 a window that follows the parts, and what it returns is of that window) and ``COMPLETED`` (it asks the completing
 network, which is then worth adapting to the clip) and ``KEYED`` (it labels key frames, and those between them take
-their labels from these: see :mod:`slimevid.between`). ``AHEAD`` is None, or a function of a frame's state, that of the
+their labels from these: see :mod:`slimevid.session.keyframes`). ``AHEAD`` is None, or a function of a frame's state,
+that of the
 frame labelled before it (or None) and a flow: it makes, in another thread and while that frame is still being labelled,
 what a step needs and labels do not decide.
 """
@@ -18,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from slimecore.segment import ReadKeys
-    from slimevid.completion import Complete
+    from slimecore.segmentation.readout import ReadKeys
     from slimevid.config import RunConfig
-    from slimevid.flows import Flow
-    from slimevid.state import FrameState
+    from slimevid.frame.features import FrameState
+    from slimevid.motion.flows import Flow
+    from slimevid.refinement.network import Complete
 
 __all__ = ["Ahead", "Context", "Propagator"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimevid.flows import Flow
+from slimevid.frame.features import FrameState
+from slimevid.motion.flows import Flow
+from slimevid.motion.warp import targets, warp_soft
 from slimevid.propagators import Context
-from slimevid.state import FrameState
-from slimevid.warp import targets, warp_soft
 
 __all__ = ["AHEAD", "COMPLETED", "KEYED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
 

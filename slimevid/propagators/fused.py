@@ -10,34 +10,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slimecore.images import Box, box_around, resize_labels, resize_soft, undecided_box
-from slimecore.memory import MaskMemory
-from slimecore.places import Places
-from slimecore.segment import ReadKeys, was_evidence
-from slimevid.colours import ColourModel
-from slimevid.completion import PLANES
+from slimecore.array_types import Array
+from slimecore.imaging.boxes import Box, box_around, undecided_box
+from slimecore.imaging.resize import resize_labels, resize_soft
+from slimecore.memory.grid_features import Places
+from slimecore.memory.mask_memory import MaskMemory
+from slimecore.segmentation.readout import ReadKeys, was_evidence
 from slimevid.config import FusionConfig
-from slimevid.evidence import Cue, Seen, logarithms, shares
-from slimevid.flows import Flow
-from slimevid.layers import Carrier, Layers
-from slimevid.looks import add, both_say
-from slimevid.motion import against_parts, departure
+from slimevid.cues.background_motion import against_parts, departure
+from slimevid.cues.color_model import ColourModel
+from slimevid.cues.spatial_prior import against_far, largest, nothing_gone
+from slimevid.frame.features import FrameState, Motion
+from slimevid.frame.search_region import Window, seen_through
+from slimevid.fusion.evidence import Cue, Seen, logarithms, shares
+from slimevid.fusion.motion_gate import add, both_say
+from slimevid.fusion.part_assignment import borders, tell_apart
+from slimevid.fusion.soft_labels import Carrier, Layers
+from slimevid.motion.composition import both_ways, over, trace
+from slimevid.motion.flows import Flow
+from slimevid.motion.warp import reliability, targets, targets_in, warp_soft
 from slimevid.propagators import Context
-from slimevid.reach import against_far, largest, nothing_gone
-from slimevid.state import FrameState, Motion
-from slimevid.telling import borders, tell_apart
-from slimevid.tracing import both_ways, over, trace
-from slimevid.warp import reliability, targets, targets_in, warp_soft
-from slimevid.window import Window, seen_through
+from slimevid.refinement.network import PLANES
 
 __all__ = ["AHEAD", "COMPLETED", "KEYED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build", "recall"]
 
@@ -47,7 +47,6 @@ REFINE = True
 WINDOWED = True
 COMPLETED = True
 KEYED = True
-Array = npt.NDArray[Any]
 Doubt = Callable[[Array], Array]
 _DOUBT = 0.1  # a place that is neither background nor any part surer than all but this is read finely
 _DOUBT_WHICH = 0.3  # ... and one where no part has more than all but this of what is any part
@@ -367,7 +366,7 @@ class _Moved:
 
 
 def _planes(here: Seen, ground: Array, colours: Array, fusion: FusionConfig) -> Array:
-    """(7, h, w) float32, :data:`slimevid.completion.PLANES`, of what made the background (h, w), and of `colours`."""
+    """Input planes of the refinement network: (7, h, w) float32, :data:`slimevid.refinement.network.PLANES`."""
     any_part: Array = 1 - ground
 
     def parts(one: Cue | None) -> Array:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy.typing as npt
 
-from slimecore.segment import ReadKeys, was_evidence
-from slimevid.flows import Flow
+from slimecore.segmentation.readout import ReadKeys, was_evidence
+from slimevid.frame.features import FrameState
+from slimevid.motion.flows import Flow
 from slimevid.propagators import Context
-from slimevid.state import FrameState
 
 __all__ = ["AHEAD", "COMPLETED", "KEYED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
 

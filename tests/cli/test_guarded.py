@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimecore.cli_base import guarded
+from slimecore.cli_support import guarded
 from slimecore.errors import InputError
 
 

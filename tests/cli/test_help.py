@@ -95,7 +95,7 @@ def test_wrong_use_is_one_line_and_status_2(program):
 def test_show_prints_what_a_parts_file_holds(tmp_path):
     import numpy as np
 
-    from slimecore.artifacts import save_embeddings
+    from slimecore.io.embeddings import save_embeddings
     from slimecore.types import PartEmbeddings, Parts
 
     parts = Parts((0, 4), ("background", "wheel"), ((0, 0, 0), (0, 0, 128)))

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimecore.artifacts import load_embeddings
 from slimecore.cli import main
-from slimecore.images import open_image, read_rgb
-from slimecore.masks import read_mask, write_mask
-from slimecore.metrics import region_j
+from slimecore.io.embeddings import load_embeddings
+from slimecore.io.images import open_image, read_rgb
+from slimecore.io.masks import read_mask, write_mask
+from slimecore.metrics.davis import region_j
 
 QUICK = ["--set", "probe.steps=60", "--set", "probe.views.count=2", "--quiet"]
 
@@ -193,7 +193,7 @@ def test_published_constants_are_the_defaults():
     from pathlib import Path
 
     from slimecore.config import flat, load_yaml, to_dict
-    from slimecore.image_config import ImageConfig
+    from slimecore.pipelines.config import ImageConfig
 
     paper = flat(load_yaml(Path(__file__).resolve().parents[2] / "configs" / "slime_paper.yaml"))
     ours = flat(to_dict(ImageConfig()))

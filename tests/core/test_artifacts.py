@@ -10,8 +10,8 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
-from slimecore.artifacts import SCHEMA, load_embeddings, require_model, save_embeddings
 from slimecore.errors import ArtifactError, InputError
+from slimecore.io.embeddings import SCHEMA, load_embeddings, require_model, save_embeddings
 from slimecore.types import PartEmbeddings, Parts
 
 PARTS = Parts((0, 3, 254), ("background", "Kopf", "Füße"), ((0, 0, 0), (1, 2, 3), (4, 5, 6)))

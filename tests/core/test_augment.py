@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimecore.augment import published_view
-from slimecore.faithful_config import AugmentConfig
+from slimecore.learning.faithful_config import AugmentConfig
+from slimecore.learning.published_augmentation import published_view
 from slimecore.types import Annotation, Parts
 
 STILL = AugmentConfig(mirror=0, blur=0, crop=1.0, rotate=0)

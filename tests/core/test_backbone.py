@@ -8,10 +8,10 @@ import shutil
 import pytest
 import torch
 
-from slimecore.attention import attend_self, cross_logits, part_probabilities
+from slimecore.attention.cross_attention import attend_self, cross_logits, part_probabilities
 from slimecore.backbones import ModelSpec
+from slimecore.backbones.checkpoint_files import fingerprint, locate
 from slimecore.backbones.stable_diffusion import build
-from slimecore.checkpoint_files import fingerprint, locate
 from slimecore.errors import InputError, ModelError
 
 CPU = torch.device("cpu")

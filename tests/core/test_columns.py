@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from slimecore.attention import AttentionLayer, Features, cross_logits, place_queries, token_columns
-from slimecore.columns import column_logits, query_columns
+from slimecore.attention.cross_attention import AttentionLayer, Features, cross_logits, place_queries, token_columns
+from slimecore.attention.query_features import column_logits, query_columns
 
 
 def features(grid=(4, 6), batch=2):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from slimecore import device
 from slimecore.errors import ConfigError
+from slimecore.runtime import device
 
 
 @pytest.mark.parametrize(

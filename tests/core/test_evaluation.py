@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from slimecore.errors import InputError
-from slimecore.evaluation import PartTally, evaluate_folders, evaluate_labels
-from slimecore.masks import write_mask
+from slimecore.io.masks import write_mask
+from slimecore.metrics.part_iou import PartTally, evaluate_folders, evaluate_labels
 
 TRUTH = np.array([[0, 0, 1, 1], [0, 0, 1, 2]])
 GUESS = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])

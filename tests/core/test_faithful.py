@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from slimecore.backbones import ModelSpec
+from slimecore.backbones.lora import applied, new_deltas
 from slimecore.backbones.stable_diffusion import build
-from slimecore.deltas import applied, new_deltas
+from slimecore.backbones.unet_readout import PromptedReader
 from slimecore.errors import ArtifactError, ConfigError, InputError
-from slimecore.faithful import learn_faithful
-from slimecore.faithful_config import AugmentConfig, DeltaConfig, FaithfulConfig
-from slimecore.losses import published_cross_entropy, published_weights, tether, was_error
-from slimecore.masks import annotate
-from slimecore.metrics import region_j
-from slimecore.part_segmenter import PartSegmenter
-from slimecore.prompted import PromptedReader
+from slimecore.io.masks import annotate
+from slimecore.learning.faithful import learn_faithful
+from slimecore.learning.faithful_config import AugmentConfig, DeltaConfig, FaithfulConfig
+from slimecore.learning.losses import published_cross_entropy, published_weights, tether, was_error
+from slimecore.metrics.davis import region_j
+from slimecore.segmentation.part_segmenter import PartSegmenter
 from tests import naive_slime as naive
 
 CPU = torch.device("cpu")
@@ -230,7 +230,7 @@ def test_float16_learns_what_float32_learns(sd_folder, backbone, two_tone):
 
 
 def test_a_step_that_overflows_is_left_out(backbone, two_tone):
-    from slimecore import faithful
+    from slimecore.learning import faithful
 
     learner = faithful._Learner(backbone, QUICK, backbone.encode_text("part part")[0].float(), 2, 0)
     optimiser = torch.optim.Adam([learner._vectors], lr=0.1)
@@ -283,7 +283,7 @@ def test_prepared_draws_meet_the_unet_once(backbone, two_tone, monkeypatch):
 
 
 def test_the_best_validated_state_is_kept(backbone, two_tone, monkeypatch):
-    from slimecore import faithful
+    from slimecore.learning import faithful
 
     scores = iter([0.2, 0.9, 0.3])
     monkeypatch.setattr(faithful, "_mean_iou", lambda *_: next(scores))

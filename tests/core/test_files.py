@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from slimecore.errors import InputError, OutputError
-from slimecore.files import atomic_path, make_folder, write_bytes, write_json, write_text
+from slimecore.io.atomic_files import atomic_path, make_folder, write_bytes, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:

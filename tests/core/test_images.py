@@ -10,16 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slimecore.errors import InputError
-from slimecore.images import (
-    fit_short_side,
-    list_images,
-    natural_key,
-    read_rgb,
-    resize_labels,
-    resize_rgb,
-    resize_soft,
-    undecided_box,
-)
+from slimecore.imaging.boxes import undecided_box
+from slimecore.imaging.resize import fit_short_side, resize_labels, resize_rgb, resize_soft
+from slimecore.io.images import list_images, natural_key, read_rgb
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 RNG = np.random.default_rng(0)

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from slimecore.artifacts import load_embeddings, save_embeddings
-from slimecore.attention import cross_logits, place_queries, token_columns
+from slimecore.attention.cross_attention import cross_logits, place_queries, token_columns
+from slimecore.attention.query_features import query_columns
 from slimecore.backbones import ModelSpec
 from slimecore.backbones.stable_diffusion import build
-from slimecore.columns import query_columns
-from slimecore.device import threads_for
 from slimecore.errors import ArtifactError, ConfigError, InputError
-from slimecore.learn_config import IMAGE_LEARNING, LearnConfig, ViewConfig
-from slimecore.learn_probe import learn_parts
-from slimecore.losses import class_weights, cross_entropy, squared_error
-from slimecore.masks import MaskFile, annotate, make_parts
-from slimecore.metrics import region_j
-from slimecore.segment import encode_picture, segment_image
+from slimecore.io.embeddings import load_embeddings, save_embeddings
+from slimecore.io.masks import MaskFile, annotate, make_parts
+from slimecore.learning.losses import class_weights, cross_entropy, squared_error
+from slimecore.learning.probe import learn_parts
+from slimecore.learning.probe_config import IMAGE_LEARNING, LearnConfig, ViewConfig
+from slimecore.metrics.davis import region_j
+from slimecore.runtime.device import threads_for
+from slimecore.segmentation.readout import encode_picture, segment_image
 from slimecore.types import Annotation
 
 FAST = LearnConfig(tokens=2, steps=60, views=ViewConfig(count=2))
@@ -58,7 +58,7 @@ def test_learning_leaves_the_global_random_state_alone(tiny, two_tone):
 
 def test_ignored_pixels_do_not_teach(tiny, two_tone):
     """Cells under ignored pixels weigh nothing, and their targets do not count as background."""
-    from slimecore.learn_probe import _encoded_views
+    from slimecore.learning.probe import _encoded_views
 
     rgb, mask = two_tone
     parts = make_parts(MaskFile(mask.astype(np.int32), {}))
@@ -201,7 +201,7 @@ def test_a_batch_of_places_repeats_under_a_seed_and_learns(tiny, two_tone):
 
 
 def test_of_a_great_many_places_a_sample_is_kept(tiny, two_tone, monkeypatch):
-    from slimecore import learn_probe as learn
+    from slimecore.learning import probe as learn
 
     sets = learn._encoded_views(tiny, [annotate(*two_tone)] * 2, ViewConfig(count=1), 96, 0)
     whole = learn._gathered(sets, FAST, torch.Generator().manual_seed(0))

@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageDraw, ImageFilter
 
 from slimecore.errors import InputError
-from slimecore.masks import MaskFile, encode_mask, fit_mask, make_parts, read_mask, read_names, write_mask
-from slimecore.palette import davis_palette
+from slimecore.imaging.palette import davis_palette
+from slimecore.io.masks import MaskFile, encode_mask, fit_mask, make_parts, read_mask, read_names, write_mask
 
 QUICK = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from slimecore.attention.gaussian_kernel import KernelKeys, kernel_queries, kernel_sums
+from slimecore.attention.was import was_attention
 from slimecore.errors import ConfigError
-from slimecore.kernel_sums import KernelKeys, kernel_queries, kernel_sums
-from slimecore.memory import MaskMemory, sample_places
-from slimecore.memory_config import MemoryConfig
-from slimecore.memory_space import JointSpace
-from slimecore.places import Places
-from slimecore.was import was_attention
+from slimecore.memory.config import MemoryConfig
+from slimecore.memory.grid_features import Places
+from slimecore.memory.key_projection import JointSpace
+from slimecore.memory.mask_memory import MaskMemory, sample_places
 from tests.known_places import KnownPlaces
 
 GRID = (4, 6)
@@ -267,7 +267,7 @@ def test_reduced_places_are_compared_by_what_varies_most():
 def test_reading_by_tiles_leaves_out_only_what_the_window_silences(monkeypatch, reach, most):
     """Wide pictures are read in squares; a recent key beyond two deviations, and no other, goes unread."""
     if reach:
-        monkeypatch.setattr("slimecore.memory._REACH", reach)
+        monkeypatch.setattr("slimecore.memory.mask_memory._REACH", reach)
     generator = torch.Generator().manual_seed(0)
     grid = (12, 40)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from slimecore.errors import InputError
-from slimecore.metrics import boundary_f, boundary_map, region_j
+from slimecore.metrics.davis import boundary_f, boundary_map, region_j
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 

@@ -13,16 +13,17 @@ import torch
 from slimecore.backbones import ModelSpec
 from slimecore.backbones.stable_diffusion import build
 from slimecore.errors import ArtifactError, ConfigError, InputError
-from slimecore.faithful import learn_faithful
-from slimecore.faithful_config import FaithfulConfig
-from slimecore.images import resize_rgb
-from slimecore.learn_config import LearnConfig, ViewConfig
-from slimecore.learn_probe import learn_parts, to_tensor
-from slimecore.masks import annotate
-from slimecore.metrics import region_j
-from slimecore.part_segmenter import PartSegmenter
-from slimecore.segment import prepare
-from slimecore.segment_config import SegmentConfig
+from slimecore.imaging.resize import resize_rgb
+from slimecore.imaging.tensors import to_tensor
+from slimecore.io.masks import annotate
+from slimecore.learning.faithful import learn_faithful
+from slimecore.learning.faithful_config import FaithfulConfig
+from slimecore.learning.probe import learn_parts
+from slimecore.learning.probe_config import LearnConfig, ViewConfig
+from slimecore.metrics.davis import region_j
+from slimecore.segmentation.config import SegmentConfig
+from slimecore.segmentation.part_segmenter import PartSegmenter
+from slimecore.segmentation.readout import prepare
 from tests import naive_slime as naive
 
 

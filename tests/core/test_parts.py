@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from slimecore.annotations import union_parts, with_parts
 from slimecore.errors import InputError
-from slimecore.parts import union_parts, with_parts
 from slimecore.types import Annotation, Parts
 
 A = Parts((0, 1, 5), ("background", "head", "tail"), ((0, 0, 0), (9, 9, 9), (1, 1, 1)))

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimecore.patches import Canvas, windows
+from slimecore.imaging.tiling import Canvas, windows
 from tests import naive_slime as naive
 
 

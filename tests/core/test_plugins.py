@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from slimecore.errors import UnknownPlugin
-from slimecore.plugins import available, load
+from slimecore.runtime.plugins import available, load
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_missing_dependency_surfaces_untouched(package: str) -> None:
     ("folder", "expected"),
     [
         ("slimevid.propagators", {"copy", "flow_warp", "fused", "per_frame"}),
-        ("slimevid.flows", {"dis", "none"}),
+        ("slimevid.motion.flows", {"dis", "none"}),
         ("slimecore.backbones", {"stable_diffusion"}),
     ],
 )

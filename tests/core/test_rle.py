@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from slimecore.errors import InputError
-from slimecore.rle import decode_rle, encode_rle, runs_of
+from slimecore.io.rle import decode_rle, encode_rle, runs_of
 
 MASKS = arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.integers(0, 1))
 

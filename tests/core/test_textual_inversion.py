@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimecore.errors import OutputError
-from slimecore.textual_inversion import export_tokens, placeholder
+from slimecore.io.textual_inversion import export_tokens, placeholder
 from slimecore.types import PartEmbeddings, Parts
 
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimecore.learn_config import ViewConfig
+from slimecore.learning.augmentation import jittered_views, mirror_rows, one_hot_area
+from slimecore.learning.probe_config import ViewConfig
 from slimecore.types import Annotation, Parts
-from slimecore.views import jittered_views, mirror_rows, one_hot_area
 
 H, W = 48, 64
 TONES = np.array([[40, 40, 40], [220, 60, 60], [60, 60, 220]], np.uint8)

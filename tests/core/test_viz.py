@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from slimecore.imaging.overlay import overlay
 from slimecore.types import Frame
-from slimecore.viz import overlay
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
 LABELS = np.zeros((20, 30), int)

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slimecore.attention.was import was_attention
 from slimecore.errors import InputError
-from slimecore.was import was_attention
 
 
 def naive_was(query, key, evidence, scale=None, top_k=None):

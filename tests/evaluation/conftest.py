@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimecore.masks import write_mask
+from slimecore.io.masks import write_mask
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimecore.masks import read_mask, write_mask
-from slimevid import davis_manifest, davis_run
+from slimecore.io.masks import read_mask, write_mask
+from slimecore.provenance import code_hash
 from slimevid.cli import main
 from slimevid.config import preset
-from slimevid.davis_manifest import MANIFEST
+from slimevid.evaluation import davis_run
+from slimevid.evaluation.davis_manifest import MANIFEST
 
 FRAMES = 4
 
@@ -108,7 +109,7 @@ def test_killed_between_sequences_it_goes_on_to_the_same_masks(root, tmp_path):
     small = ["--size", 64, "--set", "work_side=64", "--set", "learn.steps=5", "--set", "learn.views.count=1", "--quiet"]
     assert run(root, "--out", whole, *small) == 0
     code = (
-        "import os, sys\nfrom slimevid import davis_run\nfrom slimevid.cli import main\n"
+        "import os, sys\nfrom slimevid.evaluation import davis_run\nfrom slimevid.cli import main\n"
         "plain, calls = davis_run._segment, []\n"
         "def dying(work):\n"
         "    calls.append(work)\n"
@@ -176,11 +177,11 @@ def test_what_no_longer_holds_is_refused_and_made_again_on_request(
 
 def test_another_completing_network_is_another_program(monkeypatch):
     seen = []
-    davis_manifest.program.cache_clear()
-    monkeypatch.setattr(davis_manifest, "digest", lambda files: seen.extend(file.name for file in files))
-    davis_manifest.program()
-    davis_manifest.program.cache_clear()
-    assert {"completion.safetensors", "fused.py", "memory.py"} <= set(seen)
+    code_hash.code_hash.cache_clear()
+    monkeypatch.setattr(code_hash, "digest", lambda files: seen.extend(file.name for file in files))
+    code_hash.code_hash("slimecore", "slimevid")
+    code_hash.code_hash.cache_clear()
+    assert {"completion.safetensors", "fused.py", "mask_memory.py"} <= set(seen)
     assert "protocol.py" not in seen  # how masks are judged makes no masks
 
 

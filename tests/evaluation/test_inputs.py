@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimecore.palette import davis_palette
+from slimecore.imaging.palette import davis_palette
 from slimevid.cli import main
 from slimevid.evaluation.dataset import open_youtube
 from slimevid.evaluation.protocol import Protocol
-from slimevid.evaluation.score import evaluate
+from slimevid.evaluation.scoring import evaluate
 
 
 def run(*arguments):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from slimevid.evaluation.dataset import open_davis, open_pairs
 from slimevid.evaluation.protocol import Protocol, match_proposals, statistic
-from slimevid.evaluation.score import evaluate
+from slimevid.evaluation.scoring import evaluate
 
 QUICK = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from slimevid.cli import main
-from slimevid.evaluation.compare import compare
+from slimevid.evaluation.comparison import compare
 from slimevid.evaluation.dataset import open_davis
 from slimevid.evaluation.figures import draw_figures
 from slimevid.evaluation.protocol import Evaluation, ObjectScore, Protocol, SequenceScore
-from slimevid.evaluation.score import evaluate
+from slimevid.evaluation.scoring import evaluate
 
 
 def run(*arguments):

@@ -9,7 +9,7 @@ import pytest
 
 from slimecore.errors import InputError
 from slimevid.cli import main
-from slimevid.evaluation.tracks import measure_tracks, read_joints
+from slimevid.evaluation.joint_tracks import measure_tracks, read_joints
 
 
 def run(*arguments):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from slime3d.evidence import Evidence
-from slime3d.mesh import Mesh, load_mesh
+from slime3d.io.mesh import Mesh, load_mesh
+from slime3d.labelling.votes import Evidence
 from tests.mesh.shapes import from_trimesh, make_mesh
 
 DATA = Path(os.environ.get("SLIME_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")) / "mesh"
@@ -54,8 +54,8 @@ def dumbbell() -> Mesh:
 @pytest.fixture
 def small_sheets(monkeypatch):
     """Runs in tests of other things need no large picture of twelve views."""
-    monkeypatch.setattr("slime3d.results._SHEET_VIEWS", 1)
-    monkeypatch.setattr("slime3d.results._SHEET_SIZE", 16)
+    monkeypatch.setattr("slime3d.output.results._SHEET_VIEWS", 1)
+    monkeypatch.setattr("slime3d.output.results._SHEET_SIZE", 16)
 
 
 @pytest.fixture
@@ -80,5 +80,5 @@ def shape_alone(request, monkeypatch):
     """Tests of other things need not learn what views look like; those that do are in test_view_evidence."""
     if request.path.stem != "test_view_evidence":
         monkeypatch.setattr(
-            "slime3d.pipeline.view_evidence", lambda _mesh, votes, *_: Evidence(np.zeros_like(votes), certain=False)
+            "slime3d.run.pipeline.view_evidence", lambda _mesh, votes, *_: Evidence(np.zeros_like(votes), certain=False)
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import trimesh
 
-from slime3d.appearance import Appearance
-from slime3d.mesh import Mesh
+from slime3d.io.materials import Appearance
+from slime3d.io.mesh import Mesh
 from tests.mesh.shapes import make_mesh
 
 BODY, HEAD, ARM, LEG = range(4)

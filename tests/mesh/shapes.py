@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from slime3d.mesh import Mesh
+from slime3d.io.mesh import Mesh
 
 
 def make_mesh(vertices, faces) -> Mesh:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import trimesh
 
-import slime3d.pipeline as pipeline
-from slime3d.batch import gather, masks_of
+import slime3d.run.pipeline as pipeline
 from slime3d.cli import main
-from slime3d.inputs import companions, made_of, unfinished
-from slime3d.references import Reference
+from slime3d.labelling.annotated_views import Reference
+from slime3d.run.batch import gather, masks_of
+from slime3d.run.provenance import companions, made_of, unfinished
 from slimecore.errors import InputError
-from slimecore.masks import write_mask
+from slimecore.io.masks import write_mask
 
 pytestmark = pytest.mark.usefixtures("small_sheets")
 OPTIONS = ["--views", "4", "--size", "48"]
@@ -173,7 +173,7 @@ def test_an_interrupted_run_is_not_taken_as_finished(folder, tmp_path, monkeypat
     out = tmp_path / "one"
     command = ["run", str(meshes / "a.off"), "--ref", str(views / "a"), "--out", str(out), *QUICK, "--quiet"]
     assert main(command) == 0
-    import slime3d.results as results
+    import slime3d.output.results as results
 
     def stop(*_, **__):
         raise KeyboardInterrupt

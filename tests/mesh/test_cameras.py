@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from slime3d.cli import main
-from slime3d.views import Cameras, cameras_entry, frame_views, read_cameras
+from slime3d.rendering.cameras import Cameras, cameras_entry, frame_views, read_cameras
 from slimecore.errors import InputError
-from slimecore.masks import write_mask
+from slimecore.io.masks import write_mask
 
 pytestmark = pytest.mark.usefixtures("small_sheets")
 

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from slime3d.cli import main
 from slime3d.evaluation import evaluate, pair_up, rand_index, score_labels
-from slime3d.label_files import LabelFile, on_faces, read_label_file
+from slime3d.io.label_files import LabelFile, on_faces, read_label_file
 from slimecore.errors import InputError
 
 LABELS = arrays(np.int64, 12, elements=st.integers(0, 3))
@@ -213,7 +213,7 @@ def test_object_arrays_of_every_protocol(tmp_path, protocol):
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, np.lib.format.header_data_from_array_1_0(holder))
     (tmp_path / "a.npy").write_bytes(buffer.getvalue() + unsafe.dumps(holder, protocol))
-    from slime3d.object_arrays import read_object_array
+    from slime3d.io.object_arrays import read_object_array
 
     found = read_object_array(tmp_path / "a.npy")
     np.testing.assert_array_equal(found["semantic_seg"], value["semantic_seg"])

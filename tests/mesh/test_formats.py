@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slime3d.cli import main
-from slime3d.mesh import load_mesh
-from slimecore.masks import write_mask
+from slime3d.io.mesh import load_mesh
+from slimecore.io.masks import write_mask
 
 pytestmark = pytest.mark.usefixtures("small_sheets")
 FORMATS = ("obj", "ply", "off", "stl", "glb", "gltf")

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from slime3d.appearance import Appearance
 from slime3d.cli import main
-from slime3d.glb import Piece, glb_bytes
-from slime3d.mesh import Mesh, load_mesh
-from slime3d.results import safe_name
-from slimecore.masks import write_mask
+from slime3d.io.materials import Appearance
+from slime3d.io.mesh import Mesh, load_mesh
+from slime3d.output.glb import Piece, glb_bytes
+from slime3d.output.results import safe_name
+from slimecore.io.masks import write_mask
 from tests.mesh.shapes import make_mesh
 
 pytestmark = pytest.mark.usefixtures("small_sheets")

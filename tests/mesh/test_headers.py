@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import trimesh
 
-import slime3d.headers as headers
+import slime3d.io.file_headers as headers
 from slime3d.cli import main
-from slime3d.headers import announced_faces, gltf_head
-from slime3d.mesh import load_mesh
+from slime3d.io.file_headers import announced_faces, gltf_head
+from slime3d.io.mesh import load_mesh
 
 
 @pytest.mark.parametrize("suffix", ["ply", "off", "stl", "glb", "gltf"])

@@ -10,7 +10,7 @@ import pytest
 import trimesh
 
 from slime3d.cli import main
-from slime3d.mesh import load_mesh
+from slime3d.io.mesh import load_mesh
 from slimecore.errors import InputError
 from tests.mesh.shapes import make_mesh
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from slime3d.renderers import build_renderer
-from slime3d.renderers.zbuffer import ZBuffer, _draw, _loops
-from slime3d.views import Cameras, frame_views
+from slime3d.rendering.cameras import Cameras, frame_views
+from slime3d.rendering.renderers import build_renderer
+from slime3d.rendering.renderers.zbuffer import ZBuffer, _draw, _loops
 from slimecore.errors import ConfigError, UnknownPlugin
 from tests.mesh.shapes import from_trimesh, make_mesh
 
@@ -133,7 +133,7 @@ def test_pixels_a_hair_outside_a_triangle_s_box_are_never_drawn():
 
 
 def test_batches_of_views_give_what_single_views_give(soup, monkeypatch):
-    import slime3d.renderers.zbuffer as module
+    import slime3d.rendering.renderers.zbuffer as module
 
     cameras = frame_views(soup.used(), 5, 48)
     whole = ZBuffer(False).face_ids(soup.vertices, soup.faces, cameras)

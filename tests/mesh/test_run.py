@@ -11,12 +11,12 @@ import pytest
 import trimesh
 from PIL import Image
 
-import slime3d.headers as headers
+import slime3d.io.file_headers as headers
 from slime3d.cli import main
-from slime3d.label_files import read_label_file
-from slime3d.references import Reference, parse_reference
-from slime3d.views import read_cameras
-from slimecore.masks import write_mask
+from slime3d.io.label_files import read_label_file
+from slime3d.labelling.annotated_views import Reference, parse_reference
+from slime3d.rendering.cameras import read_cameras
+from slimecore.io.masks import write_mask
 
 
 @pytest.fixture

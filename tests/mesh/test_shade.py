@@ -8,10 +8,10 @@ import trimesh
 from PIL import Image
 
 from slime3d.cli import main
-from slime3d.mesh import load_mesh
-from slime3d.renderers import build_renderer
-from slime3d.shade import SHADINGS, _sample, lighting_normals, shade, shade_colors
-from slime3d.views import Cameras, frame_views
+from slime3d.io.mesh import load_mesh
+from slime3d.rendering.cameras import Cameras, frame_views
+from slime3d.rendering.renderers import build_renderer
+from slime3d.rendering.shading import SHADINGS, _sample, lighting_normals, shade, shade_colors
 from slimecore.errors import ConfigError
 from tests.mesh.shapes import from_trimesh, make_mesh
 

@@ -13,10 +13,10 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import slime3d.smooth as smooth
-from slime3d.graph import touching
-from slime3d.smooth import ExpansionConfig, expanded
-from slime3d.walk import ANNOTATED, WALKED, FaceLabels, WalkConfig
+import slime3d.labelling.alpha_expansion as smooth
+from slime3d.geometry.face_graph import touching
+from slime3d.labelling.alpha_expansion import ExpansionConfig, expanded
+from slime3d.labelling.random_walk import ANNOTATED, WALKED, FaceLabels, WalkConfig
 from slimecore.errors import ConfigError
 from tests.mesh.shapes import from_trimesh
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import trimesh
 
-import slime3d.spectral as spectral_module
-from slime3d.evidence import cast_votes
-from slime3d.spectral import spectrum, wave_kernel
-from slime3d.surface_map import Anchored, mirror_surface
-from slime3d.symmetry import SymmetryConfig, symmetry_evidence
+import slime3d.geometry.spectral as spectral_module
+from slime3d.geometry.functional_map import Anchored, mirror_surface
+from slime3d.geometry.spectral import spectrum, wave_kernel
+from slime3d.labelling.symmetry import SymmetryConfig, symmetry_evidence
+from slime3d.labelling.votes import cast_votes
 from tests.mesh.figures import ARM, figure
 from tests.mesh.shapes import from_trimesh, make_mesh
 

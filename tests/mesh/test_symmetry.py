@@ -7,10 +7,10 @@ import pytest
 import trimesh
 
 from slime3d.config import RunConfig
-from slime3d.evidence import Evidence
-from slime3d.pipeline import label_mesh
-from slime3d.symmetry import SymmetryConfig, symmetries, symmetry_evidence
-from slime3d.walk import walk
+from slime3d.labelling.random_walk import walk
+from slime3d.labelling.symmetry import SymmetryConfig, symmetries, symmetry_evidence
+from slime3d.labelling.votes import Evidence
+from slime3d.run.pipeline import label_mesh
 from slimecore.errors import ConfigError
 from slimecore.types import Parts
 from tests.mesh.shapes import from_trimesh, make_mesh

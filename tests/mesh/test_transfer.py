@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from slime3d.align import align, rotations
 from slime3d.evaluation import score_labels
-from slime3d.kinship import by_likeness, by_own_color, by_place, trust
-from slime3d.mesh import Mesh
-from slime3d.samples import sample_surface
-from slime3d.transfer import Donor, Kin, TransferConfig, transfer_labels
+from slime3d.geometry.registration import align, rotations
+from slime3d.geometry.surface_sampling import sample_surface
+from slime3d.io.mesh import Mesh
+from slime3d.transfer.labels import Donor, Kin, TransferConfig, transfer_labels
+from slime3d.transfer.similarity import by_likeness, by_own_color, by_place, trust
 from slimecore.errors import ConfigError, InputError
 from tests.mesh.figures import cart, figure
 

@@ -9,10 +9,10 @@ import pytest
 import trimesh
 
 from slime3d.cli import main
-from slime3d.transfer_source import mesh_files, read_annotated
+from slime3d.transfer.sources import mesh_files, read_annotated
 from slimecore.cli import main as slime
 from slimecore.errors import InputError
-from slimecore.masks import write_mask
+from slimecore.io.masks import write_mask
 from tests.mesh.figures import cart
 
 SMALL = ["--views", "4", "--size", "96"]

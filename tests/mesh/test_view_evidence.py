@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import trimesh
 
-from slime3d.appearance import Appearance
 from slime3d.cli import main
 from slime3d.config import RunConfig
-from slime3d.pipeline import label_mesh
-from slime3d.renderers import build_renderer
-from slime3d.symmetry import SymmetryConfig
-from slime3d.view_evidence import AnnotatedViews, AppearanceConfig, read_views, trust_in, view_evidence
-from slime3d.views import frame_views
-from slime3d.walk import ANNOTATED, PERSUADED, SOURCES
+from slime3d.io.materials import Appearance
+from slime3d.labelling.appearance import AnnotatedViews, AppearanceConfig, read_views, trust_in, view_evidence
+from slime3d.labelling.random_walk import ANNOTATED, PERSUADED, SOURCES
+from slime3d.labelling.symmetry import SymmetryConfig
+from slime3d.rendering.cameras import frame_views
+from slime3d.rendering.renderers import build_renderer
+from slime3d.run.pipeline import label_mesh
 from slimecore.errors import ConfigError
-from slimecore.masks import MaskFile, make_parts, write_mask
+from slimecore.io.masks import MaskFile, make_parts, write_mask
 from tests.mesh.shapes import from_trimesh
 
 SMALL = AppearanceConfig(weight=3.0, views=6, size=128)
@@ -71,7 +71,7 @@ def test_weight_0_or_no_cameras_is_the_shape_alone(ball, monkeypatch):
     def never(*_):
         raise AssertionError("the views must not be read")
 
-    monkeypatch.setattr("slime3d.view_evidence.read_views", never)
+    monkeypatch.setattr("slime3d.labelling.appearance.read_views", never)
     off = labelled(mesh, truth, AppearanceConfig(weight=0))[1]
     blind = labelled(mesh, truth, SMALL, with_cameras=False)[1]
     for name in ("rows", "confidence", "source"):
@@ -91,7 +91,7 @@ def test_only_open_faces_get_votes_as_far_as_they_are_open(ball, monkeypatch):
     mesh, truth = ball
     count = len(truth)
     chance = np.eye(3)[truth]
-    monkeypatch.setattr("slime3d.view_evidence.read_views", lambda *_: chance)
+    monkeypatch.setattr("slime3d.labelling.appearance.read_views", lambda *_: chance)
     votes = np.where(np.arange(count)[:, None] < 700, chance, 0)
     given = AnnotatedViews(np.arange(count)[None, None], truth[None, None], frame_views(mesh.used(), 1), None)
     doubt = np.linspace(0, 1, count)

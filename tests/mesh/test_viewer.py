@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import trimesh
 
-from slime3d.appearance import Appearance
-from slime3d.mesh import Mesh
-from slime3d.viewer import simplified, viewer_page
-from slime3d.walk import FaceLabels
+from slime3d.io.materials import Appearance
+from slime3d.io.mesh import Mesh
+from slime3d.labelling.random_walk import FaceLabels
+from slime3d.output.viewer import simplified, viewer_page
 from slimecore.types import Parts
 from tests.mesh.shapes import from_trimesh
 

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from slime3d.renderers.zbuffer import ZBuffer
-from slime3d.views import UPS, cameras_entry, frame_views, read_cameras, turntable_views
+from slime3d.rendering.cameras import UPS, cameras_entry, frame_views, read_cameras, turntable_views
+from slime3d.rendering.renderers.zbuffer import ZBuffer
 from slimecore.errors import ConfigError, InputError
 
 

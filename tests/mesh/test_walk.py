@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-import slime3d.walk as walk_module
-from slime3d.evidence import Evidence, cast_votes
-from slime3d.graph import bridges, shells, touching
-from slime3d.walk import ANNOTATED, FILLED, WALKED, WalkConfig, walk
+import slime3d.labelling.random_walk as walk_module
+from slime3d.geometry.face_graph import bridges, shells, touching
+from slime3d.labelling.random_walk import ANNOTATED, FILLED, WALKED, WalkConfig, walk
+from slime3d.labelling.votes import Evidence, cast_votes
 from slimecore.errors import ConfigError, InputError
 from tests.mesh.shapes import from_trimesh, make_mesh
 

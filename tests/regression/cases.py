@@ -195,4 +195,4 @@ CASES: dict[str, Callable[[Path], Masks]] = {
         mesh_walk,
         mesh_transfer,
     )
-} | {f"clip_{name}": _baseline(name) for name in ("copy", "flow_warp", "per_frame", "was")}
+} | {f"clip_{name}": _baseline(name) for name in ("copy", "flow_warp", "per_frame", "memory_only")}

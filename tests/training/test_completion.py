@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from slimecore.backbones import load_model
-from slimevid.completion import PLANES, CompletionNet
 from slimevid.config import preset
-from slimevid.pieces import Record, crop
-from slimevid.window import Window
+from slimevid.frame.search_region import Window
+from slimevid.refinement.network import PLANES, CompletionNet
+from slimevid.refinement.samples import Record, crop
 from training import completion
 from training.completion import CompletionConfig, folded, judge, rate, train
 from training.completion_data import Recorder, _segmented, draw, read_records

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimecore.masks import write_mask
+from slimecore.io.masks import write_mask
 from slimevid import open_clip
 from slimevid.cli import main
 from slimevid.io import Clip

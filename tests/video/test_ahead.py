@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from slimecore.learn_config import LearnConfig, ViewConfig
-from slimecore.masks import MaskFile, make_parts
+from slimecore.io.masks import MaskFile, make_parts
+from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.types import Annotation
 from slimevid import open_clip
-from slimevid.ahead import ahead
 from slimevid.config import RunConfig
-from slimevid.segmenter import Segmenter
+from slimevid.session.prefetch import ahead
+from slimevid.session.segmenter import Segmenter
 
 
 def test_order_is_kept_and_every_item_knows_the_one_before():
@@ -60,7 +60,7 @@ def test_threads_are_given_back_also_when_the_consumer_stops_early():
 
 
 @pytest.mark.parametrize(
-    ("propagator", "every"), [("fused", 1), ("fused", 2), ("per_frame", 1), ("was", 1), ("flow_warp", 1)]
+    ("propagator", "every"), [("fused", 1), ("fused", 2), ("per_frame", 1), ("memory_only", 1), ("flow_warp", 1)]
 )
 def test_labels_are_those_of_stepping(two_tone, tiny, tmp_path, propagator, every):
     """One thread a half and one in all: the same kernels, so the same bits."""

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import slimevid.execution as execution
-from slimecore.masks import read_mask, write_mask
+import slimevid.run.frame_loop as execution
+from slimecore.io.masks import read_mask, write_mask
 from slimevid.cli import main
 
 SIZES = ((5, 8), (14, 40), (33, 64), (64, 48))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimecore.masks import read_mask
+from slimecore.io.masks import read_mask
 from slimevid.cli import main
 from slimevid.io import open_clip
 from slimevid.io.writers import ScoreWriter
@@ -48,7 +48,7 @@ def test_a_broken_frame_of_a_folder(
     frame = slide / "007.png"
     content = frame.read_bytes()
     if message is None:  # it vanishes while the clip is being read, which is one frame ahead
-        monkeypatch.setattr("slimevid.execution.write_mask", _removing(frame, f"{min(5, kept - 1):03d}.png"))
+        monkeypatch.setattr("slimevid.run.frame_loop.write_mask", _removing(frame, f"{min(5, kept - 1):03d}.png"))
         message = "frame 7: no such file"
     else:
         damage(frame)
@@ -70,7 +70,7 @@ def test_a_broken_frame_of_a_folder(
 
 
 def _removing(frame, after):
-    from slimecore.masks import write_mask
+    from slimecore.io.masks import write_mask
 
     def write(path, labels):
         write_mask(path, labels)
@@ -142,7 +142,7 @@ def test_a_full_disk_at_what_is_appended_to(command, tmp_path, one_line, read_re
     elif owner == "overlay":
         monkeypatch.setattr("av.VideoFrame.from_ndarray", after(5, av.VideoFrame.from_ndarray))
     else:
-        monkeypatch.setattr("slimevid.frame_log.FrameLog.note", after(5, lambda *_: None))
+        monkeypatch.setattr("slimevid.run.frame_checksums.FrameLog.note", after(5, lambda *_: None))
     status = command("--ref", tmp_path / "ref_0.png")
     text = one_line()
     assert status == (1 if owner == "log" else 2)  # the log's own conversion of errors is passed over here

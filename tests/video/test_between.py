@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimecore.errors import ConfigError
-from slimecore.learn_config import LearnConfig, ViewConfig
-from slimecore.masks import MaskFile, make_parts
+from slimecore.io.masks import MaskFile, make_parts
+from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.types import Annotation, Frame
-from slimevid.between import filled_in, key_states
-from slimevid.bidirectional import turned
 from slimevid.config import FusionConfig, RunConfig
-from slimevid.passes import Pass
+from slimevid.frame.features import FrameState
+from slimevid.frame.search_region import Window, whole
+from slimevid.motion.composition import both_ways, over, trace
+from slimevid.motion.warp import reliability, targets
 from slimevid.propagators import fused
-from slimevid.segmenter import Segmenter
-from slimevid.state import FrameState
-from slimevid.tracing import both_ways, over, trace
-from slimevid.warp import reliability, targets
-from slimevid.window import Window, whole
+from slimevid.session.bidirectional import turned
+from slimevid.session.keyframes import filled_in, key_states
+from slimevid.session.passes import Pass
+from slimevid.session.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
 

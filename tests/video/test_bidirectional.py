@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimecore.errors import ConfigError, InputError
-from slimecore.learn_config import LearnConfig, ViewConfig
-from slimecore.masks import MaskFile, make_parts
+from slimecore.io.masks import MaskFile, make_parts
+from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.types import Annotation
-from slimevid.bidirectional import forward_and_back
 from slimevid.config import RunConfig
-from slimevid.looks import shown
-from slimevid.segmenter import Segmenter
-from slimevid.state import FrameState
+from slimevid.frame.features import FrameState
+from slimevid.fusion.motion_gate import shown
+from slimevid.session.bidirectional import forward_and_back
+from slimevid.session.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
 
@@ -69,7 +69,7 @@ def session_of(clip, mask, tiny, at=0, **settings):
     return session
 
 
-@pytest.mark.parametrize("propagator", ["fused", "was", "flow_warp"])
+@pytest.mark.parametrize("propagator", ["fused", "memory_only", "flow_warp"])
 def test_labels_are_those_of_two_walks(slid, tiny, propagator):
     """The naive twin walks forward step by step, and back over states that know nothing of the way forward."""
     clip, mask = slid

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimevid.colours import LIMIT, ColourModel
+from slimevid.cues.color_model import LIMIT, ColourModel
 
 
 def drawn(seed: int, side: int = 12) -> tuple[np.ndarray, np.ndarray]:

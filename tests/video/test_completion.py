@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from slimecore.device import pick_dtype
 from slimecore.errors import ModelError
-from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.learning.probe_config import LearnConfig, ViewConfig
+from slimecore.runtime.device import pick_dtype
 from slimecore.types import Frame
-from slimevid import completion
-from slimevid.colours import LIMIT, ColourModel
-from slimevid.completion import PLANES, CompletionNet, complete, load_completion
 from slimevid.config import FusionConfig, RunConfig
-from slimevid.looks import with_odds
-from slimevid.segmenter import Segmenter
-from slimevid.state import FrameState
+from slimevid.cues.color_model import LIMIT, ColourModel
+from slimevid.frame.features import FrameState
+from slimevid.fusion.motion_gate import with_odds
+from slimevid.refinement import network as completion
+from slimevid.refinement.network import PLANES, CompletionNet, complete, load_completion
+from slimevid.session.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
 

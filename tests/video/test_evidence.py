@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimevid.evidence import Cue, Seen, logarithms, odds, shares
+from slimevid.fusion.evidence import Cue, Seen, logarithms, odds, shares
 
 WHOLE = (slice(0, 1), slice(0, 1))
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slimecore.masks import fit_mask, make_parts, read_mask
-from slimecore.metrics import boundary_f, region_j
+from slimecore.io.masks import fit_mask, make_parts, read_mask
+from slimecore.metrics.davis import boundary_f, region_j
 from slimecore.types import Annotation
 from slimevid.config import preset
 from slimevid.io import open_clip
-from slimevid.segmenter import Segmenter
+from slimevid.session.segmenter import Segmenter
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "walker"
 FRAMES = 45

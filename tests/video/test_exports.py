@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimecore.images import read_rgb
-from slimecore.masks import read_mask, write_mask
-from slimecore.rle import decode_rle
+from slimecore.io.images import read_rgb
+from slimecore.io.masks import read_mask, write_mask
+from slimecore.io.rle import decode_rle
 from slimevid.exports import Results, coco_rle
 from slimevid.io import open_clip, read_range
 from slimevid.io.writers import ScoreWriter, sort_scores

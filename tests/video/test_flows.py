@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from slimecore.errors import ModelError
-from slimevid.flows import dis, raft
+from slimevid.motion.flows import dis, raft
 
 URL = "https://download.pytorch.org/models/raft_small_C_T_V2-01064c6d.pth"
 

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.types import Frame
-from slimevid.completion import PLANES
 from slimevid.config import FusionConfig, RunConfig, preset
-from slimevid.looks import both_say, shown, with_odds
+from slimevid.frame.features import FrameState
+from slimevid.fusion.motion_gate import both_say, shown, with_odds
 from slimevid.propagators import fused
-from slimevid.segmenter import Segmenter
-from slimevid.state import FrameState
+from slimevid.refinement.network import PLANES
+from slimevid.session.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
 

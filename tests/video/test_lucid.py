@@ -12,16 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimecore.errors import ConfigError
-from slimecore.learn_config import LearnConfig, ViewConfig
-from slimecore.masks import MaskFile, make_parts
-from slimecore.metrics import region_j
+from slimecore.io.masks import MaskFile, make_parts
+from slimecore.learning.probe_config import LearnConfig, ViewConfig
+from slimecore.metrics.davis import region_j
 from slimecore.types import Annotation
-from slimevid import lucid, teaching
-from slimevid.completion import CompletionNet, load_completion, read_completion, write_completion
 from slimevid.config import FusionConfig, RunConfig
-from slimevid.dreams import dream
-from slimevid.pieces import Record, batch_of, crop, loss
-from slimevid.segmenter import Segmenter
+from slimevid.refinement import adaptation as lucid
+from slimevid.refinement.lucid_dreaming import dream
+from slimevid.refinement.network import CompletionNet, load_completion, read_completion, write_completion
+from slimevid.refinement.samples import Record, batch_of, crop, loss
+from slimevid.session import learning as teaching
+from slimevid.session.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
 SMALL = RunConfig(short_side=64, work_side=48, learn=QUICK, dreams=2)
@@ -141,11 +142,11 @@ def test_what_was_adapted_before_is_taken_as_it_is(tiny, disc, monkeypatch):
 @pytest.mark.parametrize(
     "config",
     [
-        replace(SMALL, propagator="was"),
+        replace(SMALL, propagator="memory_only"),
         replace(SMALL, propagator="flow_warp"),
         replace(SMALL, fusion=FusionConfig(completion=0.0)),
     ],
-    ids=["was", "flow_warp", "no network"],
+    ids=["memory_only", "flow_warp", "no network"],
 )
 def test_nobody_dreams_where_the_network_is_not_asked(tiny, disc, monkeypatch, config):
     monkeypatch.setattr(teaching, "adapt", None)

@@ -10,7 +10,7 @@ import pytest
 from slimecore.errors import InputError
 from slimevid.cli import main
 from slimevid.io import open_clip
-from slimevid.io.missing import cut_off, missing_numbers
+from slimevid.io.completeness import cut_off, missing_numbers
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slimevid.motion import against_parts, departure
+from slimevid.cues.background_motion import against_parts, departure
 
 SIZE = (60, 80)
 BOX = (slice(20, 40), slice(30, 50))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimevid.passes import Gap, Pass, plan
+from slimevid.session.passes import Gap, Pass, plan
 
 
 @st.composite

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from slimecore.artifacts import load_embeddings
-from slimecore.images import read_rgb
-from slimecore.masks import read_mask, write_mask
-from slimecore.palette import davis_palette
+from slimecore.imaging.palette import davis_palette
+from slimecore.io.embeddings import load_embeddings
+from slimecore.io.images import read_rgb
+from slimecore.io.masks import read_mask, write_mask
 from slimevid.cli import main
 from slimevid.io.writers import OverlayWriter
 
@@ -196,12 +196,12 @@ def test_masks_of_another_clip_are_not_mixed_in(clip, tmp_path, capsys):
 
 
 def test_an_unforeseen_error_is_one_line_and_status_1(clip, tmp_path, monkeypatch, capsys):
-    import slimevid.pipeline
+    import slimevid.run.pipeline
 
     def explode(*_args, **_kwargs):
         raise ZeroDivisionError("boom")
 
-    monkeypatch.setattr(slimevid.pipeline, "open_clip", explode)
+    monkeypatch.setattr(slimevid.run.pipeline, "open_clip", explode)
     assert run(clip, "--ref", tmp_path / "ref.png", "--quiet") == 1
     assert "unexpected ZeroDivisionError: boom" in one_line(capsys)
 

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimecore.errors import ConfigError
-from slimecore.learn_config import LearnConfig, ViewConfig
+from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.types import Frame
-from slimevid.completion import PLANES
 from slimevid.config import FusionConfig, RunConfig
+from slimevid.cues.spatial_prior import against_far, largest, nothing_gone
 from slimevid.propagators import fused
-from slimevid.reach import against_far, largest, nothing_gone
-from slimevid.segmenter import Segmenter
+from slimevid.refinement.network import PLANES
+from slimevid.session.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
 HEIGHT, WIDTH = 64, 160

@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from slimecore.masks import read_mask, write_mask
+from slimecore.io.masks import read_mask, write_mask
 from slimecore.types import Annotation, Parts
-from slimevid.reference_frame import smallest_areas
-from slimevid.result import STRONGEST
+from slimevid.frame.labels import STRONGEST
+from slimevid.references.reference import smallest_areas
 
 COUNT = 12
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimevid.result import likeliest
+from slimevid.frame.labels import likeliest
 
 
 def soft_labels(seed, parts):

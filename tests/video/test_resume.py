@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimecore.masks import read_mask, write_mask
-from slimevid import lucid, teaching
-from slimevid.snapshots import STATE, Place, SnapshotFile
+from slimecore.io.masks import read_mask, write_mask
+from slimevid.refinement import adaptation as lucid
+from slimevid.run.checkpoint import STATE, Place, SnapshotFile
+from slimevid.session import learning as teaching
 
 COUNT = 12
 
@@ -24,8 +25,8 @@ COUNT = 12
 HARNESS = """
 import json, os, signal, sys
 import numpy as np
-import slimevid.pipeline, slimevid.exports.rgba, slimevid.exports.coco_rle, slimevid.propagators.fused
-import slimecore.codecs
+import slimevid.run.pipeline, slimevid.exports.rgba, slimevid.exports.coco_rle, slimevid.propagators.fused
+import slimecore.backbones.space_to_depth
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from slimevid import frame_log, snapshots
 from slimevid.cli import main
@@ -262,7 +263,7 @@ def test_another_clip_is_refused(command, slide, tmp_path, stopped, one_line):
 
 
 def test_another_program_is_refused(command, tmp_path, stopped, one_line, monkeypatch):
-    monkeypatch.setattr("slimevid.pipeline.program", lambda: "another version")
+    monkeypatch.setattr("slimevid.run.pipeline.code_hash", lambda *_: "another version")
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 2
     assert "program" in one_line()
 

@@ -8,20 +8,20 @@ import torch
 from torch.nn import functional
 
 from slimecore.errors import InputError, UnknownPlugin
-from slimecore.learn_config import LearnConfig, ViewConfig
-from slimecore.masks import MaskFile, make_parts
-from slimecore.memory import MaskMemory
-from slimecore.memory_config import MemoryConfig
-from slimecore.metrics import region_j
-from slimecore.places import Places
+from slimecore.io.masks import MaskFile, make_parts
+from slimecore.learning.probe_config import LearnConfig, ViewConfig
+from slimecore.memory.config import MemoryConfig
+from slimecore.memory.grid_features import Places
+from slimecore.memory.mask_memory import MaskMemory
+from slimecore.metrics.davis import region_j
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
+from slimevid.frame.features import FrameState
+from slimevid.frame.labels import strongest_mean
+from slimevid.frame.search_region import Window, seen_through
 from slimevid.propagators import Context
 from slimevid.propagators.fused import build, recall
-from slimevid.result import strongest_mean
-from slimevid.segmenter import Segmenter
-from slimevid.state import FrameState
-from slimevid.window import Window, seen_through
+from slimevid.session.segmenter import Segmenter
 from tests.known_places import KnownPlaces
 
 QUICK = LearnConfig(tokens=2, steps=30, views=ViewConfig(count=1))

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from slimecore import plugins
 from slimecore.errors import ArtifactError, ConfigError, InputError
-from slimecore.learn_config import LearnConfig, ViewConfig
-from slimecore.memory_config import MemoryConfig
-from slimecore.metrics import region_j
+from slimecore.learning.probe_config import LearnConfig, ViewConfig
+from slimecore.memory.config import MemoryConfig
+from slimecore.metrics.davis import region_j
+from slimecore.runtime import plugins
 from slimecore.types import Frame
-from slimevid.colours import ColourModel
 from slimevid.config import FusionConfig, RunConfig
+from slimevid.cues.color_model import ColourModel
 from slimevid.io import open_clip
-from slimevid.segmenter import Segmenter
+from slimevid.session.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
 PROPAGATORS = plugins.available("slimevid.propagators")
@@ -155,14 +155,14 @@ def test_a_part_small_in_one_reference_is_judged_by_that_size(tiny, disc):
 
 
 def test_was_reads_the_memory_and_learns_nothing(tiny, disc):
-    one = session(tiny, "was")
+    one = session(tiny, "memory_only")
     one.add_reference(*disc(0))
     assert one.embeddings is None
     for i in range(1, 4):
         result = one.step(disc(i)[0])
     assert region_j(result.labels, disc(3)[1]) > 0.5
     with pytest.raises(ConfigError, match="reads the memory alone"):
-        session(tiny, "was", memory=MemoryConfig(enabled=False)).add_reference(*disc(0))
+        session(tiny, "memory_only", memory=MemoryConfig(enabled=False)).add_reference(*disc(0))
 
 
 def test_a_reference_may_say_that_nothing_is_there(tiny, disc):
@@ -185,7 +185,7 @@ def test_what_is_ignored_teaches_nothing(tiny, disc):
     void = mask.astype(int)
     void[:, 32:] = -1
     assert (mask[:, 32:] > 0).any()
-    for propagator in ("fused", "was"):
+    for propagator in ("fused", "memory_only"):
         keys = []
         for marked in (void, void.clip(0)):
             one = session(tiny, propagator, memory=MemoryConfig(budget=0))

@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimecore.images import resize_soft
-from slimecore.learn_config import LearnConfig, ViewConfig
-from slimecore.masks import MaskFile, make_parts
-from slimecore.memory_config import MemoryConfig
-from slimecore.metrics import region_j
+from slimecore.imaging.resize import resize_soft
+from slimecore.io.masks import MaskFile, make_parts
+from slimecore.learning.probe_config import LearnConfig, ViewConfig
+from slimecore.memory.config import MemoryConfig
+from slimecore.metrics.davis import region_j
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
-from slimevid.layers import Layers
+from slimevid.frame.features import FrameState
+from slimevid.frame.search_region import Window
+from slimevid.fusion.soft_labels import Layers
 from slimevid.propagators import Context
 from slimevid.propagators.fused import build
-from slimevid.segmenter import Segmenter
-from slimevid.state import FrameState
-from slimevid.window import Window
+from slimevid.session.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
 

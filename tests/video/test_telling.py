@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimevid.telling import borders, tell_apart
+from slimevid.fusion.part_assignment import borders, tell_apart
 
 GRID, SIZE = (12, 16), (60, 80)
 EVERYWHERE = (slice(0, SIZE[0]), slice(0, SIZE[1]))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimecore.refine import filter_cell, guided, refine
-from slimevid.warp import reliability, targets, warp_soft
+from slimecore.imaging.guided_filter import filter_cell, guided, refine
+from slimevid.motion.warp import reliability, targets, warp_soft
 
 RNG = np.random.default_rng(0)
 

@@ -8,21 +8,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimecore.images import spans_of
-from slimecore.learn_config import LearnConfig, ViewConfig
-from slimecore.masks import MaskFile, make_parts
-from slimecore.memory import MaskMemory
-from slimecore.memory_config import MemoryConfig
-from slimecore.metrics import region_j
-from slimecore.refine import filter_cell, filter_radius, refine
+from slimecore.imaging.boxes import spans_of
+from slimecore.imaging.guided_filter import filter_cell, filter_radius, refine
+from slimecore.io.masks import MaskFile, make_parts
+from slimecore.learning.probe_config import LearnConfig, ViewConfig
+from slimecore.memory.config import MemoryConfig
+from slimecore.memory.mask_memory import MaskMemory
+from slimecore.metrics.davis import region_j
 from slimecore.types import Annotation, Frame
-from slimevid import segmenter, teaching
 from slimevid.config import RunConfig
+from slimevid.frame.features import FrameState
+from slimevid.frame.labels import label
+from slimevid.frame.region_planner import WindowPlan
+from slimevid.frame.search_region import Window, around, follow, seen_through, spans_within, whole
 from slimevid.propagators import fused
-from slimevid.result import label
-from slimevid.state import FrameState
-from slimevid.window import Window, around, follow, seen_through, spans_within, whole
-from slimevid.window_plan import WindowPlan
+from slimevid.session import learning as teaching
+from slimevid.session import segmenter
 from tests.known_places import KnownPlaces
 
 SIZE = (120, 200)

@@ -1,6 +1,7 @@
 """Backbones: one file each. Adding one is described in CONTRIBUTING.md.
 
-A backbone file holds ``build(spec) -> Backbone``. It is found by its file name (:func:`slimecore.plugins.load`).
+A backbone file holds ``build(spec) -> Backbone``. It is found by its file name
+(:func:`slimecore.runtime.plugins.load`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from slimecore.attention import Features
+    from slimecore.attention.cross_attention import Features
 
 __all__ = ["Backbone", "ModelSpec", "load_model"]
 
@@ -32,7 +33,7 @@ class ModelSpec:
     backbone : str
         File in ``slimecore/backbones``.
     dtype : str
-        ``auto``, ``half``, ``float32``, ``bfloat16`` or ``float16``; see :func:`slimecore.device.pick_dtype`.
+        ``auto``, ``half``, ``float32``, ``bfloat16`` or ``float16``; see :func:`slimecore.runtime.device.pick_dtype`.
     timestep : int or None
         Diffusion timestep of the read-out; None takes the checkpoint's own.
     """
@@ -87,8 +88,8 @@ def load_model(spec: ModelSpec, device: str, seed: int) -> Backbone:
     ModelError
         Not found, not reachable or damaged.
     """
-    from slimecore import plugins
-    from slimecore.device import pick_device
+    from slimecore.runtime import plugins
+    from slimecore.runtime.device import pick_device
 
     backbone: Backbone = plugins.load("slimecore.backbones", spec.backbone).build(spec, pick_device(device), seed)
     return backbone

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slimecore.attention import AttentionLayer, Features
+from slimecore.attention.cross_attention import AttentionLayer, Features
 from slimecore.backbones import ModelSpec
-from slimecore.checkpoint_files import fingerprint, locate
-from slimecore.checkpoints import (
+from slimecore.backbones.checkpoint_files import fingerprint, locate
+from slimecore.backbones.checkpoint_loading import (
     Readout,
     load_noising,
     load_null_prompt,
@@ -29,9 +29,9 @@ from slimecore.checkpoints import (
     load_vae,
     read_readout,
 )
-from slimecore.device import generator, pick_dtype
+from slimecore.backbones.noise_schedule import Noising
 from slimecore.errors import InputError, ModelError
-from slimecore.noising import Noising
+from slimecore.runtime.device import generator, pick_dtype
 
 __all__ = ["StableDiffusion", "build", "layer_grid"]
 

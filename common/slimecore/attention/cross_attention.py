@@ -1,0 +1,216 @@
+"""What a backbone gives for a picture, and how learned tokens are read out of it.
+
+Probe-style read-out (docs/adr/0005): the network runs once with a neutral prompt; learned tokens are only keys that the
+cached cross-attention queries meet afterwards. A token's map is the logit ``q . k / sqrt(d)`` averaged over heads, then
+over layers after bilinear resizing to one grid (SLiMe, section 3.2); a part's logit is the log-sum-exp over its tokens,
+and parts compete by softmax. One token a part and uniform layer weights is SLiMe's formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from slimecore.errors import InputError
+
+__all__ = [
+    "AttentionLayer",
+    "Features",
+    "attend_self",
+    "cross_logits",
+    "part_probabilities",
+    "place_queries",
+    "resized",
+    "token_columns",
+]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttentionLayer:
+    """Queries (and, for self-attention, keys) of one layer.
+
+    Parameters
+    ----------
+    name : str
+        Module path in the UNet.
+    grid : (int, int)
+        ``(h, w)``; places are in row-major order.
+    query : (B, heads, h*w, d) float tensor
+    key : (B, heads, h*w, d) float tensor or None
+        None for cross-attention, whose keys come from tokens.
+    scale : float
+        Factor on the logits, ``1 / sqrt(d)``.
+    """
+
+    name: str
+    grid: tuple[int, int]
+    query: Tensor
+    key: Tensor | None
+    scale: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """Everything later read-outs need of a batch of pictures, computed once.
+
+    Parameters
+    ----------
+    cross : tuple of AttentionLayer
+        Cross-attention layers of the read-out.
+    self_layers : tuple of AttentionLayer
+        Self-attention layers of the read-out.
+    descriptor : (B, D, h, w) float tensor
+        L2-normalised descriptors for matching across pictures.
+    size : (int, int)
+        ``(H, W)`` of the network input in pixels.
+    """
+
+    cross: tuple[AttentionLayer, ...]
+    self_layers: tuple[AttentionLayer, ...]
+    descriptor: Tensor
+    size: tuple[int, int]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """``(h, w)`` of the finest self-attention layer: the grid read-outs come back on."""
+        return max((layer.grid for layer in self.self_layers), key=lambda g: g[0] * g[1])
+
+    @staticmethod
+    def cat(items: Sequence[Features]) -> Features:
+        """One batch of several, all of one input size."""
+        first = items[0]
+
+        def join(index: int, kind: str) -> AttentionLayer:
+            layers = [getattr(item, kind)[index] for item in items]
+            one = layers[0]
+            # Laid out place by place, as they come from the projections: what sums over heads then reads them as is.
+            query = torch.cat([layer.query.transpose(1, 2) for layer in layers]).transpose(1, 2)
+            key = None if one.key is None else torch.cat([layer.key for layer in layers])
+            return AttentionLayer(one.name, one.grid, query, key, one.scale)
+
+        return Features(
+            tuple(join(i, "cross") for i in range(len(first.cross))),
+            tuple(join(i, "self_layers") for i in range(len(first.self_layers))),
+            torch.cat([item.descriptor for item in items]),
+            first.size,
+        )
+
+
+def cross_logits(features: Features, keys: tuple[Tensor, ...], layer_weights: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Averaged cross-attention logits of tokens.
+
+    Parameters
+    ----------
+    features : Features
+    keys : tuple of (heads, T, d) float tensors
+        One for each layer of ``features.cross``.
+    layer_weights : (layers,) float tensor
+        Summing to 1 for a mean.
+    grid : (int, int)
+        ``(h, w)`` of the result.
+
+    Returns
+    -------
+    (B, T, h, w) float tensor
+
+    Raises
+    ------
+    InputError
+        Number of keys or weights does not match the layers.
+    """
+    if not len(features.cross) == len(keys) == len(layer_weights):
+        raise InputError(
+            f"{len(features.cross)} cross-attention layers, {len(keys)} keys and {len(layer_weights)} weights do not "
+            "match; the embeddings were learned with other layers"
+        )
+    by_grid: dict[tuple[int, int], Tensor] = {}
+    for layer, key, weight in zip(features.cross, keys, layer_weights, strict=True):
+        # Keys are scaled, being few. In float32: sums over heads overflow half precision on SD 2.x.
+        scaled = key.float() * (weight * layer.scale / layer.query.shape[1])
+        logits = torch.einsum("bhnd,htd->btn", layer.query.float(), scaled).unflatten(-1, layer.grid)
+        by_grid[layer.grid] = by_grid[layer.grid] + logits if layer.grid in by_grid else logits
+    return torch.stack([resized(logits, grid) for logits in by_grid.values()]).sum(0)
+
+
+def place_queries(features: Features) -> Tensor:
+    """Cross-attention queries of all layers as columns of one matrix, for many read-outs of the same places.
+
+    Its product with :func:`token_columns` is :func:`cross_logits`: resizing is linear, so queries may be resized first.
+
+    Parameters
+    ----------
+    features : Features
+
+    Returns
+    -------
+    (B, h * w, sum of layers' widths) float tensor on ``features.grid``
+    """
+    columns = []
+    for layer in features.cross:
+        scaled = layer.query.float() * (layer.scale / layer.query.shape[1])
+        maps = scaled.permute(0, 1, 3, 2).flatten(1, 2).unflatten(-1, layer.grid)
+        columns.append(resized(maps, features.grid).flatten(2).transpose(1, 2))
+    return torch.cat(columns, 2)
+
+
+def token_columns(keys: tuple[Tensor, ...], layer_weights: Tensor) -> Tensor:
+    """(T, sum of layers' widths) columns of tokens that :func:`place_queries` meet, from their keys (heads, T, d)."""
+    weighted = [weight * key.float() for weight, key in zip(layer_weights, keys, strict=True)]
+    return torch.cat([key.transpose(0, 1).flatten(1) for key in weighted], 1)
+
+
+def part_probabilities(token_logits: Tensor, parts: int) -> Tensor:
+    """Softmax over parts of the log-sum-exp over each part's tokens.
+
+    Parameters
+    ----------
+    token_logits : (B, parts * tokens, h, w) float tensor
+        Tokens of one part are adjacent.
+    parts : int
+
+    Returns
+    -------
+    (B, parts, h, w) float tensor, summing to 1 over parts
+    """
+    batch, count, *grid = token_logits.shape
+    return token_logits.reshape(batch, parts, count // parts, *grid).logsumexp(2).softmax(1)
+
+
+def attend_self(features: Features, evidence: Tensor, *, chunk: int | None = None) -> Tensor:
+    """SLiMe's WAS map: evidence accumulated by the picture's own self-attention, mean over layers.
+
+    Parameters
+    ----------
+    features : Features
+    evidence : (B, parts, h, w) float tensor
+        On any grid; resized to each layer's.
+    chunk : int, optional
+        See :func:`slimecore.attention.was.was_attention`.
+
+    Returns
+    -------
+    (B, parts, h, w) float tensor on ``features.grid``
+    """
+    from slimecore.attention.was import was_attention
+
+    total = torch.zeros(())
+    for layer in features.self_layers:
+        if layer.key is None:
+            raise InputError(f"layer {layer.name} has no keys; it is not a self-attention layer")
+        source = resized(evidence, layer.grid)
+        values = source.flatten(2).transpose(1, 2)
+        read = was_attention(layer.query, layer.key, values, scale=layer.scale, chunk=chunk)
+        maps = read.float().transpose(1, 2).unflatten(-1, layer.grid)
+        total = total + resized(maps, features.grid) / len(features.self_layers)
+    return total
+
+
+def resized(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Maps (..., h, w) brought to a grid, bilinear, half-pixel centres."""
+    if tuple(maps.shape[-2:]) == grid:
+        return maps
+    return functional.interpolate(maps, size=grid, mode="bilinear", align_corners=False)

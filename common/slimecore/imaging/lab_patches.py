@@ -1,0 +1,51 @@
+"""Colour of places: small Lab patches on a feature grid."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from slimecore.array_types import Array
+
+__all__ = ["half_cells", "patches_at"]
+
+
+def half_cells(rgb: Array, grid: tuple[int, int]) -> Array:
+    """Mean Lab colours of the quarters of every cell of a grid.
+
+    Parameters
+    ----------
+    rgb : (h, w, 3) uint8
+    grid : (int, int)
+        ``(gh, gw)``.
+
+    Returns
+    -------
+    (2 gh + 2, 2 gw + 2, 3) float32
+        L, a and b in units of 100; the outermost repeat, so that every cell has neighbours.
+    """
+    small = cv2.resize(np.asarray(rgb), (2 * grid[1], 2 * grid[0]), interpolation=cv2.INTER_AREA)
+    half = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / np.float32(100)
+    return np.pad(half, ((1, 1), (1, 1), (0, 0)), mode="edge")
+
+
+def patches_at(cells: Array, row: Array, column: Array) -> Array:
+    """Colours around some cells.
+
+    Parameters
+    ----------
+    cells : (2 gh + 2, 2 gw + 2, 3) float32
+        Of :func:`half_cells`.
+    row, column : (n,) int
+        Cells.
+
+    Returns
+    -------
+    (n, 48) float32
+        The 4 x 4 half-cells centred on each cell (two cells wide), divided by 4: the squared distance of two rows is
+        the mean squared colour difference over the patch.
+    """
+    high, wide, deep = cells.strides
+    shape = (cells.shape[0] // 2 - 1, cells.shape[1] // 2 - 1, 4, 4, 3)
+    windows = np.lib.stride_tricks.as_strided(cells, shape, (2 * high, 2 * wide, high, wide, deep), writeable=False)
+    return np.asarray(windows[row, column].reshape(len(row), 48) / np.float32(4))

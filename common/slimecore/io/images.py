@@ -1,0 +1,87 @@
+"""Pictures on disk."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from slimecore.array_types import Array
+from slimecore.errors import InputError
+from slimecore.io.atomic_files import write_bytes
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "list_images",
+    "natural_key",
+    "open_image",
+    "read_rgb",
+    "write_png",
+]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
+    """Sort key in which ``frame2`` comes before ``frame10``."""
+    pieces = re.split(r"(\d+)", text.lower())
+    return tuple((0, int(piece)) if piece.isdecimal() else (1, piece) for piece in pieces if piece)
+
+
+def list_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
+    """Image files of a folder in natural order; hidden files are left out."""
+    return sorted(
+        (p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")),
+        key=lambda p: (natural_key(p.name), p.name),  # 1.png and 01.png: one order on every disk
+    )
+
+
+def open_image(path: Path) -> Image.Image:
+    """Read an image file whole, in its own mode.
+
+    Raises
+    ------
+    InputError
+        Missing, truncated or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"cannot read {path} as an image: {error}; replace the file") from error
+
+
+def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
+    """Read a picture as (h, w, 3) uint8 RGB, rotated as its EXIF says; transparency is laid over black.
+
+    Raises
+    ------
+    InputError
+        Missing, truncated or not an image.
+    """
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(open_image(path))
+    if image.mode in {"I;16", "I;16B", "I", "F"}:
+        wide = np.asarray(image, dtype=np.float64)
+        top = 1.0 if image.mode == "F" and wide.max() <= 1 else 255.0 if wide.max() <= 255 else 65535.0
+        gray = (wide * (255.0 / top)).round().clip(0, 255).astype(np.uint8)
+        return np.repeat(gray[..., None], 3, axis=2)
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
+    return np.array(image.convert("RGB"))
+
+
+def write_png(path: Path, picture: Array) -> None:
+    """Write (h, w, 3) RGB or (h, w) grey uint8 as PNG, atomically."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
+    write_bytes(path, buffer.getvalue())

@@ -1,0 +1,265 @@
+"""Learn part embeddings as SLiMe does: through the UNet (Khani et al., ICLR 2024, section 3).
+
+Learned are the prompt's rows of the parts (row 0, the start token, stays and is the background). The published recipe
+spends most of its work on things the result does not need; here the conditional half runs alone with a gradient, the
+unconditional one without, views are encoded once, and attention is never stored (docs/adr/0009).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from slimecore.annotations import with_shared_parts
+from slimecore.backbones.lora import new_deltas
+from slimecore.backbones.stable_diffusion import StableDiffusion
+from slimecore.backbones.unet_readout import PromptedReader
+from slimecore.config import flat, to_dict
+from slimecore.errors import InputError
+from slimecore.imaging.resize import fit_short_side, resize_labels, resize_rgb
+from slimecore.imaging.tensors import to_tensor
+from slimecore.learning.faithful_config import FaithfulConfig
+from slimecore.learning.losses import published_cross_entropy, tether, was_error
+from slimecore.learning.published_augmentation import published_view
+from slimecore.runtime.device import generator
+from slimecore.runtime.progress import Progress
+from slimecore.types import Annotation, PartEmbeddings
+
+__all__ = ["learn_faithful"]
+
+
+def learn_faithful(
+    backbone: StableDiffusion,
+    annotations: Sequence[Annotation],
+    config: FaithfulConfig | None = None,
+    *,
+    short_side: int = 512,
+    square: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> PartEmbeddings:
+    """Learn one token for each part of the annotations.
+
+    Parameters
+    ----------
+    backbone : StableDiffusion
+    annotations : sequence of Annotation
+        One or more; each may hold some of the parts only, a value means the same part in each.
+    config : FaithfulConfig
+    short_side : int
+        Short side of the network's input, pixels (paper: 512).
+    square : bool
+        Squash pictures to a square, as published; else they keep their shape.
+    seed : int
+        Seeds views, timesteps and noise; equal seeds give equal embeddings bit for bit on CPU.
+    progress : callable(step, steps, loss), optional
+
+    Returns
+    -------
+    PartEmbeddings
+
+    Raises
+    ------
+    InputError
+        No annotation, parts that differ, more parts than the prompt has places, or timesteps out of range.
+    """
+    settings = config or FaithfulConfig()
+    parts, annotations = with_shared_parts(annotations)
+    start = backbone.encode_text(" ".join([settings.prompt] * len(parts)))[0].to(backbone.device).float()
+    if len(parts) > len(start):
+        raise InputError(
+            f"{len(parts) - 1} parts and the background are more than the {len(start)} tokens of {backbone.name}'s "
+            "prompt; use --mode probe, which has no limit"
+        )
+    if settings.timesteps[1] >= len(backbone.noising.alphas):
+        raise InputError(
+            f"faithful.timesteps reach {settings.timesteps[1]}, the model has {len(backbone.noising.alphas)}"
+        )
+    learner = _Learner(backbone, settings, start, len(parts), seed)
+    sets = [learner.views(a, short_side, square) for a in annotations]
+    learner.fit(sets, progress)
+    prompt, deltas = learner.best()
+    record = {**flat(to_dict(settings)), "mode": "faithful", "short_side": short_side, "square": square, "seed": seed}
+    layers = backbone.cross_layers
+    return PartEmbeddings(
+        parts,
+        prompt[: len(parts), None].cpu().numpy(),
+        np.full(layers, 1 / layers, np.float32),
+        backbone.name,
+        backbone.revision,
+        record,
+        prompt.cpu().numpy(),
+        {name: value.cpu().numpy() for name, value in deltas.items()},
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Views:
+    """Encoded views of one annotation; the last one is the picture itself, for validation."""
+
+    latents: Tensor  # (V + 1, c, lh, lw)
+    rows: Tensor  # (V + 1, H, W) int64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Draw:
+    """One noised view, with what the tether needs."""
+
+    latents: Tensor  # (1, c, lh, lw), clean
+    noise: Tensor
+    timestep: Tensor  # (1,)
+    rows: Tensor  # (1, H, W)
+    unconditional: Tensor | None
+
+
+class _Learner:
+    def __init__(self, model: StableDiffusion, config: FaithfulConfig, start: Tensor, parts: int, seed: int) -> None:
+        self._model, self._config, self._parts = model, config, parts
+        self._rng = np.random.default_rng(seed)
+        self._noise = generator(seed)
+        self._start = start
+        self._vectors = start[1:parts].clone().requires_grad_(True)
+        self._deltas = new_deltas(model.unet, config.deltas.rank, self._noise)
+        self._draws: dict[tuple[int, int, int], _Draw] = {}
+        self._kept: tuple[float, Tensor, dict[str, Tensor]] | None = None
+        # Gradients of a mean over thousands of cells vanish below float16's smallest number on their way through.
+        self._scale = 2.0**12 if model.null_prompt.dtype == torch.float16 else 1.0
+
+    def views(self, annotation: Annotation, short_side: int, square: bool) -> _Views:
+        """Draw and encode the views of one annotation, once."""
+        multiple = self._model.multiple
+        size = fit_short_side(annotation.rows.shape, short_side, multiple, enlarge=True)
+        size = fit_short_side((short_side, short_side), short_side, multiple, enlarge=True) if square else size
+        pairs = [
+            published_view(annotation, size, self._config.augment, i % self._parts, self._rng)
+            for i in range(self._config.views)
+        ]
+        pairs.append((resize_rgb(annotation.rgb, size), resize_labels(annotation.rows, size)))
+        latents = [self._model.clean_latents(to_tensor(rgb[None], self._model.device)) for rgb, _ in pairs]
+        rows = torch.from_numpy(np.stack([rows for _, rows in pairs]).astype(np.int64))
+        return _Views(torch.cat(latents), rows.to(self._model.device))
+
+    def fit(self, sets: list[_Views], progress: Progress | None) -> None:
+        """Run all epochs."""
+        config, unet = self._config, self._model.unet
+        optimiser = torch.optim.Adam([{"params": [self._vectors], "lr": config.lr}])
+        total, step = config.epochs * len(sets), 0
+        if config.checkpointing:
+            unet.enable_gradient_checkpointing()
+        try:
+            for epoch in range(config.epochs):
+                if self._deltas and epoch == round(config.deltas.start * config.epochs):
+                    moving = [delta.requires_grad_(True) for delta in self._deltas.values()]
+                    optimiser.add_param_group({"params": moving, "lr": config.deltas.lr})
+                for which in self._rng.permutation(len(sets)):
+                    loss = self._step(optimiser, sets, int(which), epoch)
+                    step += 1
+                    if progress is not None:
+                        progress(step, total, loss)
+                if config.validate and (epoch + 1) % config.validate == 0:
+                    self._validate(sets)
+        finally:
+            unet.disable_gradient_checkpointing()
+        if config.validate and config.epochs % config.validate:
+            self._validate(sets)
+
+    def _prompt(self) -> Tensor:
+        return torch.cat([self._start[:1], self._vectors, self._start[self._parts :]])
+
+    def _step(self, optimiser: torch.optim.Optimizer, sets: list[_Views], which: int, epoch: int) -> float:
+        config = self._config
+        draws = [self._draw(sets, which, epoch * config.batch + i) for i in range(config.batch)]
+        clean, noise, steps = (torch.cat([getattr(d, n) for d in draws]) for n in ("latents", "noise", "timestep"))
+        noised = self._model.noising.add(clean, noise, steps)
+        with PromptedReader(self._model, self._parts, self._deltas) as reader:
+            seen = reader.run(noised, steps, self._prompt(), predict=config.tether > 0)
+            rows = _nearest(torch.cat([d.rows for d in draws]), seen.logits.shape[-2:])
+            loss = published_cross_entropy(seen.logits, rows)
+            if config.was_weight:
+                loss = loss + config.was_weight * was_error(seen.was, rows)
+            if seen.prediction is not None:
+                free = torch.cat([d.unconditional for d in draws if d.unconditional is not None])
+                target = self._model.noising.target(clean, noise, steps)
+                loss = loss + config.tether * tether(seen.prediction, free, target, config.guidance)
+            optimiser.zero_grad()
+            (loss * self._scale).backward()
+        self._update(optimiser)
+        return float(loss.detach())
+
+    def _update(self, optimiser: torch.optim.Optimizer) -> None:
+        """Adam step with gradients at their own scale; one that overflowed in half precision is left out."""
+        gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+        if not all(bool(gradient.isfinite().all()) for gradient in gradients):
+            self._scale /= 2
+            return
+        for gradient in gradients:
+            gradient /= self._scale
+        optimiser.step()
+
+    def _draw(self, sets: list[_Views], which: int, turn: int) -> _Draw:
+        view = turn % self._config.views
+        if not self._config.draws:
+            return self._new_draw(sets[which], view)
+        key = (which, view, turn // self._config.views % self._config.draws)
+        if key not in self._draws:
+            self._draws[key] = self._new_draw(sets[which], view)
+        return self._draws[key]
+
+    @torch.no_grad()
+    def _new_draw(self, views: _Views, view: int) -> _Draw:
+        low, high = self._config.timesteps
+        latents = views.latents[view : view + 1]
+        timestep = torch.tensor([int(self._rng.integers(low, high + 1))])
+        noise = torch.randn(latents.shape, generator=self._noise).to(latents)
+        free = None
+        if self._config.tether:
+            noised = self._model.noising.add(latents, noise, timestep)
+            prompt = self._model.null_prompt
+            free = self._model.unet(noised, timestep.to(latents.device), encoder_hidden_states=prompt).sample
+        return _Draw(latents, noise, timestep, views.rows[view : view + 1], free)
+
+    @torch.no_grad()
+    def _validate(self, sets: list[_Views]) -> None:
+        """Keep the state whose WAS maps fit the annotated pictures best: mean IoU over parts, later wins ties."""
+        scores = []
+        timestep = torch.tensor([self._model.readout.timestep])
+        with PromptedReader(self._model, self._parts, self._deltas) as reader:
+            for views in sets:
+                clean = views.latents[-1:]
+                noise = torch.randn(clean.shape, generator=generator(0)).to(clean)
+                noised = self._model.noising.add(clean, noise, timestep) if self._model.readout.noise else clean
+                was = reader.run(noised, timestep, self._prompt()).was
+                rows = _nearest(views.rows[-1:], was.shape[-2:])
+                scores.append(_mean_iou(was.argmax(1), rows, self._parts))
+        score = float(np.mean(scores))
+        if self._kept is None or score >= self._kept[0]:
+            deltas = {name: delta.detach().clone() for name, delta in self._deltas.items()}
+            self._kept = (score, self._prompt().detach().clone(), deltas)
+
+    def best(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Prompt (L, dim) and deltas: the best validated state, or the last."""
+        if self._kept is not None:
+            return self._kept[1], self._kept[2]
+        return self._prompt().detach(), {name: delta.detach() for name, delta in self._deltas.items()}
+
+
+def _nearest(rows: Tensor, grid: Sequence[int]) -> Tensor:
+    """Rows (B, H, W) on a grid, honest half-pixel nearest."""
+    wide = rows[:, None].float()
+    return functional.interpolate(wide, size=tuple(grid), mode="nearest-exact")[:, 0].long()
+
+
+def _mean_iou(found: Tensor, rows: Tensor, parts: int) -> float:
+    known = rows >= 0
+    values = []
+    for part in range(parts):
+        truth = (rows == part) & known
+        if truth.any():
+            mine = (found == part) & known
+            values.append(float((mine & truth).sum() / (mine | truth).sum()))
+    return float(np.mean(values))

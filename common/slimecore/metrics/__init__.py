@@ -1,0 +1,1 @@
+"""Region similarity J and boundary accuracy F (Perazzi et al., CVPR 2016), and per-part IoU."""

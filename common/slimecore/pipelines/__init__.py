@@ -1,0 +1,1 @@
+"""The commands ``slime learn`` and ``slime segment`` as functions."""

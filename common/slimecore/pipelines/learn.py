@@ -1,0 +1,139 @@
+"""``slime learn``: from annotated pictures to a file of part embeddings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slimecore.backbones import load_model
+from slimecore.errors import InputError, OutputError
+from slimecore.io.atomic_files import make_folder
+from slimecore.io.embeddings import save_embeddings
+from slimecore.io.images import IMAGE_SUFFIXES, list_images, read_rgb
+from slimecore.io.masks import fit_mask, make_parts, read_mask, read_names
+from slimecore.pipelines.config import ImageConfig
+from slimecore.pipelines.learn_parts import learn
+from slimecore.provenance.report import model_entry, parts_entry, peak_memory_mb
+from slimecore.types import Annotation
+
+__all__ = ["LearnRequest", "run_learn"]
+
+Notify = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnRequest:
+    """What to learn from, and where to put it.
+
+    Parameters
+    ----------
+    pairs : sequence of Path
+        Picture, mask, picture, mask ...; or a folder of pictures and a folder of masks with the same file stems.
+    out : Path
+        The part-embedding file.
+    names : Path or None
+        JSON ``{"1": "head"}``.
+    config : ImageConfig
+    """
+
+    pairs: Sequence[Path]
+    out: Path
+    names: Path | None = None
+    config: ImageConfig = field(default_factory=ImageConfig)
+
+
+def run_learn(request: LearnRequest, notify: Notify | None = None) -> dict[str, Any]:
+    """Learn parts from annotated pictures and write them.
+
+    Returns
+    -------
+    dict
+        Parts, model, notes about doubtful masks, seconds and peak memory.
+
+    Raises
+    ------
+    SlimeError
+        Bad input, model or output place.
+    """
+    started = time.perf_counter()
+    pairs, bare = _paired(request.pairs)
+    annotations, notes = _annotations(pairs, request.names)
+    make_folder(request.out.parent)
+    if request.out.is_dir():
+        raise OutputError(f"{request.out} is a folder; give a file name such as {request.out / 'parts.safetensors'}")
+    config = request.config
+    backbone = load_model(config.model, config.device, config.seed)
+    loaded = time.perf_counter()
+    embeddings = learn(backbone, annotations, config, lambda step, steps, _: notify and notify("learn", step, steps))
+    save_embeddings(request.out, embeddings)
+    return {
+        "images": len(annotations),
+        "parts": parts_entry(embeddings.parts),
+        "model": model_entry(backbone),
+        "mode": embeddings.mode,
+        "notes": bare + notes,
+        "timings_s": {"load": round(loaded - started, 3), "learn": round(time.perf_counter() - loaded, 3)},
+        "peak_memory_mb": peak_memory_mb(),
+    }
+
+
+def _paired(paths: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Pictures with their masks, and notes on pictures without."""
+    if len(paths) % 2:
+        raise InputError(f"{len(paths)} paths are no pairs; give IMAGE MASK [IMAGE MASK ...], or two folders")
+    pairs: list[tuple[Path, Path]] = []
+    notes: list[str] = []
+    for image, mask in zip(paths[::2], paths[1::2], strict=True):
+        if image.is_dir() != mask.is_dir():
+            raise InputError(f"{image} and {mask}: one is a folder and one is not; give two files or two folders")
+        found = _paired_folders(image, mask) if image.is_dir() else [(image, mask)]
+        bare = [path.name for path in list_images(image) if path not in dict(found)] if image.is_dir() else []
+        if bare:
+            more = f" and {len(bare) - 3} more" if len(bare) > 3 else ""
+            notes.append(f"{mask} has no mask for {', '.join(bare[:3])}{more}")
+        pairs += found
+    return pairs, notes
+
+
+def _paired_folders(images: Path, masks: Path) -> list[tuple[Path, Path]]:
+    known = {path.stem: path for path in list_images(masks, (*IMAGE_SUFFIXES, ".npy"))}
+    pairs = [(image, known[image.stem]) for image in list_images(images) if image.stem in known]
+    if not pairs:
+        raise InputError(f"{images} and {masks}: no picture has a mask of the same name; name them alike")
+    return pairs
+
+
+def _annotations(pairs: Sequence[tuple[Path, Path]], names_file: Path | None) -> tuple[list[Annotation], list[str]]:
+    names: Mapping[int, str] = read_names(names_file) if names_file else {}
+    annotations: list[Annotation] = []
+    notes: list[str] = []
+    seen = {0}
+    masks = [read_mask(path) for _, path in pairs]
+    others = any(mask.values and not mask.lone for mask in masks)
+    for (image, path), read in zip(pairs, masks, strict=True):
+        if read.lone and others:
+            notes.append(f"{path}: 255 alone, beside masks with ids, is read as void; the picture teaches nothing")
+            continue
+        rgb = read_rgb(image)
+        mask = fit_mask(read, (rgb.shape[0], rgb.shape[1]), str(path))
+        if mask.numbered and len(pairs) > 1:
+            raise InputError(
+                f"{path}: its colours or greys are numbered file by file, so they cannot be matched between masks; "
+                "save masks with part values 1..K, as indexed PNG"
+            )
+        parts = make_parts(mask, names)
+        annotations.append(Annotation(rgb, parts.index(mask.labels), parts))
+        notes += mask.notes
+        seen |= set(mask.values)
+    unknown = sorted(set(names) - seen)
+    if unknown and not set(names) & (seen - {0}):
+        raise InputError(
+            f"{names_file}: names parts {', '.join(map(str, unknown))}, the masks hold "
+            f"{', '.join(map(str, sorted(seen - {0})))}; name the values of the masks"
+        )
+    if unknown:  # the names of a whole data set, most likely
+        notes.append(f"{names_file}: no mask has part {', '.join(map(str, unknown))}")
+    return annotations, notes

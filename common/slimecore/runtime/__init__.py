@@ -1,0 +1,1 @@
+"""Device, threads, seeds, plug-in lookup, progress."""

@@ -1,0 +1,1 @@
+"""Write a labelled mesh: labels, GLB, viewer page, pictures."""

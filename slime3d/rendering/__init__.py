@@ -1,0 +1,1 @@
+"""Pinhole cameras, rasterisers returning the face id of every pixel, and shading."""

@@ -1,0 +1,1 @@
+"""Labels of one mesh applied to others of its kind."""

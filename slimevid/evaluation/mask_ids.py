@@ -1,0 +1,158 @@
+"""Masks of truths and results as object ids; every style is read, nothing is guessed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from slimecore.errors import InputError
+from slimecore.imaging.palette import davis_palette
+from slimecore.io.images import open_image
+from slimecore.io.masks import read_mask
+
+__all__ = ["VOID", "Labels", "as_binary", "as_ids", "holds_only_255", "read_labels", "values_of"]
+
+VOID = 255
+Plane = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """A mask file.
+
+    Parameters
+    ----------
+    path : Path
+    values : (h, w) uint8
+        As stored in indexed and grey files and arrays; the DAVIS palette's number of a colour; else ids 1..K.
+    kind : str
+        How the file stores them: ``indexed``, ``grey``, ``1-bit``, ``colours`` or ``array``.
+    exact : bool
+        False: the values were told apart by colour, numbered in no order that other files share.
+    """
+
+    path: Path
+    values: Plane
+    kind: str
+    exact: bool = True
+
+
+def read_labels(path: Path) -> Labels:
+    """Read a mask file.
+
+    Raises
+    ------
+    InputError
+        Missing, unreadable, or a photograph.
+    """
+    if path.suffix.lower() == ".npy":
+        checked = read_mask(path).labels  # refuses what is no array of labels
+        raw = np.load(path, allow_pickle=False)
+        return Labels(path, _bytes(raw if raw.min() >= 0 and raw.max() <= VOID else checked), "array")
+    image = open_image(path)
+    if image.format != "JPEG":  # its greys are noisy: only the careful reader can tell them apart
+        plane = _stored(image)
+        if plane is not None:
+            return Labels(path, plane, {"P": "indexed", "1": "1-bit"}.get(image.mode, "grey"))
+    mask = read_mask(path)
+    table = davis_palette()
+    exact = all(tuple(table[value].tolist()) == mask.colors.get(value) for value in mask.values)
+    return Labels(path, _bytes(mask.labels), "colours", exact)
+
+
+def _stored(image: Image.Image) -> Plane | None:
+    """The numbers in an indexed or grey file; None when it holds colours, or levels above 255."""
+    if image.mode in {"P", "L", "1"}:
+        return np.asarray(image).view(np.uint8)
+    pixels = np.asarray(image)
+    if image.mode == "RGB" and bool((pixels == pixels[..., :1]).all()):
+        return np.ascontiguousarray(pixels[..., 0])
+    if image.mode.startswith("I") and int(pixels.max()) <= VOID:
+        return pixels.astype(np.uint8)
+    return None
+
+
+def _bytes(labels: npt.NDArray[Any]) -> Plane:
+    return np.where(labels < 0, VOID, labels).astype(np.uint8)
+
+
+def values_of(plane: Plane) -> list[int]:
+    """Values a mask holds, without 0, increasing."""
+    return [int(v) for v in np.flatnonzero(np.bincount(plane.ravel(), minlength=256)) if v]
+
+
+def holds_only_255(plane: Plane) -> bool:
+    """Whether the mask is 0/255 with some 255 in it."""
+    return int(plane.max()) == VOID and int(np.count_nonzero(plane)) == int(np.count_nonzero(plane == VOID))
+
+
+def as_binary(labels: Labels) -> npt.NDArray[np.bool_]:
+    """The one object of a binary mask: (h, w) bool.
+
+    Raises
+    ------
+    InputError
+        The mask holds several objects.
+    """
+    plane = labels.values
+    top = int(plane.max())
+    if top == 0:
+        return np.zeros(plane.shape, np.bool_)
+    object_pixels = plane == top
+    if int(np.count_nonzero(plane)) == int(np.count_nonzero(object_pixels)):
+        return np.asarray(object_pixels)
+    careful = read_mask(labels.path)  # in-between levels of an anti-aliased mask
+    if careful.values == (1,) and not (careful.labels < 0).any():
+        return np.asarray(careful.labels > 0)
+    raise InputError(
+        f"{labels.path}: holds the values {listed(values_of(plane))} where one object is expected; save it as "
+        "0 and 255, or 0 and 1"
+    )
+
+
+def as_ids(labels: Labels, known: list[int]) -> Plane:
+    """Object ids of a result: (h, w) uint8, 0 background.
+
+    Raises
+    ------
+    InputError
+        A value is no object's id.
+    """
+    plane = labels.values
+    if int(plane.max()) == 0 or (labels.exact and int(plane.max()) <= known[-1] and not _foreign(plane, known)):
+        return plane
+    if holds_only_255(plane):
+        if known == [1]:
+            return (plane > 0).astype(np.uint8)
+        raise InputError(
+            f"{labels.path}: holds only 0 and 255, but the objects are {listed(known)}; save an indexed PNG whose "
+            "values are the ids"
+        )
+    if not labels.exact and len(known) == 1 and len(values_of(plane)) == 1:
+        return np.where(plane > 0, known[0], 0).astype(np.uint8)
+    if not labels.exact:
+        raise InputError(
+            f"{labels.path}: its colours are not the DAVIS palette, so no id can be told; save an indexed PNG whose "
+            "values are the ids"
+        )
+    foreign = [v for v in values_of(plane) if v not in known]
+    hint = "; 255 is void, which a result must not hold" if foreign == [VOID] else ""
+    raise InputError(
+        f"{labels.path}: holds the ids {listed(foreign)}, but the objects are {listed(known)}{hint}; "
+        "give results the ids of the first annotated frame"
+    )
+
+
+def _foreign(plane: Plane, known: list[int]) -> bool:
+    return known != list(range(1, known[-1] + 1)) and bool(set(values_of(plane)) - set(known))
+
+
+def listed(values: list[int]) -> str:
+    """Values as text, at most eight of them."""
+    shown = ", ".join(map(str, values[:8]))
+    return f"{shown}, ... ({len(values)} in all)" if len(values) > 8 else shown

@@ -1,0 +1,81 @@
+"""A folder of frames in natural order, whatever their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from slimecore.errors import InputError
+from slimecore.io.images import list_images, read_rgb
+from slimecore.types import Frame
+from slimevid.io import _folder_hint
+from slimevid.io.completeness import missing_numbers
+from slimevid.io.fingerprint import fingerprint
+
+__all__ = ["FolderClip"]
+
+_FPS = Fraction(24)  # a folder has no clock: DAVIS and film run at 24
+
+
+class FolderClip:
+    """Frames of a folder.
+
+    Parameters
+    ----------
+    path : Path
+    leave_out : sequence of Path
+        Files in it that are no frames.
+
+    Raises
+    ------
+    InputError
+        No image in it, or two images would write the same mask.
+    """
+
+    def __init__(self, path: Path, leave_out: Sequence[Path] = ()) -> None:
+        self.name = path.resolve().name
+        self.fps = _FPS
+        others = {other.resolve() for other in leave_out}
+        self._files = [file for file in list_images(path) if file.resolve() not in others]
+        if not self._files:
+            raise InputError(f"{path}: no frame found{_folder_hint(path)}")
+        stems = self.stems()
+        if len(set(stems)) != len(stems):
+            twice = next(s for s in stems if stems.count(s) > 1)
+            raise InputError(f"{path}: several frames are called {twice!r}; masks would overwrite each other")
+        self.notes = tuple(f"{path}: {note}" for note in missing_numbers(stems))
+        first = read_rgb(self._files[0])
+        self.size = (first.shape[0], first.shape[1])
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def stems(self) -> list[str]:
+        """File stems, in frame order."""
+        return [file.stem for file in self._files]
+
+    def read(self, start: int, stop: int, step: int = 1) -> Iterator[Frame]:
+        """Frames in order."""
+        return (self._frame(i) for i in range(start, stop, step))
+
+    def read_reversed(self, start: int, stop: int, step: int = 1) -> Iterator[Frame]:
+        """Frames from the last to the first."""
+        return (self._frame(i) for i in reversed(range(start, stop, step)))
+
+    def fingerprint(self) -> str:
+        """Hash of names and contents."""
+        return fingerprint(self._files, block=4096, blocks=16)
+
+    def _frame(self, index: int) -> Frame:
+        file = self._files[index]
+        try:
+            rgb = read_rgb(file)
+        except InputError as error:
+            raise InputError(f"frame {index}: {error}") from error
+        if rgb.shape[:2] != self.size:
+            raise InputError(
+                f"frame {index} ({file}) is {rgb.shape[1]}x{rgb.shape[0]}, the clip is {self.size[1]}x{self.size[0]}; "
+                "all frames must have one size"
+            )
+        return Frame(index, rgb, file.stem)

@@ -1,0 +1,51 @@
+"""A propagator that remembers the references, and nothing else yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from types import ModuleType
+
+from slimecore.backbones import Backbone
+from slimecore.segmentation.readout import prepare
+from slimecore.types import PartEmbeddings
+from slimevid.config import RunConfig
+from slimevid.frame.features import FrameState
+from slimevid.frame.region_planner import WindowPlan
+from slimevid.frame.search_region import whole
+from slimevid.motion.flows import Flow
+from slimevid.propagators import Context, Propagator
+from slimevid.references.reference import Reference, one_hot
+from slimevid.refinement.network import Complete
+
+__all__ = ["remembering"]
+
+
+def remembering(
+    references: Iterable[Reference],
+    module: ModuleType,
+    config: RunConfig,
+    backbone: Backbone | None,
+    embeddings: PartEmbeddings | None,
+    flow: Flow,
+    complete: Complete,
+    plan: WindowPlan,
+) -> Propagator:
+    """Build the propagator of a module of ``slimevid/propagators``, and show it the references.
+
+    A reference is seen whole, as large as the parts in it would be in a window.
+    """
+    references = list(references)
+    keys = None
+    if backbone is not None and embeddings is not None and module.NEEDS_PARTS:
+        keys = prepare(backbone, embeddings)
+    parts = len(references[0].annotation.parts)
+    device = "cpu" if backbone is None else str(backbone.device)
+    propagator: Propagator = module.build(Context(config, parts, flow, keys, device, complete))
+    for reference in references:
+        rows = reference.annotation.rows
+        window = replace(whole(reference.frame.size), zoom=plan.around(rows > 0).zoom)
+        soft = one_hot(reference.annotation, parts)
+        soft[0] -= rows < 0  # what is ignored is not remembered as background
+        propagator.remember(FrameState(reference.frame, config, backbone, window=window), soft)
+    return propagator
