@@ -22,7 +22,7 @@ from slime3d.config import RunConfig
 from slime3d.evaluation import score_labels
 from slime3d.io.label_files import read_label_file
 from slime3d.io.mesh import Mesh, load_mesh
-from slime3d.rendering.cameras import Cameras, frame_views
+from slime3d.rendering.cameras import Cameras, orbit_cameras
 from slime3d.rendering.renderers import build_renderer
 from slime3d.run.pipeline import label_mesh
 from slimecore.config import apply, parse_assignments
@@ -68,7 +68,7 @@ def load_case(labels: Path, size: int) -> Case:
     """Mesh, truth and views."""
     file = read_label_file(labels)
     mesh = load_mesh(file.mesh)
-    cameras = frame_views(mesh.used(), 10, size)
+    cameras = orbit_cameras(mesh.used(), 10, size)
     ids = build_renderer().rasterize(mesh.vertices, mesh.faces, cameras).face_id
     return Case(labels.name.removesuffix(".labels.json"), labels.parent.name, mesh, file.values, ids, cameras)
 
@@ -132,7 +132,7 @@ def timing(paths: list[Path], size: int, views: int) -> None:
     print(f"{views} views at {size} px, seconds (CPU seconds)")
     for path in paths:
         mesh = load_mesh(path)
-        cameras = frame_views(mesh.used(), views, size)
+        cameras = orbit_cameras(mesh.used(), views, size)
         tools = {"numpy": ZBuffer(compiled=False), "numba": ZBuffer()}
         if tools["numba"]._draw is tools["numpy"]._draw:
             del tools["numba"]

@@ -30,10 +30,10 @@ from slimecore.config import apply, parse_assignments
 from slimecore.imaging.resize import fit_short_side, resize_labels, resize_rgb, resize_soft
 from slimecore.io.images import read_rgb
 from slimecore.io.masks import read_mask, read_names
-from slimecore.learning.augmentation import jittered_views
+from slimecore.learning.augmentation import augmented_views
 from slimecore.learning.probe import learn_parts
 from slimecore.learning.probe_config import IMAGE_LEARNING, LearnConfig
-from slimecore.metrics.part_iou import PartTally, SegmentationReport
+from slimecore.metrics.part_iou import IouAccumulator, SegmentationReport
 from slimecore.segmentation.config import SegmentConfig
 from slimecore.segmentation.part_segmenter import PartSegmenter
 from slimecore.types import Annotation, Parts
@@ -78,7 +78,7 @@ class Dataset:
 
     def score(self, references: list[int], predict: Predict) -> SegmentationReport:
         """Scores on all other pictures; `predict` gives soft labels (P, h, w) of any size."""
-        tally = PartTally()
+        tally = IouAccumulator()
         for i, truth in enumerate(self.truths):
             if i not in references:
                 tally.add(resize_soft(predict(i).astype(np.float32), (SIZE, SIZE)).argmax(0), truth)
@@ -101,7 +101,7 @@ def floor(data: Dataset, references: list[int], arguments: argparse.Namespace) -
     for i in references:
         size = fit_short_side(data.items[i].rows.shape, 256, 1)
         views = IMAGE_LEARNING.views if arguments.floor_views else apply(IMAGE_LEARNING.views, {"count": 0}, where="")
-        for rgb, rows in zip(*jittered_views(data.items[i], size, views, rng), strict=True):
+        for rgb, rows in zip(*augmented_views(data.items[i], size, views, rng), strict=True):
             inputs.append(columns(rgb)[rows.ravel() >= 0])
             targets.append(rows.ravel()[rows.ravel() >= 0])
     x, t = torch.from_numpy(np.concatenate(inputs)), torch.from_numpy(np.concatenate(targets)).long()

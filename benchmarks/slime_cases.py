@@ -21,7 +21,7 @@ from torch import Tensor
 
 from slimecore import learn
 from slimecore.backbones.checkpoint_loading import read_readout
-from slimecore.backbones.noise_schedule import Noising
+from slimecore.backbones.noise_schedule import NoiseSchedule
 from slimecore.backbones.stable_diffusion import StableDiffusion
 from slimecore.learning import faithful
 from slimecore.learning.faithful_config import FaithfulConfig
@@ -91,7 +91,7 @@ def make(heads: int) -> Bench:
         vae=vae,
         null_prompt=null,
         readout=read_readout(Path("."), unet),
-        noising=Noising(alphas, "epsilon"),
+        noising=NoiseSchedule(alphas, "epsilon"),
         encode_text=lambda _: prompt,
     )
     rng = np.random.default_rng(0)
@@ -193,7 +193,7 @@ def _our_image(bench: Bench, patches: int) -> Run:
     weights = np.full(backbone.cross_layers, 1 / backbone.cross_layers, np.float32)
     settings = {"mode": "faithful", "short_side": SIDE, "square": True}
     made = PartEmbeddings(parts, prompt[:PARTS, None], weights, "random", backbone.revision, settings, prompt)
-    segmenter = PartSegmenter(backbone, made, SegmentConfig(patches=patches))
+    segmenter = PartSegmenter(backbone, made, SegmentConfig(tiles=patches))
     return lambda: segmenter(bench.rgb)
 
 

@@ -26,9 +26,9 @@ import torch
 from counting import count, live_peak, peak_memory
 from slime_cases import CASES, PARTS, PROBE_STEPS, Bench, make, prepared, shapes_only
 
-from slimecore.backbones.unet_readout import PromptedReader
+from slimecore.backbones.unet_readout import UNetReadout
 from slimecore.learning.faithful_config import FaithfulConfig
-from slimecore.learning.losses import tether
+from slimecore.learning.losses import diffusion_loss
 from slimecore.learning.probe_config import LearnConfig
 
 STEPS = [name for name in CASES if " step" in name and "probe" not in name]
@@ -181,10 +181,10 @@ def equal_maps(bench: Bench, timestep: int = 50) -> None:
         clean = original.encode(models, state, image)
         noise, steps = original.noise_like(clean, state), torch.tensor([timestep])
         noised = bench.backbone.noising.add(clean, noise, steps)
-        with PromptedReader(bench.backbone, PARTS) as reader:
+        with UNetReadout(bench.backbone, PARTS) as reader:
             seen = reader.run(noised, steps, prompts[1], predict=True)
         free = models.unet(noised, steps, encoder_hidden_states=prompts[:1]).sample
-        ours = tether(seen.prediction, free, noise, state.guidance)
+        ours = diffusion_loss(seen.prediction, free, noise, state.guidance)
     pairs = {"cross logits": (cross, seen.logits[0]), "WAS": (was, seen.was[0])}
     for name, (theirs, mine) in pairs.items():
         gap = float((theirs - mine).abs().max() / (theirs.max() - theirs.min()))

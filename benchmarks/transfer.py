@@ -24,7 +24,7 @@ from slime3d.config import RunConfig
 from slime3d.evaluation import score_labels
 from slime3d.io.mesh import Mesh
 from slime3d.run.pipeline import label_mesh
-from slime3d.transfer.labels import Donor, Kin, TransferConfig, transfer_labels
+from slime3d.transfer.labels import PreparedMesh, SourceMesh, TransferConfig, transfer_labels
 from slimecore.io.masks import MaskFile, make_parts
 
 VARIANTS = {
@@ -112,17 +112,17 @@ def main() -> None:
     parser.add_argument("--across", action="store_true", help="meshes of other categories with the same parts too")
     parser.add_argument("--detail", action="store_true", help="a line a pair")
     arguments = parser.parse_args()
-    prepared: dict[int, Kin] = {}
+    prepared: dict[int, PreparedMesh] = {}
 
-    def kin(mesh: Mesh) -> Kin:
+    def kin(mesh: Mesh) -> PreparedMesh:
         if id(mesh) not in prepared:
-            prepared[id(mesh)] = Kin.of(mesh, TransferConfig())
+            prepared[id(mesh)] = PreparedMesh.of(mesh, TransferConfig())
         return prepared[id(mesh)]
 
     print("kind, variant: pairs, mean, worst, seconds a pair (meshes prepared)")
     for kind, members in kinds(arguments.root, arguments.size, arguments.kinds, arguments.across).items():
         sources = [annotated(member) for member in members]
-        donors = [Donor.of(kin(m.case.mesh), s.rows, len(s.values)) for m, s in zip(members, sources, strict=True)]
+        donors = [SourceMesh.of(kin(m.case.mesh), s.rows, len(s.values)) for m, s in zip(members, sources, strict=True)]
         for variant in arguments.variants:
             config = replace(TransferConfig(), **VARIANTS[variant])
             scores = []

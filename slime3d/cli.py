@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimecore.cli_support import Parser, add_common, add_settings, configured, guarded, make_parser
+from slimecore.cli_support import Parser, add_common, add_settings, configured, make_parser, run_guarded
 from slimecore.errors import InputError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _add_run(commands: Any) -> None:
     _add_views(parser)
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML settings")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as walk.concave=0.2"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as walk.concave_scale=0.2"
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     add_common(parser)
@@ -185,7 +185,7 @@ def _render(arguments: argparse.Namespace) -> int:
 
     from slime3d.config import RunConfig
     from slime3d.run.pipeline import render_mesh, render_settings
-    from slime3d.run.provenance import made_of
+    from slime3d.run.provenance import provenance
 
     given = {key: getattr(arguments, key) for key in ("views", "size", "up", "renderer")}
     config = replace(RunConfig(), **{key: value for key, value in given.items() if value is not None})
@@ -196,7 +196,7 @@ def _render(arguments: argparse.Namespace) -> int:
         return "rendered"
 
     def made(job: Job) -> dict[str, str]:
-        return made_of(job.path, render_settings(config, shading), cameras=cameras)
+        return provenance(job.path, render_settings(config, shading), cameras=cameras)
 
     return _each(arguments, arguments.out, work, made, quiet=True)
 
@@ -206,7 +206,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from slime3d.labelling.annotated_views import parse_reference
     from slime3d.run.batch import gather, masks_of
     from slime3d.run.pipeline import run
-    from slime3d.run.provenance import made_of
+    from slime3d.run.provenance import provenance
     from slimecore.io.masks import read_names
 
     arguments.device = arguments.seed = None  # no options: appearance.device, appearance.seed
@@ -230,11 +230,11 @@ def _run(arguments: argparse.Namespace) -> int:
         return f"{len(result.labels.rows)} faces labelled: by area {share}"
 
     def made(job: Job) -> dict[str, str]:
-        return made_of(job.path, config, masks_of(given, job.name, alone=alone), names, arguments.cameras)
+        return provenance(job.path, config, masks_of(given, job.name, alone=alone), names, arguments.cameras)
 
     status = _each(arguments, out, work, made, quiet=arguments.quiet)
     if not (many or arguments.quiet or status):
-        print(f"look at {out / ('viewer.html' if config.viewer else 'labels.png')}")
+        print(f"look at {out / ('viewer.html' if config.viewer_faces else 'labels.png')}")
     return status
 
 
@@ -252,12 +252,12 @@ def _each(
 ) -> int:
     """One mesh into `out`; several, or a folder of them, into folders there, with ``batch.json``."""
     from slime3d.run.batch import Job, Outcome, gather, run_batch, write_summary
-    from slime3d.run.provenance import unfinished
+    from slime3d.run.provenance import stale_reason
     from slimecore.io.atomic_files import make_folder
 
     if not _many(arguments.mesh):
         job = Job(arguments.mesh[0].stem, arguments.mesh[0], out)
-        if arguments.resume and not unfinished(job.out, made(job)):
+        if arguments.resume and not stale_reason(job.out, made(job)):
             said = "finished before, nothing changed"
         else:
             said = work(job)
@@ -311,10 +311,10 @@ def _transfer(arguments: argparse.Namespace) -> int:
 
 
 def _eval(arguments: argparse.Namespace) -> int:
-    from slime3d.evaluation import evaluate, pair_up, score_table, scores_entry
+    from slime3d.evaluation import evaluate, match_files, score_table, scores_entry
     from slimecore.io.atomic_files import write_json
 
-    jobs = pair_up(arguments.predicted, arguments.truth, arguments.mesh)
+    jobs = match_files(arguments.predicted, arguments.truth, arguments.mesh)
     scores = [evaluate(predicted, truth, mesh, name) for name, predicted, truth, mesh in jobs]
     if arguments.json:
         write_json(arguments.json, scores_entry(scores))
@@ -340,4 +340,4 @@ def _with_axes(words: Sequence[str]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``slime3d``."""
     arguments = _parser().parse_args(_with_axes(sys.argv[1:] if argv is None else argv))
-    return guarded("slime3d", arguments.debug, lambda: arguments.action(arguments))
+    return run_guarded("slime3d", arguments.debug, lambda: arguments.action(arguments))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from slime3d.labelling.alpha_expansion import ExpansionConfig
 from slime3d.labelling.appearance import AppearanceConfig
@@ -35,12 +36,12 @@ class RunConfig:
         Axis of the file that points up.
     renderer : str
         ``zbuffer``, ``embree`` or ``pytorch3d``.
-    unmarked : str
+    unlabelled_faces : str
         What 0 in a mask means on the mesh: ``part``, the rest of the object, labelled 0; ``ignore``, nothing;
         ``auto``, the rest if it covers more than 3 % of what the view shows, else a careless outline.
-    frames : int
+    turntable_frames : int
         Frames of the turntable, 0 for none.
-    viewer : int
+    viewer_faces : int
         Most faces ``viewer.html`` shows, a larger mesh being shown simplified; 0 for no viewer.
     keep_texture : bool
         ``segmented.glb`` and part files look as the mesh's file does, not coloured by part.
@@ -60,9 +61,9 @@ class RunConfig:
     size: int = 512
     up: str = "y"
     renderer: str = "zbuffer"
-    unmarked: str = "auto"
-    frames: int = 48
-    viewer: int = 500_000
+    unlabelled_faces: str = "auto"
+    turntable_frames: int = 48
+    viewer_faces: int = 500_000
     keep_texture: bool = False
     part_files: str = "none"
     smooth: str = "none"
@@ -71,12 +72,14 @@ class RunConfig:
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
     expansion: ExpansionConfig = field(default_factory=ExpansionConfig)
 
+    RENAMED = MappingProxyType({"unmarked": "unlabelled_faces", "frames": "turntable_frames", "viewer": "viewer_faces"})
+
     def __post_init__(self) -> None:
-        choices = {"method": METHODS, "unmarked": UNMARKED, "part_files": PART_FILES, "smooth": SMOOTHS}
+        choices = {"method": METHODS, "unlabelled_faces": UNMARKED, "part_files": PART_FILES, "smooth": SMOOTHS}
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        if not 0 <= self.frames <= 10000:
-            raise ConfigError(f"frames must be 0 .. 10000, got {self.frames}")
-        if self.viewer != 0 and not 1000 <= self.viewer <= 16_000_000:
-            raise ConfigError(f"viewer must be 0 (none) or 1000 .. 16000000 faces, got {self.viewer}")
+        if not 0 <= self.turntable_frames <= 10000:
+            raise ConfigError(f"turntable_frames must be 0 .. 10000, got {self.turntable_frames}")
+        if self.viewer_faces != 0 and not 1000 <= self.viewer_faces <= 16_000_000:
+            raise ConfigError(f"viewer_faces must be 0 (none) or 1000 .. 16000000 faces, got {self.viewer_faces}")

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from slime3d.io.label_files import RUN_FILES, LabelFile, on_faces, read_label_file
+from slime3d.io.label_files import RUN_FILES, LabelFile, read_label_file, vertex_to_face_labels
 from slime3d.io.mesh import MESH_SUFFIXES, load_mesh
 from slimecore.array_types import Array
 from slimecore.errors import InputError
 
-__all__ = ["MeshScore", "evaluate", "pair_up", "score_labels", "score_table", "scores_entry"]
+__all__ = ["MeshScore", "evaluate", "match_files", "score_labels", "score_table", "scores_entry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def evaluate(predicted: Path, truth: Path, mesh: Path | None, name: str) -> Mesh
         loaded = load_mesh(mesh)
         areas = loaded.areas()
         for key, path in (("pred", predicted), ("truth", truth)):
-            files[key] = on_faces(files[key], loaded.faces, len(loaded.vertices), str(path))
+            files[key] = vertex_to_face_labels(files[key], loaded.faces, len(loaded.vertices), str(path))
     guess, real = _matched(files["pred"], files["truth"]), files["truth"]
     if len(guess) != len(real.values):
         raise InputError(
@@ -144,7 +144,7 @@ def _matched(predicted: LabelFile, truth: LabelFile) -> Array:
     return np.asarray(table)[place]
 
 
-def pair_up(predicted: Path, truth: Path, mesh: Path | None) -> list[tuple[str, Path, Path, Path | None]]:
+def match_files(predicted: Path, truth: Path, mesh: Path | None) -> list[tuple[str, Path, Path, Path | None]]:
     """(name, prediction, truth, mesh) of two files, or of two folders matched by name.
 
     Where the folder of truths holds folders only, names are paths inside it, as those of ``slime3d run FOLDER`` are.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimecore.cli_support import Parser, add_common, guarded, make_parser
+from slimecore.cli_support import Parser, add_common, make_parser, run_guarded
 from slimevid.evaluation.cli import add_evaluation
 from slimevid.run.options import add_settings, read_settings
 
@@ -100,13 +100,13 @@ def _request(arguments: argparse.Namespace) -> RunRequest:
 
 def _run(arguments: argparse.Namespace) -> int:
     request = _request(arguments)
-    from slimevid.run.manifest import LEDGER
+    from slimevid.run.manifest import RUN_MANIFEST
     from slimevid.run.pipeline import run
 
     if arguments.quiet:
         run(request)
         return 0
-    again = not request.resume and (request.out / LEDGER).is_file()
+    again = not request.resume and (request.out / RUN_MANIFEST).is_file()
     from slimecore.runtime.progress import bar
 
     with bar({"learn": "learning parts", "segment": "segmenting", "export": "writing"}, "fps") as notify:
@@ -130,4 +130,4 @@ def _run(arguments: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``slimevid``."""
     arguments = _parser().parse_args(argv)
-    return guarded("slimevid", arguments.debug, lambda: arguments.action(arguments))
+    return run_guarded("slimevid", arguments.debug, lambda: arguments.action(arguments))

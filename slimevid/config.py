@@ -1,13 +1,14 @@
-"""Settings of a run and its presets."""
+"""Settings of a video run and its presets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from slimecore.backbones import ModelSpec
-from slimecore.config import apply, nearest
+from slimecore.config import apply, suggest_nearest
 from slimecore.errors import ConfigError
 from slimecore.learning.probe_config import LearnConfig
 from slimecore.memory.config import MemoryConfig
@@ -17,124 +18,154 @@ __all__ = ["PRESETS", "FusionConfig", "RunConfig", "preset"]
 
 @dataclass(frozen=True, slots=True)
 class FusionConfig:
-    """How evidence is combined: a weighted sum of log-probabilities, then softmax over parts.
+    """How the cues of a frame are combined: a weighted sum of log-probabilities, then a softmax over parts.
 
     Parameters
     ----------
-    parts : float
-        Weight of the learned embeddings' WAS map (what it looks like).
-    parts_every : int
-        It is read from the network every so many frames, and carried along the flow between them.
-    memory : float
-        Weight of the memory read-out (where it was and what it looked like).
-    memory_every : int
-        The memory is read every so many frames, and what was read is carried along the flow between them.
-    flow : float
-        Weight of the flow-warped previous mask, scaled by the flow's reliability at each pixel.
-    parts_apart, flow_apart : float
-        How much more of its weight the WAS map, or the warped mask, has in telling several parts from each other: the
-        memory knows well what is one of them, and confuses one leg with another; motion does not. Where the flow is not
-        to be trusted, that weight goes to the previous labels nearby.
-    motion : float
-        Weight of the evidence for the background from pixels that move with it while the part does not; 0 for none.
-    motion_limit : float
-        Largest log-odds of that evidence, and of motion that speaks for a part.
-    reach : float
-        How far from where the parts were, as a share of the short side, they can be found next, while they are all
-        there; from twice that on, nothing is taken for one of them but on strong evidence. 0: anywhere.
-    floor : float
-        Probabilities are mixed with this much of the uniform distribution first: no single cue can veto.
-    flow_tolerance : float
-        Round-trip error of the motion from one frame to the next, in pixels, at which trust in it falls to 1/e.
-    colours : float
-        Weight of the log-odds of a pixel's colour on the references.
-    completion : float
-        Largest log-odds that the completing network may add to what all evidence says; 0 leaves it out.
-    feedback : float
-        What colours and the completing network add is shown; carried on to later frames is of it, at most, this share
-        of the log-odds with which motion speaks for a part. 0: nothing.
-    refine : int
-        Radius of the edge-aware (guided) filter at full size, in pixels of a 480-line picture; 0 switches it off.
-    refine_eps : float
-        Its regularisation, in squared intensity 0..1.
-    present : float
-        A part is reported present when its strongest pixels' mean probability reaches this.
+    appearance_weight : float
+        Weight of the map of the learned part embeddings (WAS-attention). 0 leaves it out.
+    appearance_interval : int
+        Key frames between two such maps. Between them the last map is warped by the flow.
+    memory_weight : float
+        Weight of the read-out of the mask memory. 0 leaves the memory out.
+    flow_weight : float
+        Weight of the flow-warped previous labels, scaled by the reliability of the flow at each pixel.
+    background_motion_weight : float
+        Weight of the evidence for background at pixels that move with the background while the part does not.
+    search_radius : float
+        Distance from the predicted position of the parts, as a share of the short side, within which they are found
+        without penalty while all of them are visible. 0 removes the spatial prior.
+    probability_floor : float
+        Share of the uniform distribution mixed into every cue, 0..1, so that no cue can veto the others.
+    color_weight : float
+        Weight of the log-odds of a pixel's colour under the colour histograms of the references.
+    refinement_limit : float
+        Largest log-odds that the refinement network may add. 0 leaves the network out.
+    motion_gate : float
+        Largest share of the motion log-odds up to which colour and refinement network enter the propagated labels.
+        Everything they add is displayed. 0 propagates nothing of it.
+    guided_filter_radius : int
+        Radius of the guided filter at full size, in pixels of a frame of 480 lines, 0..100. 0 leaves the filter out.
+    presence_threshold : float
+        A part is reported as present if the mean probability of its strongest pixels reaches this value, 0..1.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range.
     """
 
-    parts: float = 0.15
-    parts_every: int = 3
-    memory: float = 1.0
-    memory_every: int = 1
-    flow: float = 0.5
-    parts_apart: float = 1.0
-    flow_apart: float = 2.0
-    motion: float = 1.0
-    motion_limit: float = 4.0
-    reach: float = 0.1
-    floor: float = 0.02
-    flow_tolerance: float = 1.0
-    colours: float = 0.3
-    completion: float = 4.0
-    feedback: float = 1.0
-    refine: int = 8
-    refine_eps: float = 1e-4
-    present: float = 0.4
+    appearance_weight: float = 0.15
+    appearance_interval: int = 3
+    memory_weight: float = 1.0
+    flow_weight: float = 0.5
+    background_motion_weight: float = 1.0
+    search_radius: float = 0.1
+    probability_floor: float = 0.02
+    color_weight: float = 0.3
+    refinement_limit: float = 4.0
+    motion_gate: float = 1.0
+    guided_filter_radius: int = 8
+    presence_threshold: float = 0.4
+
+    RENAMED = MappingProxyType(
+        {
+            "parts": "appearance_weight",
+            "parts_every": "appearance_interval",
+            "memory": "memory_weight",
+            "memory_every": "",
+            "flow": "flow_weight",
+            "parts_apart": "",
+            "flow_apart": "",
+            "motion": "background_motion_weight",
+            "motion_limit": "",
+            "reach": "search_radius",
+            "floor": "probability_floor",
+            "flow_tolerance": "",
+            "colours": "color_weight",
+            "completion": "refinement_limit",
+            "feedback": "motion_gate",
+            "refine": "guided_filter_radius",
+            "refine_eps": "",
+            "present": "presence_threshold",
+        }
+    )
 
     def __post_init__(self) -> None:
-        of_cues = (self.parts, self.memory, self.flow, self.motion, self.colours, self.parts_apart, self.flow_apart)
-        if min(*of_cues, self.motion_limit, self.reach, self.completion, self.feedback) < 0 or self.flow_tolerance <= 0:
-            raise ConfigError("fusion weights must not be negative and fusion.flow_tolerance must be above 0")
-        for name in ("parts_every", "memory_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"fusion.{name} must be at least 1, got {getattr(self, name)}")
-        if not (0 <= self.floor < 1 and 0 <= self.present <= 1 and 0 <= self.refine <= 100 and self.refine_eps > 0):
-            raise ConfigError(
-                "fusion needs floor in 0..1, present in 0..1, refine in 0..100 pixels and refine_eps above 0, got "
-                f"{self.floor}, {self.present}, {self.refine}, {self.refine_eps}"
-            )
+        for name in (
+            "appearance_weight",
+            "memory_weight",
+            "flow_weight",
+            "background_motion_weight",
+            "search_radius",
+            "color_weight",
+            "refinement_limit",
+            "motion_gate",
+        ):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"fusion.{name} must not be negative, got {getattr(self, name)}")
+        if self.appearance_interval < 1:
+            raise ConfigError(f"fusion.appearance_interval must be at least 1, got {self.appearance_interval}")
+        if not 0 <= self.probability_floor < 1:
+            raise ConfigError(f"fusion.probability_floor must lie in 0..1, got {self.probability_floor}")
+        if not 0 <= self.presence_threshold <= 1:
+            raise ConfigError(f"fusion.presence_threshold must lie in 0..1, got {self.presence_threshold}")
+        if not 0 <= self.guided_filter_radius <= 100:
+            raise ConfigError(f"fusion.guided_filter_radius must lie in 0..100 pixels, got {self.guided_filter_radius}")
 
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """Everything ``slimevid run`` can be told.
+    """Settings of ``slimevid run`` and of :class:`slimevid.Segmenter`.
 
     Parameters
     ----------
-    short_side : int
-        Short side of the network's input, pixels.
-    flow_side : int
-        Short side of the pictures between which flow runs, pixels.
-    work_side : int
-        Short side at which soft masks are kept, pixels; at least `flow_side`.
-    zoom : float
-        Where the parts fill little of the picture, only their surroundings are looked at, up to so many times larger
-        for the same work; 1 always looks at the whole picture.
-    key_every : int
-        One frame in so many, and the last, is labelled in full; those between take their labels from both its
-        neighbours, along the flow. 1: every frame in full, as frames that come one by one
-        (:meth:`slimevid.Segmenter.step`) always are. Where something is said of every so many frames, or of the
-        frame before, those labelled in full are meant.
-    bidirectional : int
-        After so many frames (as many times `key_every` as fit) labels are carried back over them, too, and the mean of
-        both directions is the result; 0: forward alone, as frames that come one by one always are.
-    dreams : int
-        Lucid dreams of the references on which the completing network is adapted to the clip before its first frame; 0
-        takes it as shipped.
+    network_size : int
+        Short side of the network's input, 32..4096 pixels.
+    flow_size : int
+        Short side of the images between which optical flow is estimated, 32..4096 pixels.
+    mask_size : int
+        Short side of soft masks, 32..4096 pixels.
+    max_zoom : float
+        Largest magnification of the search region around small parts, 1..16. 1 always processes the full frame.
+    keyframe_interval : int
+        Every n-th frame, and the last one, is a key frame and is labelled in full, 1..100. Labels of the frames
+        between two key frames are interpolated along the flow. Frames given one by one
+        (:meth:`slimevid.Segmenter.step`) are all labelled in full.
+    bidirectional_span : int
+        Frames after which labels are also propagated backward, 0..10000. The result is the mean of both directions. 0
+        propagates forward only, as for frames given one by one.
+    adaptation_clips : int
+        Synthetic clips ("lucid dreams" of the references) on which the refinement network is adapted before the first
+        frame, 0..1000. 0 takes the network as shipped.
     propagator, flow : str
-        Files of ``slimevid/propagators`` and ``slimevid/flows``.
+        Files of ``slimevid/propagators`` and ``slimevid/motion/flows``.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     seed : int
-        The only source of randomness.
+        Seed of everything random.
+    model : ModelSpec
+        Backbone and weights.
+    learn : LearnConfig
+        Learning of part embeddings.
+    memory : MemoryConfig
+        The mask memory.
+    fusion : FusionConfig
+        Combination of the cues.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range.
     """
 
-    short_side: int = 256
-    flow_side: int = 240
-    work_side: int = 320
-    zoom: float = 2.0
-    key_every: int = 2
-    bidirectional: int = 0
-    dreams: int = 0
+    network_size: int = 256
+    flow_size: int = 240
+    mask_size: int = 320
+    max_zoom: float = 2.0
+    keyframe_interval: int = 2
+    bidirectional_span: int = 0
+    adaptation_clips: int = 0
     propagator: str = "fused"
     flow: str = "dis"
     device: str = "auto"
@@ -144,52 +175,64 @@ class RunConfig:
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
+    RENAMED = MappingProxyType(
+        {
+            "short_side": "network_size",
+            "flow_side": "flow_size",
+            "work_side": "mask_size",
+            "zoom": "max_zoom",
+            "key_every": "keyframe_interval",
+            "bidirectional": "bidirectional_span",
+            "dreams": "adaptation_clips",
+        }
+    )
+
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
-        if not 1 <= self.key_every <= 100:
-            raise ConfigError(f"key_every must lie in 1..100 frames, got {self.key_every}")
-        if not 0 <= self.bidirectional <= 10_000:
-            raise ConfigError(f"bidirectional must lie in 0..10000 frames, got {self.bidirectional}")
-        if not 0 <= self.dreams <= 1000:
-            raise ConfigError(f"dreams must lie in 0..1000, got {self.dreams}")
-        if not 1 <= self.zoom <= 16:
-            raise ConfigError(f"zoom must lie in 1..16, got {self.zoom}")
-        for name, low, high in (("short_side", 32, 4096), ("flow_side", 32, 4096), ("work_side", 32, 4096)):
+        for name, low, high, unit in (
+            ("network_size", 32, 4096, " pixels"),
+            ("flow_size", 32, 4096, " pixels"),
+            ("mask_size", 32, 4096, " pixels"),
+            ("max_zoom", 1, 16, ""),
+            ("keyframe_interval", 1, 100, " frames"),
+            ("bidirectional_span", 0, 10_000, " frames"),
+            ("adaptation_clips", 0, 1000, ""),
+        ):
             value = getattr(self, name)
             if not low <= value <= high:
-                raise ConfigError(f"{name} must lie in {low}..{high} pixels, got {value}")
+                raise ConfigError(f"{name} must lie in {low}..{high}{unit}, got {value}")
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {
-        "short_side": 192,
-        "flow_side": 192,
-        "work_side": 192,
-        "key_every": 3,
-        "memory": {"detail": 3, "dims": 24, "budget": 600, "every": 1},
-        "fusion": {"parts_every": 2, "completion": 0.0, "colours": 0.6},
+        "network_size": 192,
+        "flow_size": 192,
+        "mask_size": 192,
+        "keyframe_interval": 3,
+        "memory": {"grid_upsampling": 3, "key_dims": 24, "keys_per_frame": 600, "write_interval": 1},
+        "fusion": {"appearance_interval": 2, "refinement_limit": 0.0, "color_weight": 0.6},
     },
     "balanced": {},
     "quality": {
-        "flow_side": 320,
-        "work_side": 480,
-        "key_every": 1,
-        "bidirectional": 24,
-        "dreams": 8,
-        "memory": {"budget": 1500, "recent": 5},
+        "flow_size": 320,
+        "mask_size": 480,
+        "keyframe_interval": 1,
+        "bidirectional_span": 24,
+        "adaptation_clips": 8,
+        "memory": {"keys_per_frame": 1500, "recent_frames": 5},
     },
 }
 
 
 def preset(name: str) -> RunConfig:
-    """Settings of a preset.
+    """Return the settings of a preset.
 
     Raises
     ------
     ConfigError
-        No such preset; the message names the nearest.
+        No such preset. The message names the nearest.
     """
     if name not in PRESETS:
-        raise ConfigError(f"unknown preset {name!r}; {nearest(name, PRESETS)}")
+        raise ConfigError(f"unknown preset {name!r}; {suggest_nearest(name, PRESETS)}")
     return apply(RunConfig(), PRESETS[name], where=f"preset {name}")

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from slimecore.io.atomic_files import atomic_path
-from slimevid.refinement.network import PLANES, CompletionNet, log_odds
-from slimevid.refinement.samples import Record, batch_of, crop, loss
+from slimevid.refinement.network import INPUT_CHANNELS, RefinementNet, log_odds
+from slimevid.refinement.samples import RefinementSample, batch_of, loss, random_crop
 from training.checkpoint import Ema, load_state, save_state
 from training.completion_data import read_records
 from training.curves import append_row, plot, trim
@@ -60,16 +60,16 @@ def rate(step: int, config: CompletionConfig) -> float:
     return config.lr * min(1.0, step / 50, falling)
 
 
-def _batch(records: list[Record], config: CompletionConfig, step: int) -> tuple[Tensor, Tensor, Tensor]:
+def _batch(records: list[RefinementSample], config: CompletionConfig, step: int) -> tuple[Tensor, Tensor, Tensor]:
     """Of a step, always the same: a stopped run goes on exactly."""
     rng = np.random.default_rng((config.seed, 9, step))
-    pieces = [crop(rng, records[int(rng.integers(len(records)))], config.size) for _ in range(config.batch)]
+    pieces = [random_crop(rng, records[int(rng.integers(len(records)))], config.size) for _ in range(config.batch)]
     return batch_of(pieces)
 
 
-def folded(net: CompletionNet) -> CompletionNet:
+def folded(net: RefinementNet) -> RefinementNet:
     """Without batch norm: its running statistics as scale and bias of the convolutions before it."""
-    plain = CompletionNet()
+    plain = RefinementNet()
     plain.load_state_dict(net.state_dict(), strict=False)
     for stage, other in zip([*net.down, *net.up], [*plain.down, *plain.up], strict=True):
         for i in range(0, len(stage), 3):
@@ -79,7 +79,7 @@ def folded(net: CompletionNet) -> CompletionNet:
 
 
 @torch.no_grad()
-def judge(net: nn.Module, records: list[Record]) -> tuple[float, float, float]:
+def judge(net: nn.Module, records: list[RefinementSample]) -> tuple[float, float, float]:
     """Mean Jaccard index in the undecided boxes: as it is, with all the network says, with what it adds alone."""
     rows = []
     for record in records:
@@ -94,11 +94,13 @@ def judge(net: nn.Module, records: list[Record]) -> tuple[float, float, float]:
     return float(before_it), float(all_of_it), float(adding)
 
 
-def train(records: list[Record], held_back: list[Record], work: Path, config: CompletionConfig) -> CompletionNet:
+def train(
+    records: list[RefinementSample], held_back: list[RefinementSample], work: Path, config: CompletionConfig
+) -> RefinementNet:
     """Train from the state in `work`, or from nothing; the average of the weights, with batch norm."""
     with torch.random.fork_rng(devices=[]):  # torch draws first weights from its global state: leave that as it was
         torch.manual_seed(config.seed)
-        net = CompletionNet(normed=True)
+        net = RefinementNet(normed=True)
     optimiser = torch.optim.AdamW(net.parameters(), config.lr, weight_decay=1e-3)
     ema = Ema(net, config.decay)
     saved = load_state(work / "state.pt")
@@ -141,9 +143,9 @@ def train(records: list[Record], held_back: list[Record], work: Path, config: Co
     return _averaged(net, ema)
 
 
-def _averaged(net: CompletionNet, ema: Ema) -> CompletionNet:
+def _averaged(net: RefinementNet, ema: Ema) -> RefinementNet:
     """Averaged weights, with the running statistics as they are."""
-    other = CompletionNet(normed=True)
+    other = RefinementNet(normed=True)
     other.load_state_dict(net.state_dict())
     ema.copy_to(other)
     return other.eval()
@@ -162,8 +164,10 @@ def _main() -> None:
     records = [record for i, clip in enumerate(clips) if i % _HELD_BACK for record in clip]
     if not records:
         parser.error(f"{args.data[0]}: no clips; run python -m training.completion_data --out {args.data[0]} first")
-    if any(len(record.planes) != len(PLANES) for record in records):
-        parser.error(f"{args.data[0]}: collected for other cues than {', '.join(PLANES)}; collect again, elsewhere")
+    if any(len(record.planes) != len(INPUT_CHANNELS) for record in records):
+        parser.error(
+            f"{args.data[0]}: collected for other cues than {', '.join(INPUT_CHANNELS)}; collect again, elsewhere"
+        )
     args.work.mkdir(parents=True, exist_ok=True)
     net = train(records, held_back, args.work, CompletionConfig(seed=args.seed, steps=args.steps))
     weights = {name: value.half().contiguous() for name, value in folded(net).state_dict().items()}

@@ -21,8 +21,8 @@ from slimecore.io.atomic_files import atomic_path
 from slimecore.io.masks import MaskFile, make_parts
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, preset
-from slimevid.frame.features import FrameState
-from slimevid.refinement.samples import Record, record
+from slimevid.frame.features import FrameFeatures
+from slimevid.refinement.samples import RefinementSample, make_sample
 from slimevid.session.segmenter import Segmenter
 from training.pairs import make_clip
 from training.scene import SceneSettings
@@ -48,12 +48,12 @@ class Recorder:
 
     def __init__(self, masks: np.ndarray) -> None:
         self._masks = masks
-        self.records: list[Record] = []
+        self.records: list[RefinementSample] = []
 
-    def __call__(self, state: FrameState, box: Box, planes: np.ndarray) -> np.ndarray:
+    def __call__(self, state: FrameFeatures, box: Box, planes: np.ndarray) -> np.ndarray:
         """Keep it; zeros."""
         if state.frame.index % _KEPT_EVERY == 1:
-            self.records.append(record(state, box, planes, self._masks[state.frame.index]))
+            self.records.append(make_sample(state, box, planes, self._masks[state.frame.index]))
         return np.zeros(planes.shape[1:], np.float32)
 
 
@@ -76,9 +76,11 @@ def draw(seed: int, number: int, frames: int, size: int, bank: TextureBank) -> t
     raise RuntimeError(f"no clip of seed {seed}, number {number} shows an object all the time")
 
 
-def _segmented(rgb: np.ndarray, masks: np.ndarray, name: str, backbone: Backbone) -> list[Record]:
+def _segmented(rgb: np.ndarray, masks: np.ndarray, name: str, backbone: Backbone) -> list[RefinementSample]:
     recorder, config = Recorder(masks), replace(preset(name), dreams=0)  # dreams would be recorded
-    limit = config.fusion.completion or FusionConfig().completion  # at 0 neither network nor recorder would be asked
+    limit = (
+        config.fusion.refinement_limit or FusionConfig().refinement_limit
+    )  # at 0 neither network nor recorder would be asked
     config = replace(config, fusion=replace(config.fusion, completion=limit, feedback=0.0))
     session = Segmenter(config, backbone, completion=recorder)
     given = masks[0].astype(np.int32)
@@ -109,11 +111,11 @@ def collect(out: Path, seed: int, numbers: Sequence[int], frames: int, size: int
         print(f"{path}: {len(records)} frames", flush=True)
 
 
-def read_records(path: Path) -> list[Record]:
+def read_records(path: Path) -> list[RefinementSample]:
     """Read what :func:`collect` wrote for a clip."""
     with np.load(path) as arrays:
         count = len({name.split(".")[0] for name in arrays.files})
-        return [Record(*(arrays[f"{i}.{key}"] for key in ("planes", "rgb", "truth"))) for i in range(count)]
+        return [RefinementSample(*(arrays[f"{i}.{key}"] for key in ("planes", "rgb", "truth"))) for i in range(count)]
 
 
 def _main() -> None:

@@ -27,7 +27,7 @@ from training.textures import TextureBank
 
 __all__ = ["Drawn", "draw_clips", "fit", "score"]
 
-WEIGHTS = ("parts", "flow", "motion", "feedback", "floor")
+WEIGHTS = ("appearance_weight", "flow_weight", "background_motion_weight", "motion_gate", "probability_floor")
 """Of :class:`slimevid.config.FusionConfig`; the memory's is 1, as only ratios matter."""
 FACTORS = (0.5, 0.7, 1.4, 2.0)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slimecore.cli_support import Parser, add_common, add_settings, configured, guarded, make_parser
+from slimecore.cli_support import Parser, add_common, add_settings, configured, make_parser, run_guarded
 
 __all__ = ["main"]
 
@@ -97,7 +97,7 @@ def _learn(arguments: argparse.Namespace) -> int:
 
     direct = {
         "mode": arguments.mode,
-        "short_side": arguments.size,
+        "network_size": arguments.size,
         "model": {"name": arguments.model} if arguments.model else None,
     }
     config = configured(ImageConfig(), arguments, direct)  # before torch is imported: a typing error answers at once
@@ -123,7 +123,7 @@ def _learn(arguments: argparse.Namespace) -> int:
 def _segment(arguments: argparse.Namespace) -> int:
     from slimecore.pipelines.config import ImageConfig
 
-    direct = {"segment": {"short_side": arguments.size} if arguments.size else None}
+    direct = {"segment": {"network_size": arguments.size} if arguments.size else None}
     config = configured(ImageConfig(), arguments, direct)
     from slimecore.pipelines.segment import SegmentRequest, run_segment
     from slimecore.runtime.progress import bar
@@ -187,4 +187,4 @@ _COMMANDS = {"learn": _learn, "segment": _segment, "eval": _eval, "show": _show,
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``slime``."""
     arguments = _parser().parse_args(argv)
-    return guarded("slime", arguments.debug, lambda: _COMMANDS[arguments.command](arguments))
+    return run_guarded("slime", arguments.debug, lambda: _COMMANDS[arguments.command](arguments))

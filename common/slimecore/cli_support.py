@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 
 from slimecore.errors import InputProblems, SlimeError
 
-__all__ = ["Parser", "add_common", "add_settings", "configured", "guarded", "make_parser", "version"]
+__all__ = ["Parser", "add_common", "add_settings", "configured", "make_parser", "run_guarded", "version"]
 
 T = TypeVar("T")
-_OPTIONS = {"short_side": "--size"}
+_OPTIONS = {"network_size": "--size"}
 
 
 def version() -> str:
@@ -96,7 +96,7 @@ def configured(config: T, arguments: argparse.Namespace, direct: Mapping[str, An
     return apply(config, parse_assignments(arguments.set), where="--set")
 
 
-def guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
+def run_guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
     """Run a command; turn an error into one line (a list of problems into one line each) and a status.
 
     Parameters

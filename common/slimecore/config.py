@@ -20,12 +20,21 @@ import yaml
 
 from slimecore.errors import ConfigError
 
-__all__ = ["apply", "changes", "dump_yaml", "flat", "load_yaml", "nearest", "parse_assignments", "to_dict"]
+__all__ = [
+    "apply",
+    "describe_changes",
+    "dump_yaml",
+    "flat",
+    "load_yaml",
+    "parse_assignments",
+    "suggest_nearest",
+    "to_dict",
+]
 
 T = TypeVar("T")
 
 
-def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
+def suggest_nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
     """Clause naming the nearest known word, after some `prefix`, or all of them if none is near."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
@@ -105,7 +114,7 @@ def _apply(config: Any, overrides: Mapping[str, Any], where: str, prefix: str) -
     for key, value in overrides.items():
         name = f"{prefix}{key}"
         if key not in hints:
-            raise ConfigError(f"{where}: unknown key {name!r}; {nearest(str(key), hints, prefix)}")
+            raise ConfigError(f"{where}: {_unknown(type(config), str(key), hints, prefix)}")
         current = getattr(config, key)
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):
@@ -117,6 +126,16 @@ def _apply(config: Any, overrides: Mapping[str, Any], where: str, prefix: str) -
         return dataclasses.replace(config, **changes)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _unknown(kind: type, key: str, known: Iterable[str], prefix: str) -> str:
+    """Name the key to use in place of an unknown one: its new name (``RENAMED`` of the dataclass), or the nearest."""
+    renamed: Mapping[str, str] = getattr(kind, "RENAMED", {})
+    if key not in renamed:
+        return f"unknown key {prefix + key!r}; {suggest_nearest(key, known, prefix)}"
+    if not renamed[key]:
+        return f"{prefix + key!r} is no longer a setting; leave it out"
+    return f"{prefix + key!r} is now called {prefix + renamed[key]!r}"
 
 
 def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
@@ -166,13 +185,13 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str:
+def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str:
     """What differs between two nested mappings, as text: ``a.b 1 -> 2, c x -> y``; empty where nothing does."""
     texts = []
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            texts.append(changes(old, new, f"{prefix}{key}."))
+            texts.append(describe_changes(old, new, f"{prefix}{key}."))
         elif old != new:
             texts.append(f"{prefix}{key} {old} -> {new}")
     return ", ".join(text for text in texts if text)

@@ -10,7 +10,7 @@ import numpy as np
 from slime3d.io.mesh import Mesh
 from slimecore.array_types import Array
 
-__all__ = ["Edges", "bridges", "shells", "touching"]
+__all__ = ["Edges", "connected_components", "face_adjacency", "shell_bridges"]
 
 _FEW = 8  # nearest faces looked at first, when shells are bridged
 
@@ -32,7 +32,7 @@ class Edges:
     concave: Array
 
 
-def touching(mesh: Mesh) -> Edges:
+def face_adjacency(mesh: Mesh) -> Edges:
     """Pairs of faces that share an edge, whatever vertices the file split.
 
     Where more than two faces share one edge they are chained in face order. Which side is out follows the winding;
@@ -64,7 +64,7 @@ def touching(mesh: Mesh) -> Edges:
 
 def _outward(mesh: Mesh, pairs: Array, same_way: Array) -> Array:
     """(F,) +1, or -1 for faces whose normal points into their shell."""
-    shell = shells(len(mesh.faces), pairs)
+    shell = connected_components(len(mesh.faces), pairs)
     turned = _turned(shell, pairs, same_way) if same_way.any() else np.ones(len(shell))
     corner = mesh.vertices[mesh.faces] - mesh.vertices.mean(0)
     volume = np.bincount(shell, turned * (corner[:, 0] * np.cross(corner[:, 1], corner[:, 2])).sum(1))
@@ -91,7 +91,7 @@ def _turned(shell: Array, pairs: Array, same_way: Array) -> Array:
     return np.array(sign[:count])
 
 
-def shells(count: int, pairs: Array) -> Array:
+def connected_components(count: int, pairs: Array) -> Array:
     """(F,) index of the connected component of every face."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -100,7 +100,7 @@ def shells(count: int, pairs: Array) -> Array:
     return np.asarray(connected_components(graph, directed=False)[1])
 
 
-def bridges(mesh: Mesh, shell: Array) -> tuple[Array, Array]:
+def shell_bridges(mesh: Mesh, shell: Array) -> tuple[Array, Array]:
     """Pairs of faces (B, 2) of different shells that lie close together, and the distances of their middles.
 
     Every face is joined to the nearest face of another shell, if one is among its nearest faces; the search widens

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from slime3d.geometry.spectral import Spectrum, spectrum, wave_kernel
-from slime3d.geometry.surface_sampling import Surface
+from slime3d.geometry.surface_sampling import SurfaceSamples
 from slime3d.io.mesh import Mesh
 from slimecore.array_types import Array
 
-__all__ = ["Anchored", "SurfaceMap", "bent_images", "map_surface", "mirror_surface"]
+__all__ = ["LandmarkedSpectrum", "SurfaceMap", "fit_functional_map", "intrinsic_mirror_images", "intrinsic_symmetry"]
 
 _LANDMARKS = 400  # nodes that guesses are tried and judged on
 _NODES = 2000  # nodes that refine the best
@@ -32,7 +32,7 @@ _INITIAL = 12  # functions of a guess made from places and signatures
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Anchored:
+class LandmarkedSpectrum:
     """A spectrum with what maps are judged by.
 
     Parameters
@@ -56,9 +56,9 @@ class Anchored:
     signature: Array
 
     @classmethod
-    def of(cls, shape: Spectrum, landmarks: int = _LANDMARKS) -> Anchored:
+    def of(cls, shape: Spectrum, landmarks: int = _LANDMARKS) -> LandmarkedSpectrum:
         """Landmarks of a spectrum."""
-        nodes = shape.spread(_NODES)
+        nodes = shape.farthest_points(_NODES)
         marks = nodes[:landmarks]
         apart = shape.distances(marks)[:, marks]
         return cls(shape, marks, apart / apart.mean(), nodes, wave_kernel(shape))
@@ -80,7 +80,9 @@ class SurfaceMap:
     distortion: float
 
 
-def map_surface(source: Anchored, target: Anchored, place: Array) -> tuple[SurfaceMap, float]:
+def fit_functional_map(
+    source: LandmarkedSpectrum, target: LandmarkedSpectrum, place: Array
+) -> tuple[SurfaceMap, float]:
     """Map a target to its source; also the distortion of plain nearest places.
 
     Parameters
@@ -120,7 +122,7 @@ def map_surface(source: Anchored, target: Anchored, place: Array) -> tuple[Surfa
     return SurfaceMap(found, best[1]), plain
 
 
-def mirror_surface(body: Anchored) -> SurfaceMap | None:
+def intrinsic_symmetry(body: LandmarkedSpectrum) -> SurfaceMap | None:
     """The map of a body to itself that swaps left and right along its surface, however it is bent; None if none is.
 
     Of all guesses that move places by a tenth of the mean distance on average, the one that keeps distances best.
@@ -146,7 +148,7 @@ def mirror_surface(body: Anchored) -> SurfaceMap | None:
     return SurfaceMap(found, bent)
 
 
-def bent_images(mesh: Mesh, surface: Surface, most: float) -> list[Array]:
+def intrinsic_mirror_images(mesh: Mesh, surface: SurfaceSamples, most: float) -> list[Array]:
     """Where a bent body's mirror map takes the samples of its surface: one (S, 3) array, NaN = nowhere, or none.
 
     Parameters
@@ -159,14 +161,16 @@ def bent_images(mesh: Mesh, surface: Surface, most: float) -> list[Array]:
     shape = spectrum(mesh, _MIRROR)
     if shape is None:
         return []
-    found = mirror_surface(Anchored.of(shape, landmarks=_LANDMARKS // 2))
+    found = intrinsic_symmetry(LandmarkedSpectrum.of(shape, landmarks=_LANDMARKS // 2))
     if found is None or found.distortion > most:
         return []
     node = shape.node_of[mesh.faces[surface.face, surface.bary.argmax(1)]]
     return [np.where(node[:, None] >= 0, shape.points[found.source_of[node]], np.nan)]
 
 
-def _guesses(source: Anchored, target: Anchored, marked_source: Array, marked_target: Array) -> list[Array]:
+def _guesses(
+    source: LandmarkedSpectrum, target: LandmarkedSpectrum, marked_source: Array, marked_target: Array
+) -> list[Array]:
     """Matrices (k, k) that take functions of the source to functions of the target."""
     out = [np.diag([1.0, *signs]) for signs in itertools.product((1.0, -1.0), repeat=_SIGNS - 1)]
     for space, form in ((0.0, 1.0), (0.3, 1.0), (1.0, 1.0), (1.0, 0.0)):
@@ -177,7 +181,13 @@ def _guesses(source: Anchored, target: Anchored, marked_source: Array, marked_ta
 
 
 def _refined(
-    source: Anchored, target: Anchored, some: Array, others: Array, matrix: Array, most: int, step: int
+    source: LandmarkedSpectrum,
+    target: LandmarkedSpectrum,
+    some: Array,
+    others: Array,
+    matrix: Array,
+    most: int,
+    step: int,
 ) -> Any:
     """ZoomOut: the map of places gives a larger map of functions, which gives a finer map of places."""
     width = len(matrix)
@@ -190,7 +200,7 @@ def _refined(
             return matrix
 
 
-def _fitted(source: Anchored, target: Anchored, image: Array, nodes: Array, width: int) -> Any:
+def _fitted(source: LandmarkedSpectrum, target: LandmarkedSpectrum, image: Array, nodes: Array, width: int) -> Any:
     a, b = target.shape.functions[nodes, :width], source.shape.functions[image, :width]
     return np.linalg.lstsq(a, b, rcond=None)[0]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slime3d.geometry.surface_sampling import Surface
+from slime3d.geometry.surface_sampling import SurfaceSamples
 from slimecore.array_types import Array
 
-__all__ = ["Alignment", "align", "rotations"]
+__all__ = ["SimilarityTransform", "register_similarity", "rotations"]
 
 _STEPS = 20  # of iterated closest points
 _FEW = 1500  # samples that take part while orientations are tried
@@ -19,7 +19,7 @@ _BETTER = 0.8  # another orientation than the file's must lower the distance to 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Alignment:
+class SimilarityTransform:
     """A similarity that takes a target to its source: ``points @ turn.T * scale + shift``.
 
     Parameters
@@ -53,7 +53,7 @@ def rotations() -> list[Array]:
     return sorted(out, key=lambda turn: -np.trace(turn))
 
 
-def align(source: Surface, target: Surface, *, search: bool) -> Alignment:
+def register_similarity(source: SurfaceSamples, target: SurfaceSamples, *, search: bool) -> SimilarityTransform:
     """Find the similarity that lays `target` onto `source`.
 
     Parameters
@@ -67,25 +67,25 @@ def align(source: Surface, target: Surface, *, search: bool) -> Alignment:
     few_source, few_target = _few(source), _few(target)
     tried = []
     for turn in rotations() if search else [np.eye(3)]:
-        start = Alignment(turn, goal_radius / radius, goal - middle @ turn.T * (goal_radius / radius), np.inf)
+        start = SimilarityTransform(turn, goal_radius / radius, goal - middle @ turn.T * (goal_radius / radius), np.inf)
         tried.append(_closest(few_source, few_target, start, goal_radius))
     best = min(tried, key=lambda a: a.distance)
     return best if best.distance < _BETTER * tried[0].distance else tried[0]
 
 
-def _centre(surface: Surface) -> tuple[Array, float]:
+def _centre(surface: SurfaceSamples) -> tuple[Array, float]:
     middle = np.average(surface.points, axis=0, weights=surface.area)
     away = ((surface.points - middle) ** 2).sum(1)
     return middle, float(np.sqrt(np.average(away, weights=surface.area)))
 
 
-def _few(surface: Surface) -> Array:
+def _few(surface: SurfaceSamples) -> Array:
     """Evenly spread points (about `_FEW`, 3): by area, whatever the sizes of faces."""
     total = np.cumsum(surface.area)
     return np.asarray(surface.points[np.searchsorted(total, (np.arange(_FEW) + 0.5) / _FEW * total[-1])])
 
 
-def _closest(source: Array, target: Array, start: Alignment, radius: float) -> Alignment:
+def _closest(source: Array, target: Array, start: SimilarityTransform, radius: float) -> SimilarityTransform:
     """Iterated closest points, both ways, trimmed."""
     from scipy.spatial import cKDTree
 
@@ -103,11 +103,11 @@ def _closest(source: Array, target: Array, start: Alignment, radius: float) -> A
     return now
 
 
-def _similarity(a: Array, b: Array, distance: float) -> Alignment:
+def _similarity(a: Array, b: Array, distance: float) -> SimilarityTransform:
     """Least-squares similarity from points a to b (Umeyama)."""
     ma, mb = a.mean(0), b.mean(0)
     u, s, vt = np.linalg.svd((b - mb).T @ (a - ma) / len(a))
     flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
     turn = u @ np.diag(flip) @ vt
     scale = float((s * flip).sum() / ((a - ma) ** 2).sum(1).mean())
-    return Alignment(turn, scale, mb - ma @ turn.T * scale, distance)
+    return SimilarityTransform(turn, scale, mb - ma @ turn.T * scale, distance)

@@ -52,7 +52,7 @@ class Spectrum:
 
         return np.asarray(dijkstra(self.edges, directed=False, indices=nodes))
 
-    def spread(self, count: int) -> Array:
+    def farthest_points(self, count: int) -> Array:
         """(count,) nodes far from each other in space, the first the one farthest from the middle."""
         middle = np.average(self.points, axis=0, weights=self.mass)
         chosen = [int(((self.points - middle) ** 2).sum(1).argmax())]

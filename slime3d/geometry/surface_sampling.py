@@ -9,11 +9,11 @@ import numpy as np
 from slime3d.io.mesh import Mesh
 from slimecore.array_types import Array
 
-__all__ = ["Surface", "sample_surface"]
+__all__ = ["SurfaceSamples", "sample_surface"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Surface:
+class SurfaceSamples:
     """Samples of a surface.
 
     Parameters
@@ -37,7 +37,7 @@ class Surface:
     bary: Array
 
 
-def sample_surface(mesh: Mesh, about: int) -> Surface:
+def sample_surface(mesh: Mesh, about: int) -> SurfaceSamples:
     """Samples spread evenly: every face has one, large ones more (a low-discrepancy sequence, nothing random).
 
     Parameters
@@ -58,4 +58,6 @@ def sample_surface(mesh: Mesh, about: int) -> Surface:
     u, v = np.where(single, 1 / 3, u), np.where(single, 1 / 3, v)
     bary = np.stack([1 - u - v, u, v], 1)
     points = np.einsum("sc,scd->sd", bary, mesh.vertices[mesh.faces[face]])
-    return Surface(points, mesh.normals()[face], face, (areas / count)[face], float(np.sqrt(total / about)), bary)
+    return SurfaceSamples(
+        points, mesh.normals()[face], face, (areas / count)[face], float(np.sqrt(total / about)), bary
+    )

@@ -14,12 +14,12 @@ from typing import Any
 from slimecore.errors import InputError
 
 __all__ = [
-    "announced_faces",
+    "declared_face_count",
     "free_memory",
     "gltf_fans",
     "gltf_head",
-    "mended",
-    "named_as_in",
+    "original_names",
+    "repaired_gltf",
     "require_decoder",
     "require_memory",
 ]
@@ -53,7 +53,7 @@ def gltf_fans(head: Mapping[str, Any]) -> int:
     return sum(one.get("mode") == _FAN for mesh in meshes for one in mesh.get("primitives") or ())
 
 
-def named_as_in(head: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+def original_names(head: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """Names of nodes without what trimesh draws at random for the primitives of one mesh; they are numbered instead."""
     given = {str(one.get("name")) for key in ("nodes", "meshes") for one in head.get(key) or () if one.get("name")}
     counts: dict[str, int] = {}
@@ -127,7 +127,7 @@ def free_memory() -> int | None:
         return None
 
 
-def announced_faces(path: Path, head: Mapping[str, Any]) -> int:
+def declared_face_count(path: Path, head: Mapping[str, Any]) -> int:
     """Faces (at least) that a file will turn out to hold, as far as a look into it tells; 0: it does not.
 
     Loading takes memory too, so what is far too large is better refused before.
@@ -182,7 +182,7 @@ def _gltf_faces(head: Mapping[str, Any]) -> int:
     return total
 
 
-def mended(path: Path, head: dict[str, Any]) -> io.BytesIO | None:
+def repaired_gltf(path: Path, head: dict[str, Any]) -> io.BytesIO | None:
     """A .glb that trimesh reads rightly; None where it does anyway.
 
     Vertex colours in 16 bits are cut to their low bytes where a primitive has no material, and kept where it has one:

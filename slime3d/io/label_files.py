@@ -14,7 +14,7 @@ from slime3d.io.object_arrays import read_object_array
 from slimecore.array_types import Array
 from slimecore.errors import InputError
 
-__all__ = ["RUN_FILES", "LabelFile", "on_faces", "read_label_file"]
+__all__ = ["RUN_FILES", "LabelFile", "read_label_file", "vertex_to_face_labels"]
 
 RUN_FILES = ("labels.json", "face_labels.npy")  # of a run's folder, the one that says more first
 
@@ -125,7 +125,7 @@ def _beside(path: Path, raw: Mapping[str, Any]) -> Path | None:
     return mesh if mesh.is_file() else None
 
 
-def on_faces(file: LabelFile, faces: Array, vertices: int, source: str) -> LabelFile:
+def vertex_to_face_labels(file: LabelFile, faces: Array, vertices: int, source: str) -> LabelFile:
     """Bring labels to the faces of a mesh: those of vertices become the majority of a face's corners.
 
     Raises

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from slime3d.io.file_headers import (
-    announced_faces,
+    declared_face_count,
     gltf_fans,
     gltf_head,
-    mended,
-    named_as_in,
+    original_names,
+    repaired_gltf,
     require_decoder,
     require_memory,
 )
@@ -142,14 +142,14 @@ def load_mesh(path: Path) -> Mesh:
         raise InputError(f"no such mesh: {path}" + (", it is a folder" if path.is_dir() else ""))
     head = gltf_head(path)
     require_decoder(path, head)
-    require_memory(path, announced_faces(path, head))
+    require_memory(path, declared_face_count(path, head))
     # OBJ faces are grouped by material unless told not to, which would change their order; then every run of
     # faces is a geometry of its own, and trimesh hands the runs over last to first.
     runs = path.suffix.lower() == ".obj"
     options = {"group_material": False} if runs else {}
     with _listening() as said, polygons_in_order() as cuts:
         try:
-            data = mended(path, head)
+            data = repaired_gltf(path, head)
             given = {} if data is None else {"file_type": path.suffix[1:].lower()}
             scene = trimesh.load_scene(path if data is None else data, process=False, **given, **options)
         except Exception as error:  # every reader of trimesh raises its own kind
@@ -175,7 +175,7 @@ def load_mesh(path: Path) -> Mesh:
         _without_strays(np.concatenate(vertices), faces),
         faces,
         np.repeat(np.arange(len(local), dtype=np.int32), counts),
-        tuple(named_as_in(head, names)),
+        tuple(original_names(head, names)),
         appearance_of(geometries, local, linear=path.suffix.lower() in {".glb", ".gltf"}),
         notes,
     )

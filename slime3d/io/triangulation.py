@@ -15,13 +15,13 @@ import numpy as np
 
 from slimecore.array_types import Array
 
-__all__ = ["cut", "polygons_in_order"]
+__all__ = ["fan_triangulate", "polygons_in_order"]
 
 _NAME = "triangulate_quads"
 _USERS = ("trimesh.geometry", "trimesh.exchange.off", "trimesh.exchange.ply")
 
 
-def cut(polygons: Any) -> Array:
+def fan_triangulate(polygons: Any) -> Array:
     """(T, 3) int64 triangles of polygons with k corners each: fans of k - 2 triangles, one polygon after the other.
 
     Parameters
@@ -51,7 +51,7 @@ def polygons_in_order() -> Iterator[list[int]]:
             return quads.astype(dtype)
         if not len(quads):
             return np.zeros((0, 3), dtype)
-        faces = cut(quads)
+        faces = fan_triangulate(quads)
         if len(faces) != len(quads):
             found.append(sum(len(p) > 3 for p in quads))
         return faces.astype(dtype)

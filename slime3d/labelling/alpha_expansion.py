@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slime3d.geometry.face_graph import touching
+from slime3d.geometry.face_graph import face_adjacency
 from slime3d.io.mesh import Mesh
 from slime3d.labelling.random_walk import ANNOTATED, FaceLabels, WalkConfig
 from slimecore.array_types import Array
 from slimecore.errors import ConfigError
 
-__all__ = ["ExpansionConfig", "expanded"]
+__all__ = ["ExpansionConfig", "alpha_expansion"]
 
 _SWEEPS = 5
 _SURE = 1e-3  # probabilities are kept this far from 0 and 1
@@ -35,7 +35,7 @@ class ExpansionConfig:
             raise ConfigError(f"expansion.weight must be 0 or more, got {self.weight}")
 
 
-def expanded(
+def alpha_expansion(
     mesh: Mesh, labels: FaceLabels, parts: int, bonds: WalkConfig, config: ExpansionConfig | None = None
 ) -> FaceLabels:
     """Labels that lower ``sum -log p_i(x_i) + weight sum w_ij [x_i != x_j]``; annotated faces keep theirs.
@@ -63,8 +63,8 @@ def expanded(
     other = (1 - sure) / max(1, parts - 1)
     price = np.repeat(-np.log(other)[:, None], parts, 1)
     price[np.arange(len(sure)), labels.rows] = -np.log(sure)
-    edges = touching(mesh)
-    bond = weight * np.exp(-edges.angle / np.where(edges.concave, bonds.concave, bonds.convex))
+    edges = face_adjacency(mesh)
+    bond = weight * np.exp(-edges.angle / np.where(edges.concave, bonds.concave_scale, bonds.convex_scale))
     rows = _lowered(labels.rows, price, edges.pairs, bond, labels.source == ANNOTATED)
     changed = rows != labels.rows
     return replace(labels, rows=rows, confidence=np.where(changed, other, labels.confidence).astype(np.float32))

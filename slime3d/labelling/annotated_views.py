@@ -10,7 +10,7 @@ import numpy as np
 
 from slimecore.array_types import Array
 from slimecore.errors import InputError
-from slimecore.io.mask_consistency import agreed, parse_numbered
+from slimecore.io.mask_consistency import harmonize_values, parse_numbered
 from slimecore.io.masks import IGNORE, fit_mask, make_parts, read_mask
 from slimecore.types import Parts
 
@@ -77,7 +77,7 @@ def read_references(
     size = face_id.shape[1:]
     raw = [read_mask(r.path) for r in references]
     fitted = [fit_mask(mask, size, str(r.path)) for mask, r in zip(raw, references, strict=True)]
-    masks, notes = agreed(fitted, [str(r.path) for r in references])
+    masks, notes = harmonize_values(fitted, [str(r.path) for r in references])
     labels = np.stack([mask.labels for mask in masks])
     for source, reference, plane, ids in zip(sources, references, labels, face_id, strict=True):
         if not (plane[ids >= 0] > 0).any():
@@ -111,4 +111,5 @@ def _rest(source: str, plane: Array, ids: Array, unmarked: str) -> list[str]:
     if unmarked == "part" or (unmarked == "auto" and share > _CARELESS) or not zero.any():
         return []
     plane[zero] = IGNORE
-    return [f"{source}: {share:.1%} of the object is unmarked and taken as unknown (--set unmarked=part: as the rest)"]
+    how = "--set unlabelled_faces=part: as the rest"
+    return [f"{source}: {share:.1%} of the object is unmarked and taken as unknown ({how})"]

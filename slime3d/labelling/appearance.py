@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from slime3d.io.mesh import Mesh
-from slime3d.labelling.votes import Evidence, cast_votes
-from slime3d.rendering.cameras import Cameras, frame_views
+from slime3d.labelling.votes import FaceVotes, cast_votes
+from slime3d.rendering.cameras import Cameras, orbit_cameras
 from slime3d.rendering.renderers import Renderer, fragments_of
 from slime3d.rendering.shading import lighting_normals, shade
 from slimecore.array_types import Array
@@ -24,7 +24,7 @@ from slimecore.errors import ConfigError
 from slimecore.learning.probe_config import LearnConfig
 from slimecore.memory.config import MemoryConfig
 
-__all__ = ["AnnotatedViews", "AppearanceConfig", "read_views", "trust_in", "view_evidence"]
+__all__ = ["AnnotatedViews", "AppearanceConfig", "appearance_votes", "calibrate", "read_views"]
 
 _FLOOR = 0.05  # equal chances mixed into a face's readings, so that neither rules a part out
 _SAME_VIEW = 0.99  # cosine between eyes: such a view shows nothing new, and would vouch for itself
@@ -88,7 +88,9 @@ class AnnotatedViews:
     up: str = "y"
 
 
-def view_evidence(mesh: Mesh, votes: Array, given: AnnotatedViews, doubt: Array, config: AppearanceConfig) -> Evidence:
+def appearance_votes(
+    mesh: Mesh, votes: Array, given: AnnotatedViews, doubt: Array, config: AppearanceConfig
+) -> FaceVotes:
     """Votes (F, P) for faces that certain `votes` (F, P) leave open, by what the parts look like.
 
     Parameters
@@ -106,16 +108,16 @@ def view_evidence(mesh: Mesh, votes: Array, given: AnnotatedViews, doubt: Array,
     SlimeError
         A model or device that does not do.
     """
-    nothing = Evidence(np.zeros_like(votes), certain=False)
+    nothing = FaceVotes(np.zeros_like(votes), is_fixed=False)
     if config.weight == 0 or len(np.unique(given.rows[(given.face_id >= 0) & (given.rows >= 0)])) < 2:
         return nothing
     chance = read_views(mesh, given, votes.shape[1], config)
-    trust = trust_in(chance, votes, mesh.areas())
+    trust = calibrate(chance, votes, mesh.areas())
     open_to = np.where(votes.sum(1) > 0, 0, doubt)
-    return Evidence(config.weight * trust * open_to[:, None] * chance, certain=False) if trust else nothing
+    return FaceVotes(config.weight * trust * open_to[:, None] * chance, is_fixed=False) if trust else nothing
 
 
-def trust_in(chance: Array, votes: Array, areas: Array) -> float:
+def calibrate(chance: Array, votes: Array, areas: Array) -> float:
     """0..1: how well read parts (F, P) are those that `votes` (F, P) know for certain.
 
     The mean IoU of the annotated parts by area, of which one half counts for nothing: calling everything by the name of
@@ -160,7 +162,7 @@ def _other_views(
     mesh: Mesh, given: AnnotatedViews, normals: Array, config: AppearanceConfig
 ) -> Iterator[tuple[Array, Array]]:
     """Face ids (1, h, w) and picture (h, w, 3) of views all around but those annotated."""
-    around = frame_views(mesh.used(), config.views, config.size, given.up)
+    around = orbit_cameras(mesh.used(), config.views, config.size, given.up)
     middle = (mesh.used().min(0) + mesh.used().max(0)) / 2
     new, old = (_directions(cameras, middle) for cameras in (around, given.cameras))
     for view in np.flatnonzero((new @ old.T).max(1) < _SAME_VIEW):
@@ -186,10 +188,10 @@ class _Reader:
         from slimecore.imaging.resize import resize_soft
         from slimecore.learning.probe import learn_parts
         from slimecore.memory.mask_memory import MaskMemory
-        from slimecore.segmentation.readout import encode_picture, prepare
+        from slimecore.segmentation.readout import encode_image, project_embeddings
         from slimecore.types import Annotation, Parts
 
-        self._side, self._detail = config.size, MemoryConfig().detail
+        self._side, self._detail = config.size, MemoryConfig().grid_upsampling
         self._backbone = load_model(config.model, config.device, config.seed)
         # Row 0 of pictures is what is outside, which the mesh has no part for; its own rest is a part like others.
         names = ("outside", *(f"part {row}" for row in used))
@@ -201,27 +203,27 @@ class _Reader:
         pairs = [(picture, row) for picture, row in zip(pictures, rows, strict=True) if (row > 0).any()]
         annotations = [Annotation(picture, row, parts) for picture, row in pairs]
         embeddings = learn_parts(self._backbone, annotations, LearnConfig(), short_side=config.size, seed=config.seed)
-        self._keys = prepare(self._backbone, embeddings)
-        self._memory = MaskMemory(MemoryConfig(recent=0, budget=1500), config.seed)
+        self._keys = project_embeddings(self._backbone, embeddings)
+        self._memory = MaskMemory(MemoryConfig(recent_frames=0, keys_per_frame=1500), config.seed)
         soft = np.concatenate([np.eye(len(parts)), np.full((1, len(parts)), 1 / len(parts))]).astype(np.float32)
         for picture, row in pairs:  # what is not annotated, row -1, remembers nothing: all parts alike
-            places = self._places(encode_picture(self._backbone, picture, self._side).descriptor, picture)
+            places = self._places(encode_image(self._backbone, picture, self._side).descriptor, picture)
             mask = resize_soft(np.moveaxis(soft[row], -1, 0), places.grid)
             self._memory.write(places, torch.from_numpy(mask).to(places.device), permanent=True)
 
     def _places(self, descriptor: Any, picture: Array) -> Any:
-        from slimecore.memory.grid_features import Places
+        from slimecore.memory.grid_features import GridFeatures
 
-        return Places.of(descriptor, picture, self._detail)
+        return GridFeatures.of(descriptor, picture, self._detail)
 
     def __call__(self, picture: Array) -> tuple[Array, Array]:
         """Shares (P, h, w) of the parts at every pixel: as learned, and as remembered."""
         from slimecore.imaging.resize import resize_soft
-        from slimecore.segmentation.readout import encode_picture, was_evidence
+        from slimecore.segmentation.readout import encode_image, read_out
 
-        features = encode_picture(self._backbone, picture, self._side)
+        features = encode_image(self._backbone, picture, self._side)
         places = self._places(features.descriptor, picture)
-        learned = was_evidence(features, self._keys)[0].cpu().numpy()
+        learned = read_out(features, self._keys)[0].cpu().numpy()
         recalled = self._memory.read(places).T.unflatten(1, places.grid).cpu().numpy()
         size = (picture.shape[0], picture.shape[1])
         soft = [resize_soft(maps, size)[1:] for maps in (learned, recalled)]

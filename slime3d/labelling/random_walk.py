@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from slime3d.geometry.face_graph import bridges, shells, touching
+from slime3d.geometry.face_graph import connected_components, face_adjacency, shell_bridges
 from slime3d.io.mesh import Mesh
-from slime3d.labelling.votes import Evidence
+from slime3d.labelling.votes import FaceVotes
 from slimecore.array_types import Array
 from slimecore.errors import ConfigError, InputError
 
-__all__ = ["ANNOTATED", "FILLED", "PERSUADED", "SOURCES", "WALKED", "FaceLabels", "WalkConfig", "walk"]
+__all__ = ["ANNOTATED", "FILLED", "PERSUADED", "SOURCES", "WALKED", "FaceLabels", "WalkConfig", "random_walk_labels"]
 
 SOURCES = ("annotated", "walked", "filled", "appearance")
 ANNOTATED, WALKED, FILLED, PERSUADED = range(4)
@@ -26,18 +27,20 @@ class WalkConfig:
 
     Parameters
     ----------
-    concave, convex : float
+    concave_scale, convex_scale : float
         Radians of bending after which the bond between neighbours has fallen to 1/e.
     bridge : float
         Bond between faces of different shells that touch; it falls with their distance.
     """
 
-    concave: float = 0.25
-    convex: float = 1.0
+    concave_scale: float = 0.25
+    convex_scale: float = 1.0
     bridge: float = 1e-3
 
+    RENAMED = MappingProxyType({"concave": "concave_scale", "convex": "convex_scale"})
+
     def __post_init__(self) -> None:
-        for name in ("concave", "convex", "bridge"):
+        for name in ("concave_scale", "convex_scale", "bridge"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"walk.{name} must be above 0, got {getattr(self, name)}")
 
@@ -61,7 +64,7 @@ class FaceLabels:
     source: Array
 
 
-def walk(mesh: Mesh, evidence: Sequence[Evidence], config: WalkConfig | None = None) -> FaceLabels:
+def random_walk_labels(mesh: Mesh, evidence: Sequence[FaceVotes], config: WalkConfig | None = None) -> FaceLabels:
     """Label every face.
 
     The probabilities x minimise ``sum w_ij |x_i - x_j|^2 + sum c_i |x_i - v_i|^2`` over bonds w and votes v of
@@ -83,8 +86,8 @@ def walk(mesh: Mesh, evidence: Sequence[Evidence], config: WalkConfig | None = N
     total, certain, weight = _added(evidence)
     if not (weight > 0).any():
         raise InputError("no face has any evidence: the annotation shows no face of this mesh")
-    bonds = _bonds(mesh, config or WalkConfig())
-    group = shells(len(mesh.faces), np.stack(bonds.nonzero(), 1))
+    bonds = _edge_weights(mesh, config or WalkConfig())
+    group = connected_components(len(mesh.faces), np.stack(bonds.nonzero(), 1))
     reached = np.bincount(group, weight)[group] > 0
     chance = np.zeros_like(total)
     chance[certain] = total[certain] / weight[certain, None]
@@ -100,10 +103,10 @@ def walk(mesh: Mesh, evidence: Sequence[Evidence], config: WalkConfig | None = N
     return FaceLabels(rows, top.clip(0, 1).astype(np.float32), source)
 
 
-def _added(evidence: Sequence[Evidence]) -> tuple[Array, Array, Array]:
+def _added(evidence: Sequence[FaceVotes]) -> tuple[Array, Array, Array]:
     """Votes of the deciding source of every face, which faces are certain, and the votes' sums."""
-    sure = [e.votes for e in evidence if e.certain]
-    guess = [e.votes for e in evidence if not e.certain]
+    sure = [e.votes for e in evidence if e.is_fixed]
+    guess = [e.votes for e in evidence if not e.is_fixed]
     zero = np.zeros_like(evidence[0].votes)
     fixed: Array = sum(sure, zero)
     certain = fixed.sum(1) > 0
@@ -111,13 +114,13 @@ def _added(evidence: Sequence[Evidence]) -> tuple[Array, Array, Array]:
     return total, certain, total.sum(1)
 
 
-def _bonds(mesh: Mesh, config: WalkConfig) -> Any:
+def _edge_weights(mesh: Mesh, config: WalkConfig) -> Any:
     """Symmetric sparse (F, F) weights."""
     from scipy.sparse import coo_array
 
-    edges = touching(mesh)
-    bond = np.exp(-edges.angle / np.where(edges.concave, config.concave, config.convex))
-    far, distance = bridges(mesh, shells(len(mesh.faces), edges.pairs))
+    edges = face_adjacency(mesh)
+    bond = np.exp(-edges.angle / np.where(edges.concave, config.concave_scale, config.convex_scale))
+    far, distance = shell_bridges(mesh, connected_components(len(mesh.faces), edges.pairs))
     reach = np.sqrt(mesh.areas().mean()) + 1e-12
     weak = config.bridge / (1 + (distance / reach) ** 2)
     pairs, value = np.concatenate([edges.pairs, far]), np.concatenate([bond, weak])

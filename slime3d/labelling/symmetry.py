@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
-from slime3d.geometry.functional_map import bent_images
-from slime3d.geometry.surface_sampling import Surface, sample_surface
+from slime3d.geometry.functional_map import intrinsic_mirror_images
+from slime3d.geometry.surface_sampling import SurfaceSamples, sample_surface
 from slime3d.io.mesh import Mesh
-from slime3d.labelling.votes import Evidence
+from slime3d.labelling.votes import FaceVotes
 from slimecore.array_types import Array
 from slimecore.errors import ConfigError
 
@@ -37,27 +38,30 @@ class SymmetryConfig:
     ----------
     weight : float
         Weight of its votes against the bonds to the neighbours, which are at most 1; 0 switches it off.
-    share : float
+    min_matched_share : float
         Share of the surface that must fall onto itself, 0..1.
-    bent : float
+    intrinsic_tolerance : float
         Distortion up to which left and right of a bent body are believed, as a share of the mean distance along its
         surface; 0 switches that off.
     """
 
     weight: float = 0.01
-    share: float = 0.9
-    bent: float = 0.1
+    min_matched_share: float = 0.9
+    intrinsic_tolerance: float = 0.1
+
+    RENAMED = MappingProxyType({"bent": "intrinsic_tolerance", "share": "min_matched_share"})
 
     def __post_init__(self) -> None:
-        if not 0 <= self.bent <= 1:
-            raise ConfigError(f"symmetry.bent must be 0 .. 1, got {self.bent}")
-        if self.weight < 0 or not 0 < self.share <= 1:
+        if not 0 <= self.intrinsic_tolerance <= 1:
+            raise ConfigError(f"symmetry.intrinsic_tolerance must be 0 .. 1, got {self.intrinsic_tolerance}")
+        if self.weight < 0 or not 0 < self.min_matched_share <= 1:
             raise ConfigError(
-                f"symmetry needs a weight of 0 or more and a share in 0..1, got {self.weight}, {self.share}"
+                "symmetry needs a weight of 0 or more and a min_matched_share in 0..1, got "
+                f"{self.weight}, {self.min_matched_share}"
             )
 
 
-def symmetry_evidence(mesh: Mesh, votes: Array, config: SymmetryConfig) -> Evidence:
+def symmetry_evidence(mesh: Mesh, votes: Array, config: SymmetryConfig) -> FaceVotes:
     """Votes (F, P) for faces that certain `votes` (F, P) leave open, by the symmetries of the mesh.
 
     Where annotated places are laid on annotated places, what is seen there says which part is whose image: a left leg
@@ -67,15 +71,19 @@ def symmetry_evidence(mesh: Mesh, votes: Array, config: SymmetryConfig) -> Evide
     out = np.zeros_like(votes)
     known = votes.sum(1) > 0
     if config.weight == 0 or not known.any():
-        return Evidence(out, certain=False)
+        return FaceVotes(out, is_fixed=False)
     surface = sample_surface(mesh, _SAMPLES)
     annotated = known[surface.face]
     share = votes[surface.face] / votes[surface.face].sum(1, keepdims=True).clip(1e-12)
-    some = _Some(surface, np.flatnonzero(annotated))
+    some = _SampleIndex(surface, np.flatnonzero(annotated))
     every = np.arange(len(annotated))
-    images = [some.laid(every, turn, middle, sides=True) for turn, middle in _found(surface, config.share)]
-    if config.bent and not annotated.all():
-        images += [some.nearest(points) for points in bent_images(mesh, surface, config.bent)]
+    images = [
+        some.mapped(every, turn, middle, sides=True) for turn, middle in _found(surface, config.min_matched_share)
+    ]
+    if config.intrinsic_tolerance and not annotated.all():
+        images += [
+            some.nearest(points) for points in intrinsic_mirror_images(mesh, surface, config.intrinsic_tolerance)
+        ]
     for image, fits in images:
         image_of = _images(share, surface, annotated, image, fits)
         if image_of is None:
@@ -85,7 +93,7 @@ def symmetry_evidence(mesh: Mesh, votes: Array, config: SymmetryConfig) -> Evide
         for part in range(votes.shape[1]):
             out[:, part] += np.bincount(surface.face[says], gain[:, part], minlength=len(votes))
     out /= np.bincount(surface.face, surface.area, minlength=len(votes))[:, None].clip(1e-30)
-    return Evidence(config.weight * out / out.sum(1, keepdims=True).clip(1), certain=False)
+    return FaceVotes(config.weight * out / out.sum(1, keepdims=True).clip(1), is_fixed=False)
 
 
 def symmetries(mesh: Mesh, share: float) -> list[tuple[Array, Array]]:
@@ -93,11 +101,11 @@ def symmetries(mesh: Mesh, share: float) -> list[tuple[Array, Array]]:
     return _found(sample_surface(mesh, _SAMPLES), share)
 
 
-def _found(surface: Surface, share: float) -> list[tuple[Array, Array]]:
+def _found(surface: SurfaceSamples, share: float) -> list[tuple[Array, Array]]:
     middle = np.average(surface.points, axis=0, weights=surface.area)
     away = surface.points - middle
     own = np.linalg.eigh((away * surface.area[:, None]).T @ away)[1].T
-    everything = _Some(surface, np.arange(len(surface.points)))
+    everything = _SampleIndex(surface, np.arange(len(surface.points)))
     asking = np.arange(0, len(surface.points), max(1, len(surface.points) // _SAMPLES))
     area = surface.area[asking]
     tried = [np.eye(3)]
@@ -107,16 +115,16 @@ def _found(surface: Surface, share: float) -> list[tuple[Array, Array]]:
         if any(np.abs(turn - other).max() < _SAME_TURN for other in tried):
             continue
         tried.append(turn)
-        fits = everything.laid(asking, turn, middle, sides=False)[1]
+        fits = everything.mapped(asking, turn, middle, sides=False)[1]
         if area[fits].sum() >= share * area.sum():
             out.append((turn, middle))
     return out
 
 
-class _Some:
+class _SampleIndex:
     """Some samples of a surface, to be found by their place."""
 
-    def __init__(self, surface: Surface, which: Array) -> None:
+    def __init__(self, surface: SurfaceSamples, which: Array) -> None:
         from scipy.spatial import cKDTree
 
         self._surface, self._which = surface, which
@@ -132,7 +140,7 @@ class _Some:
         hit = np.isfinite(distance)
         return self._which[np.where(hit, nearest, 0)], hit
 
-    def laid(self, asking: Array, turn: Array, middle: Array, *, sides: bool) -> tuple[Array, Array]:
+    def mapped(self, asking: Array, turn: Array, middle: Array, *, sides: bool) -> tuple[Array, Array]:
         """Index of the sample each asking sample is laid on, and whether it fits in place and direction.
 
         With `sides`, outside has to fall on outside; windings are too often at odds to ask that of a whole mesh.
@@ -144,7 +152,7 @@ class _Some:
         return image, hit & ((cosine if sides else np.abs(cosine)) >= _ALIKE)
 
 
-def _images(share: Array, surface: Surface, annotated: Array, image: Array, fits: Array) -> Array | None:
+def _images(share: Array, surface: SurfaceSamples, annotated: Array, image: Array, fits: Array) -> Array | None:
     """(P, P) chance that a place laid on part p is of part q; None where that is anyone's guess."""
     both = fits & annotated
     seen = (share[image][both] * surface.area[both, None]).T @ share[both]

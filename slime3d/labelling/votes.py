@@ -8,11 +8,11 @@ import numpy as np
 
 from slimecore.array_types import Array
 
-__all__ = ["Evidence", "cast_votes"]
+__all__ = ["FaceVotes", "cast_votes"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
+class FaceVotes:
     """Soft votes of one source.
 
     Parameters
@@ -25,7 +25,7 @@ class Evidence:
     """
 
     votes: Array
-    certain: bool
+    is_fixed: bool
 
 
 def cast_votes(face_id: Array, soft: Array, faces: int) -> Array:

@@ -23,7 +23,7 @@ from slime3d.output.files import (
 )
 from slime3d.output.glb import Piece, glb_bytes
 from slime3d.output.viewer import viewer_page
-from slime3d.rendering.cameras import frame_views
+from slime3d.rendering.cameras import orbit_cameras
 from slime3d.rendering.renderers import Renderer
 from slime3d.rendering.shading import lighting_normals, shade_colors
 from slimecore.array_types import Array
@@ -32,7 +32,7 @@ from slimecore.errors import OutputError
 from slimecore.io.atomic_files import make_folder, write_bytes, write_text
 from slimecore.types import Parts
 
-__all__ = ["Labelled", "Outputs", "safe_name", "write_results"]
+__all__ = ["LabelledMesh", "Outputs", "safe_name", "write_results"]
 
 REPORT = "report.json"
 _SHEET_VIEWS = 12
@@ -40,7 +40,7 @@ _SHEET_SIZE = 320
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Labelled:
+class LabelledMesh:
     """A mesh with a part for every face.
 
     Parameters
@@ -66,8 +66,8 @@ class Outputs:
     """What is written beside the labels; see :class:`slime3d.config.RunConfig` for the fields."""
 
     up: str = RunConfig().up
-    frames: int = RunConfig().frames
-    viewer: int = RunConfig().viewer
+    frames: int = RunConfig().turntable_frames
+    viewer: int = RunConfig().viewer_faces
     keep_texture: bool = RunConfig().keep_texture
     part_files: str = RunConfig().part_files
 
@@ -77,7 +77,7 @@ class Outputs:
         return cls(**{f.name: getattr(config, f.name) for f in fields(cls) if hasattr(config, f.name)})
 
 
-def write_results(out: Path, found: Labelled, config: Any, renderer: Renderer) -> tuple[str, ...]:
+def write_results(out: Path, found: LabelledMesh, config: Any, renderer: Renderer) -> tuple[str, ...]:
     """Write all of a command's files but its report; return their names.
 
     Files that the folder's last ``report.json`` lists and that are not made now (a part that is gone, a turntable that
@@ -109,7 +109,7 @@ def write_results(out: Path, found: Labelled, config: Any, renderer: Renderer) -
     if wanted.part_files != "none":
         files += write_part_files(out / "parts", mesh, pieces, wanted.part_files, keep_texture=wanted.keep_texture)
     normals, palette = lighting_normals(mesh), picture_colors(parts)
-    small = frame_views(mesh.used(), _SHEET_VIEWS, _SHEET_SIZE, wanted.up)
+    small = orbit_cameras(mesh.used(), _SHEET_VIEWS, _SHEET_SIZE, wanted.up)
     fragments = renderer.rasterize(mesh.vertices, mesh.faces, small)
     pictures = shade_colors(fragments, mesh, small, palette[labels.rows], normals)
     write_contact_sheet(out / "labels.png", pictures, parts)

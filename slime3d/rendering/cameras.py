@@ -14,9 +14,9 @@ import numpy as np
 from slimecore.array_types import Array
 from slimecore.errors import ConfigError, InputError
 
-__all__ = ["UPS", "Cameras", "cameras_entry", "frame_views", "read_cameras", "turntable_views", "up_axes"]
+__all__ = ["UP_AXES", "Cameras", "cameras_entry", "orbit_cameras", "read_cameras", "turntable_views", "up_axes"]
 
-UPS = ("x", "y", "z", "-x", "-y", "-z")
+UP_AXES = ("x", "y", "z", "-x", "-y", "-z")
 _FOV = 40.0  # degrees; of the sphere around the mesh, before framing
 _DISTANCE = 3.0  # of the camera from the centre, in radii of that sphere
 _MARGIN = 1.1  # the projected object's box is enlarged by this factor
@@ -69,7 +69,7 @@ class Cameras:
         return np.asarray(-np.einsum("nji,nj->ni", self.pose[:, :3, :3], self.pose[:, :3, 3]))
 
 
-def frame_views(vertices: Array, views: int = 12, size: int = 512, up: str = "y") -> Cameras:
+def orbit_cameras(vertices: Array, views: int = 12, size: int = 512, up: str = "y") -> Cameras:
     """Cameras all around a mesh, from below too, none of them random.
 
     A quarter of the views looks from above, a quarter from below, the rest from a ring slightly above the waist; view 0
@@ -125,8 +125,8 @@ def _framed(vertices: Array, angles: list[tuple[float, float]], size: int, up: s
 
 def up_axes(up: str) -> Array:
     """Rows right, up, front of the object; the front is +z, or -y where z is up, as is common."""
-    if up not in UPS:
-        raise ConfigError(f"--up must be one of {', '.join(UPS)}, got {up!r}")
+    if up not in UP_AXES:
+        raise ConfigError(f"--up must be one of {', '.join(UP_AXES)}, got {up!r}")
     sign = -1.0 if up.startswith("-") else 1.0
     top = np.zeros(3)
     top["xyz".index(up[-1])] = sign

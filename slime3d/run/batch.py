@@ -10,7 +10,7 @@ from typing import Any
 
 from slime3d.io.mesh import MESH_SUFFIXES
 from slime3d.labelling.annotated_views import Reference
-from slime3d.run.provenance import NEW, unfinished
+from slime3d.run.provenance import NEW, stale_reason
 from slimecore.errors import ConfigError, InputError, SlimeError, UnknownPlugin
 from slimecore.io.atomic_files import write_json
 from slimecore.io.images import IMAGE_SUFFIXES, natural_key
@@ -175,7 +175,7 @@ def run_batch(
 
 def _attempt(job: Job, work: Callable[[Job], str], made_of: Callable[[Job], dict[str, Any]] | None) -> Outcome:
     try:
-        reason = unfinished(job.out, made_of(job)) if made_of else ""
+        reason = stale_reason(job.out, made_of(job)) if made_of else ""
         if made_of and not reason:
             return Outcome(job.name, "kept", "finished before, nothing changed")
         said = work(job)

@@ -13,18 +13,18 @@ import numpy as np
 
 from slime3d.config import RunConfig
 from slime3d.io.mesh import Mesh, load_mesh
-from slime3d.labelling.alpha_expansion import expanded
+from slime3d.labelling.alpha_expansion import alpha_expansion
 from slime3d.labelling.annotated_views import Reference, read_references
-from slime3d.labelling.appearance import AnnotatedViews, view_evidence
-from slime3d.labelling.random_walk import PERSUADED, SOURCES, FaceLabels, walk
+from slime3d.labelling.appearance import AnnotatedViews, appearance_votes
+from slime3d.labelling.random_walk import PERSUADED, SOURCES, FaceLabels, random_walk_labels
 from slime3d.labelling.symmetry import symmetry_evidence
-from slime3d.labelling.votes import Evidence, cast_votes
+from slime3d.labelling.votes import FaceVotes, cast_votes
 from slime3d.output.files import write_contact_sheet
-from slime3d.output.results import Labelled, write_results
-from slime3d.rendering.cameras import Cameras, cameras_entry, frame_views, read_cameras
+from slime3d.output.results import LabelledMesh, write_results
+from slime3d.rendering.cameras import Cameras, cameras_entry, orbit_cameras, read_cameras
 from slime3d.rendering.renderers import Renderer, build_renderer
 from slime3d.rendering.shading import lighting_normals, shade
-from slime3d.run.provenance import made_of
+from slime3d.run.provenance import provenance
 from slimecore.array_types import Array
 from slimecore.config import to_dict
 from slimecore.errors import InputError
@@ -82,7 +82,7 @@ def render_mesh(
     """
     import io
 
-    made = made_of(path, render_settings(config, shading), cameras=cameras)
+    made = provenance(path, render_settings(config, shading), cameras=cameras)
     mesh = load_mesh(path)
     looks = _cameras(mesh, config, cameras)
     tool = build_renderer(config.renderer)
@@ -113,7 +113,7 @@ def render_settings(config: RunConfig, shading: str) -> dict[str, Any]:
 
 def _cameras(mesh: Mesh, config: RunConfig, file: Path | None) -> Cameras:
     if file is None:
-        return frame_views(mesh.used(), config.views, config.size, config.up)
+        return orbit_cameras(mesh.used(), config.views, config.size, config.up)
     cameras = read_cameras(file)
     shown = [np.isfinite(cameras[i : i + 1].project(mesh.used())[0]).any() for i in range(len(cameras))]
     if not any(shown):
@@ -148,15 +148,23 @@ def label_mesh(
     """
     votes = cast_votes(face_id, rows, len(mesh.faces))
     votes = np.pad(votes, ((0, 0), (0, len(parts) - votes.shape[1])))
-    evidence = [Evidence(votes, certain=True)]
+    evidence = [FaceVotes(votes, is_fixed=True)]
     if config.method == "geometry":
         evidence.append(symmetry_evidence(mesh, votes, config.symmetry))
-    labels = walk(mesh, evidence, config.walk)
+    labels = random_walk_labels(mesh, evidence, config.walk)
     if config.method == "geometry" and config.appearance.weight and cameras is not None:
         given = AnnotatedViews(face_id, rows, cameras, renderer or build_renderer(config.renderer), config.up)
-        looks = view_evidence(mesh, votes, given, (1 - labels.confidence) ** 2, config.appearance)
-        labels = _persuaded(labels, walk(mesh, [*evidence, looks], config.walk)) if looks.votes.any() else labels
-    return expanded(mesh, labels, len(parts), config.walk, config.expansion) if config.smooth == "expansion" else labels
+        looks = appearance_votes(mesh, votes, given, (1 - labels.confidence) ** 2, config.appearance)
+        labels = (
+            _persuaded(labels, random_walk_labels(mesh, [*evidence, looks], config.walk))
+            if looks.votes.any()
+            else labels
+        )
+    return (
+        alpha_expansion(mesh, labels, len(parts), config.walk, config.expansion)
+        if config.smooth == "expansion"
+        else labels
+    )
 
 
 def _persuaded(before: FaceLabels, after: FaceLabels) -> FaceLabels:
@@ -192,8 +200,8 @@ def run(
     SlimeError
         A mesh, mask, setting or place that does not do; nothing is written then.
     """
-    clock = _Clock()
-    made = made_of(path, config, references, names, cameras)
+    clock = StageTimer()
+    made = provenance(path, config, references, names, cameras)
     mesh = load_mesh(path)
     clock.lap("load")
     looks = _cameras(mesh, config, cameras)
@@ -204,12 +212,12 @@ def run(
     each = [shown[i : i + 1] for i in range(len(shown))]
     face_id = np.concatenate([renderer.rasterize(mesh.vertices, mesh.faces, camera).face_id for camera in each])
     clock.lap("render")
-    given = read_references(references, face_id, names, config.unmarked)
+    given = read_references(references, face_id, names, config.unlabelled_faces)
     labels = label_mesh(mesh, face_id, given.rows, given.parts, config, shown, renderer)
     clock.lap("label")
     seen = np.zeros(len(mesh.faces), bool)
     seen[face_id[face_id >= 0]] = True
-    found = Labelled(mesh, path.name, labels, given.parts, seen)
+    found = LabelledMesh(mesh, path.name, labels, given.parts, seen)
     files = write_results(out, found, config, renderer)
     used = [r.view for r in references]
     write_json(out / "cameras.json", cameras_entry(looks, mesh=path.name, up=config.up, annotated=used))
@@ -222,7 +230,7 @@ def run(
     return Result(labels, given.parts, seen, notes, report)
 
 
-class _Clock:
+class StageTimer:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
@@ -266,7 +274,7 @@ def _require_views(references: Sequence[Reference], views: int) -> None:
 
 
 def _report(
-    found: Labelled,
+    found: LabelledMesh,
     references: Sequence[Reference],
     config: RunConfig,
     seconds: Mapping[str, float],

@@ -14,13 +14,13 @@ from slime3d.labelling.annotated_views import Reference
 from slimecore.config import to_dict
 from slimecore.provenance.code_hash import code_hash
 
-__all__ = ["NEW", "companions", "made_of", "unfinished"]
+__all__ = ["NEW", "provenance", "referenced_files", "stale_reason"]
 
 NEW = "not made before"
 _ENDS = ("report.json", "cameras.json")  # the file a command writes last
 
 
-def made_of(
+def provenance(
     path: Path,
     settings: Any,
     references: Sequence[Reference] = (),
@@ -35,14 +35,14 @@ def made_of(
     drawn = [*(r.path for r in references), *([cameras] if cameras else [])]
     chosen = settings if isinstance(settings, Mapping) else to_dict(settings)
     return {
-        "mesh": _digest([path, *companions(path)]),
+        "mesh": _digest([path, *referenced_files(path)]),
         "masks": _digest(drawn, views),
         "settings": _digest([], json.dumps([chosen, sorted((names or {}).items())], sort_keys=True)),
         "program": code_hash("slimecore", "slime3d"),
     }
 
 
-def unfinished(out: Path, made: Mapping[str, str]) -> str:
+def stale_reason(out: Path, made: Mapping[str, str]) -> str:
     """Why the results in a folder do not do; empty if they do."""
     end = next((out / name for name in _ENDS if (out / name).is_file()), None)
     if end is None:
@@ -59,7 +59,7 @@ def unfinished(out: Path, made: Mapping[str, str]) -> str:
     return f"{missing[0]} is missing" if missing else ""
 
 
-def companions(path: Path) -> list[Path]:
+def referenced_files(path: Path) -> list[Path]:
     """Files beside a mesh that it names: buffers and pictures of glTF, materials and textures of OBJ, those of PLY."""
     suffix = path.suffix.lower()
     try:

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from slime3d.geometry.functional_map import Anchored, map_surface
-from slime3d.geometry.registration import Alignment, align
+from slime3d.geometry.functional_map import LandmarkedSpectrum, fit_functional_map
+from slime3d.geometry.registration import SimilarityTransform, register_similarity
 from slime3d.geometry.spectral import spectrum
 from slime3d.io.mesh import Mesh
-from slime3d.labelling.random_walk import FaceLabels, WalkConfig, walk
-from slime3d.labelling.votes import Evidence
-from slime3d.transfer.shape_features import Form, form_of
-from slime3d.transfer.similarity import by_likeness, by_own_color, by_place, trust
+from slime3d.labelling.random_walk import FaceLabels, WalkConfig, random_walk_labels
+from slime3d.labelling.votes import FaceVotes
+from slime3d.transfer.shape_features import MeshSamples, form_of
+from slime3d.transfer.similarity import cross_validated_trust, vote_by_feature, vote_by_position, vote_by_target_color
 from slimecore.array_types import Array
 from slimecore.errors import ConfigError, InputError
 
-__all__ = ["METHODS", "Donor", "Kin", "TransferConfig", "Transferred", "transfer_labels"]
+__all__ = ["METHODS", "PreparedMesh", "SourceMesh", "TransferConfig", "TransferResult", "transfer_labels"]
 
 METHODS = ("auto", "nearest")
 _FORM, _COLOR = 0.05, 0.05  # widths within which extents (of the radius) and colours (of 0..1) are alike
@@ -70,7 +70,7 @@ class TransferConfig:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kin:
+class PreparedMesh:
     """A mesh prepared for transfer; one source serves many targets.
 
     Parameters
@@ -80,18 +80,18 @@ class Kin:
         None where the mesh is made of pieces, or surface maps are off.
     """
 
-    form: Form
-    body: Anchored | None
+    form: MeshSamples
+    body: LandmarkedSpectrum | None
 
     @classmethod
-    def of(cls, mesh: Mesh, config: TransferConfig) -> Kin:
+    def of(cls, mesh: Mesh, config: TransferConfig) -> PreparedMesh:
         """Prepare a mesh."""
         shape = spectrum(mesh, config.functions) if config.surface and config.method == "auto" else None
-        return cls(form_of(mesh), None if shape is None else Anchored.of(shape))
+        return cls(form_of(mesh), None if shape is None else LandmarkedSpectrum.of(shape))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Donor:
+class SourceMesh:
     """A labelled mesh, and what of it may be trusted on others.
 
     Parameters
@@ -105,14 +105,14 @@ class Donor:
         Trust in extents of shells, and in colours, 0..1.
     """
 
-    kin: Kin
+    kin: PreparedMesh
     rows: Array
     parts: int
     form: float
     color: float
 
     @classmethod
-    def of(cls, kin: Kin, rows: Array, parts: int) -> Donor:
+    def of(cls, kin: PreparedMesh, rows: Array, parts: int) -> SourceMesh:
         """Test form and colour on the mesh itself.
 
         Raises
@@ -127,13 +127,17 @@ class Donor:
         face = form.surface.face[known]
         labels, region, area = rows[face], _regions(form, rows)[face], form.surface.area[known]
         extents = form.extents(np.eye(3), 1 / form.radius)
-        shape = trust(extents[known], labels, region, area, parts, _FORM) if len(form.middle) > 1 else 0.0
-        color = 0.0 if form.color is None else trust(form.color[known], labels, region, area, parts, _COLOR)
+        shape = (
+            cross_validated_trust(extents[known], labels, region, area, parts, _FORM) if len(form.middle) > 1 else 0.0
+        )
+        color = (
+            0.0 if form.color is None else cross_validated_trust(form.color[known], labels, region, area, parts, _COLOR)
+        )
         return cls(kin, rows, parts, shape, color)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Transferred:
+class TransferResult:
     """Labels of a target, and what they rest on.
 
     Parameters
@@ -145,11 +149,11 @@ class Transferred:
     """
 
     labels: FaceLabels
-    alignment: Alignment
+    alignment: SimilarityTransform
     weights: dict[str, float]
 
 
-def transfer_labels(donor: Donor, target: Kin, config: TransferConfig | None = None) -> Transferred:
+def transfer_labels(donor: SourceMesh, target: PreparedMesh, config: TransferConfig | None = None) -> TransferResult:
     """Label a target as its source is labelled.
 
     Parameters
@@ -160,16 +164,16 @@ def transfer_labels(donor: Donor, target: Kin, config: TransferConfig | None = N
     """
     config = config or TransferConfig()
     a, b, parts = donor.kin.form, target.form, donor.parts
-    laid = align(a.surface, b.surface, search=config.search)
+    laid = register_similarity(a.surface, b.surface, search=config.search)
     known = np.flatnonzero(donor.rows[a.surface.face] >= 0)
     labels = donor.rows[a.surface.face[known]]
     if config.method == "nearest":
-        near = by_place(a.surface.points[known], labels, laid(b.surface.points), parts, nearest=True)
-        return Transferred(_decided(b, near, config, plain=True), laid, {"place": 1.0})
+        near = vote_by_position(a.surface.points[known], labels, laid(b.surface.points), parts, nearest=True)
+        return TransferResult(_decided(b, near, config, plain=True), laid, {"place": 1.0})
     size = 1 / a.radius
     known_at = a.places(np.eye(3), size, np.zeros(3))[known]
     asking_at = b.places(laid.turn, laid.scale * size, laid.shift * size)
-    total = np.log(by_place(known_at, labels, asking_at, parts))
+    total = np.log(vote_by_position(known_at, labels, asking_at, parts))
     total, weights = _with_surface(donor, target, laid, total, config)
     offers = {"form": (a.extents(np.eye(3), size), b.extents(laid.turn, laid.scale * size), _FORM)}
     if a.color is not None and b.color is not None:
@@ -177,23 +181,23 @@ def transfer_labels(donor: Donor, target: Kin, config: TransferConfig | None = N
     for name, (have, want, width) in offers.items():
         weights[name] = getattr(config, name) * getattr(donor, name)
         if weights[name] > 0:
-            total += weights[name] * np.log(by_likeness(have[known], labels, want, parts, width))
+            total += weights[name] * np.log(vote_by_feature(have[known], labels, want, parts, width))
     own = config.own_color * donor.color
     if b.color is not None and own > 0:
         first = total
         for _ in range(3):
-            total = first + own * np.log(by_own_color(b.color, _chances(total), b.surface.area))
-    return Transferred(_decided(b, _chances(total), config, plain=config.weight == 0), laid, weights)
+            total = first + own * np.log(vote_by_target_color(b.color, _chances(total), b.surface.area))
+    return TransferResult(_decided(b, _chances(total), config, plain=config.weight == 0), laid, weights)
 
 
 def _with_surface(
-    donor: Donor, target: Kin, laid: Alignment, place: Array, config: TransferConfig
+    donor: SourceMesh, target: PreparedMesh, laid: SimilarityTransform, place: Array, config: TransferConfig
 ) -> tuple[Array, dict[str, float]]:
     """Place and surface map, weighted by how well each keeps distances along the surface."""
     source, rows, parts = donor.kin, donor.rows, donor.parts
     if not config.surface or source.body is None or target.body is None:
         return place, {"place": 1.0}
-    found, plain = map_surface(source.body, target.body, laid(target.body.shape.points))
+    found, plain = fit_functional_map(source.body, target.body, laid(target.body.shape.points))
     share = float(1 / (1 + np.exp((found.distortion - plain) / config.prefer)))
     shape, mesh = source.body.shape, source.form.mesh
     votes = np.zeros((len(shape.points), parts))
@@ -210,12 +214,12 @@ def _with_surface(
     return (1 - share) * place + share * np.log(says), {"place": 1 - share, "surface": share}
 
 
-def _regions(form: Form, rows: Array) -> Array:
+def _regions(form: MeshSamples, rows: Array) -> Array:
     """(F,) connected regions of equal label."""
-    from slime3d.geometry.face_graph import shells
+    from slime3d.geometry.face_graph import connected_components
 
     same = rows[form.pairs[:, 0]] == rows[form.pairs[:, 1]]
-    return shells(len(rows), form.pairs[same])
+    return connected_components(len(rows), form.pairs[same])
 
 
 def _chances(total: Array) -> Array:
@@ -223,11 +227,13 @@ def _chances(total: Array) -> Array:
     return np.asarray(chance / chance.sum(1, keepdims=True))
 
 
-def _decided(form: Form, chance: Array, config: TransferConfig, *, plain: bool) -> FaceLabels:
+def _decided(form: MeshSamples, chance: Array, config: TransferConfig, *, plain: bool) -> FaceLabels:
     """Faces from samples, then the walk; `plain`: a walk so weak that only faces without a sample notice it."""
     surface, count = form.surface, len(form.mesh.faces)
     tiny = 1e-9 * float(surface.area.mean())
     area = surface.area + tiny
     summed = [np.bincount(surface.face, area * chance[:, p], minlength=count) for p in range(chance.shape[1])]
     votes = np.stack(summed, 1) / np.bincount(surface.face, area, minlength=count).clip(tiny / 2)[:, None]
-    return walk(form.mesh, [Evidence(votes * (1e6 if plain else config.weight), certain=False)], config.walk)
+    return random_walk_labels(
+        form.mesh, [FaceVotes(votes * (1e6 if plain else config.weight), is_fixed=False)], config.walk
+    )

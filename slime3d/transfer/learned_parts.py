@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from slime3d.io.mesh import Mesh
-from slime3d.labelling.random_walk import FaceLabels, walk
-from slime3d.labelling.votes import Evidence, cast_votes
+from slime3d.labelling.random_walk import FaceLabels, random_walk_labels
+from slime3d.labelling.votes import FaceVotes, cast_votes
 from slime3d.rendering.cameras import Cameras
 from slime3d.rendering.renderers import Renderer
 from slime3d.rendering.shading import lighting_normals, shade
@@ -84,4 +84,6 @@ class ViewLabeller:
         total = votes.sum(1, keepdims=True)
         votes = np.divide(votes, total, out=np.zeros_like(votes), where=total > 1e-9)
 
-        return walk(mesh, [Evidence(votes * max(config.weight, 1e-3), certain=False)], config.walk), seen
+        return random_walk_labels(
+            mesh, [FaceVotes(votes * max(config.weight, 1e-3), is_fixed=False)], config.walk
+        ), seen

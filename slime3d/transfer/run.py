@@ -12,10 +12,10 @@ import numpy as np
 
 from slime3d.io.mesh import Mesh, load_mesh
 from slime3d.labelling.random_walk import FaceLabels
-from slime3d.output.results import Labelled, write_results
-from slime3d.rendering.cameras import frame_views
+from slime3d.output.results import LabelledMesh, write_results
+from slime3d.rendering.cameras import orbit_cameras
 from slime3d.rendering.renderers import build_renderer
-from slime3d.transfer.labels import Donor, Kin, TransferConfig, transfer_labels
+from slime3d.transfer.labels import PreparedMesh, SourceMesh, TransferConfig, transfer_labels
 from slime3d.transfer.sources import mesh_files, read_annotated
 from slimecore.array_types import Array
 from slimecore.config import to_dict
@@ -118,7 +118,7 @@ def run_transfer(
             labels, seen, how = label(mesh)
             make_folder(out)
             folder = make_folder(out / name)
-            files = write_results(folder, Labelled(mesh, path.name, labels, parts, seen), config, tool)
+            files = write_results(folder, LabelledMesh(mesh, path.name, labels, parts, seen), config, tool)
         except InputError as error:
             problems.append(" ".join(str(error).split()))
             continue
@@ -136,10 +136,10 @@ def _by_mesh(
     source: Path, source_mesh: Path | None, config: TransferRunConfig
 ) -> tuple[Parts, Callable[[Mesh], Found]]:
     given = read_annotated(source, source_mesh)
-    donor = Donor.of(Kin.of(given.mesh, config.transfer), given.rows, len(given.parts))
+    donor = SourceMesh.of(PreparedMesh.of(given.mesh, config.transfer), given.rows, len(given.parts))
 
     def label(mesh: Mesh) -> Found:
-        found = transfer_labels(donor, Kin.of(mesh, config.transfer), config.transfer)
+        found = transfer_labels(donor, PreparedMesh.of(mesh, config.transfer), config.transfer)
         how = {
             "weights": {name: round(weight, 4) for name, weight in found.weights.items()},
             "alignment": {
@@ -159,7 +159,7 @@ def _by_views(source: Path, config: TransferRunConfig, tool: Any) -> tuple[Parts
     labeller = ViewLabeller.load(source, device=config.device, seed=config.seed, rest=config.rest)
 
     def label(mesh: Mesh) -> Found:
-        cameras = frame_views(mesh.used(), config.views, config.size, config.up)
+        cameras = orbit_cameras(mesh.used(), config.views, config.size, config.up)
         labels, seen = labeller(mesh, cameras, tool, config.transfer)
         return labels, seen, {"views": config.views}
 

@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slime3d.geometry.face_graph import shells, touching
-from slime3d.geometry.surface_sampling import Surface, sample_surface
+from slime3d.geometry.face_graph import connected_components, face_adjacency
+from slime3d.geometry.surface_sampling import SurfaceSamples, sample_surface
 from slime3d.io.mesh import Mesh
 from slime3d.rendering.shading import surface_colors
 from slimecore.array_types import Array
 
-__all__ = ["Form", "form_of"]
+__all__ = ["MeshSamples", "form_of"]
 
 _ABOUT = 10_000  # samples
 _MOST = 30_000  # of a mesh with more faces than that, only so many are asked; the walk tells the rest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Form:
+class MeshSamples:
     """Samples of a mesh and what is known at them.
 
     Parameters
@@ -42,7 +42,7 @@ class Form:
     """
 
     mesh: Mesh
-    surface: Surface
+    surface: SurfaceSamples
     pairs: Array
     shell: Array
     middle: Array
@@ -69,11 +69,11 @@ class Form:
         return np.asarray((np.sqrt(np.einsum("kii->ki", turned).clip(0)) * scale)[self.shell[self.surface.face]])
 
 
-def form_of(mesh: Mesh) -> Form:
+def form_of(mesh: Mesh) -> MeshSamples:
     """Sample a mesh and measure its shells."""
     surface = sample_surface(mesh, _ABOUT)
-    pairs = touching(mesh).pairs
-    shell = shells(len(mesh.faces), pairs)
+    pairs = face_adjacency(mesh).pairs
+    shell = connected_components(len(mesh.faces), pairs)
     owner = shell[surface.face]
     area = np.bincount(owner, surface.area).clip(1e-30)
     middle = np.stack([np.bincount(owner, surface.area * surface.points[:, i]) for i in range(3)], 1) / area[:, None]
@@ -84,10 +84,12 @@ def form_of(mesh: Mesh) -> Form:
     whole = np.average(surface.points, axis=0, weights=surface.area)
     radius = float(np.sqrt(np.average(((surface.points - whole) ** 2).sum(1), weights=surface.area)))
     surface = _fewer(surface, owner)
-    return Form(mesh, surface, pairs, shell, middle, spread, surface_colors(mesh, surface.face, surface.bary), radius)
+    return MeshSamples(
+        mesh, surface, pairs, shell, middle, spread, surface_colors(mesh, surface.face, surface.bary), radius
+    )
 
 
-def _fewer(surface: Surface, owner: Array) -> Surface:
+def _fewer(surface: SurfaceSamples, owner: Array) -> SurfaceSamples:
     """Evenly many by area, and the first of every shell."""
     if len(surface.face) <= _MOST:
         return surface

@@ -10,7 +10,7 @@ import numpy as np
 
 from slimecore.array_types import Array
 
-__all__ = ["by_likeness", "by_own_color", "by_place", "trust"]
+__all__ = ["cross_validated_trust", "vote_by_feature", "vote_by_position", "vote_by_target_color"]
 
 _NEAR = 16  # neighbours that are asked
 _WIDTH = 0.1  # difference of distances, in radii, within which neighbours count alike
@@ -20,7 +20,7 @@ _ASKED = 8000  # known samples at most: features that shells share make a search
 _TESTED = 2000  # samples of the source that a source of evidence is tested on
 
 
-def by_place(known: Array, labels: Array, asking: Array, parts: int, *, nearest: bool = False) -> Array:
+def vote_by_position(known: Array, labels: Array, asking: Array, parts: int, *, nearest: bool = False) -> Array:
     """Chances (S, P) by the nearest known features, however far they are; by a single one with `nearest`."""
     from scipy.spatial import cKDTree
 
@@ -35,7 +35,7 @@ def by_place(known: Array, labels: Array, asking: Array, parts: int, *, nearest:
     return np.asarray((chance + _DOUBT / parts) / (1 + _DOUBT))
 
 
-def by_likeness(known: Array, labels: Array, asking: Array, parts: int, width: float) -> Array:
+def vote_by_feature(known: Array, labels: Array, asking: Array, parts: int, width: float) -> Array:
     """Chances (S, P) by known features within about `width`; even where none is."""
     from scipy.spatial import cKDTree
 
@@ -46,7 +46,7 @@ def by_likeness(known: Array, labels: Array, asking: Array, parts: int, width: f
     return np.asarray((chance + _UNSEEN * count / parts) / (chance.sum(1, keepdims=True) + _UNSEEN * count))
 
 
-def by_own_color(color: Array, chance: Array, area: Array, width: float = 0.03) -> Array:
+def vote_by_target_color(color: Array, chance: Array, area: Array, width: float = 0.03) -> Array:
     """Chances (S, P) by what the target's samples of the same colour are thought to be."""
     cell = np.round(color / (width / 2)).astype(np.int64)
     cells, owner = np.unique(cell, axis=0, return_inverse=True)
@@ -59,7 +59,9 @@ def by_own_color(color: Array, chance: Array, area: Array, width: float = 0.03) 
     return np.asarray(((total + little) / (total.sum(1, keepdims=True) + little * chance.shape[1]))[owner])
 
 
-def trust(features: Array, labels: Array, region: Array, area: Array, parts: int, width: float) -> float:
+def cross_validated_trust(
+    features: Array, labels: Array, region: Array, area: Array, parts: int, width: float
+) -> float:
     """How well features predict a part from the source's other regions of it, 0 (as chance does) .. 1, squared.
 
     Parameters

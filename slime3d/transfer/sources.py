@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from slime3d.io.label_files import on_faces, read_label_file
+from slime3d.io.label_files import read_label_file, vertex_to_face_labels
 from slime3d.io.mesh import Mesh, load_mesh
 from slimecore.array_types import Array
 from slimecore.errors import InputError
 from slimecore.io.masks import MaskFile, make_parts
 from slimecore.types import Parts
 
-__all__ = ["SUFFIXES", "Annotated", "mesh_files", "read_annotated"]
+__all__ = ["SUFFIXES", "LabelledSource", "mesh_files", "read_annotated"]
 
 SUFFIXES = {".obj", ".glb", ".gltf", ".ply", ".off", ".stl"}  # of the meshes in a folder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Annotated:
+class LabelledSource:
     """A labelled mesh from disk.
 
     Parameters
@@ -41,7 +41,7 @@ class Annotated:
     mesh_path: Path
 
 
-def read_annotated(source: Path, mesh: Path | None) -> Annotated:
+def read_annotated(source: Path, mesh: Path | None) -> LabelledSource:
     """Read what ``slime3d run`` wrote, or any label file ``slime3d eval`` reads, and its mesh.
 
     Parameters
@@ -62,12 +62,12 @@ def read_annotated(source: Path, mesh: Path | None) -> Annotated:
     if path is None:
         raise InputError(f"{source}: its mesh is not beside it; say where it is with --source-mesh MESH")
     loaded = load_mesh(path)
-    file = on_faces(file, loaded.faces, len(loaded.vertices), str(source))
+    file = vertex_to_face_labels(file, loaded.faces, len(loaded.vertices), str(source))
     if not (file.values > 0).any():
         raise InputError(f"{source}: no face is labelled with a part")
     values = np.where(file.values >= 0, file.values, -1)
     parts = make_parts(MaskFile(values.reshape(-1, 1), _colors(source)), file.names)
-    return Annotated(loaded, parts.index(values), parts, path)
+    return LabelledSource(loaded, parts.index(values), parts, path)
 
 
 def _entry(path: Path) -> dict[str, Any]:

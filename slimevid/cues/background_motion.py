@@ -15,8 +15,10 @@ import torch
 
 from slimecore.array_types import Array
 
-__all__ = ["against_parts", "departure"]
+__all__ = ["MAX_LOG_ODDS", "background_log_odds", "residual_motion"]
 
+MAX_LOG_ODDS = 4.0
+"""Largest log-odds that motion may give, for or against a part."""
 _STEP = 4  # the fit looks at every fourth pixel of every fourth row
 _ROUNDS = 10
 _BINS = 16
@@ -25,7 +27,7 @@ _LARGEST = 20.0
 _LEAST = 32  # fewer pixels than this say nothing about how something moves
 
 
-def departure(flow: Array, background: Array) -> Array | None:
+def residual_motion(flow: Array, background: Array) -> Array | None:
     """How far every pixel's motion departs from that of the background.
 
     Parameters
@@ -63,7 +65,7 @@ def departure(flow: Array, background: Array) -> Array | None:
     return np.asarray(cv2.magnitude(*(flow[..., i] - _polynomial(model[i], x, y) for i in (0, 1))))
 
 
-def against_parts(departures: Array, ground: Array, nearest: Array, trust: Array, limit: float) -> Array:
+def background_log_odds(departures: Array, ground: Array, nearest: Array, trust: Array) -> Array:
     """Log-odds of the background against the nearest part, from motion alone.
 
     Parameters
@@ -76,18 +78,16 @@ def against_parts(departures: Array, ground: Array, nearest: Array, trust: Array
         Number of the part that a place belongs to if it is any part, from 0 on.
     trust : (h, w) float32
         Reliability of the flow, 0..1: scales the result, and the counts.
-    limit : float
-        Largest log-odds.
 
     Returns
     -------
-    (h, w) float32, -limit..limit
+    (h, w) float32, -MAX_LOG_ODDS..MAX_LOG_ODDS
         Negative where motion speaks for the part.
     """
     scaled = np.log(np.maximum(departures, _SMALLEST) / _SMALLEST) * ((_BINS - 1) / np.log(_LARGEST / _SMALLEST))
     bins = np.minimum(scaled, _BINS - 1).astype(np.uint8)
     odds = np.take(_tables(bins, ground, nearest, trust), nearest.astype(np.int32) * _BINS + bins) * trust
-    return np.asarray(np.clip(odds, -limit, limit))
+    return np.asarray(np.clip(odds, -MAX_LOG_ODDS, MAX_LOG_ODDS))
 
 
 def _tables(bins: Array, ground: Array, nearest: Array, trust: Array) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 
 from slimecore.array_types import Array
 
-__all__ = ["LIMIT", "ColourModel"]
+__all__ = ["LIMIT", "ColorModel"]
 
 LIMIT = 4.0
 """Largest log-odds of a colour."""
@@ -22,7 +22,7 @@ _SHARE = 0.07  # of a bin's count that each of its neighbours along every side g
 _UNSEEN = 2e-5  # share of the pixels that every colour is taken to have
 
 
-class ColourModel:
+class ColorModel:
     """Histograms of the parts' and the background's colours in CIELAB."""
 
     def __init__(self) -> None:

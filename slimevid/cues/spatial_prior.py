@@ -13,14 +13,14 @@ import numpy as np
 
 from slimecore.array_types import Array
 
-__all__ = ["against_far", "largest", "nothing_gone"]
+__all__ = ["all_parts_visible", "distance_penalty", "running_max_area"]
 
 _LIMIT = 8.0  # largest log-odds against a far place
 _GONE = 0.7  # a part is partly gone when less than this share of what it was lately is left
 _FORGET = 0.98  # ... which falls by this factor from frame to frame: things get smaller by moving away, too
 
 
-def against_far(there: Array, reach: float) -> Array:
+def distance_penalty(there: Array, reach: float) -> Array:
     """Log-odds of the background by the distance from where parts are expected.
 
     Parameters
@@ -41,11 +41,11 @@ def against_far(there: Array, reach: float) -> Array:
     return np.asarray(_LIMIT * np.clip(distance / (reach * min(there.shape)) - 1, 0, 1), np.float32)
 
 
-def largest(areas: Array, before: Array) -> Array:
+def running_max_area(areas: Array, before: Array) -> Array:
     """What parts measured lately, (P - 1,), of their areas now and of what this said of the frame before."""
     return np.asarray(np.maximum(areas, _FORGET * before))
 
 
-def nothing_gone(areas: Array, lately: Array) -> bool:
+def all_parts_visible(areas: Array, lately: Array) -> bool:
     """Whether all parts are there as they were lately, by their areas (P - 1,) and :func:`largest` of them."""
     return bool(((areas > 0) & (areas >= _GONE * lately)).all())

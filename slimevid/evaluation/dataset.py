@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slimecore.config import nearest
+from slimecore.config import suggest_nearest
 from slimecore.errors import ConfigError, InputError, InputProblems
 from slimecore.io.images import IMAGE_SUFFIXES, list_images
 from slimevid.evaluation.protocol import Protocol
@@ -171,7 +171,7 @@ def _folders(base: Path) -> list[str]:
 def _chosen(names: list[str], wanted: Sequence[str], where: str) -> list[str]:
     for name in wanted:
         if name not in names:
-            raise InputError(f"no sequence {name!r} in {where}; {nearest(name, names)}")
+            raise InputError(f"no sequence {name!r} in {where}; {suggest_nearest(name, names)}")
     return [name for name in names if name in wanted] if wanted else names
 
 

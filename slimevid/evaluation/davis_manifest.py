@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimecore.config import changes, to_dict
+from slimecore.config import describe_changes, to_dict
 from slimecore.errors import OutputError
 from slimecore.io.atomic_files import write_json
 from slimecore.io.images import list_images
@@ -88,7 +88,7 @@ class Manifest:
 
     def _why(self, entry: dict[str, Any], work: Work, settings: str, source: str) -> str:
         if entry.get("key") != settings:
-            changed = changes(entry.get("settings", {}), to_dict(work.config))
+            changed = describe_changes(entry.get("settings", {}), to_dict(work.config))
             return f"{work.name} was made with other settings ({changed or 'another model, device or version'})"
         if entry.get("source") != source:
             return f"the frames or the mask of {work.name} have changed since it was made"

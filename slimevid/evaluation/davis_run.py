@@ -30,7 +30,7 @@ from slimecore.types import Annotation
 from slimevid.config import RunConfig
 from slimevid.evaluation.dataset import Dataset, open_davis
 from slimevid.evaluation.davis_manifest import Manifest, Work
-from slimevid.evaluation.process_pool import checked, each
+from slimevid.evaluation.process_pool import map_processes, require_jobs
 
 if TYPE_CHECKING:
     from slimecore.backbones import Backbone
@@ -103,7 +103,7 @@ def run_davis(request: DavisRequest, notify: Notify | None = None) -> dict[str, 
     manifest.save()
     todo = sorted((w for w in work if w.name not in keep), key=lambda w: -len(list_images(w.frames)))
     total, frames, seconds = sum(len(list_images(w.frames)) for w in todo), 0, 0.0
-    for item, spent in each(_segment, todo, request.jobs):
+    for item, spent in map_processes(_segment, todo, request.jobs):
         manifest.add(item, settings, sources[item.name], to_dict(request.config))
         frames += len(list_images(item.frames))
         seconds += spent
@@ -123,7 +123,7 @@ def dataset_of(request: DavisRequest) -> Dataset:
 def _work(request: DavisRequest, dataset: Dataset) -> list[Work]:
     import torch
 
-    threads = max(1, torch.get_num_threads() // checked(request.jobs))
+    threads = max(1, torch.get_num_threads() // require_jobs(request.jobs))
     work, problems = [], []
     for name, truths in dataset.truths:
         frames = request.root / "JPEGImages" / request.resolution / name
@@ -211,7 +211,7 @@ def zip_results(out: Path, names: Sequence[str]) -> Path:
 def floors(request: DavisRequest) -> list[DavisRequest]:
     """The same run by the two floors, into ``<out>-copy`` and ``<out>-flow_warp``."""
     out = request.out.resolve()
-    alone = replace(request.config, bidirectional=0)  # a floor is nothing but what its name says
+    alone = replace(request.config, bidirectional_span=0)  # a floor is nothing but what its name says
     return [
         replace(request, out=out.with_name(f"{out.name}-{name}"), config=replace(alone, propagator=name))
         for name in ("copy", "flow_warp")

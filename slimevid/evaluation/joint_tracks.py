@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimecore.config import nearest
+from slimecore.config import suggest_nearest
 from slimecore.errors import ConfigError, InputError, InputProblems
 from slimevid.evaluation.dataset import mask_files
 from slimevid.evaluation.mask_ids import VOID, holds_only_255, read_labels
@@ -161,7 +161,7 @@ def measure_tracks(
         raise InputError(f"{joints}: no joint files (*.json)")
     for name in sequences:
         if name not in named:
-            raise InputError(f"no joints of {name!r} in {joints}; {nearest(name, named)}")
+            raise InputError(f"no joints of {name!r} in {joints}; {suggest_nearest(name, named)}")
     scores: list[TrackScore] = []
     problems: list[str] = []
     for name, file in named.items():

@@ -10,13 +10,13 @@ from typing import TypeVar
 
 from slimecore.errors import ConfigError, OutputError
 
-__all__ = ["checked", "each"]
+__all__ = ["map_processes", "require_jobs"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def checked(jobs: int) -> int:
+def require_jobs(jobs: int) -> int:
     """Give `jobs` back if it is a number of processes.
 
     Raises
@@ -29,7 +29,9 @@ def checked(jobs: int) -> int:
     return jobs
 
 
-def each(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[tuple[Item, Result]]:
+def map_processes(
+    function: Callable[[Item], Result], items: Sequence[Item], jobs: int
+) -> Iterator[tuple[Item, Result]]:
     """Call a function on every item; give pairs as they are done.
 
     Parameters
@@ -47,7 +49,7 @@ def each(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -
     OutputError
         A process was killed, for want of memory most likely.
     """
-    if checked(jobs) == 1 or len(items) < 2:
+    if require_jobs(jobs) == 1 or len(items) < 2:
         yield from ((item, function(item)) for item in items)
         return
     with ProcessPoolExecutor(min(jobs, len(items)), get_context("spawn")) as pool:

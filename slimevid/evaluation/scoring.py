@@ -15,7 +15,7 @@ from slimecore.errors import InputError, InputProblems
 from slimecore.metrics.davis import Outline, outline_f, region_j, tolerance
 from slimevid.evaluation.dataset import Dataset, Job, pair
 from slimevid.evaluation.mask_ids import VOID, Labels, as_binary, as_ids, holds_only_255, listed, read_labels, values_of
-from slimevid.evaluation.process_pool import each
+from slimevid.evaluation.process_pool import map_processes
 from slimevid.evaluation.protocol import Evaluation, ObjectScore, Protocol, SequenceScore, match_proposals
 
 __all__ = ["evaluate", "score_sequence"]
@@ -59,7 +59,7 @@ def evaluate(
     longest_first = sorted(work, key=lambda job: -len(job.truths))  # the last process to finish started early
     outcomes: dict[str, _Outcome] = {}
     total, done = sum(len(job.truths) for job in work), 0
-    for (job, _), outcome in each(_score, [(job, protocol) for job in longest_first], jobs):
+    for (job, _), outcome in map_processes(_score, [(job, protocol) for job in longest_first], jobs):
         outcomes[job.name] = outcome
         done += len(job.truths)
         if notify:

@@ -11,22 +11,22 @@ import numpy.typing as npt
 from slimecore.imaging.boxes import Box
 from slimecore.imaging.resize import fit_short_side, resize_rgb
 from slimecore.types import Frame
-from slimevid.frame.search_region import Window, whole
+from slimevid.frame.search_region import SearchRegion, full_frame
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from slimecore.attention.cross_attention import Features
     from slimecore.backbones import Backbone
-    from slimecore.memory.grid_features import Places
+    from slimecore.memory.grid_features import GridFeatures
     from slimevid.config import RunConfig
 
-__all__ = ["FrameState", "Motion"]
+__all__ = ["FrameFeatures", "Motion"]
 
 Motion = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
-class FrameState:
+class FrameFeatures:
     """Lazy per-frame products.
 
     Parameters
@@ -61,17 +61,17 @@ class FrameState:
         config: RunConfig,
         backbone: Backbone | None,
         ordinal: int = 0,
-        window: Window | None = None,
+        window: SearchRegion | None = None,
     ) -> None:
         self.frame = frame
         self.config = config
-        self.window = window or whole(frame.size)
+        self.window = window or full_frame(frame.size)
         self.ordinal = ordinal
         self.motion: Motion | None = None
-        self.apart = 1
-        self.between: tuple[FrameState, ...] = ()
-        self.steps: tuple[Motion, ...] = ()
-        self.shown: tuple[Box, npt.NDArray[Any]] | None = None
+        self.flow_steps = 1
+        self.skipped_frames: tuple[FrameFeatures, ...] = ()
+        self.step_flows: tuple[Motion, ...] = ()
+        self.display_correction: tuple[Box, npt.NDArray[Any]] | None = None
         self._backbone = backbone
 
     @property
@@ -79,14 +79,14 @@ class FrameState:
         """Rows and columns of the window, pixels of the frame."""
         return self.window.height, self.window.width
 
-    def side(self, whole_side: int) -> int:
+    def scaled_side(self, whole_side: int) -> int:
         """Short side of the window where that of the whole picture would be `whole_side`, but for the zoom."""
         return max(1, round(whole_side * self.window.zoom * min(self.size) / min(self.frame.size)))
 
     @property
     def work_size(self) -> tuple[int, int]:
         """Rows and columns of soft masks."""
-        return fit_short_side(self.size, self.side(self.config.work_side), 1)
+        return fit_short_side(self.size, self.scaled_side(self.config.mask_size), 1)
 
     @cached_property
     def rgb(self) -> npt.NDArray[Any]:
@@ -94,17 +94,17 @@ class FrameState:
         return np.ascontiguousarray(self.frame.rgb[self.window.box])
 
     @cached_property
-    def small(self) -> npt.NDArray[Any]:
+    def flow_image(self) -> npt.NDArray[Any]:
         """(h, w, 3) uint8, the same at the size at which motion is seen."""
-        return self.shrunk(self.frame.rgb)
+        return self.flow_image_of(self.frame.rgb)
 
-    def shrunk(self, rgb: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def flow_image_of(self, rgb: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What this window shows of another frame, at the size at which motion is seen."""
-        size = fit_short_side(self.size, self.side(self.config.flow_side), 1)
+        size = fit_short_side(self.size, self.scaled_side(self.config.flow_size), 1)
         return resize_rgb(np.ascontiguousarray(rgb[self.window.box]), size)
 
     @cached_property
-    def worked(self) -> npt.NDArray[Any]:
+    def work_image(self) -> npt.NDArray[Any]:
         """(h, w, 3) uint8, the same at the working size."""
         return resize_rgb(self.rgb, self.work_size)
 
@@ -113,7 +113,7 @@ class FrameState:
         """Features of the picture at the network's size, batch of one."""
         from slimecore.imaging.tensors import to_tensor
 
-        return self._network.encode(to_tensor(self.seen[None], self._network.device))
+        return self._network.encode(to_tensor(self.network_image[None], self._network.device))
 
     @property
     def _network(self) -> Backbone:
@@ -122,20 +122,20 @@ class FrameState:
         return self._backbone
 
     @property
-    def seen_size(self) -> tuple[int, int]:
+    def network_size(self) -> tuple[int, int]:
         """Rows and columns of what the network sees of the window."""
-        return fit_short_side(self.size, self.side(self.config.short_side), self._network.multiple)
+        return fit_short_side(self.size, self.scaled_side(self.config.network_size), self._network.multiple)
 
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns at which parts are told apart: the memory's places, where descriptors span 8 pixels."""
-        rows, columns = (max(1, side * self.config.memory.detail // 8) for side in self.seen_size)
+        rows, columns = (max(1, side * self.config.memory.grid_upsampling // 8) for side in self.network_size)
         return rows, columns
 
     @cached_property
-    def seen(self) -> npt.NDArray[Any]:
+    def network_image(self) -> npt.NDArray[Any]:
         """(h, w, 3) uint8, the window at the network's size."""
-        return resize_rgb(self.rgb, self.seen_size)
+        return resize_rgb(self.rgb, self.network_size)
 
     @cached_property
     def descriptor(self) -> Tensor:
@@ -144,14 +144,14 @@ class FrameState:
 
         if "features" in self.__dict__:
             return self.features.descriptor
-        return self._network.describe(to_tensor(self.seen[None], self._network.device))
+        return self._network.describe(to_tensor(self.network_image[None], self._network.device))
 
     @cached_property
-    def places(self) -> Places:
-        """Descriptors and colours of the picture, on a grid ``memory.detail`` times denser than the descriptors'."""
-        from slimecore.memory.grid_features import Places
+    def grid_features(self) -> GridFeatures:
+        """Descriptors and colours on a grid ``memory.grid_upsampling`` times denser than that of the descriptors."""
+        from slimecore.memory.grid_features import GridFeatures
 
-        detail = self.config.memory.detail
+        detail = self.config.memory.grid_upsampling
         # Colours need two pixels a place: what the network sees has them up to half its stride.
-        enough = 2 * detail * int(self.descriptor.shape[2]) <= self.seen.shape[0]
-        return Places.of(self.descriptor, self.seen if enough else self.rgb, detail)
+        enough = 2 * detail * int(self.descriptor.shape[2]) <= self.network_image.shape[0]
+        return GridFeatures.of(self.descriptor, self.network_image if enough else self.rgb, detail)

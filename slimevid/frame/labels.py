@@ -13,11 +13,11 @@ from slimecore.array_types import Array
 from slimecore.imaging.boxes import Box
 from slimecore.types import Frame, Parts
 
-__all__ = ["STRONGEST", "FrameResult", "coarse_labels", "label", "likeliest", "strongest_mean"]
+__all__ = ["PRESENCE_PIXELS", "FrameResult", "argmax_labels", "coarse_labels", "decide_labels", "top_k_mean"]
 
 _BLOCK = 256
 _HALF = 0.501  # of the background, from which on the parts cannot be likelier, but for rounding
-STRONGEST = 9  # pixels whose mean probability says whether a part is there
+PRESENCE_PIXELS = 9  # pixels whose mean probability says whether a part is there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +47,7 @@ class FrameResult:
     present: npt.NDArray[np.bool_]
 
 
-def label(
+def decide_labels(
     frame: Frame, soft: Array, parts: Parts, smallest: Array, threshold: float, box: Box | None = None
 ) -> FrameResult:
     """Decide.
@@ -65,9 +65,9 @@ def label(
     threshold : float
         Presence from which on a part is there.
     """
-    presence = strongest_mean(soft[1:], smallest)
+    presence = top_k_mean(soft[1:], smallest)
     present = presence >= threshold
-    best, rows = likeliest(soft, present)
+    best, rows = argmax_labels(soft, present)
     owned = np.flatnonzero(rows > 0)  # few pixels beside the background's; a tenth of the time numbers would take
     owners = rows.ravel()[owned]
     area = np.bincount(owners, minlength=len(parts))
@@ -80,7 +80,7 @@ def label(
     return FrameResult(frame, labels, presence, confidence[1:], area[1:], present & (area[1:] > 0))
 
 
-def likeliest(soft: Array, present: npt.NDArray[np.bool_]) -> tuple[Array, npt.NDArray[np.uint8]]:
+def argmax_labels(soft: Array, present: npt.NDArray[np.bool_]) -> tuple[Array, npt.NDArray[np.uint8]]:
     """Probability (h, w) and row (h, w) of the background or, where all parts there are likelier, of the likeliest.
 
     Where parts meet, each may be less likely than the background and all together likelier: few places, asked apart.
@@ -109,16 +109,16 @@ def coarse_labels(
 
     `smallest` are the shares of the picture that parts are judged by; rows that were `dropped` are background.
     """
-    rows = likeliest(soft, np.ones(len(soft) - 1, np.bool_))[1]
+    rows = argmax_labels(soft, np.ones(len(soft) - 1, np.bool_))[1]
     rows[np.isin(rows, dropped)] = 0
-    presence = strongest_mean(soft[1:], np.rint(smallest * rows.size).clip(1).astype(np.int64))
+    presence = top_k_mean(soft[1:], np.rint(smallest * rows.size).clip(1).astype(np.int64))
     return rows, bool((presence >= threshold).all())
 
 
-def strongest_mean(soft: Array, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+def top_k_mean(soft: Array, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """Mean of the largest values of each plane, as many as `counts` says: one noisy pixel is no part."""
     flat = soft.reshape(soft.shape[0], -1)
-    most = min(STRONGEST, flat.shape[1])
+    most = min(PRESENCE_PIXELS, flat.shape[1])
     found = np.zeros(len(flat), np.float32)
     for row, (values, count) in enumerate(zip(flat, counts, strict=True)):
         # The largest values lie in the blocks with the largest maxima, as many of them: no need to sort the picture.

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 
 from slimecore.array_types import Array
-from slimecore.imaging.boxes import Box, Spans, spans_of
+from slimecore.imaging.boxes import Box, Spans, bounding_spans
 from slimecore.imaging.resize import resize_soft
 
-__all__ = ["Window", "around", "follow", "seen_through", "spans_within", "whole"]
+__all__ = ["SearchRegion", "full_frame", "next_region", "part_extent", "region_around", "resample_between"]
 
 _ROOM = 0.35  # free space around the parts in a new window, as a share of their larger extent
 _LEAST_ROOM = 0.1  # less than this, and the window moves
@@ -27,7 +27,7 @@ _LEAST_SIDE = 0.4  # of the picture's sides: what surrounds the parts must stay 
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SearchRegion:
     """A rectangle of a picture, pixels.
 
     Parameters
@@ -53,16 +53,16 @@ class Window:
         """Rows and columns."""
         return self.height, self.width
 
-    def grown(self, cell: int, size: tuple[int, int]) -> Window:
+    def expanded(self, cell: int, size: tuple[int, int]) -> SearchRegion:
         """Whole cells, so many pixels wide, of a picture of some size that hold this window, and one more around it."""
         top, left = (max(0, (start // cell - 1) * cell) for start in (self.top, self.left))
         bottom, right = (
             min(side, (-(-end // cell) + 1) * cell)
             for end, side in zip((self.top + self.height, self.left + self.width), size, strict=True)
         )
-        return Window(top, left, bottom - top, right - left, self.zoom)
+        return SearchRegion(top, left, bottom - top, right - left, self.zoom)
 
-    def filled(self, soft: Array, inner: Window) -> Array:
+    def paste(self, soft: Array, inner: SearchRegion) -> Array:
         """Soft labels (P, h, w) of a window within this one, as new labels of all pixels of this one.
 
         They are brought to the inner window's size first; around that is background.
@@ -79,18 +79,18 @@ class Window:
         return np.array([self.top, self.left, self.height, self.width, self.zoom], np.float64)
 
     @classmethod
-    def from_array(cls, values: Array) -> Window:
+    def from_array(cls, values: Array) -> SearchRegion:
         """What :meth:`to_array` gave."""
         top, left, height, width = (int(v) for v in values[:4])
         return cls(top, left, height, width, float(values[4]))
 
 
-def whole(size: tuple[int, int]) -> Window:
+def full_frame(size: tuple[int, int]) -> SearchRegion:
     """All of a picture ``(h, w)``."""
-    return Window(0, 0, *size)
+    return SearchRegion(0, 0, *size)
 
 
-def around(spans: Spans | None, size: tuple[int, int], most: float) -> Window:
+def region_around(spans: Spans | None, size: tuple[int, int], most: float) -> SearchRegion:
     """Window for parts that lie within some rows and columns of a picture; all of it if they are nowhere.
 
     Parameters
@@ -103,14 +103,14 @@ def around(spans: Spans | None, size: tuple[int, int], most: float) -> Window:
         Largest zoom; 1 or less always shows the whole picture.
     """
     if spans is None or most <= 1:
-        return whole(size)
+        return full_frame(size)
     room = _ROOM * max(end - first for first, end in spans)
     (top, bottom), (left, right) = (_padded(span, room, side) for span, side in zip(spans, size, strict=True))
     zoom = min(most, math.sqrt(size[0] * size[1] / ((bottom - top) * (right - left))))
-    return Window(top, left, bottom - top, right - left, zoom)
+    return SearchRegion(top, left, bottom - top, right - left, zoom)
 
 
-def spans_within(labels: Array, window: Window) -> Spans | None:
+def part_extent(labels: Array, window: SearchRegion) -> Spans | None:
     """Rows and columns of the picture that hold the parts found in a window, but for strays.
 
     A few pixels somewhere else would make the window the picture, show everything small, and so lead to more of them.
@@ -126,7 +126,7 @@ def spans_within(labels: Array, window: Window) -> Spans | None:
     areas = np.bincount(cells, minlength=(int(labels.max()) + 1) * count)
     areas = areas.reshape(-1, count)[1:]  # of every part in every piece
     kept = ((areas > 0) & (areas >= _STRAY * areas.max(1, keepdims=True))).any(0)
-    spans = spans_of(kept[pieces])
+    spans = bounding_spans(kept[pieces])
     if spans is None:
         return None
     rows, columns = (
@@ -138,7 +138,9 @@ def spans_within(labels: Array, window: Window) -> Spans | None:
     return rows, columns
 
 
-def follow(window: Window, before: Spans | None, now: Spans | None, size: tuple[int, int], most: float) -> Window:
+def next_region(
+    window: SearchRegion, before: Spans | None, now: Spans | None, size: tuple[int, int], most: float
+) -> SearchRegion:
     """Window to look at two frames from now: a new one if the parts will have outgrown the old, left it, or shrunk.
 
     Parameters
@@ -151,7 +153,7 @@ def follow(window: Window, before: Spans | None, now: Spans | None, size: tuple[
         As in :func:`around`.
     """
     if now is None or most <= 1:
-        return whole(size)
+        return full_frame(size)
     coming = now if before is None else _going_on(before, now, size)
     room = _LEAST_ROOM * max(end - first for first, end in now)
     have = ((window.top, window.top + window.height), (window.left, window.left + window.width))
@@ -159,7 +161,7 @@ def follow(window: Window, before: Spans | None, now: Spans | None, size: tuple[
         (low <= 0 or low <= first - room) and (high >= side or high >= end + room)
         for (first, end), (low, high), side in zip(coming, have, size, strict=True)
     )
-    wanted = around(coming, size, most)
+    wanted = region_around(coming, size, most)
     small = window.height * window.width <= _SLACK * wanted.height * wanted.width
     return window if roomy and small else wanted
 
@@ -174,7 +176,9 @@ def _going_on(before: Spans, now: Spans, size: tuple[int, int]) -> Spans:
     return found[0], found[1]
 
 
-def seen_through(soft: Array, old: Window, new: Window, size: tuple[int, int], outside: float = 1.0) -> Array:
+def resample_between(
+    soft: Array, old: SearchRegion, new: SearchRegion, size: tuple[int, int], outside: float = 1.0
+) -> Array:
     """Soft labels (P, h, w) float32 of one window, as (P, *size) of another.
 
     Where the one saw nothing, the first plane is `outside` and the others are 0: background.

@@ -17,12 +17,12 @@ from slimecore.array_types import Array
 from slimecore.imaging.boxes import Box
 from slimecore.imaging.resize import resize_soft
 
-__all__ = ["Cue", "Seen", "logarithms", "odds", "shares"]
+__all__ = ["ForegroundCue", "FrameEvidence", "floored_log", "fuse_log_odds", "softmax_parts"]
 
 _LEAST = 1e-8  # with no floor at all, a probability is at least this
 
 
-class Cue(NamedTuple):
+class ForegroundCue(NamedTuple):
     """Evidence of one kind on whether places are any part.
 
     Parameters
@@ -33,17 +33,17 @@ class Cue(NamedTuple):
         Of its log-odds.
     """
 
-    ground: Array
+    background: Array
     weight: Array | float
 
-    def at(self, size: tuple[int, int], box: Box) -> Cue:
+    def at(self, size: tuple[int, int], box: Box) -> ForegroundCue:
         """In a box of a picture of some size."""
         weight = self.weight if isinstance(self.weight, float) else _placed(self.weight, size, box)
-        return Cue(_placed(self.ground, size, box), weight)
+        return ForegroundCue(_placed(self.background, size, box), weight)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class FrameEvidence:
     """All evidence on one frame.
 
     Parameters
@@ -59,33 +59,33 @@ class Seen:
         The same by the labels carried along the flow.
     """
 
-    learned: Cue | None
-    carried: Cue | None
+    learned: ForegroundCue | None
+    carried: ForegroundCue | None
     against: Array | None
-    which: Array
-    by_flow: Array
-    read: Cue | None = None
+    part_log_likelihood: Array
+    flow_part_log_likelihood: Array
+    read: ForegroundCue | None = None
 
     @property
     def any(self) -> bool:
         """Whether anything is known."""
         return any(cue is not None for cue in (self.learned, self.carried, self.read))
 
-    def at(self, size: tuple[int, int], box: Box) -> Seen:
+    def at(self, size: tuple[int, int], box: Box) -> FrameEvidence:
         """What is known of whether places are any part, in a box of a picture of some size."""
         cues = (None if cue is None else cue.at(size, box) for cue in (self.learned, self.carried, self.read))
         learned, carried, read = cues
         against = None if self.against is None else _placed(self.against, size, box)
-        return Seen(learned, carried, against, self.which, self.by_flow, read)
+        return FrameEvidence(learned, carried, against, self.part_log_likelihood, self.flow_part_log_likelihood, read)
 
     def ground(self, floor: float) -> Array:
         """Probability of the background, (h, w) float32, by all cues, which must have one size."""
         known = [cue for cue in (self.learned, self.carried, self.read) if cue is not None]
         against = None if self.against is None else np.maximum(self.against, 0)
-        return np.asarray(1 / (1 + np.exp(odds(known, floor, against))))
+        return np.asarray(1 / (1 + np.exp(fuse_log_odds(known, floor, against))))
 
 
-def odds(cues: Sequence[Cue], floor: float, against: Array | None = None) -> Array:
+def fuse_log_odds(cues: Sequence[ForegroundCue], floor: float, against: Array | None = None) -> Array:
     """Log-odds that a place is any part: the weighted sum of what all cues say.
 
     Parameters
@@ -101,7 +101,7 @@ def odds(cues: Sequence[Cue], floor: float, against: Array | None = None) -> Arr
     -------
     (h, w) float32
     """
-    total = np.zeros(cues[0].ground.shape, np.float32)
+    total = np.zeros(cues[0].background.shape, np.float32)
     half = max(floor / 2, _LEAST)
     for ground, weight in cues:
         mixed = ground * np.float32(1 - floor) + np.float32(half)
@@ -109,7 +109,7 @@ def odds(cues: Sequence[Cue], floor: float, against: Array | None = None) -> Arr
     return total if against is None else total - against
 
 
-def logarithms(parts: Array, floor: float) -> Array:
+def floored_log(parts: Array, floor: float) -> Array:
     """Logarithms of the probabilities (n, h, w) of parts, with `floor` of not knowing mixed in."""
     if not len(parts):
         return parts
@@ -119,7 +119,7 @@ def logarithms(parts: Array, floor: float) -> Array:
     return np.asarray(cv2.log(flat, dst=flat)).reshape(parts.shape)
 
 
-def shares(likelihoods: Array) -> Array:
+def softmax_parts(likelihoods: Array) -> Array:
     """Softmax (n, h, w) over parts."""
     if not len(likelihoods):
         return likelihoods

@@ -13,12 +13,12 @@ import numpy as np
 
 from slimecore.array_types import Array
 from slimecore.imaging.boxes import Box
-from slimevid.frame.features import FrameState
+from slimevid.frame.features import FrameFeatures
 
-__all__ = ["add", "both_say", "shown", "with_odds"]
+__all__ = ["add_log_odds_inplace", "display_labels", "propagated_log_odds", "with_log_odds"]
 
 
-def both_say(looks: Array, motion: Array | None, feedback: float) -> Array:
+def propagated_log_odds(looks: Array, motion: Array | None, feedback: float) -> Array:
     """Log-odds for all parts to carry on: what both looks and motion say.
 
     Parameters
@@ -40,22 +40,22 @@ def both_say(looks: Array, motion: Array | None, feedback: float) -> Array:
     return np.asarray(np.clip(looks, 0, feedback * np.maximum(-motion, 0)))
 
 
-def add(soft: Array, box: Box, odds: Array) -> None:
+def add_log_odds_inplace(soft: Array, box: Box, odds: Array) -> None:
     """Add log-odds (h, w) to all parts in a box of labels (P, H, W)."""
     inside = (slice(None), *box)
-    soft[inside] = with_odds(soft[inside], odds)
+    soft[inside] = with_log_odds(soft[inside], odds)
 
 
-def shown(soft: Array, state: FrameState) -> Array:
+def display_labels(soft: Array, state: FrameFeatures) -> Array:
     """Labels (P, h, w) to show of a frame whose labels `soft` are carried on."""
-    if state.shown is None:
+    if state.display_correction is None:
         return soft
     result = soft.copy()
-    add(result, *state.shown)
+    add_log_odds_inplace(result, *state.display_correction)
     return result
 
 
-def with_odds(soft: Array, odds: Array) -> Array:
+def with_log_odds(soft: Array, odds: Array) -> Array:
     """Labels (P, h, w) float32 with log-odds (h, w) added to all parts; they keep their shares of each other."""
     factor = np.exp(odds)
     total = soft[0] + factor * soft[1:].sum(0)

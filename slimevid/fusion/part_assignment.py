@@ -8,16 +8,20 @@ import cv2
 import numpy as np
 
 from slimecore.array_types import Array
-from slimecore.imaging.boxes import Box, spans_of
+from slimecore.imaging.boxes import Box, bounding_spans
 from slimecore.imaging.resize import resize_soft
 
-__all__ = ["borders", "tell_apart"]
+__all__ = ["APPEARANCE_GAIN", "FLOW_GAIN", "assign_parts", "part_boundary_box"]
 
+APPEARANCE_GAIN = 1.0
+"""Extra weight of the learned parts when foreground is assigned to parts; 0: the same weight as for foreground."""
+FLOW_GAIN = 2.0
+"""Extra weight of the flow-warped labels when foreground is assigned to parts."""
 _SURE = 0.98  # as for the background: a part surer than this of what is any part is not worked out finely
 _TRACE = 0.005  # a part less likely than this is not there
 
 
-def borders(parts: Array, size: tuple[int, int], margin: int) -> Box | None:
+def part_boundary_box(parts: Array, size: tuple[int, int], margin: int) -> Box | None:
     """Where parts meet, or none is sure, and `margin` pixels around, in a picture of some size; None if nowhere.
 
     Parameters
@@ -33,7 +37,7 @@ def borders(parts: Array, size: tuple[int, int], margin: int) -> Box | None:
     return _box(there & (meet | (best < _SURE * together)), size, margin)
 
 
-def tell_apart(
+def assign_parts(
     soft: Array,
     coarse: Array,
     told: Array,
@@ -93,7 +97,7 @@ def tell_apart(
 
 def _box(mask: Array, size: tuple[int, int], margin: int) -> Box | None:
     """Rows and columns of a picture of some size that hold all of a coarse mask, and `margin` pixels around."""
-    spans = spans_of(mask)
+    spans = bounding_spans(mask)
     if spans is None:
         return None
     rows, columns = (

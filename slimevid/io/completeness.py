@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import pairwise
 from statistics import mode
 
-__all__ = ["cut_off", "missing_numbers"]
+__all__ = ["is_truncated", "missing_numbers"]
 
 _REGULAR = 0.8  # of the steps of a numbering must be one for the others to be gaps
 _LEAST = 5
@@ -40,7 +40,7 @@ def missing_numbers(stems: Sequence[str]) -> tuple[str, ...]:
     return (f"frame {shown} is not there" if len(absent) == 1 else f"frames {shown} are not there",)
 
 
-def cut_off(found: tuple[int, Fraction | None], announced: tuple[int, Fraction | None]) -> tuple[str, ...]:
+def is_truncated(found: tuple[int, Fraction | None], announced: tuple[int, Fraction | None]) -> tuple[str, ...]:
     """A note on a video file that holds less than it announces.
 
     Parameters

@@ -21,7 +21,7 @@ import numpy as np
 
 from slimecore.errors import InputError
 from slimecore.types import Frame
-from slimevid.io.completeness import cut_off
+from slimevid.io.completeness import is_truncated
 from slimevid.io.fingerprint import fingerprint
 
 __all__ = ["VideoClip"]
@@ -57,7 +57,9 @@ class VideoClip:
                 raise InputError(f"{path}: the file is damaged or cut off ({error})") from error
             clocks = _EXACT_CLOCKS.intersection(container.format.name.split(","))
             codec = stream.codec_context.name
-            notes = cut_off((len(coded), _span(coded, stream, self.fps)), (stream.frames, _length(container, stream)))
+            notes = is_truncated(
+                (len(coded), _span(coded, stream, self.fps)), (stream.frames, _length(container, stream))
+            )
         packets = [(stamp, key) for stamp, key, hidden in coded if not hidden]
         if not packets:
             raise InputError(f"{path}: the video has no frames")

@@ -9,7 +9,10 @@ from slimecore.array_types import Array
 from slimecore.imaging.boxes import Box
 from slimecore.imaging.resize import resize_soft
 
-__all__ = ["reliability", "targets", "targets_in", "warp_soft"]
+__all__ = ["FLOW_TOLERANCE", "reliability", "resized_sampling_grid", "sampling_grid", "warp_soft"]
+
+FLOW_TOLERANCE = 1.0
+"""Round-trip error of the flow of one step, in pixels, at which trust in it falls to 1/e."""
 
 
 def warp_soft(soft: Array, maps: tuple[Array, Array]) -> Array:
@@ -66,14 +69,14 @@ def _length(vectors: Array) -> Array:
     return np.asarray(cv2.magnitude(*cv2.split(vectors)))
 
 
-def targets(flow: Array) -> tuple[Array, Array]:
+def sampling_grid(flow: Array) -> tuple[Array, Array]:
     """Where each pixel's motion leads: x and y, (h, w) float32 each, of a flow (h, w, 2) float32 in pixels."""
     h, w = flow.shape[:2]
     x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
     return x + flow[..., 0], y + flow[..., 1]
 
 
-def targets_in(flow: Array, size: tuple[int, int], box: Box) -> tuple[Array, Array]:
+def resized_sampling_grid(flow: Array, size: tuple[int, int], box: Box) -> tuple[Array, Array]:
     """:func:`targets` of a flow brought to a picture of another size, within a box of that."""
     h, w = flow.shape[:2]
     motion = resize_soft(np.stack(cv2.split(flow)), size)[(slice(None), *box)]

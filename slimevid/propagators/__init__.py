@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from slimecore.segmentation.readout import ReadKeys
+    from slimecore.segmentation.readout import PartKeys
     from slimevid.config import RunConfig
-    from slimevid.frame.features import FrameState
+    from slimevid.frame.features import FrameFeatures
     from slimevid.motion.flows import Flow
-    from slimevid.refinement.network import Complete
+    from slimevid.refinement.network import Refiner
 
 __all__ = ["Ahead", "Context", "Propagator"]
 
-Ahead: TypeAlias = "Callable[[FrameState, FrameState | None, Flow], None]"
+Ahead: TypeAlias = "Callable[[FrameFeatures, FrameFeatures | None, Flow], None]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,26 +51,26 @@ class Context:
     config: RunConfig
     parts: int
     flow: Flow
-    keys: ReadKeys | None
+    keys: PartKeys | None
     device: str = "cpu"
-    complete: Complete | None = None
+    complete: Refiner | None = None
 
 
 class Propagator(Protocol):
     """Labels of the frames of a clip, one after the other."""
 
-    def remember(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+    def remember(self, state: FrameFeatures, soft: npt.NDArray[Any]) -> None:
         """Take a reference for good: its labels (P, h, w) float32 at the clip's size.
 
         They sum to 1 over parts, or to 0 where a pixel is marked as one to ignore.
         """
         ...
 
-    def start(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+    def start(self, state: FrameFeatures, soft: npt.NDArray[Any]) -> None:
         """Go on from a frame, which was remembered before: the next step is its neighbour."""
         ...
 
-    def step(self, state: FrameState) -> npt.NDArray[Any]:
+    def step(self, state: FrameFeatures) -> npt.NDArray[Any]:
         """Label the next frame: (P, h, w) float32 at any size, summing to 1 over parts.
 
         These are the labels that are carried on. A propagator that shows more than it carries on says in

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimevid.frame.features import FrameState
+from slimevid.frame.features import FrameFeatures
 from slimevid.propagators import Context
 
 __all__ = ["AHEAD", "COMPLETED", "KEYED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
@@ -26,13 +26,13 @@ class _Copy:
     def __init__(self) -> None:
         self._soft: npt.NDArray[Any] = np.zeros((0, 0, 0), np.float32)
 
-    def remember(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+    def remember(self, state: FrameFeatures, soft: npt.NDArray[Any]) -> None:
         pass
 
-    def start(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+    def start(self, state: FrameFeatures, soft: npt.NDArray[Any]) -> None:
         self._soft = soft
 
-    def step(self, state: FrameState) -> npt.NDArray[Any]:
+    def step(self, state: FrameFeatures) -> npt.NDArray[Any]:
         return self._soft
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimevid.frame.features import FrameState
+from slimevid.frame.features import FrameFeatures
 from slimevid.motion.flows import Flow
-from slimevid.motion.warp import targets, warp_soft
+from slimevid.motion.warp import sampling_grid, warp_soft
 from slimevid.propagators import Context
 
 __all__ = ["AHEAD", "COMPLETED", "KEYED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
@@ -30,16 +30,16 @@ class _FlowWarp:
         self._soft: npt.NDArray[Any] = np.zeros((0, 0, 0), np.float32)
         self._rgb: npt.NDArray[Any] = np.zeros((0, 0, 3), np.uint8)
 
-    def remember(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+    def remember(self, state: FrameFeatures, soft: npt.NDArray[Any]) -> None:
         pass
 
-    def start(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+    def start(self, state: FrameFeatures, soft: npt.NDArray[Any]) -> None:
         self._soft, self._rgb = soft, state.frame.rgb
 
-    def step(self, state: FrameState) -> npt.NDArray[Any]:
+    def step(self, state: FrameFeatures) -> npt.NDArray[Any]:
         flow = self._flow(state.frame.rgb, self._rgb)
         if flow is not None:
-            self._soft = warp_soft(self._soft, targets(flow))
+            self._soft = warp_soft(self._soft, sampling_grid(flow))
         self._rgb = state.frame.rgb
         return self._soft
 

@@ -15,7 +15,7 @@ from slimecore.array_types import Array
 from slimecore.errors import ConfigError
 from slimecore.imaging.resize import resize_soft
 from slimecore.memory.mask_memory import MaskMemory
-from slimevid.frame.features import FrameState
+from slimevid.frame.features import FrameFeatures
 from slimevid.motion.flows import Flow
 from slimevid.propagators import Context
 from slimevid.propagators.fused import recall
@@ -31,9 +31,9 @@ KEYED = False
 _DOUBT = 0.1  # as in fused: a place less sure than all but this is read finely
 
 
-def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
+def prepare(state: FrameFeatures, before: FrameFeatures | None, flow: Flow) -> None:
     """Make what a step needs and labels do not decide."""
-    _ = state.places
+    _ = state.grid_features
 
 
 AHEAD = prepare
@@ -44,15 +44,15 @@ class _Was:
         self._device = context.device
         self._memory = MaskMemory(context.config.memory, context.config.seed)
 
-    def remember(self, state: FrameState, soft: Array) -> None:
+    def remember(self, state: FrameFeatures, soft: Array) -> None:
         self._write(state, soft, permanent=True)
 
-    def start(self, state: FrameState, soft: Array) -> None:
+    def start(self, state: FrameFeatures, soft: Array) -> None:
         pass
 
-    def step(self, state: FrameState) -> Array:
-        soft = recall(self._memory, state.places, lambda coarse: np.asarray(coarse.max(0) < 1 - _DOUBT))
-        if self._memory.due():
+    def step(self, state: FrameFeatures) -> Array:
+        soft = recall(self._memory, state.grid_features, lambda coarse: np.asarray(coarse.max(0) < 1 - _DOUBT))
+        if self._memory.should_write():
             self._write(state, soft, permanent=False)
         return soft
 
@@ -66,13 +66,13 @@ class _Was:
     def nbytes(self) -> int:
         return self._memory.nbytes
 
-    def _write(self, state: FrameState, soft: Array, *, permanent: bool) -> None:
-        mask = torch.from_numpy(resize_soft(soft, state.places.grid)).to(state.places.device)
-        self._memory.write(state.places, mask, permanent=permanent)
+    def _write(self, state: FrameFeatures, soft: Array, *, permanent: bool) -> None:
+        mask = torch.from_numpy(resize_soft(soft, state.grid_features.grid)).to(state.grid_features.device)
+        self._memory.write(state.grid_features, mask, permanent=permanent)
 
 
 def build(context: Context) -> _Was:
     """Read every frame out of the memory alone."""
-    if not context.config.memory.enabled:
-        raise ConfigError("--propagator memory_only reads the memory alone; it cannot run with memory.enabled=false")
+    if not context.config.fusion.memory_weight:
+        raise ConfigError("--propagator memory_only reads the memory alone; it cannot run with fusion.memory_weight=0")
     return _Was(context)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from slimecore.segmentation.readout import ReadKeys, was_evidence
-from slimevid.frame.features import FrameState
+from slimecore.segmentation.readout import PartKeys, read_out
+from slimevid.frame.features import FrameFeatures
 from slimevid.motion.flows import Flow
 from slimevid.propagators import Context
 
@@ -22,7 +22,7 @@ COMPLETED = False
 KEYED = False
 
 
-def prepare(state: FrameState, before: FrameState | None, flow: Flow) -> None:
+def prepare(state: FrameFeatures, before: FrameFeatures | None, flow: Flow) -> None:
     """Make what a step needs and labels do not decide."""
     _ = state.features
 
@@ -33,13 +33,13 @@ AHEAD = prepare
 class _PerFrame:
     nbytes = 0
 
-    def __init__(self, keys: ReadKeys) -> None:
+    def __init__(self, keys: PartKeys) -> None:
         self._keys = keys
 
-    def remember(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+    def remember(self, state: FrameFeatures, soft: npt.NDArray[Any]) -> None:
         pass
 
-    def start(self, state: FrameState, soft: npt.NDArray[Any]) -> None:
+    def start(self, state: FrameFeatures, soft: npt.NDArray[Any]) -> None:
         pass
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:
@@ -48,8 +48,8 @@ class _PerFrame:
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         pass
 
-    def step(self, state: FrameState) -> npt.NDArray[Any]:
-        evidence: npt.NDArray[Any] = was_evidence(state.features, self._keys)[0].cpu().numpy()
+    def step(self, state: FrameFeatures) -> npt.NDArray[Any]:
+        evidence: npt.NDArray[Any] = read_out(state.features, self._keys)[0].cpu().numpy()
         return evidence
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from slimecore.annotations import union_parts
 from slimecore.errors import InputError
-from slimecore.io.mask_consistency import agreed, parse_numbered
+from slimecore.io.mask_consistency import harmonize_values, parse_numbered
 from slimecore.io.masks import MaskFile, fit_mask, make_parts, read_mask, read_names
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.io import Clip
@@ -109,7 +109,7 @@ def read_references(
     raw = [read_mask(ref.path) for ref in refs]
     marked = [i for i, mask in enumerate(raw) if mask.values] or list(range(len(raw)))
     fitted = [fit_mask(raw[i], clip.size, str(refs[i].path)) for i in marked]
-    masks, notes = agreed(fitted, [str(refs[i].path) for i in marked])
+    masks, notes = harmonize_values(fitted, [str(refs[i].path) for i in marked])
     known = _names(names, masks, given)
     own = [make_parts(mask, {v: n for v, n in known.items() if v in (0, *mask.values)}) for mask in masks]
     parts = union_parts([_plainly_colored(p, masks) for p in own])

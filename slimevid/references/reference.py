@@ -12,9 +12,9 @@ from slimecore.array_types import Array
 from slimecore.errors import InputError
 from slimecore.io.masks import annotate
 from slimecore.types import Annotation, Frame, Parts
-from slimevid.frame.labels import STRONGEST
+from slimevid.frame.labels import PRESENCE_PIXELS
 
-__all__ = ["Reference", "annotated", "one_hot", "smallest_areas"]
+__all__ = ["Reference", "annotation_from_mask", "one_hot", "smallest_areas"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +25,7 @@ class Reference:
     annotation: Annotation
 
 
-def annotated(frame: Frame, mask: Array, names: Mapping[int, str] | None, parts: Parts | None) -> Annotation:
+def annotation_from_mask(frame: Frame, mask: Array, names: Mapping[int, str] | None, parts: Parts | None) -> Annotation:
     """Labels of a frame from a mask (h, w) of part values; `parts` are those of earlier references, if there are any.
 
     Raises
@@ -79,4 +79,4 @@ def smallest_areas(annotations: Sequence[Annotation]) -> npt.NDArray[np.int64]:
     A part smaller than the presence test's sample is judged by as many pixels as it had where it was smallest.
     """
     areas = np.stack([np.bincount(a.rows[a.rows >= 0], minlength=len(a.parts)) for a in annotations])[:, 1:]
-    return np.asarray(np.clip(np.where(areas > 0, areas, STRONGEST).min(0), 1, STRONGEST), np.int64)
+    return np.asarray(np.clip(np.where(areas > 0, areas, PRESENCE_PIXELS).min(0), 1, PRESENCE_PIXELS), np.int64)

@@ -21,12 +21,12 @@ from slimecore.array_types import Array
 from slimecore.imaging.boxes import Box
 from slimecore.runtime.progress import Progress
 from slimecore.types import Annotation, Frame
-from slimevid.frame.features import FrameState
-from slimevid.refinement.lucid_dreaming import dream
-from slimevid.refinement.network import Complete, CompletionNet, load_completion
-from slimevid.refinement.samples import Record, batch_of, crop, loss, record
+from slimevid.frame.features import FrameFeatures
+from slimevid.refinement.lucid_dreaming import dream_clip
+from slimevid.refinement.network import RefinementNet, Refiner, load_completion
+from slimevid.refinement.samples import RefinementSample, batch_of, loss, make_sample, random_crop
 
-__all__ = ["Counted", "Session", "adapt"]
+__all__ = ["ProgressCounter", "Session", "adapt"]
 
 _FRAMES = 10  # of a dream
 _KEPT_EVERY = 2
@@ -47,20 +47,20 @@ class Session(Protocol):
         ...
 
 
-class _Watching:
+class _RecordingRefiner:
     """A network, and what it was shown beside the truth."""
 
-    def __init__(self, network: Complete, masks: Array) -> None:
+    def __init__(self, network: Refiner, masks: Array) -> None:
         self._network, self._masks = network, masks
-        self.records: list[Record] = []
+        self.records: list[RefinementSample] = []
 
-    def __call__(self, state: FrameState, box: Box, planes: Array) -> Array:
+    def __call__(self, state: FrameFeatures, box: Box, planes: Array) -> Array:
         if state.frame.index % _KEPT_EVERY:
-            self.records.append(record(state, box, planes, self._masks[state.frame.index]))
+            self.records.append(make_sample(state, box, planes, self._masks[state.frame.index]))
         return self._network(state, box, planes)
 
 
-class Counted:
+class ProgressCounter:
     """Steps of learning parts and of dreaming, told as one count.
 
     Parameters
@@ -92,11 +92,11 @@ class Counted:
 def adapt(
     annotations: Sequence[Annotation],
     dreams: int,
-    session: Callable[[Complete], Session],
-    network: Complete,
+    session: Callable[[Refiner], Session],
+    network: Refiner,
     seed: int,
     told: Callable[[float], None],
-) -> CompletionNet:
+) -> RefinementNet:
     """Fit the shipped network to what is annotated.
 
     Parameters
@@ -119,10 +119,10 @@ def adapt(
         In single precision, for inference.
     """
     rng = np.random.default_rng((seed, 32))
-    records: list[Record] = []
+    records: list[RefinementSample] = []
     for number in range(dreams):
-        one = dream(annotations[number % len(annotations)], _FRAMES, rng)
-        watching = _Watching(network, one.rows > 0)
+        one = dream_clip(annotations[number % len(annotations)], _FRAMES, rng)
+        watching = _RecordingRefiner(network, one.rows > 0)
         segmenter = session(watching)
         frames = [Frame(i, rgb, str(i)) for i, rgb in enumerate(one.rgb)]
         segmenter.add_reference(frames[0], Annotation(frames[0].rgb, one.rows[0], one.parts))
@@ -134,14 +134,14 @@ def adapt(
 
 
 def _fitted(
-    records: Sequence[Record], steps: int, rng: np.random.Generator, told: Callable[[float], None]
-) -> CompletionNet:
+    records: Sequence[RefinementSample], steps: int, rng: np.random.Generator, told: Callable[[float], None]
+) -> RefinementNet:
     net = deepcopy(load_completion()).requires_grad_()
     optimiser = torch.optim.Adam(net.parameters(), _RATE)
     for step in range(steps if records else 0):
         for group in optimiser.param_groups:
             group["lr"] = _RATE * max(0.05, 1 - step / steps)
-        pieces = [crop(rng, records[int(rng.integers(len(records)))], _SIDE) for _ in range(_BATCH)]
+        pieces = [random_crop(rng, records[int(rng.integers(len(records)))], _SIDE) for _ in range(_BATCH)]
         planes, rgb, truth = batch_of(pieces)
         with torch.enable_grad():
             value = loss(net(planes, rgb), planes, truth)

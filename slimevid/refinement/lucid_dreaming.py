@@ -15,7 +15,7 @@ from slimecore.array_types import Array
 from slimecore.imaging.resize import fit_short_side, resize_labels, resize_rgb
 from slimecore.types import Annotation, Parts
 
-__all__ = ["Dream", "dream"]
+__all__ = ["SyntheticClip", "dream_clip"]
 
 _LARGEST = 480  # short side, pixels: larger pictures are dreamt of at this size
 _SPEED = 0.8  # way of the parts, at most, in the square root of their area
@@ -29,7 +29,7 @@ _FILLED = 4  # what is hidden is filled in on a picture so many times smaller
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Dream:
+class SyntheticClip:
     """A clip that begins with the annotated frame.
 
     Parameters
@@ -45,7 +45,7 @@ class Dream:
     parts: Parts
 
 
-def dream(annotation: Annotation, frames: int, rng: np.random.Generator) -> Dream:
+def dream_clip(annotation: Annotation, frames: int, rng: np.random.Generator) -> SyntheticClip:
     """Dream of an annotated frame.
 
     Parameters
@@ -93,7 +93,7 @@ def dream(annotation: Annotation, frames: int, rng: np.random.Generator) -> Drea
         picture += np.float32(_NOISE) * rng.standard_normal(picture.shape, np.float32)
         pictures.append(picture.clip(0, 255).astype(np.uint8))
         labels.append(label.astype(np.int16))
-    return Dream(np.stack(pictures), np.stack(labels), annotation.parts)
+    return SyntheticClip(np.stack(pictures), np.stack(labels), annotation.parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

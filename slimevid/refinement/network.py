@@ -28,21 +28,21 @@ from slimecore.errors import ModelError
 from slimecore.imaging.boxes import Box
 from slimecore.io.atomic_files import write_bytes
 from slimecore.runtime.device import pick_dtype
-from slimevid.frame.features import FrameState
+from slimevid.frame.features import FrameFeatures
 
 __all__ = [
-    "PLANES",
-    "Complete",
-    "Completing",
-    "CompletionNet",
-    "complete",
+    "INPUT_CHANNELS",
+    "NetworkRefiner",
+    "RefinementNet",
+    "Refiner",
     "load_completion",
     "log_odds",
     "read_completion",
+    "refine",
     "write_completion",
 ]
 
-PLANES = ("all", "memory", "learned", "carried", "trust", "motion", "colours")
+INPUT_CHANNELS = ("all", "memory", "learned", "carried", "trust", "motion", "colours")
 """Evidence the network sees: probabilities of any part by all evidence together, by the memory, by the learned parts
 and by the labels carried along the flow; that flow's reliability, 0..1; what motion says for the background, in shares
 of its limit, or against it, down to -.5; and the log-odds of the colour for a part. A probability there is no evidence
@@ -54,10 +54,10 @@ _SURE = 1e-3
 _RADII = (2, 5)  # of the surroundings whose colours are compared, cells
 
 
-class Complete(Protocol):
+class Refiner(Protocol):
     """What is called with the evidence on a frame; see :func:`complete`."""
 
-    def __call__(self, state: FrameState, box: Box, planes: Array) -> Array:
+    def __call__(self, state: FrameFeatures, box: Box, planes: Array) -> Array:
         """Log-odds (h, w) float32, at least 0, to add to all parts against the background, in a box of the frame."""
         ...
 
@@ -67,7 +67,7 @@ def log_odds(probability: Tensor) -> Tensor:
     return torch.logit(probability.clamp(_SURE, 1 - _SURE))
 
 
-class CompletionNet(nn.Module):
+class RefinementNet(nn.Module):
     """A U-Net of three levels on cells of 4 x 4 pixels.
 
     Parameters
@@ -80,7 +80,7 @@ class CompletionNet(nn.Module):
 
     def __init__(self, widths: Sequence[int] = _WIDTHS, *, normed: bool = False) -> None:
         super().__init__()
-        inputs = 5 * _CELL**2 + len(_RADII) + len(PLANES) - 2
+        inputs = 5 * _CELL**2 + len(_RADII) + len(INPUT_CHANNELS) - 2
         down, up = zip([inputs, *widths[:-1]], widths, strict=True), zip(widths[-2::-1], widths[:0:-1], strict=True)
         firsts = [1] + [3] * (len(widths) - 1)  # 3 there too would be a quarter of all the work
         kinds = zip(down, firsts, strict=True)
@@ -171,7 +171,7 @@ def _means(side: int, radius: int) -> Tensor:
 
 
 @lru_cache(maxsize=2)
-def load_completion(dtype: torch.dtype = torch.float32) -> CompletionNet:
+def load_completion(dtype: torch.dtype = torch.float32) -> RefinementNet:
     """Load the shipped network, to compute in some precision on the CPU, where the evidence is.
 
     Raises
@@ -182,7 +182,7 @@ def load_completion(dtype: torch.dtype = torch.float32) -> CompletionNet:
     return _for_inference(read_completion(WEIGHTS), dtype)
 
 
-def read_completion(path: Path) -> CompletionNet:
+def read_completion(path: Path) -> RefinementNet:
     """Read a network's weights, in single precision.
 
     Raises
@@ -190,17 +190,17 @@ def read_completion(path: Path) -> CompletionNet:
     ModelError
         The file is missing or damaged.
     """
-    net = CompletionNet()
+    net = RefinementNet()
     try:
         net.load_state_dict(load_file(path))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ModelError(
-            f"{path}: cannot read the completing network; install again, or --set fusion.completion=0"
+            f"{path}: cannot read the completing network; install again, or --set fusion.refinement_limit=0"
         ) from error
     return _for_inference(net, torch.float32)
 
 
-def write_completion(path: Path, net: CompletionNet) -> None:
+def write_completion(path: Path, net: RefinementNet) -> None:
     """Write a network's weights as they are, atomically.
 
     Raises
@@ -211,13 +211,13 @@ def write_completion(path: Path, net: CompletionNet) -> None:
     write_bytes(path, save({name: value.contiguous() for name, value in net.state_dict().items()}))
 
 
-def _for_inference(net: CompletionNet, dtype: torch.dtype) -> CompletionNet:
+def _for_inference(net: RefinementNet, dtype: torch.dtype) -> RefinementNet:
     net.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's own stub
     return net.eval().requires_grad_(requires_grad=False)
 
 
 @torch.no_grad()
-def complete(state: FrameState, box: Box, planes: Array) -> Array:
+def refine(state: FrameFeatures, box: Box, planes: Array) -> Array:
     """Log-odds to add to all parts against the background, by the shipped network.
 
     Parameters
@@ -236,7 +236,7 @@ def complete(state: FrameState, box: Box, planes: Array) -> Array:
     return _added(load_completion(_dtype(state.config.model.dtype)), state, box, planes)
 
 
-class Completing:
+class NetworkRefiner:
     """Another network than the shipped one, to be asked as :func:`complete` is.
 
     Parameters
@@ -247,11 +247,11 @@ class Completing:
         ``ModelSpec.dtype``: with ``half`` a copy in half precision is asked, where the processor computes with it.
     """
 
-    def __init__(self, net: CompletionNet, precision: str) -> None:
+    def __init__(self, net: RefinementNet, precision: str) -> None:
         self._net = _for_inference(deepcopy(net), _dtype(precision))
 
     @torch.no_grad()
-    def __call__(self, state: FrameState, box: Box, planes: Array) -> Array:
+    def __call__(self, state: FrameFeatures, box: Box, planes: Array) -> Array:
         """See :func:`complete`."""
         return _added(self._net, state, box, planes)
 
@@ -260,8 +260,8 @@ def _dtype(precision: str) -> torch.dtype:
     return pick_dtype("half", torch.device("cpu")) if precision == "half" else torch.float32
 
 
-def _added(net: CompletionNet, state: FrameState, box: Box, planes: Array) -> Array:
-    rgb = state.worked[box].astype(np.float32) / 255
+def _added(net: RefinementNet, state: FrameFeatures, box: Box, planes: Array) -> Array:
+    rgb = state.work_image[box].astype(np.float32) / 255
     seen = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]
     found = net(torch.from_numpy(planes)[None], seen)[0]
     return np.asarray(found.clamp_min(0).numpy())

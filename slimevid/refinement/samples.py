@@ -16,16 +16,16 @@ from torch.nn import functional
 
 from slimecore.array_types import Array
 from slimecore.imaging.boxes import Box
-from slimevid.frame.features import FrameState
+from slimevid.frame.features import FrameFeatures
 from slimevid.refinement.network import log_odds
 
-__all__ = ["Record", "batch_of", "crop", "loss", "record"]
+__all__ = ["RefinementSample", "batch_of", "loss", "make_sample", "random_crop"]
 
 _SLACK = 20.0  # pixels: pieces that show nearly nothing of the thing weigh little
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Record:
+class RefinementSample:
     """One frame, in the box that was undecided.
 
     Attributes
@@ -42,14 +42,14 @@ class Record:
     truth: Array
 
 
-def record(state: FrameState, box: Box, planes: Array, mask: Array) -> Record:
+def make_sample(state: FrameFeatures, box: Box, planes: Array, mask: Array) -> RefinementSample:
     """Keep the evidence of a frame whose true mask (h, w) bool, of the whole frame, is known."""
     true = mask[state.window.box].astype(np.float32)
     share = cv2.resize(true, state.work_size[::-1], interpolation=cv2.INTER_AREA)[box]
-    return Record(planes.astype(np.float16), state.worked[box], np.rint(share * 255).astype(np.uint8))
+    return RefinementSample(planes.astype(np.float16), state.work_image[box], np.rint(share * 255).astype(np.uint8))
 
 
-def batch_of(pieces: list[Record]) -> tuple[Tensor, Tensor, Tensor]:
+def batch_of(pieces: list[RefinementSample]) -> tuple[Tensor, Tensor, Tensor]:
     """Planes (B, 7, h, w), pictures (B, 3, h, w) and truth (B, h, w), float32, the last two 0..1."""
     rgb = np.stack([p.rgb for p in pieces]).transpose(0, 3, 1, 2)
     return (
@@ -77,7 +77,7 @@ def loss(added: Tensor, planes: Tensor, truth: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(odds, truth) + (1 - jaccard).mean() / 2
 
 
-def crop(rng: np.random.Generator, record: Record, size: int) -> Record:
+def random_crop(rng: np.random.Generator, record: RefinementSample, size: int) -> RefinementSample:
     """Square piece near the thing or where the evidence errs: scaled, mirrored, relit, the evidence spoiled."""
     planes, rgb, truth = record.planes.astype(np.float32), record.rgb, record.truth
     scale = np.exp(rng.uniform(np.log(0.6), np.log(1.5))) if rng.random() < 0.5 else 1.0
@@ -98,13 +98,17 @@ def crop(rng: np.random.Generator, record: Record, size: int) -> Record:
     corner = middle + rng.integers(-size // 3, size // 3, 2) - size // 2
     top, left = (int(np.clip(c, 0, side - size)) for c, side in zip(corner, truth.shape, strict=True))
     inside = (slice(top, top + size), slice(left, left + size))
-    planes, rgb, truth = _spoiled(rng, planes[(slice(None), *inside)], truth[inside]), rgb[inside], truth[inside]
+    planes, rgb, truth = (
+        _corrupt_evidence(rng, planes[(slice(None), *inside)], truth[inside]),
+        rgb[inside],
+        truth[inside],
+    )
     if rng.random() < 0.5:
         planes, rgb, truth = planes[..., ::-1], rgb[:, ::-1], truth[:, ::-1]
-    return Record(np.ascontiguousarray(planes), _relit(rng, rgb), np.ascontiguousarray(truth))
+    return RefinementSample(np.ascontiguousarray(planes), _photometric_jitter(rng, rgb), np.ascontiguousarray(truth))
 
 
-def _relit(rng: np.random.Generator, rgb: Array) -> Array:
+def _photometric_jitter(rng: np.random.Generator, rgb: Array) -> Array:
     changed = rgb.astype(np.float32) * rng.uniform(0.7, 1.3) + 255 * rng.normal(0, 0.05, 3)
     if rng.random() < 0.3:
         changed = cv2.GaussianBlur(changed, (0, 0), rng.uniform(0.4, 1.2))
@@ -113,7 +117,7 @@ def _relit(rng: np.random.Generator, rgb: Array) -> Array:
     return np.clip(changed, 0, 255).astype(np.uint8)
 
 
-def _spoiled(rng: np.random.Generator, planes: Array, truth: Array) -> Array:
+def _corrupt_evidence(rng: np.random.Generator, planes: Array, truth: Array) -> Array:
     """Evidence that errs as on real clips, more than on drawn ones: pieces of the border missed, or taken too much."""
     edge = np.argwhere(cv2.morphologyEx((truth > 127).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
     planes = planes.copy()

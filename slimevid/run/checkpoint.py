@@ -15,15 +15,15 @@ from safetensors.numpy import save
 
 from slimecore.array_types import Array
 from slimecore.io.atomic_files import write_bytes
-from slimevid.session.passes import Gap
+from slimevid.session.passes import ReferenceInterval
 
-__all__ = ["STATE", "Place", "SnapshotFile"]
+__all__ = ["STATE", "CheckpointFile", "RunPosition"]
 
 STATE = ".state.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RunPosition:
     """How far a run is.
 
     Parameters
@@ -44,13 +44,13 @@ class Place:
     done: int
     scores: int
 
-    def frames(self, gap: Gap) -> list[int]:
+    def frames(self, gap: ReferenceInterval) -> list[int]:
         """Frames of the gap that are written."""
         before = [i for one in gap.passes[: self.step] for i in one.frames]
         return before + [i for one in gap.passes[self.step : self.step + 1] for i in one.frames[: self.done]]
 
 
-class SnapshotFile:
+class CheckpointFile:
     """The newest snapshot of a run.
 
     Parameters
@@ -73,7 +73,7 @@ class SnapshotFile:
         self._frames += 1
         return self._frames >= self._every or time.monotonic() - self._at >= self._seconds
 
-    def save(self, place: Place, state: Mapping[str, Array]) -> None:
+    def save(self, place: RunPosition, state: Mapping[str, Array]) -> None:
         """Replace the file, atomically.
 
         Raises
@@ -87,11 +87,11 @@ class SnapshotFile:
         write_bytes(self._path, save(arrays, metadata={"place": json.dumps(asdict(place))}))
         self._frames, self._at = 0, time.monotonic()
 
-    def load(self, key: str) -> tuple[Place, dict[str, Array]] | None:
+    def load(self, key: str) -> tuple[RunPosition, dict[str, Array]] | None:
         """The snapshot of a ledger's `key`; None where there is none, or of another run: it is only a short cut."""
         try:
             with safe_open(self._path, framework="np") as file:
-                place = Place(**json.loads((file.metadata() or {})["place"]))
+                place = RunPosition(**json.loads((file.metadata() or {})["place"]))
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # not a dict
         except (SafetensorError, OSError, ValueError, TypeError, KeyError):
             return None

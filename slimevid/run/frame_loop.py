@@ -17,17 +17,17 @@ from slimecore.types import Parts
 from slimevid.frame.labels import FrameResult
 from slimevid.io import Clip
 from slimevid.io.writers import OverlayWriter, ScoreWriter, write_soft
-from slimevid.run.checkpoint import Place, SnapshotFile
+from slimevid.run.checkpoint import CheckpointFile, RunPosition
 from slimevid.run.frame_checksums import FrameLog
-from slimevid.run.manifest import Ledger
-from slimevid.session.passes import Gap
+from slimevid.run.manifest import RunManifest
+from slimevid.session.passes import ReferenceInterval
 from slimevid.session.segmenter import Segmenter
 
-__all__ = ["Execution", "score_rows"]
+__all__ = ["FrameLoop", "score_rows"]
 
 
 @dataclass(slots=True, eq=False)
-class Execution:
+class FrameLoop:
     """One run of a clip through a session.
 
     Parameters
@@ -54,8 +54,8 @@ class Execution:
     out: Path
     clip: Clip
     frames: range
-    gaps: Sequence[Gap]
-    ledger: Ledger
+    gaps: Sequence[ReferenceInterval]
+    ledger: RunManifest
     session: Segmenter
     soft: bool
     changed: bool
@@ -64,7 +64,7 @@ class Execution:
     done: int = 0
     processor_s: float = 0.0
 
-    def run(self, snapshots: SnapshotFile) -> bool:
+    def run(self, snapshots: CheckpointFile) -> bool:
         """Label what is not done.
 
         Returns
@@ -78,7 +78,7 @@ class Execution:
             A frame cannot be read, or a place not written; the message names the frame, what is written is kept.
         """
         started = time.process_time()
-        open_gaps = [i for i, gap in enumerate(self.gaps) if self.ledger.ends(gap) not in self.ledger.done]
+        open_gaps = [i for i, gap in enumerate(self.gaps) if self.ledger.interval_key(gap) not in self.ledger.done]
         self.done = sum(len(self.gaps[i].frames()) for i in range(len(self.gaps)) if i not in open_gaps)
         found = snapshots.load(self.ledger.key)
         if found is not None and (found[0].gap not in open_gaps or not self._all_there(found[0])):
@@ -93,14 +93,14 @@ class Execution:
                 at = self._resumed(found, number)
                 for step in range(at.step, len(self.gaps[number].passes)):
                     self._pass(at, scores, log, snapshots, video)
-                    at = Place(at.key, number, step + 1, 0, 0)
-                self.ledger.done.add(self.ledger.ends(self.gaps[number]))
+                    at = RunPosition(at.key, number, step + 1, 0, 0)
+                self.ledger.done.add(self.ledger.interval_key(self.gaps[number]))
                 self.ledger.scores = scores.size
                 self.ledger.save()
         self.processor_s = time.process_time() - started
         return whole
 
-    def _all_there(self, place: Place) -> bool:
+    def _all_there(self, place: RunPosition) -> bool:
         stems = self.clip.stems()
         return all((self.out / "masks" / f"{stems[i]}.png").is_file() for i in place.frames(self.gaps[place.gap]))
 
@@ -112,13 +112,13 @@ class Execution:
         rate = self.clip.fps / self.frames.step
         return stack.enter_context(OverlayWriter(self.out / "overlay.mp4", self.clip.size, rate))
 
-    def _resumed(self, found: tuple[Place, dict[str, Any]] | None, number: int) -> Place:
+    def _resumed(self, found: tuple[RunPosition, dict[str, Any]] | None, number: int) -> RunPosition:
         """Where to go on in a gap; the session is brought there."""
         if found is None or found[0].gap != number:
-            return Place(self.ledger.key, number, 0, 0, 0)
+            return RunPosition(self.ledger.key, number, 0, 0, 0)
         place, state = found
         if self.changed and place.done:
-            done = self.gaps[number].passes[place.step].whole(place.done, self.session.span)
+            done = self.gaps[number].passes[place.step].last_complete_span(place.done, self.session.span)
             place = replace(place, done=done)
         self.session.restore(state)
         before = self.gaps[number].passes[: place.step]
@@ -127,10 +127,10 @@ class Execution:
 
     def _pass(
         self,
-        at: Place,
+        at: RunPosition,
         scores: ScoreWriter,
         log: FrameLog,
-        snapshots: SnapshotFile,
+        snapshots: CheckpointFile,
         video: OverlayWriter | None,
     ) -> None:
         one = self.gaps[at.gap].passes[at.step]
@@ -144,11 +144,11 @@ class Execution:
                 self.done += 1
                 self.told(self.done, len(self.frames))
                 if done < len(one.frames) and snapshots.due():
-                    snapshots.save(Place(at.key, at.gap, at.step, done, scores.size), self.session.snapshot())
+                    snapshots.save(RunPosition(at.key, at.gap, at.step, done, scores.size), self.session.snapshot())
         except (InputError, OutputError) as error:
             if whole and done:
                 with suppress(OutputError, OSError):  # the disk may be full
-                    snapshots.save(Place(at.key, at.gap, at.step, done, scores.size), self.session.snapshot())
+                    snapshots.save(RunPosition(at.key, at.gap, at.step, done, scores.size), self.session.snapshot())
             raise self._stopped(error, one.frames[min(done, len(one.frames) - 1)]) from error
 
     def _stopped(self, error: InputError | OutputError, frame: int) -> InputError | OutputError:

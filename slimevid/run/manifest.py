@@ -14,19 +14,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimecore.config import changes
+from slimecore.config import describe_changes
 from slimecore.errors import OutputError
 from slimecore.io.atomic_files import write_json
-from slimevid.session.passes import Gap
+from slimevid.session.passes import ReferenceInterval
 
-__all__ = ["LEDGER", "Ledger", "file_digest"]
+__all__ = ["RUN_MANIFEST", "RunManifest", "file_digest"]
 
-LEDGER = "run.json"
+RUN_MANIFEST = "run.json"
 _SCHEMA = 7
-Ends = tuple[str, str]
+IntervalKey = tuple[str, str]
 
 
-class Ledger:
+class RunManifest:
     """State of a result folder.
 
     Parameters
@@ -51,13 +51,13 @@ class Ledger:
         fingerprint: str,
         names: Mapping[int, str],
     ) -> None:
-        self._path = out / LEDGER
+        self._path = out / RUN_MANIFEST
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))  # as it will be read back
         self.references = dict(references)
         self.fingerprint = fingerprint
         self.names = dict(names)
-        self.done: set[Ends] = set()
-        self.kept: set[Ends] = set()
+        self.done: set[IntervalKey] = set()
+        self.unchanged: set[IntervalKey] = set()
         self.scores = 0
         self.embeddings: str | None = None
         self.adapted: str | None = None
@@ -69,12 +69,12 @@ class Ledger:
         content = json.dumps([self.identity, sorted(self.references.items())], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
-    def ends(self, gap: Gap) -> Ends:
+    def interval_key(self, gap: ReferenceInterval) -> IntervalKey:
         """A gap's two ends: frames and hashes of its references."""
         left, right = ("-" if frame is None else f"{frame}:{self.references[frame]}" for frame in (gap.left, gap.right))
         return left, right
 
-    def resume(self, gaps: Sequence[Gap]) -> Ledger | None:
+    def resume(self, gaps: Sequence[ReferenceInterval]) -> RunManifest | None:
         """Take over what the folder's ledger says is done.
 
         Returns
@@ -94,7 +94,8 @@ class Ledger:
             # Another program or library comes with no list of settings: say that one first, it explains the rest.
             raise OutputError(
                 f"{self._path.parent}: cannot resume, the run was made with something else "
-                f"({changes(before.identity, self.identity)}); run it as before, or without --resume to start over"
+                f"({describe_changes(before.identity, self.identity)}); "
+                "run it as before, or without --resume to start over"
             )
         for value, name in self.names.items():
             if before.names.get(value, name) != name:
@@ -102,20 +103,20 @@ class Ledger:
                     f"{self._path.parent}: cannot resume, part {value} was called {before.names[value]!r}, "
                     f"not {name!r}; give the names of before, or run without --resume to start over"
                 )
-        self.done = {self.ends(gap) for gap in gaps} & before.done
-        self.kept = set(self.done)
+        self.done = {self.interval_key(gap) for gap in gaps} & before.done
+        self.unchanged = set(self.done)
         self.scores = before.scores
         if before.references == self.references:
-            self.embeddings, self.adapted, self.kept = before.embeddings, before.adapted, before.kept
-            self.finished = before.finished and all(self.ends(gap) in self.done for gap in gaps)
+            self.embeddings, self.adapted, self.unchanged = before.embeddings, before.adapted, before.unchanged
+            self.finished = before.finished and all(self.interval_key(gap) in self.done for gap in gaps)
         return before
 
-    def _read(self) -> Ledger | None:
+    def _read(self) -> RunManifest | None:
         if not self._path.is_file():
             masks = self._path.parent / "masks"
             if masks.is_dir() and any(masks.glob("[!.]*.png")):
                 raise OutputError(
-                    f"{self._path.parent} holds masks but no {LEDGER}, so nothing says how they were made; "
+                    f"{self._path.parent} holds masks but no {RUN_MANIFEST}, so nothing says how they were made; "
                     "run without --resume to start over"
                 )
             return None
@@ -127,9 +128,9 @@ class Ledger:
                 )
             references = {int(frame): str(digest) for frame, digest in content["references"].items()}
             names = {int(value): str(name) for value, name in content["names"].items()}
-            before = Ledger(self._path.parent, content["identity"], references, str(content["fingerprint"]), names)
+            before = RunManifest(self._path.parent, content["identity"], references, str(content["fingerprint"]), names)
             before.done = {(str(a), str(b)) for a, b in content["done"]}
-            before.kept = {(str(a), str(b)) for a, b in content["kept"]}
+            before.unchanged = {(str(a), str(b)) for a, b in content["kept"]}
             before.scores, before.finished = int(content["scores"]), bool(content["finished"])
             before.embeddings, before.adapted = content["embeddings"], content["adapted"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -145,7 +146,7 @@ class Ledger:
             "fingerprint": self.fingerprint,
             "names": {str(value): name for value, name in sorted(self.names.items())},
             "done": sorted(self.done),
-            "kept": sorted(self.kept),
+            "kept": sorted(self.unchanged),
             "scores": self.scores,
             "embeddings": self.embeddings,
             "adapted": self.adapted,
@@ -153,11 +154,11 @@ class Ledger:
         }
         write_json(self._path, content)
 
-    def discard(self, gaps: Iterable[Gap]) -> None:
+    def discard(self, gaps: Iterable[ReferenceInterval]) -> None:
         """Gaps that must be made again after all."""
-        again = {self.ends(gap) for gap in gaps}
+        again = {self.interval_key(gap) for gap in gaps}
         self.done -= again
-        self.kept -= again
+        self.unchanged -= again
         self.finished = self.finished and not again
 
 

@@ -35,7 +35,7 @@ def read_settings(arguments: argparse.Namespace) -> RunConfig:
     from slimevid.config import preset
 
     direct = {
-        "short_side": arguments.size,
+        "network_size": arguments.size,
         "propagator": arguments.propagator,
         "flow": arguments.flow,
         "model": {"name": arguments.model} if arguments.model else None,

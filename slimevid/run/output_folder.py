@@ -8,16 +8,22 @@ from contextlib import suppress
 from slimecore.config import dump_yaml
 from slimecore.io.atomic_files import make_folder, write_json, write_text
 from slimevid.io import Clip
-from slimevid.run.checkpoint import SnapshotFile
-from slimevid.run.manifest import LEDGER, Ledger
+from slimevid.run.checkpoint import CheckpointFile
+from slimevid.run.manifest import RUN_MANIFEST, RunManifest
 from slimevid.run.request import RunRequest, clip_entry
-from slimevid.session.passes import Gap
+from slimevid.session.passes import ReferenceInterval
 
-__all__ = ["missing_results", "open_folder"]
+__all__ = ["missing_results", "prepare_output_folder"]
 
 
-def open_folder(
-    request: RunRequest, clip: Clip, gaps: Iterable[Gap], ledger: Ledger, snapshots: SnapshotFile, *, fresh: bool
+def prepare_output_folder(
+    request: RunRequest,
+    clip: Clip,
+    gaps: Iterable[ReferenceInterval],
+    ledger: RunManifest,
+    snapshots: CheckpointFile,
+    *,
+    fresh: bool,
 ) -> None:
     """Make the folder ready.
 
@@ -32,7 +38,7 @@ def open_folder(
     """
     out = request.out
     make_folder(out)
-    ours = (out / LEDGER).is_file()  # else what lies here is not ours to clear away
+    ours = (out / RUN_MANIFEST).is_file()  # else what lies here is not ours to clear away
     begun = not fresh and snapshots.load(ledger.key) is not None
     if not begun:  # else one of other references would be taken up when these are taken back
         snapshots.remove()
@@ -45,7 +51,7 @@ def open_folder(
     if ours and not ledger.done and not begun:
         kinds = (("masks", ".png"), ("soft", ".npy"), ("rgba", ".png"))
         stale += [out / kind / f"{stem}{suffix}" for stem in stems for kind, suffix in kinds]
-    elif again := [i for gap in gaps if ledger.ends(gap) not in ledger.done for i in gap.frames()]:
+    elif again := [i for gap in gaps if ledger.interval_key(gap) not in ledger.done for i in gap.frames()]:
         stale += [out / "coco_rle.json", *(out / "rgba" / f"{stems[i]}.png" for i in again if ours)]
     for folder in (out, masks, soft, out / "rgba"):  # what a killed process was writing
         stale += folder.glob(".*.part*") if folder.is_dir() else []
@@ -56,9 +62,11 @@ def open_folder(
     write_json(out / "report.json", {"status": "running", "clip": clip_entry(clip)})
 
 
-def missing_results(request: RunRequest, clip: Clip, gaps: list[Gap], ledger: Ledger) -> list[Gap]:
+def missing_results(
+    request: RunRequest, clip: Clip, gaps: list[ReferenceInterval], ledger: RunManifest
+) -> list[ReferenceInterval]:
     """Gaps that count as done, of which a mask, or soft labels that are asked for, are gone; all without scores."""
-    done = [gap for gap in gaps if ledger.ends(gap) in ledger.done]
+    done = [gap for gap in gaps if ledger.interval_key(gap) in ledger.done]
     if not (request.out / "scores.csv").is_file():
         return done
     kinds = [("masks", "png"), *([("soft", "npy")] if request.soft else [])]

@@ -15,15 +15,15 @@ from slimecore.types import PartEmbeddings
 from slimevid.exports import Results
 from slimevid.io import Clip, open_clip
 from slimevid.references.mask_files import References, read_references
-from slimevid.refinement.network import CompletionNet, read_completion, write_completion
-from slimevid.run.checkpoint import SnapshotFile
+from slimevid.refinement.network import RefinementNet, read_completion, write_completion
+from slimevid.run.checkpoint import CheckpointFile
 from slimevid.run.frame_checksums import check_frames
-from slimevid.run.frame_loop import Execution
-from slimevid.run.manifest import Ledger, file_digest
-from slimevid.run.output_folder import missing_results, open_folder
-from slimevid.run.postprocess import finish, note_stop, read_report, write_report
-from slimevid.run.request import Notify, RunRequest, clip_entry, frames_of, protect
-from slimevid.session.passes import Gap, plan
+from slimevid.run.frame_loop import FrameLoop
+from slimevid.run.manifest import RunManifest, file_digest
+from slimevid.run.output_folder import missing_results, prepare_output_folder
+from slimevid.run.postprocess import note_stop, read_report, write_exports, write_report
+from slimevid.run.request import Notify, RunRequest, check_output_folder, clip_entry, frame_range
+from slimevid.session.passes import ReferenceInterval, plan
 from slimevid.session.segmenter import Segmenter
 
 __all__ = ["RunRequest", "run"]
@@ -37,8 +37,8 @@ class _Prepared:
     frames: range
     references: References
     session: Segmenter
-    gaps: list[Gap]
-    ledger: Ledger
+    gaps: list[ReferenceInterval]
+    ledger: RunManifest
     fresh: bool
     changed: bool
 
@@ -65,18 +65,18 @@ def run(request: RunRequest, notify: Notify | None = None) -> dict[str, Any]:
     """
     clock = [time.perf_counter()]
     tell = notify or (lambda _stage, _done, _total: None)
-    snapshots = SnapshotFile(request.out)
+    snapshots = CheckpointFile(request.out)
     job = _prepare(request, snapshots)
     results = Results(request.out, job.clip, job.frames, job.references.parts, lambda i, n: tell("export", i, n))
     if job.ledger.finished:  # nothing but further exports can be asked
         content = read_report(request.out)
-        finish(request, results, job.ledger, drawn=True)
+        write_exports(request, results, job.ledger, drawn=True)
         return {**content, "labelled": {**content["labelled"], "by_this_run": 0}}
     clock.append(time.perf_counter())
-    open_folder(request, job.clip, job.gaps, job.ledger, snapshots, fresh=job.fresh)
+    prepare_output_folder(request, job.clip, job.gaps, job.ledger, snapshots, fresh=job.fresh)
     try:
         drawn, computed, processor_s = _segment(request, job, snapshots, tell, clock)
-        finish(request, results, job.ledger, drawn=drawn)
+        write_exports(request, results, job.ledger, drawn=drawn)
     except SlimeError as error:
         note_stop(request.out, job.clip, error)
         raise
@@ -91,31 +91,31 @@ def run(request: RunRequest, notify: Notify | None = None) -> dict[str, Any]:
 
 
 def _segment(
-    request: RunRequest, job: _Prepared, snapshots: SnapshotFile, tell: Notify, clock: list[float]
+    request: RunRequest, job: _Prepared, snapshots: CheckpointFile, tell: Notify, clock: list[float]
 ) -> tuple[bool, int, float]:
     """Learn, and label what is not done; whether the overlay is drawn, frames labelled, their processor seconds."""
-    if not any(gap.passes and job.ledger.ends(gap) not in job.ledger.done for gap in job.gaps):
+    if not any(gap.passes and job.ledger.interval_key(gap) not in job.ledger.done for gap in job.gaps):
         clock += [time.perf_counter()] * 2
         return False, 0, 0.0
-    _teach(request, job, tell)
+    _load_or_learn(request, job, tell)
     clock.append(time.perf_counter())
 
     def told(done: int, total: int) -> None:
         tell("segment", done, total)
 
     work = (job.clip, job.frames, job.gaps, job.ledger, job.session)
-    execution = Execution(request.out, *work, request.soft, job.changed, told)
+    execution = FrameLoop(request.out, *work, request.soft, job.changed, told)
     drawn = execution.run(snapshots)
     clock.append(time.perf_counter())
     return drawn, execution.computed, execution.processor_s
 
 
-def _prepare(request: RunRequest, snapshots: SnapshotFile) -> _Prepared:
+def _prepare(request: RunRequest, snapshots: CheckpointFile) -> _Prepared:
     clip = open_clip(request.clip, leave_out=tuple(ref.path for ref in request.refs))
-    frames = frames_of(request, clip)
+    frames = frame_range(request, clip)
     given = load_embeddings(request.parts) if request.parts else None
     references = read_references(request.refs, clip, request.names, given)
-    protect(request, clip)
+    check_output_folder(request, clip)
     session = Segmenter(request.config, embeddings=given)
     if given is not None:
         require_parts(given, references.parts, str(request.parts))
@@ -127,7 +127,7 @@ def _prepare(request: RunRequest, snapshots: SnapshotFile) -> _Prepared:
     gaps = plan([item.frame.index for item in references.items], frames)
     identity = _identity(request, clip, frames, session)
     names = dict(zip(references.parts.values, references.parts.names, strict=True))
-    ledger = Ledger(request.out, identity, references.digests(), clip.fingerprint(), names)
+    ledger = RunManifest(request.out, identity, references.digests(), clip.fingerprint(), names)
     before = ledger.resume(gaps) if request.resume else None
     if before is not None:
         ledger.discard(missing_results(request, clip, gaps, ledger))
@@ -164,22 +164,22 @@ def _identity(request: RunRequest, clip: Clip, frames: range, session: Segmenter
     }
 
 
-def _done_frames(gaps: list[Gap], ledger: Ledger, snapshots: SnapshotFile) -> list[int]:
-    frames = [i for gap in gaps if ledger.ends(gap) in ledger.done for i in gap.frames()]
+def _done_frames(gaps: list[ReferenceInterval], ledger: RunManifest, snapshots: CheckpointFile) -> list[int]:
+    frames = [i for gap in gaps if ledger.interval_key(gap) in ledger.done for i in gap.frames()]
     found = snapshots.load(ledger.key)
     if found is not None and found[0].gap < len(gaps):
         frames += found[0].frames(gaps[found[0].gap])
     return frames
 
 
-def _teach(request: RunRequest, job: _Prepared, tell: Notify) -> None:
+def _load_or_learn(request: RunRequest, job: _Prepared, tell: Notify) -> None:
     """Give the session its references and learned parts; those learned before a stop are taken up again."""
     path = request.out / "parts.safetensors"
     known: PartEmbeddings | None = None
     if job.ledger.embeddings is not None and job.ledger.embeddings == file_digest(path):
         known = load_embeddings(path)
     network = request.out / "completion.safetensors"
-    adapted: CompletionNet | None = None
+    adapted: RefinementNet | None = None
     if job.ledger.adapted is not None and job.ledger.adapted == file_digest(network):
         adapted = read_completion(network)
 

@@ -18,15 +18,15 @@ from slimevid.exports import overlay as overlay_export
 from slimevid.io import Clip
 from slimevid.io.writers import sort_scores
 from slimevid.references.mask_files import References
-from slimevid.run.manifest import Ledger
+from slimevid.run.manifest import RunManifest
 from slimevid.run.request import RunRequest, clip_entry
-from slimevid.session.passes import Gap
+from slimevid.session.passes import ReferenceInterval
 from slimevid.session.segmenter import Segmenter
 
-__all__ = ["finish", "note_stop", "read_report", "write_report"]
+__all__ = ["note_stop", "read_report", "write_exports", "write_report"]
 
 
-def finish(request: RunRequest, results: Results, ledger: Ledger, *, drawn: bool) -> None:
+def write_exports(request: RunRequest, results: Results, ledger: RunManifest, *, drawn: bool) -> None:
     """Make what rests on complete masks.
 
     Parameters
@@ -49,8 +49,8 @@ def write_report(
     results: Results,
     references: References,
     session: Segmenter,
-    ledger: Ledger,
-    gaps: Sequence[Gap],
+    ledger: RunManifest,
+    gaps: Sequence[ReferenceInterval],
     clock: Sequence[float],
     labelled: tuple[int, float],
 ) -> dict[str, Any]:
@@ -58,13 +58,13 @@ def write_report(
     computed, processor_s = labelled
     backbone = session.backbone
     started, loaded, learned, segmented, finished = clock
-    again = [i for gap in gaps if ledger.ends(gap) not in ledger.kept for i in gap.frames()]
+    again = [i for gap in gaps if ledger.interval_key(gap) not in ledger.unchanged for i in gap.frames()]
     content = {
         "status": "done",
         "clip": clip_entry(results.clip),
         "frames": {"start": results.frames.start, "end": results.frames.stop, "stride": results.frames.step},
         "references": [{"mask": ref.path.name, "frame": ref.frame} for ref in request.refs],
-        "notes": [*results.clip.notes, *references.notes, *_far(references, results.frames)],
+        "notes": [*results.clip.notes, *references.notes, *_outside_range_notes(references, results.frames)],
         "labelled": {"frames": len(results.frames), "by_this_run": computed, "since_the_last_change": len(again)},
         "parts_file": None if request.parts is None else request.parts.name,
         "parts": parts_entry(references.parts),
@@ -88,7 +88,7 @@ def write_report(
     return content
 
 
-def _far(references: References, frames: range) -> list[str]:
+def _outside_range_notes(references: References, frames: range) -> list[str]:
     """Notes on references beside the frames that were labelled."""
     found = [item.frame.index for item in references.items]
     return [

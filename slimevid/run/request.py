@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from slimevid.io import Clip
     from slimevid.references.mask_files import MaskRef
 
-__all__ = ["EXPORTS", "Notify", "RunRequest", "clip_entry", "frames_of", "protect"]
+__all__ = ["EXPORTS", "Notify", "RunRequest", "check_output_folder", "clip_entry", "frame_range"]
 
 EXPORTS = ("rgba", "coco-rle")
 Notify = Callable[[str, int, int], None]
@@ -69,7 +69,7 @@ class RunRequest:
                 raise ConfigError(f"unknown export {name!r}; choose {', '.join(EXPORTS)}")
 
 
-def frames_of(request: RunRequest, clip: Clip) -> range:
+def frame_range(request: RunRequest, clip: Clip) -> range:
     """Frames to label.
 
     Raises
@@ -100,7 +100,7 @@ def clip_entry(clip: Clip) -> dict[str, Any]:
     }
 
 
-def protect(request: RunRequest, clip: Clip) -> None:
+def check_output_folder(request: RunRequest, clip: Clip) -> None:
     """Refuse to write over the clip itself, or to mix with the results of another clip.
 
     Raises

@@ -13,22 +13,22 @@ from typing import Protocol
 import numpy as np
 
 from slimecore.array_types import Array
-from slimevid.frame.features import FrameState
-from slimevid.motion.composition import over, trace
+from slimevid.frame.features import FrameFeatures
+from slimevid.motion.composition import compose_flows, stepwise_flow
 from slimevid.motion.flows import Flow
-from slimevid.session.prefetch import ahead
+from slimevid.session.prefetch import prefetch
 
-__all__ = ["Walker", "forward_and_back", "turned"]
+__all__ = ["Tracker", "forward_and_back", "reversed_states"]
 
 
-class Walker(Protocol):
+class Tracker(Protocol):
     """What labels frames that follow each other."""
 
-    def track(self, state: FrameState) -> Array:
+    def track(self, state: FrameFeatures) -> Array:
         """Label the next frame and carry it on: (P, h, w) float32 of its window, summing to 1 over parts."""
         ...
 
-    def retrace(self, states: Sequence[FrameState]) -> Iterator[Array]:
+    def retrace(self, states: Sequence[FrameFeatures]) -> Iterator[Array]:
         """Label frames again, from the last of them, which is where the walker is, back to the first.
 
         Yields the labels of all but the last, and leaves the walker where it was.
@@ -37,8 +37,8 @@ class Walker(Protocol):
 
 
 def forward_and_back(
-    states: Iterable[FrameState], span: int, walker: Walker
-) -> Iterator[tuple[FrameState, Array, bool]]:
+    states: Iterable[FrameFeatures], span: int, walker: Tracker
+) -> Iterator[tuple[FrameFeatures, Array, bool]]:
     """Labels that are the mean of those of both directions.
 
     Parameters
@@ -54,7 +54,7 @@ def forward_and_back(
     (FrameState, (P, h, w) float32, bool)
         Frames in order, their labels, and whether the span ends with this one.
     """
-    walked: list[tuple[FrameState, Array]] = []
+    walked: list[tuple[FrameFeatures, Array]] = []
     for state in states:
         walked.append((state, walker.track(state).astype(np.float16)))
         if len(walked) == span:
@@ -64,7 +64,7 @@ def forward_and_back(
         yield from _both(walked, walker)
 
 
-def _both(walked: list[tuple[FrameState, Array]], walker: Walker) -> Iterator[tuple[FrameState, Array, bool]]:
+def _both(walked: list[tuple[FrameFeatures, Array]], walker: Tracker) -> Iterator[tuple[FrameFeatures, Array, bool]]:
     states = [state for state, _ in walked]
     for i, back in zip(range(len(walked) - 2, -1, -1), walker.retrace(states), strict=True):
         walked[i] = states[i], ((walked[i][1] + back) / 2).astype(np.float16)
@@ -74,7 +74,7 @@ def _both(walked: list[tuple[FrameState, Array]], walker: Walker) -> Iterator[tu
         yield state, soft.astype(np.float32), not walked
 
 
-def turned(states: Sequence[FrameState], flow: Flow) -> Iterator[FrameState]:
+def reversed_states(states: Sequence[FrameFeatures], flow: Flow) -> Iterator[FrameFeatures]:
     """All but the last of some states, from the one before it to the first, as they are met on the way back.
 
     Parameters
@@ -84,18 +84,18 @@ def turned(states: Sequence[FrameState], flow: Flow) -> Iterator[FrameState]:
     flow : Flow
         Asked in another thread.
     """
-    motions = [(state.motion, state.apart) for state in states]
+    motions = [(state.motion, state.flow_steps) for state in states]
 
-    def pairs() -> Iterator[tuple[int, FrameState]]:
+    def pairs() -> Iterator[tuple[int, FrameFeatures]]:
         return ((i, states[i]) for i in range(len(states) - 2, -1, -1))
 
-    def meet(item: tuple[int, FrameState], _before: object) -> None:
+    def meet(item: tuple[int, FrameFeatures], _before: object) -> None:
         number, state = item
         after, (motion, apart) = states[number + 1], motions[number + 1]
-        state.motion, state.apart = None, apart
+        state.motion, state.flow_steps = None, apart
         if motion is not None and after.window == state.window:
             state.motion = motion[1], motion[0]
         elif motion is not None:
-            state.motion = over(trace(state, (after, *reversed(after.between)), flow))
+            state.motion = compose_flows(stepwise_flow(state, (after, *reversed(after.skipped_frames)), flow))
 
-    return (state for _, state in ahead(pairs(), meet))
+    return (state for _, state in prefetch(pairs(), meet))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from slimecore.errors import InputError
 from slimecore.types import Annotation
 
-__all__ = ["Drops", "without"]
+__all__ = ["Drops", "merged_into_background"]
 
 
 class Drops:
@@ -50,7 +50,7 @@ class Drops:
         return any(first <= i <= index and bool((a.rows == row).any()) for i, a in references.items())
 
 
-def without(soft: npt.NDArray[Any], rows: Sequence[int]) -> npt.NDArray[Any]:
+def merged_into_background(soft: npt.NDArray[Any], rows: Sequence[int]) -> npt.NDArray[Any]:
     """Labels (P, h, w) in which what some rows had is the background's."""
     if not rows:
         return soft

@@ -16,23 +16,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimecore.array_types import Array
-from slimecore.imaging.boxes import Box, undecided_box
+from slimecore.imaging.boxes import Box, uncertain_box
 from slimecore.imaging.resize import resize_soft
 from slimecore.types import Frame
-from slimevid.frame.features import FrameState, Motion
-from slimevid.frame.search_region import Window, seen_through
-from slimevid.motion.composition import over
-from slimevid.motion.warp import reliability, targets, targets_in, warp_soft
+from slimevid.frame.features import FrameFeatures, Motion
+from slimevid.frame.search_region import SearchRegion, resample_between
+from slimevid.motion.composition import compose_flows
+from slimevid.motion.warp import FLOW_TOLERANCE, reliability, resized_sampling_grid, sampling_grid, warp_soft
 
-__all__ = ["Labelled", "filled_in", "key_states"]
+__all__ = ["Labelled", "group_by_keyframe", "interpolate_skipped"]
 
-Labelled = tuple[FrameState, Array, bool]
+Labelled = tuple[FrameFeatures, Array, bool]
 _LEAST_TRUST = 0.02  # where neither side can be trusted, both count
 
 
-def key_states(
-    frames: Iterable[Frame], every: int, first: int, make: Callable[[Frame, int], FrameState]
-) -> Iterator[FrameState]:
+def group_by_keyframe(
+    frames: Iterable[Frame], every: int, first: int, make: Callable[[Frame, int], FrameFeatures]
+) -> Iterator[FrameFeatures]:
     """Key frames, each with the frames between it and the one before it.
 
     Parameters
@@ -52,11 +52,11 @@ def key_states(
         if not run:
             return
         state = make(run[-1], number)
-        state.between = tuple(FrameState(one, state.config, None, number, state.window) for one in run[:-1])
+        state.skipped_frames = tuple(FrameFeatures(one, state.config, None, number, state.window) for one in run[:-1])
         yield state
 
 
-def filled_in(labelled: Iterable[Labelled], before: tuple[Array, Window]) -> Iterator[Labelled]:
+def interpolate_skipped(labelled: Iterable[Labelled], before: tuple[Array, SearchRegion]) -> Iterator[Labelled]:
     """Labels of key frames with those of the frames between them, in order.
 
     Parameters
@@ -73,25 +73,28 @@ def filled_in(labelled: Iterable[Labelled], before: tuple[Array, Window]) -> Ite
         The flag of frames between is False.
     """
     for state, soft, flag in labelled:
-        if state.between:
-            earlier = seen_through(*before, state.window, (soft.shape[1], soft.shape[2]))
-            for number, one in enumerate(state.between, 1):
+        if state.skipped_frames:
+            earlier = resample_between(*before, state.window, (soft.shape[1], soft.shape[2]))
+            for number, one in enumerate(state.skipped_frames, 1):
                 yield one, _from_both(state, number, earlier, soft), False
         before = soft, state.window
         yield state, soft, flag
 
 
-def _from_both(state: FrameState, number: int, earlier: Array, later: Array) -> Array:
+def _from_both(state: FrameFeatures, number: int, earlier: Array, later: Array) -> Array:
     """Labels of the frame `number` steps after one key frame, and before `state`, the next."""
-    past, future = over(state.steps[:number]), over(state.steps[number:])
-    size, left = (later.shape[1], later.shape[2]), len(state.between) + 1 - number
-    sides = (_Side.of(earlier, past, number, state), _Side.of(later, future and future[::-1], left, state))
+    past, future = compose_flows(state.step_flows[:number]), compose_flows(state.step_flows[number:])
+    size, left = (later.shape[1], later.shape[2]), len(state.skipped_frames) + 1 - number
+    sides = (
+        _KeyframeView.of(earlier, past, number, state),
+        _KeyframeView.of(later, future and future[::-1], left, state),
+    )
     total = sides[0].weight + sides[1].weight
     everything = slice(0, size[0]), slice(0, size[1])
     ground = sum(side.weight * side.planes(slice(0, 1), everything)[0] for side in sides) / total
     found: Array = np.zeros(later.shape, np.float32)
     found[0] = 1
-    box = undecided_box(ground[None], 0)  # elsewhere it is background
+    box = uncertain_box(ground[None], 0)  # elsewhere it is background
     if box is not None:
         found[(0, *box)] = ground[box]
         if len(found) == 2:
@@ -103,7 +106,7 @@ def _from_both(state: FrameState, number: int, earlier: Array, later: Array) -> 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Side:
+class _KeyframeView:
     """What one key frame says: labels (P, h, w), where they come from (h, w), and how much they count (h, w)."""
 
     labels: Array
@@ -111,14 +114,14 @@ class _Side:
     weight: Array
 
     @classmethod
-    def of(cls, labels: Array, motion: Motion | None, steps: int, state: FrameState) -> _Side:
+    def of(cls, labels: Array, motion: Motion | None, steps: int, state: FrameFeatures) -> _KeyframeView:
         size = (labels.shape[1], labels.shape[2])
         trust: Array = np.ones(size, np.float32)
         maps = None
         if motion is not None:
-            reliable = reliability(*motion, targets(motion[0]), state.config.fusion.flow_tolerance * steps)
+            reliable = reliability(*motion, sampling_grid(motion[0]), steps * FLOW_TOLERANCE)
             trust = resize_soft(reliable[None], size)[0]
-            maps = targets_in(motion[0], size, (slice(0, size[0]), slice(0, size[1])))
+            maps = resized_sampling_grid(motion[0], size, (slice(0, size[0]), slice(0, size[1])))
         return cls(labels, maps, (trust + np.float32(_LEAST_TRUST)) / np.float32(steps))
 
     def planes(self, which: slice, box: Box) -> Array:

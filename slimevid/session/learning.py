@@ -15,9 +15,9 @@ from slimecore.learning.probe import learn_parts
 from slimecore.runtime.progress import Progress
 from slimecore.types import Annotation, PartEmbeddings
 from slimevid.config import RunConfig
-from slimevid.frame.region_planner import WindowPlan
-from slimevid.refinement.adaptation import Counted, Session, adapt
-from slimevid.refinement.network import Complete, CompletionNet
+from slimevid.frame.region_planner import RegionPlanner
+from slimevid.refinement.adaptation import ProgressCounter, Session, adapt
+from slimevid.refinement.network import RefinementNet, Refiner
 
 __all__ = ["Teacher"]
 
@@ -42,17 +42,17 @@ class Teacher:
     module: ModuleType
     config: RunConfig
     backbone: Backbone | None
-    plan: WindowPlan
-    session: Callable[[PartEmbeddings | None, Complete], Session]
-    network: Complete
+    plan: RegionPlanner
+    session: Callable[[PartEmbeddings | None, Refiner], Session]
+    network: Refiner
 
     def taught(
         self,
         annotations: Sequence[Annotation],
         known: PartEmbeddings | None,
-        adapted: CompletionNet | None,
+        adapted: RefinementNet | None,
         progress: Progress | None,
-    ) -> tuple[PartEmbeddings | None, CompletionNet | None]:
+    ) -> tuple[PartEmbeddings | None, RefinementNet | None]:
         """Part embeddings and the adapted network; those `known` and `adapted` before are handed on.
 
         Raises
@@ -60,9 +60,9 @@ class Teacher:
         ArtifactError
             The embeddings are of other parts.
         """
-        adapts = adapted is None and self.module.COMPLETED and self.config.fusion.completion > 0
-        dreams = self.config.dreams if adapts else 0
-        counted = Counted(progress, dreams)
+        adapts = adapted is None and self.module.COMPLETED and self.config.fusion.refinement_limit > 0
+        dreams = self.config.adaptation_clips if adapts else 0
+        counted = ProgressCounter(progress, dreams)
         if self.backbone is not None and self.module.NEEDS_PARTS:
             known = known or self._learned(self.backbone, annotations, counted.learned)
             require_parts(known, annotations[0].parts, "part embeddings")
@@ -75,6 +75,6 @@ class Teacher:
     def _learned(self, backbone: Backbone, annotations: Sequence[Annotation], progress: Progress) -> PartEmbeddings:
         """Parts, seen as large as the windows of the references show them, in the mean."""
         zooms = [self.plan.around(a.rows > 0).zoom for a in annotations if not a.empty]
-        short_side = round(self.config.short_side * float(np.mean(zooms)))
+        short_side = round(self.config.network_size * float(np.mean(zooms)))
         config, seed = self.config.learn, self.config.seed
         return learn_parts(backbone, annotations, config, short_side=short_side, seed=seed, progress=progress)

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Gap", "Pass", "plan"]
+__all__ = ["Pass", "ReferenceInterval", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,17 @@ class Pass:
     frames: range
 
     @property
-    def held(self) -> int:
+    def starts_on_reference(self) -> int:
         """Frames that are the reference's own: 1 or 0."""
         return int(self.frames[0] == self.reference)
 
-    def whole(self, done: int, span: int) -> int:
+    def last_complete_span(self, done: int, span: int) -> int:
         """Of so many frames that are done, those before the span that is not whole, where they come in spans."""
-        return done - (done - self.held) % span if done else 0
+        return done - (done - self.starts_on_reference) % span if done else 0
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class ReferenceInterval:
     """Frames between two neighbouring references.
 
     Parameters
@@ -61,7 +61,7 @@ class Gap:
         return sorted(i for one in self.passes for i in one.frames)
 
 
-def plan(references: Sequence[int], frames: range) -> list[Gap]:
+def plan(references: Sequence[int], frames: range) -> list[ReferenceInterval]:
     """Gaps of a clip, from its beginning to its end.
 
     Parameters
@@ -86,7 +86,7 @@ def plan(references: Sequence[int], frames: range) -> list[Gap]:
             ]
         else:
             raise ValueError("a plan needs at least one reference")
-        gaps.append(Gap(left, right, tuple(one for one in passes if len(one.frames))))
+        gaps.append(ReferenceInterval(left, right, tuple(one for one in passes if len(one.frames))))
     return gaps
 
 

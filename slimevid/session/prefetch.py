@@ -13,12 +13,12 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["ahead"]
+__all__ = ["prefetch"]
 
 T = TypeVar("T")
 
 
-class _Halved:
+class _HalfThreads:
     """Half of torch's threads while anything of this process reads ahead, however many do, in whatever order."""
 
     def __init__(self) -> None:
@@ -38,10 +38,10 @@ class _Halved:
                 torch.set_num_threads(self._threads)
 
 
-_HALVED = _Halved()
+_HALVED = _HalfThreads()
 
 
-def ahead(items: Iterator[T], prepare: Callable[[T, T | None], None], before: T | None = None) -> Iterator[T]:
+def prefetch(items: Iterator[T], prepare: Callable[[T, T | None], None], before: T | None = None) -> Iterator[T]:
     """Items in order, the next one fetched and prepared in another thread while the consumer works on this one.
 
     Parameters

@@ -7,29 +7,29 @@ from dataclasses import replace
 from types import ModuleType
 
 from slimecore.backbones import Backbone
-from slimecore.segmentation.readout import prepare
+from slimecore.segmentation.readout import project_embeddings
 from slimecore.types import PartEmbeddings
 from slimevid.config import RunConfig
-from slimevid.frame.features import FrameState
-from slimevid.frame.region_planner import WindowPlan
-from slimevid.frame.search_region import whole
+from slimevid.frame.features import FrameFeatures
+from slimevid.frame.region_planner import RegionPlanner
+from slimevid.frame.search_region import full_frame
 from slimevid.motion.flows import Flow
 from slimevid.propagators import Context, Propagator
 from slimevid.references.reference import Reference, one_hot
-from slimevid.refinement.network import Complete
+from slimevid.refinement.network import Refiner
 
-__all__ = ["remembering"]
+__all__ = ["build_propagator"]
 
 
-def remembering(
+def build_propagator(
     references: Iterable[Reference],
     module: ModuleType,
     config: RunConfig,
     backbone: Backbone | None,
     embeddings: PartEmbeddings | None,
     flow: Flow,
-    complete: Complete,
-    plan: WindowPlan,
+    complete: Refiner,
+    plan: RegionPlanner,
 ) -> Propagator:
     """Build the propagator of a module of ``slimevid/propagators``, and show it the references.
 
@@ -38,14 +38,14 @@ def remembering(
     references = list(references)
     keys = None
     if backbone is not None and embeddings is not None and module.NEEDS_PARTS:
-        keys = prepare(backbone, embeddings)
+        keys = project_embeddings(backbone, embeddings)
     parts = len(references[0].annotation.parts)
     device = "cpu" if backbone is None else str(backbone.device)
     propagator: Propagator = module.build(Context(config, parts, flow, keys, device, complete))
     for reference in references:
         rows = reference.annotation.rows
-        window = replace(whole(reference.frame.size), zoom=plan.around(rows > 0).zoom)
+        window = replace(full_frame(reference.frame.size), zoom=plan.around(rows > 0).zoom)
         soft = one_hot(reference.annotation, parts)
         soft[0] -= rows < 0  # what is ignored is not remembered as background
-        propagator.remember(FrameState(reference.frame, config, backbone, window=window), soft)
+        propagator.remember(FrameFeatures(reference.frame, config, backbone, window=window), soft)
     return propagator

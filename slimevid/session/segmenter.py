@@ -19,23 +19,23 @@ from slimecore.runtime import plugins
 from slimecore.runtime.progress import Progress
 from slimecore.types import Annotation, Frame, PartEmbeddings, Parts
 from slimevid.config import RunConfig
-from slimevid.frame.features import FrameState
-from slimevid.frame.labels import FrameResult, coarse_labels, label
-from slimevid.frame.region_planner import WindowPlan
-from slimevid.frame.search_region import Window, spans_within, whole
-from slimevid.frame.upsampling import at_full_size
-from slimevid.fusion.motion_gate import shown
+from slimevid.frame.features import FrameFeatures
+from slimevid.frame.labels import FrameResult, coarse_labels, decide_labels
+from slimevid.frame.region_planner import RegionPlanner
+from slimevid.frame.search_region import SearchRegion, full_frame, part_extent
+from slimevid.frame.upsampling import upsample_to_frame
+from slimevid.fusion.motion_gate import display_labels
 from slimevid.io import Clip, read_range
 from slimevid.propagators import Propagator
-from slimevid.references.reference import Reference, annotated, check, check_size, one_hot, smallest_areas
-from slimevid.refinement.network import Complete, Completing, CompletionNet, complete
-from slimevid.session.bidirectional import forward_and_back, turned
-from slimevid.session.dropped_parts import Drops, without
-from slimevid.session.keyframes import filled_in, key_states
+from slimevid.references.reference import Reference, annotation_from_mask, check, check_size, one_hot, smallest_areas
+from slimevid.refinement.network import NetworkRefiner, RefinementNet, Refiner, refine
+from slimevid.session.bidirectional import forward_and_back, reversed_states
+from slimevid.session.dropped_parts import Drops, merged_into_background
+from slimevid.session.keyframes import group_by_keyframe, interpolate_skipped
 from slimevid.session.learning import Teacher
 from slimevid.session.passes import Pass, plan
-from slimevid.session.prefetch import ahead
-from slimevid.session.propagator import remembering
+from slimevid.session.prefetch import prefetch
+from slimevid.session.propagator import build_propagator
 
 __all__ = ["FrameResult", "Reference", "Segmenter"]
 
@@ -65,7 +65,7 @@ class Segmenter:
         config: RunConfig | None = None,
         backbone: Backbone | None = None,
         embeddings: PartEmbeddings | None = None,
-        completion: Complete = complete,
+        completion: Refiner = refine,
     ) -> None:
         self._complete = self._unadapted = completion
         self.config = config or RunConfig()
@@ -76,7 +76,7 @@ class Segmenter:
             backbone = load_model(self.config.model, self.config.device, self.config.seed)
         self.backbone = backbone if self._module.NEEDS_MODEL else None
         self.embeddings = embeddings
-        self.adapted: CompletionNet | None = None
+        self.adapted: RefinementNet | None = None
         self._given = embeddings is not None
         self._references: dict[int, Reference] = {}
         self._drops, self._smallest = Drops(), np.zeros(0, np.int64)
@@ -84,13 +84,15 @@ class Segmenter:
         self._propagator: Propagator | None = None
         self._base: Mapping[str, Array] = {}
         self._soft: Array = np.zeros((0, 0, 0), np.float32)
-        self._window, self._size = whole((0, 0)), (0, 0)
+        self._window, self._size = full_frame((0, 0)), (0, 0)
         self._next, self._ordinal = 0, 1
         self._span_begin: dict[str, Array] | None = None
-        self._every = self.config.key_every if self._module.KEYED else 1
-        self._turn = self.config.bidirectional and max(1, self.config.bidirectional // self._every)  # key frames
+        self._every = self.config.keyframe_interval if self._module.KEYED else 1
+        self._turn = self.config.bidirectional_span and max(
+            1, self.config.bidirectional_span // self._every
+        )  # key frames
         self.span = self._every * (self._turn or 1)  # frames propagate labels as a whole, final once all were read
-        self._plan = WindowPlan(self.config.zoom if self._module.WINDOWED else 1.0, self._every)
+        self._plan = RegionPlanner(self.config.max_zoom if self._module.WINDOWED else 1.0, self._every)
         self._last = self._soft, self._window  # labels of the last key frame, as shown
 
     @property
@@ -122,7 +124,7 @@ class Segmenter:
         """Soft labels of the latest frame, (P, h, w) float32 at its size, summing to 1; before any, InputError."""
         if not len(self._soft):
             raise InputError("there are no soft labels yet: add_reference or step comes first")
-        return whole(self._size).filled(self._soft, self._window)
+        return full_frame(self._size).paste(self._soft, self._window)
 
     def add_reference(
         self,
@@ -156,7 +158,7 @@ class Segmenter:
             A value has another name than in an earlier reference, no pixel holds a part, or the shapes differ.
         """
         taken = self._as_frame(frame)
-        annotation = mask if isinstance(mask, Annotation) else annotated(taken, mask, names, self._parts)
+        annotation = mask if isinstance(mask, Annotation) else annotation_from_mask(taken, mask, names, self._parts)
         others = [r for i, r in self._references.items() if i != taken.index]
         self.set_references([*others, Reference(taken, annotation)], progress)
         return self.start(taken.index)
@@ -166,7 +168,7 @@ class Segmenter:
         references: Sequence[Reference],
         progress: Progress | None = None,
         learned: PartEmbeddings | None = None,
-        adapted: CompletionNet | None = None,
+        adapted: RefinementNet | None = None,
     ) -> None:
         """Take these references instead of all earlier ones: learn the parts, and remember every frame for good.
 
@@ -186,15 +188,15 @@ class Segmenter:
         self.embeddings, self.adapted = teacher.taught(shared, known, adapted, progress)
         self._references = {r.frame.index: Reference(r.frame, a) for r, a in zip(references, shared, strict=True)}
         self._parts, network = parts, self.adapted
-        self._complete = self._unadapted if network is None else Completing(network, self.config.model.dtype)
+        self._complete = self._unadapted if network is None else NetworkRefiner(network, self.config.model.dtype)
         how = (self._module, self.config, self.backbone, self.embeddings, self._flow, self._complete, self._plan)
-        self._propagator = remembering(self._references.values(), *how)
+        self._propagator = build_propagator(self._references.values(), *how)
         self._base = self._propagator.snapshot()
         self._smallest = smallest_areas([r.annotation for r in self._references.values()])
 
-    def _dreamer(self, embeddings: PartEmbeddings | None, network: Complete) -> Segmenter:
+    def _dreamer(self, embeddings: PartEmbeddings | None, network: Refiner) -> Segmenter:
         """Segment as this session does, but for what a dream needs not."""
-        return Segmenter(replace(self.config, dreams=0), self.backbone, embeddings, network)
+        return Segmenter(replace(self.config, adaptation_clips=0), self.backbone, embeddings, network)
 
     def start(self, index: int) -> FrameResult:
         """Forget all but the references, and go on from the one on frame `index`, in either direction.
@@ -216,10 +218,10 @@ class Segmenter:
         self._propagator.restore(self._base)
         self._span_begin, self._ordinal, self._next = None, 1, index + 1
         window = self._plan.start(soft[0] < 0.5)
-        state = FrameState(reference.frame, self.config, self.backbone, window=window)
+        state = FrameFeatures(reference.frame, self.config, self.backbone, window=window)
         self._propagator.start(state, soft)
         self._last = resize_soft(np.ascontiguousarray(soft[(slice(None), *window.box)]), state.work_size), window
-        return self._result(reference.frame, soft, whole(reference.frame.size))
+        return self._result(reference.frame, soft, full_frame(reference.frame.size))
 
     @torch.no_grad()
     def step(self, frame: Frame | Array) -> FrameResult:
@@ -239,44 +241,44 @@ class Segmenter:
             raise InputError("add_reference must come first: there is nothing to segment yet")
         return self._propagator
 
-    def _state(self, frame: Frame, ordinal: int) -> FrameState:
+    def _state(self, frame: Frame, ordinal: int) -> FrameFeatures:
         check_size(frame, next(iter(self._references.values())).frame)
-        return FrameState(frame, self.config, self.backbone, ordinal, self._plan.at(ordinal))
+        return FrameFeatures(frame, self.config, self.backbone, ordinal, self._plan.at(ordinal))
 
-    def _label(self, state: FrameState) -> FrameResult:
+    def _label(self, state: FrameFeatures) -> FrameResult:
         self._last = self.track(state), state.window
         return self._shown(state, self._last[0])
 
     @torch.no_grad()
-    def track(self, state: FrameState) -> Array:
+    def track(self, state: FrameFeatures) -> Array:
         """Label the next frame and carry it on; decides the window of the frame after the next."""
         self._ordinal = state.ordinal + 1
         soft = self._ready.step(state)
         spans, complete = self._found(soft, state) if self._plan.follows else (None, True)
-        self._plan.labelled(state.ordinal, spans, state.frame.size, complete=complete)
-        return shown(soft, state)
+        self._plan.observe(state.ordinal, spans, state.frame.size, complete=complete)
+        return display_labels(soft, state)
 
     @torch.no_grad()
-    def retrace(self, states: Sequence[FrameState]) -> Iterator[Array]:
+    def retrace(self, states: Sequence[FrameFeatures]) -> Iterator[Array]:
         """Label frames again, from the last, which was labelled just now, back to the first; then be there again."""
         here = self._ready.snapshot()
-        for state in turned(states, self._flow_ahead):
-            yield shown(self._ready.step(state), state)
+        for state in reversed_states(states, self._flow_ahead):
+            yield display_labels(self._ready.step(state), state)
         self._ready.restore(here)
 
-    def _shown(self, state: FrameState, soft: Array) -> FrameResult:
+    def _shown(self, state: FrameFeatures, soft: Array) -> FrameResult:
         """Labels of a window as a result: at full size, along edges."""
         self._next = state.frame.index + 1  # those farther on may be labelled, but nobody has seen them
-        return self._result(state.frame, *at_full_size(soft, state, refined=self._module.REFINE))
+        return self._result(state.frame, *upsample_to_frame(soft, state, refined=self._module.REFINE))
 
-    def _found(self, soft: Array, state: FrameState) -> tuple[Spans | None, bool]:
+    def _found(self, soft: Array, state: FrameFeatures) -> tuple[Spans | None, bool]:
         """Rows and columns of the parts in what is carried on, not in what is shown; whether all are there."""
         dropped, smallest = self._rows_dropped(state.frame.index), self._smallest / (state.size[0] * state.size[1])
-        labels, there = coarse_labels(soft, smallest, self.config.fusion.present, dropped)
-        return spans_within(labels, state.window), there
+        labels, there = coarse_labels(soft, smallest, self.config.fusion.presence_threshold, dropped)
+        return part_extent(labels, state.window), there
 
     @torch.no_grad()
-    def _prepare(self, state: FrameState, before: FrameState | None) -> None:
+    def _prepare(self, state: FrameFeatures, before: FrameFeatures | None) -> None:
         if self._module.AHEAD is not None:
             self._module.AHEAD(state, before, self._flow_ahead)
 
@@ -306,29 +308,31 @@ class Segmenter:
         """Label the frames of a pass, but for the first `done`, after which :meth:`restore` brought this session."""
         if not done:
             first = self.start(one.reference)
-            if one.held:  # a result that is the reference's
+            if one.starts_on_reference:  # a result that is the reference's
                 yield first
                 done = 1
-        at = one.whole(done, self.span)
-        self._ordinal, own = (at - one.held) // self._every + 1, self._references[one.reference].frame
-        begin = own if at == one.held else next(read_range(clip, one.frames[at - 1 : at]))
-        states = self._states(read_range(clip, one.frames[at:]), self._every, FrameState(begin, self.config, None))
+        at = one.last_complete_span(done, self.span)
+        self._ordinal, own = (at - one.starts_on_reference) // self._every + 1, self._references[one.reference].frame
+        begin = own if at == one.starts_on_reference else next(read_range(clip, one.frames[at - 1 : at]))
+        states = self._states(read_range(clip, one.frames[at:]), self._every, FrameFeatures(begin, self.config, None))
         yield from islice(self._spans(states), done - at, None)
 
     def follow(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
         """Label the next frames, as :meth:`step` does, each prepared while the one before it is being labelled."""
         return map(self._label, self._states(frames, 1))
 
-    def _states(self, frames: Iterable[Frame], every: int, before: FrameState | None = None) -> Iterator[FrameState]:
-        return ahead(key_states(frames, every, self._ordinal, self._state), self._prepare, before)
+    def _states(
+        self, frames: Iterable[Frame], every: int, before: FrameFeatures | None = None
+    ) -> Iterator[FrameFeatures]:
+        return prefetch(group_by_keyframe(frames, every, self._ordinal, self._state), self._prepare, before)
 
-    def _spans(self, states: Iterator[FrameState]) -> Iterator[FrameResult]:
+    def _spans(self, states: Iterator[FrameFeatures]) -> Iterator[FrameResult]:
         """Label frames in spans, each as a whole: a key frame with those before it, or more of them in both ways."""
         try:
             self._span_begin = self.snapshot()
             forward = ((state, self.track(state), True) for state in states)
             labelled = forward_and_back(states, self._turn, self) if self._turn else forward
-            for state, soft, last in filled_in(labelled, self._last):
+            for state, soft, last in interpolate_skipped(labelled, self._last):
                 if last:
                     self._last, self._span_begin = (soft, state.window), None
                 yield self._shown(state, soft)
@@ -379,7 +383,7 @@ class Segmenter:
         self._span_begin, self._ordinal, self._next = None, int(state["ordinal"]), int(state["next"])
         self._drops = Drops(state["drops"])
         if self._every > 1:
-            self._last = state["last"], Window.from_array(state["last_window"])
+            self._last = state["last"], SearchRegion.from_array(state["last_window"])
         self._plan.restore(self._ordinal, state)
         propagator.restore(state)
 
@@ -388,10 +392,10 @@ class Segmenter:
             return frame  # an array is copied: cameras write each picture over the last
         return Frame(self._next, np.array(frame), f"{self._next:05d}")
 
-    def _result(self, frame: Frame, soft: Array, window: Window) -> FrameResult:
-        soft = without(soft, self._rows_dropped(frame.index))
+    def _result(self, frame: Frame, soft: Array, window: SearchRegion) -> FrameResult:
+        soft = merged_into_background(soft, self._rows_dropped(frame.index))
         self._soft, self._window, self._size = soft, window, frame.size
-        return label(frame, soft, self.parts, self._smallest, self.config.fusion.present, window.box)
+        return decide_labels(frame, soft, self.parts, self._smallest, self.config.fusion.presence_threshold, window.box)
 
     def _rows_dropped(self, index: int) -> list[int]:
         marked = {i: reference.annotation for i, reference in self._references.items()}

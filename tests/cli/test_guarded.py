@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimecore.cli_support import guarded
+from slimecore.cli_support import run_guarded
 from slimecore.errors import InputError
 
 
@@ -22,7 +22,7 @@ def test_an_error_is_one_line_and_with_debug_the_place_it_came_from(error, statu
     def failing_here() -> int:
         raise error
 
-    assert guarded("slime", debug, failing_here) == status
+    assert run_guarded("slime", debug, failing_here) == status
     written = capsys.readouterr().err.splitlines()
     assert written[-1] == line
     assert ("in failing_here" in "\n".join(written)) == debug

@@ -201,12 +201,12 @@ def test_published_constants_are_the_defaults():
     model = {"model.name", "model.dtype", "model.timestep"}
     assert different - model == {
         "mode",
-        "short_side",
+        "network_size",
         "square",
         "faithful.views",
         "faithful.validate",
         "segment.merge",
-        "segment.refine",
+        "segment.guided_filter_radius",
     }
 
 

@@ -7,8 +7,14 @@ import math
 import pytest
 import torch
 
-from slimecore.attention.cross_attention import AttentionLayer, Features, cross_logits, place_queries, token_columns
-from slimecore.attention.query_features import column_logits, query_columns
+from slimecore.attention.cross_attention import (
+    AttentionLayer,
+    Features,
+    cross_logits,
+    stacked_queries,
+    stacked_token_keys,
+)
+from slimecore.attention.query_features import column_logits, extra_query_features
 
 
 def features(grid=(4, 6), batch=2):
@@ -27,14 +33,14 @@ def features(grid=(4, 6), batch=2):
 
 def test_descriptor_columns_are_the_scaled_descriptors_on_the_grid():
     item = features()
-    columns = query_columns(item, 5.0, 0.0)
+    columns = extra_query_features(item, 5.0, 0.0)
     assert columns.shape == (2, 7, 4, 6)
     expected = 5.0 * item.descriptor[1, 3, 2:4, 4:6].mean()  # halving is a mean of 2 x 2 under half-pixel bilinear
     assert float(columns[1, 3, 1, 2]) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_position_columns_are_products_of_waves_at_cell_centres():
-    columns = query_columns(features(), 0.0, 2.0)
+    columns = extra_query_features(features(), 0.0, 2.0)
     assert columns.shape == (2, 25, 4, 6)
 
     def waves(place):
@@ -51,14 +57,14 @@ def test_position_columns_are_products_of_waves_at_cell_centres():
 
 def test_a_crop_lies_where_it_lies_in_its_picture():
     """The lower right quarter at the same cell size has the columns of those cells of the whole."""
-    whole = query_columns(features((8, 12)), 0.0, 1.0)
-    quarter = query_columns(features((4, 6)), 0.0, 1.0, [(0.5, 1.0, 0.5, 1.0), (0.0, 0.5, 0.0, 0.5)])
+    whole = extra_query_features(features((8, 12)), 0.0, 1.0)
+    quarter = extra_query_features(features((4, 6)), 0.0, 1.0, [(0.5, 1.0, 0.5, 1.0), (0.0, 0.5, 0.0, 0.5)])
     torch.testing.assert_close(quarter[0], whole[0, :, 4:, 6:], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(quarter[1], whole[0, :, :4, :6], rtol=1e-5, atol=1e-5)
 
 
 def test_nothing_asked_no_columns():
-    assert query_columns(features(), 0.0, 0.0).shape == (2, 0, 4, 6)
+    assert extra_query_features(features(), 0.0, 0.0).shape == (2, 0, 4, 6)
 
 
 def test_column_logits_are_dot_products():
@@ -75,5 +81,5 @@ def test_learning_reads_places_as_segmenting_reads_maps():
     keys = (torch.randn(2, 4, 3, generator=draw), torch.randn(1, 4, 5, generator=draw))
     weights = torch.tensor([0.3, 0.7])
     maps = cross_logits(item, keys, weights, item.grid)
-    places = place_queries(item) @ token_columns(keys, weights).T
+    places = stacked_queries(item) @ stacked_token_keys(keys, weights).T
     torch.testing.assert_close(places.transpose(1, 2).unflatten(-1, item.grid), maps, rtol=1e-4, atol=1e-5)

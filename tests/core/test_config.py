@@ -8,7 +8,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slimecore.config import apply, dump_yaml, load_yaml, nearest, parse_assignments, to_dict
+from slimecore.config import apply, dump_yaml, load_yaml, parse_assignments, suggest_nearest, to_dict
 from slimecore.errors import ConfigError
 
 
@@ -152,5 +152,5 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_nearest_lists_all_where_none_is_near() -> None:
-    assert nearest("stpes", ["steps", "rate"]) == "did you mean 'steps'?"
-    assert nearest("qqq", ["steps", "rate"]) == "known: rate, steps"
+    assert suggest_nearest("stpes", ["steps", "rate"]) == "did you mean 'steps'?"
+    assert suggest_nearest("qqq", ["steps", "rate"]) == "known: rate, steps"

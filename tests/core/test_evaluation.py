@@ -10,7 +10,7 @@ from PIL import Image
 
 from slimecore.errors import InputError
 from slimecore.io.masks import write_mask
-from slimecore.metrics.part_iou import PartTally, evaluate_folders, evaluate_labels
+from slimecore.metrics.part_iou import IouAccumulator, evaluate_folders, evaluate_labels
 
 TRUTH = np.array([[0, 0, 1, 1], [0, 0, 1, 2]])
 GUESS = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
@@ -103,7 +103,7 @@ def test_squashing_brings_both_to_one_size():
 
 def test_floats_are_no_labels():
     with pytest.raises(InputError, match="integers"):
-        PartTally().add(TRUTH.astype(float), TRUTH)
+        IouAccumulator().add(TRUTH.astype(float), TRUTH)
 
 
 def test_the_report_is_json_and_a_table():

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from slimecore.backbones import ModelSpec
-from slimecore.backbones.lora import applied, new_deltas
+from slimecore.backbones.lora import init_lora, lora_applied
 from slimecore.backbones.stable_diffusion import build
-from slimecore.backbones.unet_readout import PromptedReader
+from slimecore.backbones.unet_readout import UNetReadout
 from slimecore.errors import ArtifactError, ConfigError, InputError
 from slimecore.io.masks import annotate
 from slimecore.learning.faithful import learn_faithful
-from slimecore.learning.faithful_config import AugmentConfig, DeltaConfig, FaithfulConfig
-from slimecore.learning.losses import published_cross_entropy, published_weights, tether, was_error
+from slimecore.learning.faithful_config import AugmentConfig, FaithfulConfig, LoraConfig
+from slimecore.learning.losses import diffusion_loss, published_cross_entropy, published_weights, was_error
 from slimecore.metrics.davis import region_j
 from slimecore.segmentation.part_segmenter import PartSegmenter
 from tests import naive_slime as naive
@@ -75,7 +75,7 @@ def close(ours, truth, tolerance=1e-5):
 def test_maps_and_prediction_equal_the_materialised_twin(backbone, case):
     with torch.no_grad():
         noised, cross, was, prediction = naive_maps(backbone, case)
-        with PromptedReader(backbone, PARTS) as reader:
+        with UNetReadout(backbone, PARTS) as reader:
             seen = reader.run(noised, case.steps, case.prompt(), predict=True)
     close(seen.logits, cross)
     close(seen.was, was)
@@ -101,7 +101,7 @@ def test_losses_equal_the_twin_picture_by_picture(case):
     close(published_cross_entropy(logits, case.rows), naive.naive_cross_entropy(logits, case.rows).mean(), 1e-6)
     close(was_error(was, case.rows), naive.naive_squared(was, case.rows).mean(), 1e-6)
     c, u, target = torch.randn(3, 2, 4, 8, 16, generator=draw)
-    close(tether(c, u, target, 100.0), naive.naive_tether(c, u, target).mean(), 1e-6)
+    close(diffusion_loss(c, u, target, 100.0), naive.naive_tether(c, u, target).mean(), 1e-6)
 
 
 def test_a_picture_without_a_known_pixel_teaches_nothing():
@@ -134,12 +134,12 @@ def test_the_gradient_equals_the_twin_s(backbone, case, beta, checkpointing):
     if checkpointing:
         backbone.unet.enable_gradient_checkpointing()
     try:
-        with PromptedReader(backbone, PARTS) as reader:
+        with UNetReadout(backbone, PARTS) as reader:
             seen = reader.run(noised, case.steps, naive.naive_prompt(case.base, vectors)[0], predict=beta > 0)
             loss = published_cross_entropy(seen.logits, case.rows) + was_error(seen.was, case.rows)
             if beta:
                 target = backbone.noising.target(case.clean, case.noise, case.steps)
-                loss = loss + beta * tether(seen.prediction, free, target, 100.0)
+                loss = loss + beta * diffusion_loss(seen.prediction, free, target, 100.0)
             loss.backward()
     finally:
         backbone.unet.disable_gradient_checkpointing()
@@ -159,9 +159,9 @@ def test_evidence_can_be_changed_before_it_accumulates(backbone, tiny, case, kin
         return torch.cat([torch.zeros_like(evidence[:, :-1]), torch.ones_like(evidence[:, -1:])], 1)
 
     with torch.no_grad():
-        with PromptedReader(model, PARTS) as reader:
+        with UNetReadout(model, PARTS) as reader:
             plain = reader.run(latents, step, prompt)
-        with PromptedReader(model, PARTS, shape=only_the_last_part) as reader:
+        with UNetReadout(model, PARTS, shape=only_the_last_part) as reader:
             shaped = reader.run(latents, step, prompt)
     assert torch.equal(shaped.logits, plain.logits)
     torch.testing.assert_close(shaped.was[:, -1], torch.ones_like(shaped.was[:, -1]))
@@ -170,7 +170,7 @@ def test_evidence_can_be_changed_before_it_accumulates(backbone, tiny, case, kin
 
 def test_a_batch_equals_its_pictures_alone(backbone, case):
     noised = backbone.noising.add(case.clean, case.noise, case.steps)
-    with torch.no_grad(), PromptedReader(backbone, PARTS) as reader:
+    with torch.no_grad(), UNetReadout(backbone, PARTS) as reader:
         both = reader.run(noised, case.steps, case.prompt())
         alone = reader.run(noised[1:], case.steps[1:], case.prompt())
     close(both.logits[1:], alone.logits)
@@ -179,7 +179,7 @@ def test_a_batch_equals_its_pictures_alone(backbone, case):
 
 def test_reading_leaves_the_unet_as_it_was(backbone, case):
     before = dict(backbone.unet.attn_processors)
-    with pytest.raises(KeyError), PromptedReader(backbone, PARTS, new_deltas(backbone.unet, 1, torch.Generator())):
+    with pytest.raises(KeyError), UNetReadout(backbone, PARTS, init_lora(backbone.unet, 1, torch.Generator())):
         raise KeyError
     assert backbone.unet.attn_processors == before
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in backbone.unet.modules())
@@ -189,7 +189,7 @@ def test_reading_leaves_the_unet_as_it_was(backbone, case):
 def test_half_precision_reads_nearly_the_same_maps(sd_folder, backbone, case, dtype):
     half = build(ModelSpec(name=str(sd_folder), dtype=dtype), CPU)
     noised = backbone.noising.add(case.clean, case.noise, case.steps)
-    with torch.no_grad(), PromptedReader(backbone, PARTS) as full, PromptedReader(half, PARTS) as lean:
+    with torch.no_grad(), UNetReadout(backbone, PARTS) as full, UNetReadout(half, PARTS) as lean:
         truth = full.run(noised, case.steps, case.prompt())
         ours = lean.run(noised.to(half.null_prompt.dtype), case.steps, case.prompt())
     close(ours.logits, truth.logits, 0.05)
@@ -201,7 +201,7 @@ def test_layers_that_mix_in_one_block_are_read_after_the_pass(tiny):
     latents = tiny.clean_latents(torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
     step = torch.tensor([tiny.readout.timestep])
     prompt = tiny.null_prompt.clone()
-    with torch.no_grad(), PromptedReader(tiny, PARTS) as reader:
+    with torch.no_grad(), UNetReadout(tiny, PARTS) as reader:
         seen = reader.run(latents, step, prompt[0])
     scores, _ = naive.naive_pass(tiny.unet, latents, step, prompt, tiny.readout.cross, tiny.readout.self_layers)
     cross = naive.naive_cross_maps(scores, PARTS, (8, 12), (16, 24))
@@ -276,7 +276,7 @@ def test_prepared_draws_meet_the_unet_once(backbone, two_tone, monkeypatch):
         return whole(self, *arguments, **options)
 
     monkeypatch.setattr(type(backbone.unet), "forward", counting)
-    config = FaithfulConfig(epochs=6, views=2, draws=1, validate=0)
+    config = FaithfulConfig(epochs=6, views=2, noise_samples=1, validate=0)
     learn_faithful(backbone, [annotate(*two_tone)], config, short_side=64)
     assert calls.count(False) == 2
     assert calls.count(True) == 6
@@ -296,20 +296,20 @@ def test_the_best_validated_state_is_kept(backbone, two_tone, monkeypatch):
 
 
 def test_deltas_start_as_no_change_and_learn_later(backbone, two_tone, case):
-    fresh = new_deltas(backbone.unet, 2, torch.Generator().manual_seed(0))
+    fresh = init_lora(backbone.unet, 2, torch.Generator().manual_seed(0))
     assert len(fresh) == 2 * 2 * 16, "keys and values of 16 transformer blocks, two factors each"
     noised = backbone.noising.add(case.clean, case.noise, case.steps)
     with torch.no_grad():
-        with PromptedReader(backbone, PARTS) as reader:
+        with UNetReadout(backbone, PARTS) as reader:
             plain = reader.run(noised, case.steps, case.prompt())
-        with PromptedReader(backbone, PARTS, fresh) as reader:
+        with UNetReadout(backbone, PARTS, fresh) as reader:
             same = reader.run(noised, case.steps, case.prompt())
         moved = {name: delta + 0.3 for name, delta in fresh.items()}
-        with PromptedReader(backbone, PARTS, moved) as reader:
+        with UNetReadout(backbone, PARTS, moved) as reader:
             other = reader.run(noised, case.steps, case.prompt())
     assert torch.equal(same.logits, plain.logits)
     assert not torch.allclose(other.logits, plain.logits, atol=1e-3)
-    config = dataclasses.replace(QUICK, deltas=DeltaConfig(rank=2, start=0.5, lr=1e-2), validate=0)
+    config = dataclasses.replace(QUICK, deltas=LoraConfig(rank=2, start=0.5, lr=1e-2), validate=0)
     made = learn_faithful(backbone, [annotate(*two_tone)], config, short_side=64)
     ups = [value for name, value in made.deltas.items() if name.endswith("attn2.to_k.up")]
     assert len(ups) == 16
@@ -323,7 +323,7 @@ def test_a_delta_equals_the_changed_weight(backbone):
     down, up = torch.randn(2, module.in_features, generator=draw), torch.randn(module.out_features, 2, generator=draw)
     states = torch.randn(1, 5, module.in_features, generator=draw)
     expected = torch.nn.functional.linear(states, module.weight + up @ down, module.bias)
-    with applied(backbone.unet, {f"{path}.down": down, f"{path}.up": up}):
+    with lora_applied(backbone.unet, {f"{path}.down": down, f"{path}.up": up}):
         close(module(states), expected)
 
 
@@ -334,7 +334,7 @@ def test_a_delta_of_another_model_is_refused(backbone):
         {f"{path}.down": torch.ones(1, 3), f"{path}.up": torch.ones(3, 1)},
         {f"{path}.down": torch.ones(1, 24)},
     ):
-        with pytest.raises(ArtifactError, match="does not fit this model"), applied(backbone.unet, deltas):
+        with pytest.raises(ArtifactError, match="does not fit this model"), lora_applied(backbone.unet, deltas):
             pass
 
 
@@ -346,13 +346,19 @@ def test_more_parts_than_the_prompt_has_tokens_are_refused(tiny):
 
 
 def test_settings_out_of_range_are_refused(backbone, two_tone):
-    for wrong in ({"epochs": 0}, {"timesteps": (9, 3)}, {"timesteps": (1, 2, 3)}, {"lr": 0.0}, {"tether": -1.0}):
+    for wrong in (
+        {"epochs": 0},
+        {"timesteps": (9, 3)},
+        {"timesteps": (1, 2, 3)},
+        {"lr": 0.0},
+        {"diffusion_loss_weight": -1.0},
+    ):
         with pytest.raises(ConfigError):
             FaithfulConfig(**wrong)
     with pytest.raises(ConfigError):
         AugmentConfig(crop=0)
     with pytest.raises(ConfigError):
-        DeltaConfig(rank=-1)
+        LoraConfig(rank=-1)
     late = FaithfulConfig(epochs=1, timesteps=(5, 5000))
     with pytest.raises(InputError, match="timesteps reach 5000, the model has 1000"):
         learn_faithful(backbone, [annotate(*two_tone)], late, short_side=64)
@@ -376,7 +382,7 @@ def test_layers_may_stand_in_any_order(backbone, case, cross, layers):
     found = []
     for order in (layers, layers[::-1]):
         model = dataclasses.replace(backbone, readout=dataclasses.replace(readout, self_layers=order))
-        with torch.no_grad(), PromptedReader(model, PARTS) as reader:
+        with torch.no_grad(), UNetReadout(model, PARTS) as reader:
             found.append(reader.run(case.clean, case.steps, case.prompt()))
     torch.testing.assert_close(found[0].logits, found[1].logits)
     torch.testing.assert_close(found[0].was, found[1].was, rtol=1e-4, atol=1e-5)

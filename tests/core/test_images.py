@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slimecore.errors import InputError
-from slimecore.imaging.boxes import undecided_box
+from slimecore.imaging.boxes import uncertain_box
 from slimecore.imaging.resize import fit_short_side, resize_labels, resize_rgb, resize_soft
 from slimecore.io.images import list_images, natural_key, read_rgb
 
@@ -198,7 +198,7 @@ def test_missing_pictures_folders_and_bombs_are_refused(tmp_path: Path, monkeypa
 
 def test_what_is_undecided_lies_in_a_box_with_a_margin():
     soft = np.stack([np.ones((20, 30)), np.zeros((20, 30))]).astype(np.float32)
-    assert undecided_box(soft, 3) is None
+    assert uncertain_box(soft, 3) is None
     soft[:, 5, 28] = 0.5
     soft[:, 8, 20] = 0.5
-    assert undecided_box(soft, 3) == (slice(2, 12), slice(17, 30))
+    assert uncertain_box(soft, 3) == (slice(2, 12), slice(17, 30))

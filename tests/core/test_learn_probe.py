@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from slimecore.attention.cross_attention import cross_logits, place_queries, token_columns
-from slimecore.attention.query_features import query_columns
+from slimecore.attention.cross_attention import cross_logits, stacked_queries, stacked_token_keys
+from slimecore.attention.query_features import extra_query_features
 from slimecore.backbones import ModelSpec
 from slimecore.backbones.stable_diffusion import build
 from slimecore.errors import ArtifactError, ConfigError, InputError
@@ -20,7 +20,7 @@ from slimecore.learning.probe import learn_parts
 from slimecore.learning.probe_config import IMAGE_LEARNING, LearnConfig, ViewConfig
 from slimecore.metrics.davis import region_j
 from slimecore.runtime.device import threads_for
-from slimecore.segmentation.readout import encode_picture, segment_image
+from slimecore.segmentation.readout import encode_image, segment_image
 from slimecore.types import Annotation
 
 FAST = LearnConfig(tokens=2, steps=60, views=ViewConfig(count=2))
@@ -139,7 +139,7 @@ def test_more_parts_than_a_prompt_has_tokens(tiny):
     values = np.arange(1, 101)
     mask = np.kron(values.reshape(10, 10), np.ones((32, 32), int))
     tones = np.random.default_rng(0).integers(0, 256, (101, 3)).astype(np.uint8)
-    config = LearnConfig(tokens=1, steps=150, balance=0.0, descriptor=5.0, position=5.0, batch=2048)
+    config = LearnConfig(tokens=1, steps=150, class_balance=0.0, descriptor_scale=5.0, position_scale=5.0, batch=2048)
     config = replace(config, views=ViewConfig(count=0))
     parts = learn_parts(tiny, [annotate(tones[mask], mask)], config)
     assert parts.vectors.shape[0] == 101
@@ -165,7 +165,7 @@ def test_position_tells_twins_apart_and_is_off_by_default(tiny):
     found = segment_image(tiny, aware, mirrored).label_map().labels
     assert min(region_j(found == v, mask == v) for v in (1, 2)) > 0.6
     assert aware.columns.shape[2] - blind.columns.shape[2] == 25
-    assert LearnConfig().position == 0
+    assert LearnConfig().position_scale == 0
     assert learn_parts(tiny, [annotate(rgb, mask)], replace(FAST, steps=1, descriptor=0.0)).columns is None
 
 
@@ -184,11 +184,13 @@ def test_columns_survive_the_file_and_damaged_settings_are_told(tiny, two_tone, 
 
 def test_what_is_learned_is_what_is_read(tiny, two_tone):
     """The matrix of places gives the logits of the maps."""
-    features = encode_picture(tiny, two_tone[0], 96)
+    features = encode_image(tiny, two_tone[0], 96)
     keys = tiny.token_keys(torch.randn(3, tiny.token_dim, generator=torch.Generator().manual_seed(0)))
     weights = torch.arange(1.0, tiny.cross_layers + 1) / sum(range(tiny.cross_layers + 1))
     maps = cross_logits(features, keys, weights, features.grid).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(place_queries(features) @ token_columns(keys, weights).T, maps, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        stacked_queries(features) @ stacked_token_keys(keys, weights).T, maps, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_a_batch_of_places_repeats_under_a_seed_and_learns(tiny, two_tone):
@@ -204,9 +206,9 @@ def test_of_a_great_many_places_a_sample_is_kept(tiny, two_tone, monkeypatch):
     from slimecore.learning import probe as learn
 
     sets = learn._encoded_views(tiny, [annotate(*two_tone)] * 2, ViewConfig(count=1), 96, 0)
-    whole = learn._gathered(sets, FAST, torch.Generator().manual_seed(0))
+    whole = learn._sample_pixels(sets, FAST, torch.Generator().manual_seed(0))
     monkeypatch.setattr(learn, "_MOST_PLACES", 300)
-    some = learn._gathered(sets, FAST, torch.Generator().manual_seed(0))
+    some = learn._sample_pixels(sets, FAST, torch.Generator().manual_seed(0))
     assert len(whole.queries) == 4 * 12 * 16
     assert len(some.queries) == len(some.targets) == len(some.valid) == 300
 
@@ -220,14 +222,14 @@ def test_weight_decay_is_shared_by_the_annotations(tiny, two_tone):
 
 
 def test_position_columns_are_smooth_and_scaled(tiny, two_tone):
-    features = encode_picture(tiny, two_tone[0], 96)
-    columns = query_columns(features, 0.0, 3.0)
+    features = encode_image(tiny, two_tone[0], 96)
+    columns = extra_query_features(features, 0.0, 3.0)
     assert columns.shape == (1, 25, *features.grid)
     assert (columns[:, 0] == 3).all()
     x = (torch.arange(16) + 0.5) / 16
     torch.testing.assert_close(columns[0, 1, 5], 3 * torch.cos(torch.pi * x))
-    assert query_columns(features, 0.0, 0.0).shape[1] == 0
-    lengths = query_columns(features, 2.0, 0.0).norm(dim=1)
+    assert extra_query_features(features, 0.0, 0.0).shape[1] == 0
+    lengths = extra_query_features(features, 2.0, 0.0).norm(dim=1)
     torch.testing.assert_close(lengths, torch.full_like(lengths, 2.0))
 
 

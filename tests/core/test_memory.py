@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from slimecore.attention.gaussian_kernel import KernelKeys, kernel_queries, kernel_sums
+from slimecore.attention.gaussian_kernel import GaussianKeys, gaussian_attention_sums, kernel_queries
 from slimecore.attention.was import was_attention
 from slimecore.errors import ConfigError
 from slimecore.memory.config import MemoryConfig
-from slimecore.memory.grid_features import Places
-from slimecore.memory.key_projection import JointSpace
+from slimecore.memory.grid_features import GridFeatures
+from slimecore.memory.key_projection import KeyProjection
 from slimecore.memory.mask_memory import MaskMemory, sample_places
 from tests.known_places import KnownPlaces
 
@@ -69,15 +69,15 @@ def naive_read(config, query, permanent, recent):
 @pytest.mark.parametrize(
     "config",
     [
-        MemoryConfig(every=1),
-        MemoryConfig(every=1, color=0.0),
-        MemoryConfig(every=1, window=0.0),
-        MemoryConfig(every=1, balance=0.0, temperature=0.2),
-        MemoryConfig(every=1, color=0.0, window=0.0, balance=0.0),
-        MemoryConfig(every=1, unknown=0.0),
-        MemoryConfig(every=1, unknown=0.0, window=0.0),
-        MemoryConfig(every=1, color=0.0, lasting=0.0),
-        MemoryConfig(every=1, color=0.0, lasting=1.0),
+        MemoryConfig(write_interval=1),
+        MemoryConfig(write_interval=1, color_weight=0.0),
+        MemoryConfig(write_interval=1, spatial_sigma=0.0),
+        MemoryConfig(write_interval=1, class_balance=0.0, temperature=0.2),
+        MemoryConfig(write_interval=1, color_weight=0.0, spatial_sigma=0.0, class_balance=0.0),
+        MemoryConfig(write_interval=1, novelty_distance=0.0),
+        MemoryConfig(write_interval=1, novelty_distance=0.0, spatial_sigma=0.0),
+        MemoryConfig(write_interval=1, color_weight=0.0, reference_share=0.0),
+        MemoryConfig(write_interval=1, color_weight=0.0, reference_share=1.0),
     ],
 )
 def test_reading_equals_the_sum_of_kernels_written_out(config):
@@ -92,7 +92,7 @@ def test_reading_equals_the_sum_of_kernels_written_out(config):
 
 
 def test_a_remembered_frame_gives_its_own_mask_back():
-    config = MemoryConfig(temperature=0.01, unknown=0.0)
+    config = MemoryConfig(temperature=0.01, novelty_distance=0.0)
     memory = MaskMemory(config)
     seen, labels = places(1), mask(1)
     memory.write(seen, labels, permanent=True)
@@ -100,11 +100,11 @@ def test_a_remembered_frame_gives_its_own_mask_back():
 
 
 def test_references_are_never_dropped_and_recent_frames_are_bounded():
-    memory = MaskMemory(MemoryConfig(recent=2, every=3))
+    memory = MaskMemory(MemoryConfig(recent_frames=2, write_interval=3))
     memory.write(places(0), mask(0), permanent=True)
     sizes = []
     for i in range(20):
-        if memory.due():
+        if memory.should_write():
             memory.write(places(i), mask(i))
         sizes.append(memory.nbytes)
     assert len(memory) == 3
@@ -113,25 +113,25 @@ def test_references_are_never_dropped_and_recent_frames_are_bounded():
 
 
 def test_every_third_frame_enters():
-    memory = MaskMemory(MemoryConfig(recent=10, every=3))
-    assert [memory.due() for _ in range(7)] == [False, False, True, False, False, True, False]
+    memory = MaskMemory(MemoryConfig(recent_frames=10, write_interval=3))
+    assert [memory.should_write() for _ in range(7)] == [False, False, True, False, False, True, False]
 
 
 def test_no_recent_frames_means_references_only():
-    memory = MaskMemory(MemoryConfig(recent=0))
+    memory = MaskMemory(MemoryConfig(recent_frames=0))
     memory.write(places(0), mask(0), permanent=True)
-    assert not any(memory.due() for _ in range(9))
+    assert not any(memory.should_write() for _ in range(9))
 
 
 @pytest.mark.parametrize(
     "bad",
     [
-        {"recent": -1},
-        {"every": 0},
+        {"recent_frames": -1},
+        {"write_interval": 0},
         {"temperature": 0.0},
         {"color": -1.0},
-        {"dims": -1},
-        {"unknown": -1.0},
+        {"key_dims": -1},
+        {"novelty_distance": -1.0},
     ],
 )
 def test_settings_out_of_range_are_refused(bad):
@@ -148,7 +148,7 @@ def test_asking_some_places_gives_their_rows():
 
 def test_remembered_places_ride_on_the_motion():
     """Keys of a frame whose content moved one cell to the right answer as if they had been written there."""
-    config = MemoryConfig(every=1, color=0.0, window=0.1, temperature=10.0, balance=0.0)
+    config = MemoryConfig(write_interval=1, color_weight=0.0, spatial_sigma=0.1, temperature=10.0, class_balance=0.0)
     left, right = mask(1).zero_(), mask(1).zero_()
     left[0], right[0] = 1.0, 1.0
     left[:, 1, 2] = torch.tensor([0.0, 1.0, 0.0])
@@ -159,7 +159,7 @@ def test_remembered_places_ride_on_the_motion():
     there.write(flat, right)
     flow = torch.zeros(8, 12, 2)
     flow[..., 0] = 2.0  # two pixels of a picture twice the grid: one cell
-    moved.advance(flow)
+    moved.warp_positions(flow)
     inside = torch.arange(24).reshape(GRID)[:, 1:-1].flatten()
     assert moved.read(flat)[9, 1] == pytest.approx(float(there.read(flat)[9, 1]), abs=0.02)
     assert moved.read(flat)[inside].argmax(0)[1] == there.read(flat)[inside].argmax(0)[1]
@@ -186,7 +186,7 @@ def test_sampled_reading_stays_close_to_reading_everything():
     soft = torch.zeros(2, *grid)
     soft[0] = 1
     soft[:, 10:20, 10:25] = torch.tensor([0.0, 1.0])[:, None, None]
-    full, thin = (MaskMemory(MemoryConfig(budget=b, temperature=1.0, balance=0.0)) for b in (0, 900))
+    full, thin = (MaskMemory(MemoryConfig(keys_per_frame=b, temperature=1.0, class_balance=0.0)) for b in (0, 900))
     full.write(frame, soft, permanent=True)
     thin.write(frame, soft, permanent=True)
     assert thin.nbytes < 0.6 * full.nbytes
@@ -195,12 +195,12 @@ def test_sampled_reading_stays_close_to_reading_everything():
 
 def test_each_key_rides_on_the_motion_at_its_own_centre():
     """Flow that differs from pixel to pixel: a key reads the pixel under its cell's centre."""
-    memory = MaskMemory(MemoryConfig(every=1, budget=0))
+    memory = MaskMemory(MemoryConfig(write_interval=1, keys_per_frame=0))
     memory.write(places(1), mask(1))
     flow = torch.zeros(40, 60, 2)  # ten pixels a cell
     flow[..., 0] = torch.arange(60.0)
     before = places(1).positions()
-    memory.advance(flow)
+    memory.warp_positions(flow)
     moved = memory._recent[0].position
     centres = torch.arange(6).repeat(4) * 10 + 5.0
     torch.testing.assert_close(moved[:, 1] - before[:, 1], centres / 40)
@@ -216,7 +216,7 @@ def test_what_resembles_nothing_remembered_is_half_background_half_parts():
     labels[0, :2], labels[1, 2:] = 1, 1
     strange = KnownPlaces(flat, torch.full((24, 48), -0.04), GRID)
     for unknown, doubtful in ((3.0, True), (0.0, False)):
-        memory = MaskMemory(MemoryConfig(unknown=unknown, window=0.0))
+        memory = MaskMemory(MemoryConfig(novelty_distance=unknown, spatial_sigma=0.0))
         memory.write(KnownPlaces(flat, color, GRID), labels, permanent=True)
         assert memory.read(KnownPlaces(flat, color, GRID))[0, 0] > 0.9
         assert memory.read(KnownPlaces(flat, color, GRID))[23, 1] > 0.9
@@ -232,7 +232,7 @@ def test_how_a_thing_is_cut_says_nothing_about_where_it_ends(parts):
     pieces = torch.cat([whole[:1], cut / cut.sum(0) * whole[1:]])
     found = []
     for one in (whole, pieces):
-        memory = MaskMemory(MemoryConfig(every=1, budget=0))
+        memory = MaskMemory(MemoryConfig(write_interval=1, keys_per_frame=0))
         memory.write(places(1), one, permanent=True)
         memory.write(places(2), one)
         found.append(memory.read(places(9)))
@@ -243,10 +243,10 @@ def test_how_a_thing_is_cut_says_nothing_about_where_it_ends(parts):
 def test_reduced_places_are_compared_by_what_varies_most():
     """Places that vary in three directions, in 56 columns: three dimensions keep all squared distances."""
     random = torch.Generator().manual_seed(0)
-    config = MemoryConfig(dims=3)
+    config = MemoryConfig(key_dims=3)
     color = torch.randn(40, 3, generator=random) @ torch.randn(3, 48, generator=random)
     descriptor = torch.ones(40, 8) / 8**0.5
-    space, whole = JointSpace(config), JointSpace(MemoryConfig(dims=0))
+    space, whole = KeyProjection(config), KeyProjection(MemoryConfig(key_dims=0))
     space.fit(descriptor, color)
     reduced, full = space.vectors(descriptor, color), whole.vectors(descriptor, color)
     assert reduced.shape == (40, 3)
@@ -281,8 +281,10 @@ def test_reading_by_tiles_leaves_out_only_what_the_window_silences(monkeypatch, 
         soft[0] = 1 - soft[1]
         return soft
 
-    config = MemoryConfig(every=1, budget=0, temperature=1.0, unknown=0.0, window=0.15)
-    whole = MaskMemory(MemoryConfig(every=1, budget=0, temperature=1.0, unknown=0.0, window=0.15))
+    config = MemoryConfig(write_interval=1, keys_per_frame=0, temperature=1.0, novelty_distance=0.0, spatial_sigma=0.15)
+    whole = MaskMemory(
+        MemoryConfig(write_interval=1, keys_per_frame=0, temperature=1.0, novelty_distance=0.0, spatial_sigma=0.15)
+    )
     tiled = MaskMemory(config)
     asked, first, second = wide(0), wide(0), wide(0)
     for memory in (whole, tiled):
@@ -292,7 +294,7 @@ def test_reading_by_tiles_leaves_out_only_what_the_window_silences(monkeypatch, 
     found = tiled.read(asked)
     assert (found - exact).abs().max() < most
     assert not torch.equal(found, exact)  # some keys did go unread
-    assert 0 < len(tiled._answering([asked.positions()[:1]])[0]) < 240
+    assert 0 < len(tiled._keys_in_reach([asked.positions()[:1]])[0]) < 240
 
 
 def was_reading(memory, asked):
@@ -318,8 +320,8 @@ def test_kernel_sums_are_attention_before_the_division():
     random = torch.Generator().manual_seed(0)
     query, key = 3 * torch.randn(300, 6, generator=random), 3 * torch.randn(70, 6, generator=random)
     bias, evidence = torch.randn(70, generator=random), torch.rand(70, 4, generator=random)
-    keys = KernelKeys.of(key, bias, evidence)
-    sums = kernel_sums(kernel_queries(query), keys)
+    keys = GaussianKeys.of(key, bias, evidence)
+    sums = gaussian_attention_sums(kernel_queries(query), keys)
     logits = bias - 0.5 * torch.cdist(query, key).square()
     assert float(logits.min()) < -100
     torch.testing.assert_close(sums[-1], logits.exp().sum(1), rtol=1e-3, atol=1e-24)
@@ -329,8 +331,11 @@ def test_kernel_sums_are_attention_before_the_division():
     attended = was_attention(asked[None], padded[None], evidence, scale=1.0)
     torch.testing.assert_close((sums[:-1] / sums[-1]).T[known], attended[known], rtol=1e-3, atol=1e-4)
     chosen = torch.tensor([3, 40, 41])
-    some = KernelKeys.of(key[chosen], bias[chosen], evidence[chosen])
-    assert torch.equal(kernel_sums(kernel_queries(query), keys.among(chosen)), kernel_sums(kernel_queries(query), some))
+    some = GaussianKeys.of(key[chosen], bias[chosen], evidence[chosen])
+    assert torch.equal(
+        gaussian_attention_sums(kernel_queries(query), keys.among(chosen)),
+        gaussian_attention_sums(kernel_queries(query), some),
+    )
 
 
 def test_places_are_those_of_a_picture_drawn_whole():
@@ -338,9 +343,9 @@ def test_places_are_those_of_a_picture_drawn_whole():
     random = torch.Generator().manual_seed(0)
     rgb = torch.randint(0, 255, (36, 60, 3), generator=random, dtype=torch.uint8).numpy()
     descriptor = torch.randn(1, 8, 3, 5, generator=random)
-    found = Places.of(descriptor, rgb, 4)
+    found = GridFeatures.of(descriptor, rgb, 4)
     assert found.grid == (12, 20)
-    unit, color = found.at()
+    unit, color = found.gather()
     whole = functional.interpolate(descriptor, size=(12, 20), mode="bilinear", align_corners=False)
     torch.testing.assert_close(unit, functional.normalize(whole[0].flatten(1).T, dim=1))
     lab = cv2.resize(rgb, (40, 24), interpolation=cv2.INTER_AREA).astype("float32") / 255
@@ -349,25 +354,25 @@ def test_places_are_those_of_a_picture_drawn_whole():
     patch = torch.from_numpy(lab[2 * row - 1 : 2 * row + 3, 2 * column - 1 : 2 * column + 3]).reshape(48) / 4
     torch.testing.assert_close(color[row * 20 + column], patch)
     where = torch.tensor([151, 0, 239])
-    torch.testing.assert_close(found.at(where)[0], unit[where])
-    assert torch.equal(found.at(where)[1], color[where])
+    torch.testing.assert_close(found.gather(where)[0], unit[where])
+    assert torch.equal(found.gather(where)[1], color[where])
     torch.testing.assert_close(found.positions(where), torch.tensor([[7.5, 11.5], [0.5, 0.5], [11.5, 19.5]]) / 12)
 
 
 def test_a_restored_memory_reads_and_writes_on_bit_for_bit():
-    config = MemoryConfig(recent=2, every=2, budget=12, dims=5)
+    config = MemoryConfig(recent_frames=2, write_interval=2, keys_per_frame=12, key_dims=5)
     one, other = MaskMemory(config, 3), MaskMemory(config, 99)
     for i in range(5):
         one.write(places(i), mask(i), permanent=i in (0, 3))
-        one.advance(torch.full((4, 6, 2), 0.25))
-    one.due()
+        one.warp_positions(torch.full((4, 6, 2), 0.25))
+    one.should_write()
     other.write(places(7), mask(7), permanent=True)
     other.restore(one.snapshot())
     for i in range(5, 9):
         assert torch.equal(one.read(places(i)), other.read(places(i)))
-        assert one.due() == other.due()
+        assert one.should_write() == other.should_write()
         for memory in (one, other):
-            memory.advance(torch.full((4, 6, 2), -0.5))
+            memory.warp_positions(torch.full((4, 6, 2), -0.5))
             memory.write(places(i), mask(i))
     assert one.nbytes == other.nbytes
     assert len(one) == len(other) == 4
@@ -375,12 +380,12 @@ def test_a_restored_memory_reads_and_writes_on_bit_for_bit():
 
 
 def test_a_snapshot_is_left_alone_by_what_comes_after():
-    memory = MaskMemory(MemoryConfig(recent=1, budget=12))
+    memory = MaskMemory(MemoryConfig(recent_frames=1, keys_per_frame=12))
     memory.write(places(0), mask(0), permanent=True)
     memory.write(places(1), mask(1))
     before = {name: tensor.tolist() for name, tensor in memory.snapshot().items()}
     kept = memory.snapshot()
-    memory.advance(torch.ones(4, 6, 2))
+    memory.warp_positions(torch.ones(4, 6, 2))
     memory.write(places(2), mask(2), permanent=True)
     memory.write(places(3), mask(3))
     assert {name: tensor.tolist() for name, tensor in kept.items()} == before
@@ -401,7 +406,7 @@ def test_places_as_near_as_a_tenth_of_the_short_side_are_kept_first():
 
 def test_what_is_not_known_of_a_frame_is_not_remembered():
     """Places without labels leave the memory of the others alone: as if the frame had ended before them."""
-    config = MemoryConfig(dims=0, window=0.0, budget=0)
+    config = MemoryConfig(key_dims=0, spatial_sigma=0.0, keys_per_frame=0)
     seen, labels = places(1), mask(2)
     known = torch.arange(24).reshape(GRID)[:, :4].flatten()
     part = KnownPlaces(seen.descriptor[known], seen.color[known], (4, 4))
@@ -417,7 +422,7 @@ def test_what_is_not_known_of_a_frame_is_not_remembered():
 
 
 def test_a_place_that_is_half_known_counts_by_what_is_known():
-    config = MemoryConfig(dims=0, window=0.0, budget=0)
+    config = MemoryConfig(key_dims=0, spatial_sigma=0.0, keys_per_frame=0)
     labels, memories = mask(2), (MaskMemory(config), MaskMemory(config))
     partly = labels.clone()
     partly[:, 1] *= 0.6
@@ -427,7 +432,7 @@ def test_a_place_that_is_half_known_counts_by_what_is_known():
 
 
 def test_a_frame_of_which_next_to_nothing_is_known():
-    memory, labels = MaskMemory(MemoryConfig(dims=0)), torch.zeros(3, *GRID)
+    memory, labels = MaskMemory(MemoryConfig(key_dims=0)), torch.zeros(3, *GRID)
     labels[1, 2, 3] = 0.1
     memory.write(places(1), labels, permanent=True)
     assert len(memory.snapshot()["permanent.0000.key"]) == 1
@@ -438,7 +443,16 @@ def test_a_frame_of_which_next_to_nothing_is_known():
 
 def read_with(lasting, parts, recent_says):
     """Parts' shares, (parts,), of a place that one reference and three recent frames show, recent ones more alike."""
-    config = MemoryConfig(every=1, color=0.0, window=0.0, balance=0.0, unknown=0.0, budget=0, dims=0, lasting=lasting)
+    config = MemoryConfig(
+        write_interval=1,
+        color_weight=0.0,
+        spatial_sigma=0.0,
+        class_balance=0.0,
+        novelty_distance=0.0,
+        keys_per_frame=0,
+        key_dims=0,
+        reference_share=lasting,
+    )
     memory = MaskMemory(config)
     there = functional.normalize(torch.tensor([[1.0, 0.0]]).repeat(24, 1), dim=1)
     alike = functional.normalize(torch.tensor([[1.0, 0.4]]).repeat(24, 1), dim=1)
@@ -468,5 +482,5 @@ def test_with_one_part_there_is_nothing_to_tell_apart():
 
 @pytest.mark.parametrize("lasting", [-0.1, 1.1])
 def test_a_share_of_the_references_out_of_range_is_refused(lasting):
-    with pytest.raises(ConfigError, match=r"memory\.lasting"):
-        MemoryConfig(lasting=lasting)
+    with pytest.raises(ConfigError, match=r"memory\.reference_share"):
+        MemoryConfig(reference_share=lasting)

@@ -23,7 +23,7 @@ from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.metrics.davis import region_j
 from slimecore.segmentation.config import SegmentConfig
 from slimecore.segmentation.part_segmenter import PartSegmenter
-from slimecore.segmentation.readout import prepare
+from slimecore.segmentation.readout import project_embeddings
 from tests import naive_slime as naive
 
 
@@ -93,8 +93,8 @@ def test_faithful_reading_follows_the_published_rules(sd, drop):
 def test_batches_and_neighbours_do_not_matter(sd, learned):
     rgb, made = learned
     other = rgb[:48].copy()
-    alone = PartSegmenter(sd, made, SegmentConfig(patches=2, batch=1))
-    together = PartSegmenter(sd, made, SegmentConfig(patches=2, batch=5))
+    alone = PartSegmenter(sd, made, SegmentConfig(tiles=2, batch=1))
+    together = PartSegmenter(sd, made, SegmentConfig(tiles=2, batch=5))
     for one, two in zip([alone(rgb), alone(other)], together.segment([rgb, other]), strict=True):
         np.testing.assert_allclose(one.scores.values, two.scores.values, atol=1e-5)
 
@@ -103,9 +103,9 @@ def test_every_draw_of_a_crop_knows_where_the_crop_lies(sd):
     """Position columns with crops and draws in one batch, against one crop at a time."""
     rgb = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
     mask = np.kron(np.array([[0, 1], [0, 0]]), np.ones((32, 32))).astype(np.uint8)
-    config = LearnConfig(tokens=1, steps=20, position=5.0, views=ViewConfig(count=0))
+    config = LearnConfig(tokens=1, steps=20, position_scale=5.0, views=ViewConfig(count=0))
     made = learn_parts(sd, [annotate(rgb, mask)], config, short_side=64)
-    settings = SegmentConfig(patches=2, draws=2, batch=2, threshold=0)
+    settings = SegmentConfig(tiles=2, noise_samples=2, batch=2, threshold=0)
     alone = PartSegmenter(sd, made, settings)(rgb).scores.values
     together = PartSegmenter(sd, made, dataclasses.replace(settings, batch=8))(rgb).scores.values
     np.testing.assert_allclose(together, alone, atol=1e-5)
@@ -113,7 +113,7 @@ def test_every_draw_of_a_crop_knows_where_the_crop_lies(sd):
 
 def test_more_noise_draws_are_averaged_and_seeded(sd, learned):
     rgb, made = learned
-    config = SegmentConfig(draws=3, threshold=0)
+    config = SegmentConfig(noise_samples=3, threshold=0)
     first, again = (PartSegmenter(sd, made, config)(rgb).scores.values for _ in range(2))
     single = PartSegmenter(sd, made, dataclasses.replace(config, draws=1))(rgb).scores.values
     assert np.array_equal(first, again)
@@ -131,7 +131,7 @@ def test_any_output_size(tiny, disc):
 def test_crops_see_more_detail_and_agree_with_the_whole(tiny, disc):
     rgb, mask, made = disc
     for patches in (1, 2):
-        result = PartSegmenter(tiny, made, SegmentConfig(patches=patches))(rgb)
+        result = PartSegmenter(tiny, made, SegmentConfig(tiles=patches))(rgb)
         assert region_j(result.labels.labels, mask) > 0.8
 
 
@@ -139,7 +139,8 @@ def test_edges_follow_the_picture(tiny, disc):
     """The maps come in cells of 8 pixels; the guided filter brings them to the disc's rim."""
     rgb, mask, made = disc
     rough, fine = (
-        region_j(PartSegmenter(tiny, made, SegmentConfig(refine=radius))(rgb).labels.labels, mask) for radius in (0, 8)
+        region_j(PartSegmenter(tiny, made, SegmentConfig(guided_filter_radius=radius))(rgb).labels.labels, mask)
+        for radius in (0, 8)
     )
     assert fine > rough + 0.02
 
@@ -173,11 +174,11 @@ def test_faithful_parts_are_no_keys_of_a_neutral_pass(sd):
     mask = np.eye(64, dtype=np.uint8)
     made = learn_faithful(sd, [annotate(rgb, mask)], FaithfulConfig(epochs=1, views=1), short_side=64)
     with pytest.raises(ArtifactError, match=r"faithful mode.*use slime segment"):
-        prepare(sd, made)
+        project_embeddings(sd, made)
 
 
 def test_settings_out_of_range_are_refused():
-    for wrong in ({"patches": 3, "patch": 0.2}, {"merge": "mean"}, {"threshold": 2.0}, {"draws": 0}):
+    for wrong in ({"tiles": 3, "tile_size": 0.2}, {"merge": "mean"}, {"threshold": 2.0}, {"noise_samples": 0}):
         with pytest.raises(ConfigError):
             SegmentConfig(**wrong)
 

@@ -8,14 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimecore.imaging.tiling import Canvas, windows
+from slimecore.imaging.tiling import TileMerger, tiles
 from tests import naive_slime as naive
 
 
 @given(st.tuples(st.integers(8, 90), st.integers(8, 90)), st.integers(1, 4), st.floats(0.5, 1.0))
 def test_windows_cover_every_pixel_and_stay_inside(size, count, share):
     seen = np.zeros(size, int)
-    found = windows(size, count, max(share, 1 / count + 0.1))
+    found = tiles(size, count, max(share, 1 / count + 0.1))
     for window in found:
         assert 0 <= window[0].start < window[0].stop <= size[0]
         assert 0 <= window[1].start < window[1].stop <= size[1]
@@ -27,18 +27,18 @@ def test_windows_cover_every_pixel_and_stay_inside(size, count, share):
 @pytest.mark.parametrize(("side", "count"), [(400, 3), (640, 3), (101, 4), (10, 7)])
 def test_windows_of_the_least_share_leave_no_gap(side, count):
     seen = np.zeros(side, int)
-    for rows, _ in windows((side, side), count, 1 / count):
+    for rows, _ in tiles((side, side), count, 1 / count):
         seen[rows] += 1
     assert seen.min() >= 1
 
 
 def test_one_window_is_the_whole_picture_whatever_its_share():
     """The published code segments the top left corner only."""
-    assert windows((40, 60), 1, 400 / 512) == [(slice(0, 40), slice(0, 60))]
+    assert tiles((40, 60), 1, 400 / 512) == [(slice(0, 40), slice(0, 60))]
 
 
 def test_windows_are_the_published_ones():
-    ours = [(r.start, r.stop, c.start, c.stop) for r, c in windows((512, 512), 2, 400 / 512)]
+    ours = [(r.start, r.stop, c.start, c.stop) for r, c in tiles((512, 512), 2, 400 / 512)]
     assert ours == naive.naive_patches(512, 512, 2, 400)
 
 
@@ -47,7 +47,7 @@ def test_a_uniform_merge_is_the_published_mean():
     maps = torch.rand(4, 3, 20, 20, generator=draw)
     boxes = naive.naive_patches(32, 32, 2, 20)
     labels, mean = naive.naive_merge(list(maps), [torch.ones(3, dtype=torch.bool)] * 4, boxes, 32, 32)
-    canvas = Canvas(3, (32, 32), "uniform")
+    canvas = TileMerger(3, (32, 32), "uniform")
     for patch, (top, bottom, left, right) in zip(maps.numpy(), boxes, strict=True):
         canvas.add((slice(top, bottom), slice(left, right)), patch)
     soft = canvas.soft()
@@ -58,10 +58,10 @@ def test_a_uniform_merge_is_the_published_mean():
 @pytest.mark.parametrize("merge", ["tent", "uniform"])
 def test_the_order_of_crops_does_not_matter(merge):
     draw = np.random.default_rng(0)
-    crops = [(window, draw.random((2, 10, 10))) for window in windows((40, 40), 3, 0.5)]
+    crops = [(window, draw.random((2, 10, 10))) for window in tiles((40, 40), 3, 0.5)]
     results = []
     for order in (crops, crops[::-1]):
-        canvas = Canvas(2, (40, 40), merge)
+        canvas = TileMerger(2, (40, 40), merge)
         for window, evidence in order:
             canvas.add(window, evidence)
         results.append(canvas.soft())
@@ -69,7 +69,7 @@ def test_the_order_of_crops_does_not_matter(merge):
 
 
 def test_a_tent_trusts_the_middle_of_a_crop():
-    canvas = Canvas(2, (10, 30), "tent")
+    canvas = TileMerger(2, (10, 30), "tent")
     canvas.add((slice(0, 10), slice(0, 20)), np.stack([np.ones((10, 20)), np.zeros((10, 20))]))
     canvas.add((slice(0, 10), slice(10, 30)), np.stack([np.zeros((10, 20)), np.ones((10, 20))]))
     first = canvas.soft()[0, 5]
@@ -79,6 +79,6 @@ def test_a_tent_trusts_the_middle_of_a_crop():
 
 
 def test_no_evidence_at_all_is_background():
-    canvas = Canvas(3, (4, 4), "uniform")
+    canvas = TileMerger(3, (4, 4), "uniform")
     canvas.add((slice(0, 4), slice(0, 4)), np.zeros((3, 2, 2)))
     assert (canvas.soft()[0] == 1).all()

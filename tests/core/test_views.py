@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimecore.learning.augmentation import jittered_views, mirror_rows, one_hot_area
+from slimecore.learning.augmentation import augmented_views, mirror_rows, one_hot_area
 from slimecore.learning.probe_config import ViewConfig
 from slimecore.types import Annotation, Parts
 
@@ -23,7 +23,7 @@ def annotation(*names: str) -> Annotation:
 
 
 def views(config: ViewConfig, seed: int = 0, size: tuple[int, int] = (H, W), names: tuple[str, ...] = ()):
-    return jittered_views(annotation(*names), size, config, np.random.default_rng(seed))
+    return augmented_views(annotation(*names), size, config, np.random.default_rng(seed))
 
 
 def told_by_colour(rgb: np.ndarray) -> np.ndarray:

@@ -106,7 +106,7 @@ def test_interrupted_in_a_sequence_it_goes_on_to_the_same_masks(root, tmp_path, 
 def test_killed_between_sequences_it_goes_on_to_the_same_masks(root, tmp_path):
     """With the model; the process has no chance to tidy up when the third sequence starts."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    small = ["--size", 64, "--set", "work_side=64", "--set", "learn.steps=5", "--set", "learn.views.count=1", "--quiet"]
+    small = ["--size", 64, "--set", "mask_size=64", "--set", "learn.steps=5", "--set", "learn.views.count=1", "--quiet"]
     assert run(root, "--out", whole, *small) == 0
     code = (
         "import os, sys\nfrom slimevid.evaluation import davis_run\nfrom slimevid.cli import main\n"
@@ -160,7 +160,7 @@ def test_what_no_longer_holds_is_refused_and_made_again_on_request(
     elif change == "removed":
         (out / "a" / "00002.png").unlink()
     elif change == "program":
-        monkeypatch.setattr(davis_run, "program", lambda: "another")
+        monkeypatch.setattr(davis_run, "code_hash", lambda *_: "another")
     before = masks(out)
     capsys.readouterr()
     assert run(root, "--out", out, *arguments) == 2
@@ -248,6 +248,6 @@ def test_a_test_set_is_segmented_and_not_measured(root, tmp_path, capsys):
 def test_floors_are_nothing_but_what_their_names_say(tmp_path):
     """Whatever else the run they stand beside does: the quality preset labels both ways."""
     request = davis_run.DavisRequest(tmp_path, tmp_path / "out", config=preset("quality"))
-    found = [(floor.config.propagator, floor.config.bidirectional) for floor in davis_run.floors(request)]
-    assert request.config.bidirectional > 0
+    found = [(floor.config.propagator, floor.config.bidirectional_span) for floor in davis_run.floors(request)]
+    assert request.config.bidirectional_span > 0
     assert found == [("copy", 0), ("flow_warp", 0)]

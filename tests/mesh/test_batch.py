@@ -14,13 +14,13 @@ import slime3d.run.pipeline as pipeline
 from slime3d.cli import main
 from slime3d.labelling.annotated_views import Reference
 from slime3d.run.batch import gather, masks_of
-from slime3d.run.provenance import companions, made_of, unfinished
+from slime3d.run.provenance import provenance, referenced_files, stale_reason
 from slimecore.errors import InputError
 from slimecore.io.masks import write_mask
 
 pytestmark = pytest.mark.usefixtures("small_sheets")
 OPTIONS = ["--views", "4", "--size", "48"]
-QUICK = [*OPTIONS, "--method", "walk", "--set", "frames=0"]
+QUICK = [*OPTIONS, "--method", "walk", "--set", "turntable_frames=0"]
 
 
 @pytest.fixture
@@ -143,11 +143,11 @@ def test_resume_keeps_what_is_finished_and_sees_every_change(folder, tmp_path, c
     made, said = again()
     assert made == {"a", "b"}
     assert "labels.png is missing" in said
-    assert again("--set", "walk.concave=0.5")[0] == {"a", "b", "low/c"}
+    assert again("--set", "walk.concave_scale=0.5")[0] == {"a", "b", "low/c"}
     names = tmp_path / "names.json"
     names.write_text('{"9": "roof"}')
-    assert again("--set", "walk.concave=0.5", "--names", str(names))[0] == {"a", "b", "low/c"}
-    assert again("--set", "walk.concave=0.5", "--names", str(names))[0] == set()
+    assert again("--set", "walk.concave_scale=0.5", "--names", str(names))[0] == {"a", "b", "low/c"}
+    assert again("--set", "walk.concave_scale=0.5", "--names", str(names))[0] == set()
 
 
 def test_renders_and_single_meshes_resume_too(folder, tmp_path, capsys):
@@ -253,22 +253,22 @@ def test_files_a_mesh_names_count_as_the_mesh(tmp_path):
     (tmp_path / "my paint.mtl").write_text("newmtl a\nmap_Kd -s 1 1 1 wood.png\n")
     uris = {"buffers": [{"uri": "m%201.bin"}, {"uri": "data:x"}, {}], "images": [{"uri": "t.png"}, {"bufferView": 0}]}
     gltf.write_text(json.dumps(uris))
-    assert [p.name for p in companions(obj)] == ["my paint.mtl", "wood.png"]
-    assert [p.name for p in companions(gltf)] == ["m 1.bin", "t.png"]
+    assert [p.name for p in referenced_files(obj)] == ["my paint.mtl", "wood.png"]
+    assert [p.name for p in referenced_files(gltf)] == ["m 1.bin", "t.png"]
     gltf.write_text("[]")
-    assert companions(gltf) == companions(tmp_path / "gone.obj") == []
-    before = made_of(obj, {})
+    assert referenced_files(gltf) == referenced_files(tmp_path / "gone.obj") == []
+    before = provenance(obj, {})
     (tmp_path / "wood.png").write_bytes(b"x")
-    after = made_of(obj, {})
+    after = provenance(obj, {})
     assert {k for k in before if before[k] != after[k]} == {"mesh"}
 
 
 def test_reports_of_others_do_not_count(tmp_path):
-    assert unfinished(tmp_path / "x", {}) == "not made before"
-    assert unfinished(tmp_path, {}) == "not finished before"
+    assert stale_reason(tmp_path / "x", {}) == "not made before"
+    assert stale_reason(tmp_path, {}) == "not finished before"
     for text in ("", "[]", '{"files": []}', '{"made_of": 3, "files": []}'):
         (tmp_path / "report.json").write_text(text)
-        assert "does not say" in unfinished(tmp_path, {})
+        assert "does not say" in stale_reason(tmp_path, {})
 
 
 def test_textures_named_with_blanks_or_in_a_ply_are_companions(tmp_path):
@@ -276,7 +276,7 @@ def test_textures_named_with_blanks_or_in_a_ply_are_companions(tmp_path):
     (tmp_path / "my wood.png").write_bytes(b"")
     (tmp_path / "m.obj").write_text("mtllib m.mtl\n")
     (tmp_path / "m.mtl").write_text("newmtl a\nmap_Kd -s 1 1 1 my wood.png\nmap_Bump gone.png\n")
-    assert [p.name for p in companions(tmp_path / "m.obj")] == ["m.mtl", "my wood.png", "gone.png"]
+    assert [p.name for p in referenced_files(tmp_path / "m.obj")] == ["m.mtl", "my wood.png", "gone.png"]
     text = "ply\nformat ascii 1.0\ncomment TextureFile bark 1.png\nend_header\ncomment TextureFile no.png\n"
     (tmp_path / "m.ply").write_text(text)
-    assert [p.name for p in companions(tmp_path / "m.ply")] == ["bark 1.png"]
+    assert [p.name for p in referenced_files(tmp_path / "m.ply")] == ["bark 1.png"]

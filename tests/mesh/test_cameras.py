@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from slime3d.cli import main
-from slime3d.rendering.cameras import Cameras, cameras_entry, frame_views, read_cameras
+from slime3d.rendering.cameras import Cameras, cameras_entry, orbit_cameras, read_cameras
 from slimecore.errors import InputError
 from slimecore.io.masks import write_mask
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("small_sheets")
 
 def own_cameras(mesh, size=(60, 100)):
     """Two cameras that no view has: a wide picture, turned about the axis they look along."""
-    whole = frame_views(mesh.used(), 3, 64)
+    whole = orbit_cameras(mesh.used(), 3, 64)
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]]
     centre = np.array([[55.0, 31.0], [50.0, 28.0]])
@@ -48,7 +48,7 @@ def test_pictures_are_taken_and_masks_read_through_one_s_own_cameras(scene, dumb
     assert np.hypot(*(pixels[0, seen[40]] - [x, y])) < 3
     mask = tmp_path / "m.png"
     write_mask(mask, np.where(ids >= 0, truth[ids], 0))
-    command = ["run", str(path), "--cameras", str(file), "--set", "frames=0", "--quiet"]
+    command = ["run", str(path), "--cameras", str(file), "--set", "turntable_frames=0", "--quiet"]
     assert main([*command, "--ref", f"1={mask}", "--out", str(tmp_path / "o")]) == 0
     labels = np.load(tmp_path / "o" / "face_labels.npy")
     np.testing.assert_array_equal(labels[seen], truth[seen])
@@ -57,7 +57,15 @@ def test_pictures_are_taken_and_masks_read_through_one_s_own_cameras(scene, dumb
     assert written["annotated"] == [1]
     back = read_cameras(tmp_path / "o" / "cameras.json")
     np.testing.assert_allclose(back.pose, own_cameras(dumbbell).pose)
-    again = ["run", str(path), "--cameras", str(tmp_path / "o" / "cameras.json"), "--set", "frames=0", "--quiet"]
+    again = [
+        "run",
+        str(path),
+        "--cameras",
+        str(tmp_path / "o" / "cameras.json"),
+        "--set",
+        "turntable_frames=0",
+        "--quiet",
+    ]
     assert main([*again, "--ref", f"1={mask}", "--out", str(tmp_path / "p")]) == 0
     np.testing.assert_array_equal(np.load(tmp_path / "p" / "face_labels.npy"), labels)
 
@@ -68,7 +76,7 @@ def test_the_cameras_of_a_render_mean_its_views(scene, tmp_path):
     assert main(["render", str(path), "--out", str(views), "--views", "5", "--size", "64", "--up", "z"]) == 0
     ids = np.load(views / "view_003.faces.npy")
     write_mask(tmp_path / "m.png", np.where(ids >= 0, truth[ids], 0))
-    base = ["run", str(path), "--ref", f"3={tmp_path / 'm.png'}", "--set", "frames=0", "--quiet"]
+    base = ["run", str(path), "--ref", f"3={tmp_path / 'm.png'}", "--set", "turntable_frames=0", "--quiet"]
     assert main([*base, "--views", "5", "--size", "64", "--up", "z", "--out", str(tmp_path / "a")]) == 0
     assert main([*base, "--cameras", str(views / "cameras.json"), "--out", str(tmp_path / "b")]) == 0
     for name in ("face_labels.npy", "segmented.glb"):

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from slime3d.cli import main
-from slime3d.evaluation import evaluate, pair_up, rand_index, score_labels
-from slime3d.io.label_files import LabelFile, on_faces, read_label_file
+from slime3d.evaluation import evaluate, match_files, rand_index, score_labels
+from slime3d.io.label_files import LabelFile, read_label_file, vertex_to_face_labels
 from slimecore.errors import InputError
 
 LABELS = arrays(np.int64, 12, elements=st.integers(0, 3))
@@ -114,10 +114,10 @@ def test_other_files_are_one_line(tmp_path, name, text, capsys):
 
 def test_labels_of_vertices_become_the_majority_of_corners():
     faces = np.array([[0, 1, 2], [1, 2, 3], [0, 2, 3]])
-    file = on_faces(LabelFile(np.array([1, 2, 2, 3]), {}), faces, 4, "x")
+    file = vertex_to_face_labels(LabelFile(np.array([1, 2, 2, 3]), {}), faces, 4, "x")
     assert file.values.tolist() == [2, 2, 1]
     with pytest.raises(InputError, match="5 labels, but the mesh has 3 faces, 4 vertices"):
-        on_faces(LabelFile(np.arange(5), {}), faces, 4, "x")
+        vertex_to_face_labels(LabelFile(np.arange(5), {}), faces, 4, "x")
 
 
 def test_parts_are_matched_by_name_then_by_value(tmp_path):
@@ -257,7 +257,7 @@ def test_the_mesh_of_a_name_is_a_mesh(tmp_path, capsys):
     (tmp_path / "shapes" / "chair.mtl").write_text("newmtl a\n")
     (tmp_path / "shapes" / "chair.jpg").write_bytes(b"")
     truth, found, shapes = tmp_path / "truth", tmp_path / "found", tmp_path / "shapes"
-    assert {pair[0]: pair[3].name for pair in pair_up(found, truth, shapes)} == {
+    assert {pair[0]: pair[3].name for pair in match_files(found, truth, shapes)} == {
         "chair": "chair.obj",
         "chair[1]": "chair[1].obj",
     }

@@ -65,7 +65,7 @@ def test_labels_and_parts_follow_the_file_s_faces(tmp_path, kind):
     truth = np.where(order < 12, 3, 8)  # the box, the ball
     write_mask(tmp_path / "m.png", np.where(ids >= 0, truth[ids], 0))
     command = ["run", str(path), "--ref", str(tmp_path / "m.png"), "--views", "4", "--size", "96", "--quiet"]
-    assert main([*command, "--set", "frames=0", "--out", str(out)]) == 0
+    assert main([*command, "--set", "turntable_frames=0", "--out", str(out)]) == 0
     labels = np.load(out / "face_labels.npy")
     assert len(labels) == len(truth)
     seen = np.unique(ids)[1:]
@@ -113,7 +113,7 @@ def test_a_tree_of_nodes_with_textures_is_one_mesh(tmp_path):
     ids = np.load(ids_out / "view_000.faces.npy")
     write_mask(tmp_path / "m.png", np.where(ids >= 0, np.where(top[ids], 2, 1), 0))
     command = ["run", str(path), "--ref", str(tmp_path / "m.png"), "--views", "2", "--size", "64", "--quiet"]
-    assert main([*command, "--set", "frames=0", "--out", str(labels_out)]) == 0
+    assert main([*command, "--set", "turntable_frames=0", "--out", str(labels_out)]) == 0
     entry = json.loads((labels_out / "labels.json").read_text())
     spans = {n["name"]: slice(n["first"], n["first"] + n["faces"]) for n in entry["nodes"]}
     assert set(entry["labels"][spans["top"]]) == {2}

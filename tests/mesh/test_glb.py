@@ -164,7 +164,18 @@ def test_part_files_hold_the_parts_and_go_when_the_parts_go(tmp_path, cube, save
     x = cube.middles()[:, 0]
     write_mask(tmp_path / "m.png", np.where(ids >= 0, np.where(x[ids] > 0, 2, 1), 0))
     (tmp_path / "n.json").write_text('{"1": "../left side", "2": "r/h"}')
-    command = ["run", str(path), "--ref", str(tmp_path / "m.png"), "--views", "4", "--size", "64", "--set", "frames=0"]
+    command = [
+        "run",
+        str(path),
+        "--ref",
+        str(tmp_path / "m.png"),
+        "--views",
+        "4",
+        "--size",
+        "64",
+        "--set",
+        "turntable_frames=0",
+    ]
     command += ["--quiet", "--out", str(tmp_path / "o"), "--names", str(tmp_path / "n.json")]
     assert main([*command, "--part-files", kind]) == 0
     labels = np.load(tmp_path / "o" / "face_labels.npy")
@@ -201,7 +212,7 @@ def test_keep_texture_is_a_setting_and_an_option(tmp_path):
         "--quiet",
     ]
     for name, more in {"plain": [], "kept": ["--keep-texture"], "set": ["--set", "keep_texture=true"]}.items():
-        assert main([*command, "--quiet", "--set", "frames=0", "--out", str(tmp_path / name), *more]) == 0
+        assert main([*command, "--quiet", "--set", "turntable_frames=0", "--out", str(tmp_path / name), *more]) == 0
     kinds = {name: load_mesh(tmp_path / name / "segmented.glb").appearance.kind for name in ("plain", "kept", "set")}
     assert kinds == {"plain": "vertex", "kept": "textured", "set": "textured"}
 

@@ -11,7 +11,7 @@ import trimesh
 
 import slime3d.io.file_headers as headers
 from slime3d.cli import main
-from slime3d.io.file_headers import announced_faces, gltf_head
+from slime3d.io.file_headers import declared_face_count, gltf_head
 from slime3d.io.mesh import load_mesh
 
 
@@ -24,7 +24,7 @@ def test_faces_are_announced(tmp_path, suffix):
             (tmp_path / (name if name != "model.gltf" else path.name)).write_bytes(data)
     else:
         ball.export(path)
-    assert announced_faces(path, gltf_head(path)) == len(load_mesh(path).faces) == 320
+    assert declared_face_count(path, gltf_head(path)) == len(load_mesh(path).faces) == 320
 
 
 @pytest.mark.parametrize("kind", ["obj", "stl_ascii"])
@@ -39,10 +39,10 @@ def test_faces_of_long_texts_are_estimated_and_never_too_many(tmp_path, kind, mo
         path = tmp_path / "m.stl"
         path.write_text(ball.export(file_type="stl_ascii"))
     assert path.stat().st_size > 1 << 20
-    assert 0.75 * len(ball.faces) < announced_faces(path, {}) <= len(ball.faces)
+    assert 0.75 * len(ball.faces) < declared_face_count(path, {}) <= len(ball.faces)
     short = tmp_path / f"short.{path.suffix[1:]}"
     short.write_text("f 1 2 3\n")
-    assert announced_faces(short, {}) == 0
+    assert declared_face_count(short, {}) == 0
 
 
 @pytest.mark.parametrize("name", ["a.ply", "a.off", "a.stl", "a.glb", "a.gltf", "a.obj", "a.xyz"])
@@ -52,8 +52,8 @@ def test_faces_of_long_texts_are_estimated_and_never_too_many(tmp_path, kind, mo
 def test_damaged_files_announce_nothing(tmp_path, name, data):
     path = tmp_path / name
     path.write_bytes(data)
-    assert announced_faces(path, gltf_head(path)) == 0
-    assert announced_faces(tmp_path / f"gone{name}", {}) == 0
+    assert declared_face_count(path, gltf_head(path)) == 0
+    assert declared_face_count(tmp_path / f"gone{name}", {}) == 0
 
 
 @pytest.mark.parametrize("kind", ["ply", "stl", "off", "glb"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from slime3d.rendering.cameras import Cameras, frame_views
+from slime3d.rendering.cameras import Cameras, orbit_cameras
 from slime3d.rendering.renderers import build_renderer
 from slime3d.rendering.renderers.zbuffer import ZBuffer, _draw, _loops
 from slimecore.errors import ConfigError, UnknownPlugin
@@ -69,7 +69,7 @@ def check(mesh, cameras, fragments):
 @pytest.mark.parametrize("kind", ["cube", "soup"])
 def test_the_z_buffer_agrees_with_the_naive_twin(kind, compiled, request):
     mesh = request.getfixturevalue(kind)
-    cameras = frame_views(mesh.used(), 4, 24)[1:3]
+    cameras = orbit_cameras(mesh.used(), 4, 24)[1:3]
     fragments = ZBuffer(compiled).rasterize(mesh.vertices, mesh.faces, cameras)
     assert fragments.face_id.dtype == np.int32
     assert fragments.depth.dtype == fragments.bary.dtype == np.float32
@@ -80,7 +80,7 @@ def test_the_z_buffer_agrees_with_the_naive_twin(kind, compiled, request):
 @pytest.mark.parametrize("name", ["embree", "pytorch3d"])
 def test_other_renderers_agree_with_the_z_buffer(name, shape, soup):
     pytest.importorskip({"embree": "embreex"}.get(name, name))
-    square = frame_views(soup.used(), 6, 64)
+    square = orbit_cameras(soup.used(), 6, 64)
     cameras = (
         square if shape == "square" else Cameras(square.pose, square.focal, square.centre + np.array([9, -4]), shape)
     )
@@ -97,7 +97,7 @@ def test_on_a_closed_surface_renderers_differ_only_where_faces_meet(name):
     """Where ids differ, both faces share an edge or a corner, and the pixel's centre lies there."""
     pytest.importorskip({"embree": "embreex"}.get(name, name))
     ball = from_trimesh(trimesh.creation.icosphere(subdivisions=3))
-    cameras = frame_views(ball.used(), 5, 96)
+    cameras = orbit_cameras(ball.used(), 5, 96)
     ours = ZBuffer(compiled=False).rasterize(ball.vertices, ball.faces, cameras)
     tool = ZBuffer() if name == "numba" else build_renderer(name)
     theirs = tool.rasterize(ball.vertices, ball.faces, cameras).face_id
@@ -112,7 +112,7 @@ def test_on_a_closed_surface_renderers_differ_only_where_faces_meet(name):
 
 
 def test_the_loops_that_numba_compiles_draw_what_numpy_draws(soup, monkeypatch):
-    cameras = frame_views(soup.used(), 3, 40)
+    cameras = orbit_cameras(soup.used(), 3, 40)
     plain = ZBuffer(compiled=False)
     assert plain._draw is _draw
     first = plain.face_ids(soup.vertices, soup.faces, cameras)
@@ -135,7 +135,7 @@ def test_pixels_a_hair_outside_a_triangle_s_box_are_never_drawn():
 def test_batches_of_views_give_what_single_views_give(soup, monkeypatch):
     import slime3d.rendering.renderers.zbuffer as module
 
-    cameras = frame_views(soup.used(), 5, 48)
+    cameras = orbit_cameras(soup.used(), 5, 48)
     whole = ZBuffer(False).face_ids(soup.vertices, soup.faces, cameras)
     monkeypatch.setattr(module, "_TRIANGLES", 2 * len(soup.faces))
     monkeypatch.setattr(module, "_PIXELS", 64)
@@ -144,7 +144,7 @@ def test_batches_of_views_give_what_single_views_give(soup, monkeypatch):
 
 def test_equal_depths_go_to_the_lowest_face(cube):
     doubled = make_mesh(cube.vertices, np.concatenate([cube.faces, cube.faces]))
-    cameras = frame_views(cube.used(), 3, 64)
+    cameras = orbit_cameras(cube.used(), 3, 64)
     ids = ZBuffer(False).face_ids(doubled.vertices, doubled.faces, cameras)
     assert ids.max() < len(cube.faces)
     np.testing.assert_array_equal(ids, ZBuffer(False).face_ids(cube.vertices, cube.faces, cameras))
@@ -152,7 +152,7 @@ def test_equal_depths_go_to_the_lowest_face(cube):
 
 def test_both_sides_of_a_face_are_shown(cube):
     turned = make_mesh(cube.vertices, cube.faces[:, ::-1])
-    cameras = frame_views(cube.used(), 4, 64)
+    cameras = orbit_cameras(cube.used(), 4, 64)
     np.testing.assert_array_equal(
         ZBuffer(False).face_ids(turned.vertices, turned.faces, cameras),
         ZBuffer(False).face_ids(cube.vertices, cube.faces, cameras),
@@ -195,7 +195,7 @@ def test_a_view_that_shows_nothing_is_empty(compiled):
 
 
 def test_a_mesh_larger_than_the_picture_is_cut_at_its_borders(cube):
-    near = frame_views(cube.used(), 1, 32)
+    near = orbit_cameras(cube.used(), 1, 32)
     zoomed = Cameras(near.pose, near.focal * 20, np.full((1, 2), 16.0), near.size)
     ids = ZBuffer(False).face_ids(cube.vertices, cube.faces, zoomed)
     assert (ids >= 0).all()
@@ -203,7 +203,7 @@ def test_a_mesh_larger_than_the_picture_is_cut_at_its_borders(cube):
 
 def test_many_small_faces_cover_a_sphere_without_holes():
     ball = from_trimesh(trimesh.creation.icosphere(subdivisions=5))
-    cameras = frame_views(ball.used(), 2, 96)
+    cameras = orbit_cameras(ball.used(), 2, 96)
     ids = ZBuffer(False).face_ids(ball.vertices, ball.faces, cameras)
     y, x = np.mgrid[:96, :96] + 0.5 - 48
     inside = np.hypot(x, y) < 42

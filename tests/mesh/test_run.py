@@ -37,7 +37,9 @@ def draw(views, truth, view, name=None):
 
 
 def run(path, out, *more):
-    return main(["run", str(path), "--out", str(out), "--views", "6", "--size", "96", "--set", "frames=4", *more])
+    return main(
+        ["run", str(path), "--out", str(out), "--views", "6", "--size", "96", "--set", "turntable_frames=4", *more]
+    )
 
 
 def test_render_writes_views_ids_cameras_and_a_sheet(bar, dumbbell):
@@ -103,7 +105,7 @@ def test_the_same_command_gives_the_same_labels(bar, tmp_path):
 def test_the_written_config_repeats_the_run(bar, tmp_path):
     path, views, truth = bar
     mask = draw(views, truth, 0)
-    assert run(path, tmp_path / "a", "--ref", str(mask), "--set", "walk.concave=0.5") == 0
+    assert run(path, tmp_path / "a", "--ref", str(mask), "--set", "walk.concave_scale=0.5") == 0
     again = ["run", str(path), "--ref", str(mask), "--config", str(tmp_path / "a" / "config.yaml")]
     assert main([*again, "--out", str(tmp_path / "b"), "--quiet"]) == 0
     assert "concave: 0.5" in (tmp_path / "b" / "config.yaml").read_text()
@@ -140,7 +142,7 @@ def test_colours_mean_the_same_in_all_masks(bar, tmp_path):
                 rgb[values == value] = tone
         Image.fromarray(rgb).save(views / f"rgb_{view}.png")
     assert run(path, tmp_path / "o", f"--ref=0={views / 'rgb_0.png'}", f"--ref=3={views / 'rgb_3.png'}",
-               "--set", "unmarked=ignore") == 0  # fmt: skip
+               "--set", "unlabelled_faces=ignore") == 0  # fmt: skip
     entry = json.loads((tmp_path / "o" / "labels.json").read_text())
     color = {p["value"]: tuple(p["color"]) for p in entry["parts"]}
     labels = np.array(entry["labels"])
@@ -290,7 +292,7 @@ def test_zero_area_faces_and_stray_vertices_are_no_obstacle(cube, save, tmp_path
         "--size",
         "64",
         "--set",
-        "frames=0",
+        "turntable_frames=0",
     ]
     assert main([*arguments, "--out", str(tmp_path / "o")]) == 0
     assert np.load(tmp_path / "o" / "face_labels.npy").tolist() == [3] * 14
@@ -306,7 +308,18 @@ def test_the_floor_holds_on_real_meshes(mesh_data, tmp_path):
         assert main(["render", str(path), "--out", str(views), "--views", "1", "--size", "256"]) == 0
         truth = path.with_suffix(".labels.json")
         mask = draw(views, read_label_file(truth).values, 0)
-        arguments = ["run", str(path), "--ref", str(mask), "--views", "1", "--size", "256", "--set", "frames=0"]
+        arguments = [
+            "run",
+            str(path),
+            "--ref",
+            str(mask),
+            "--views",
+            "1",
+            "--size",
+            "256",
+            "--set",
+            "turntable_frames=0",
+        ]
         assert main([*arguments, "--out", str(out), "--quiet"]) == 0
         scores = tmp_path / "s.json"
         assert main(["eval", str(out), str(truth), "--json", str(scores), "--quiet"]) == 0

@@ -9,7 +9,7 @@ from PIL import Image
 
 from slime3d.cli import main
 from slime3d.io.mesh import load_mesh
-from slime3d.rendering.cameras import Cameras, frame_views
+from slime3d.rendering.cameras import Cameras, orbit_cameras
 from slime3d.rendering.renderers import build_renderer
 from slime3d.rendering.shading import SHADINGS, _sample, lighting_normals, shade, shade_colors
 from slimecore.errors import ConfigError
@@ -89,7 +89,7 @@ def test_a_missing_texture_is_a_note_not_an_end(tmp_path, capsys):
 
 def test_clay_is_two_sided_and_brightest_where_it_faces_the_camera():
     ball = from_trimesh(trimesh.creation.icosphere(subdivisions=4))
-    cameras = frame_views(ball.used(), 3, 96)
+    cameras = orbit_cameras(ball.used(), 3, 96)
     picture = shade(rendered(ball, cameras), ball, cameras, "clay")
     turned = make_mesh(ball.vertices, ball.faces[:, ::-1])
     np.testing.assert_array_equal(shade(rendered(turned, cameras), turned, cameras, "clay"), picture)
@@ -126,7 +126,7 @@ def test_normals_point_to_the_camera_in_blue():
 
 
 def test_depth_is_light_near_and_dark_far(cube):
-    cameras = frame_views(cube.used(), 4, 64)
+    cameras = orbit_cameras(cube.used(), 4, 64)
     fragments = rendered(cube, cameras)
     picture = shade(fragments, cube, cameras, "depth")[..., 0].astype(float)
     shown = fragments.face_id >= 0
@@ -135,7 +135,7 @@ def test_depth_is_light_near_and_dark_far(cube):
 
 
 def test_faces_in_colours_of_their_own(cube):
-    cameras = frame_views(cube.used(), 4, 64)
+    cameras = orbit_cameras(cube.used(), 4, 64)
     fragments = rendered(cube, cameras)
     colors = np.zeros((12, 3), np.uint8)
     colors[:, 1] = 255
@@ -147,7 +147,7 @@ def test_faces_in_colours_of_their_own(cube):
 
 @pytest.mark.parametrize("mode", [*SHADINGS, "shiny"])
 def test_what_a_mesh_has_no_data_for_is_one_line(cube, mode):
-    cameras = frame_views(cube.used(), 1, 32)
+    cameras = orbit_cameras(cube.used(), 1, 32)
     fragments = rendered(cube, cameras)
     if mode in {"textured", "vertex", "shiny"}:
         with pytest.raises(ConfigError, match="--shading"):

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import slime3d.labelling.alpha_expansion as smooth
-from slime3d.geometry.face_graph import touching
-from slime3d.labelling.alpha_expansion import ExpansionConfig, expanded
+from slime3d.geometry.face_graph import face_adjacency
+from slime3d.labelling.alpha_expansion import ExpansionConfig, alpha_expansion
 from slime3d.labelling.random_walk import ANNOTATED, WALKED, FaceLabels, WalkConfig
 from slimecore.errors import ConfigError
 from tests.mesh.shapes import from_trimesh
@@ -45,7 +45,7 @@ def cut_by_scipy(goes, stays, pairs, capacity):
 @pytest.fixture
 def cut(monkeypatch):
     if not INSTALLED:
-        monkeypatch.setattr(smooth, "_cut", cut_by_scipy)
+        monkeypatch.setattr(smooth, "_threshold_background", cut_by_scipy)
         monkeypatch.setitem(sys.modules, "maxflow", ModuleType("maxflow"))
 
 
@@ -71,7 +71,7 @@ def test_the_best_move_is_found(seed):
         ]
         best = min(energy(m, price, pairs, bond) for m in moves)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(smooth, "_cut", one)
+            patch.setattr(smooth, "_threshold_background", one)
             found = np.where(smooth._takes(part, rows, price, pairs, bond, fixed), part, rows)
         assert energy(found, price, pairs, bond) == pytest.approx(best, abs=1e-2)
         assert (found[fixed] == rows[fixed]).all()
@@ -86,7 +86,7 @@ def test_energy_never_rises_and_two_labels_reach_the_optimum(seed):
     rows = rng.integers(0, 2, 7)
     rows[:2] = 0, 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(smooth, "_cut", cut_by_scipy)
+        patch.setattr(smooth, "_threshold_background", cut_by_scipy)
         found = smooth._lowered(rows, price, pairs, bond, np.zeros(7, bool))
     assert energy(found, price, pairs, bond) <= energy(rows, price, pairs, bond) + 1e-9
     best = min(energy(r, price, pairs, bond) for r in itertools.product((0, 1), repeat=7))
@@ -108,7 +108,7 @@ def speckled():
 
 def test_specks_go_and_annotated_faces_stay(cut):
     mesh, truth, labels, wrong = speckled()
-    found = expanded(mesh, labels, 3, WalkConfig())
+    found = alpha_expansion(mesh, labels, 3, WalkConfig())
     assert np.flatnonzero(found.rows != truth).tolist() == [wrong[0]]
     assert found.confidence[wrong[1]] == pytest.approx((1 - 0.55) / 2, abs=1e-6)
     assert found.confidence[0] == labels.confidence[0]
@@ -117,22 +117,22 @@ def test_specks_go_and_annotated_faces_stay(cut):
 
 def test_without_weight_nothing_changes_and_with_more_borders_shorten(cut):
     mesh, _, labels, _ = speckled()
-    pairs = touching(mesh).pairs
+    pairs = face_adjacency(mesh).pairs
 
     def border(weight):
-        rows = expanded(mesh, labels, 3, WalkConfig(), ExpansionConfig(weight)).rows
+        rows = alpha_expansion(mesh, labels, 3, WalkConfig(), ExpansionConfig(weight)).rows
         return int((rows[pairs[:, 0]] != rows[pairs[:, 1]]).sum())
 
     lengths = [border(w) for w in (0.0, 0.3, 1.0, 3.0)]
     assert lengths == sorted(lengths, reverse=True)
     assert lengths[0] > lengths[-1]
-    np.testing.assert_array_equal(expanded(mesh, labels, 3, WalkConfig(), ExpansionConfig(0)).rows, labels.rows)
+    np.testing.assert_array_equal(alpha_expansion(mesh, labels, 3, WalkConfig(), ExpansionConfig(0)).rows, labels.rows)
 
 
 def test_without_pymaxflow_it_says_so(cube, monkeypatch):
     monkeypatch.setitem(sys.modules, "maxflow", None)
     labels = FaceLabels(np.zeros(12, np.int64), np.ones(12, np.float32), np.zeros(12, np.uint8))
     with pytest.raises(ConfigError, match="needs PyMaxflow, which is not installed; pip install PyMaxflow"):
-        expanded(cube, labels, 2, WalkConfig())
+        alpha_expansion(cube, labels, 2, WalkConfig())
     with pytest.raises(ConfigError, match=r"expansion\.weight"):
         ExpansionConfig(-1)

@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 import slime3d.geometry.spectral as spectral_module
-from slime3d.geometry.functional_map import Anchored, mirror_surface
+from slime3d.geometry.functional_map import LandmarkedSpectrum, intrinsic_symmetry
 from slime3d.geometry.spectral import spectrum, wave_kernel
 from slime3d.labelling.symmetry import SymmetryConfig, symmetry_evidence
 from slime3d.labelling.votes import cast_votes
@@ -75,7 +75,7 @@ def test_signatures_do_not_see_the_pose():
 def test_a_waving_body_is_mirrored_along_its_surface(waving):
     mesh, part = waving
     shape = spectrum(mesh, 40)
-    found = mirror_surface(Anchored.of(shape, landmarks=200))
+    found = intrinsic_symmetry(LandmarkedSpectrum.of(shape, landmarks=200))
     assert found.distortion < 0.15
     hands = shape.points[:, 0].argmax(), shape.points[:, 0].argmin()
     for here, there in (hands, hands[::-1]):
@@ -90,7 +90,7 @@ def test_the_unseen_arm_of_a_waving_body_asks_the_seen_one(waving):
     hidden = np.setdiff1d(np.flatnonzero(part == ARM), seen)
     shares = []
     for bent in (0.15, 0.0):
-        says = symmetry_evidence(mesh, votes, SymmetryConfig(bent=bent)).votes[hidden]
+        says = symmetry_evidence(mesh, votes, SymmetryConfig(intrinsic_tolerance=bent)).votes[hidden]
         shares.append(((says.argmax(1) == ARM) & (says.sum(1) > 0)).mean())
     assert shares[0] > 0.9
     assert shares[1] < 0.1

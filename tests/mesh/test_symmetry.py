@@ -7,9 +7,9 @@ import pytest
 import trimesh
 
 from slime3d.config import RunConfig
-from slime3d.labelling.random_walk import walk
+from slime3d.labelling.random_walk import random_walk_labels
 from slime3d.labelling.symmetry import SymmetryConfig, symmetries, symmetry_evidence
-from slime3d.labelling.votes import Evidence
+from slime3d.labelling.votes import FaceVotes
 from slime3d.run.pipeline import label_mesh
 from slimecore.errors import ConfigError
 from slimecore.types import Parts
@@ -59,14 +59,14 @@ def test_unseen_wheels_are_wheels():
     votes[(part == 0) & (side > -0.2), 1] = 1
     truth = np.where(part == 0, 1, 2)
     evidence = symmetry_evidence(mesh, votes, SymmetryConfig())
-    assert not evidence.certain
+    assert not evidence.is_fixed
     assert not evidence.votes[votes.sum(1) > 0].any()
     far = (part == 1) | (part == 2)
     assert (evidence.votes[far, 2] > 0).mean() > 0.9
     assert not evidence.votes[far, 1].any()
-    sure = Evidence(votes, certain=True)
-    assert (walk(mesh, [sure]).rows[far] == 1).all()
-    assert (walk(mesh, [sure, evidence]).rows == truth).all()
+    sure = FaceVotes(votes, is_fixed=True)
+    assert (random_walk_labels(mesh, [sure]).rows[far] == 1).all()
+    assert (random_walk_labels(mesh, [sure, evidence]).rows == truth).all()
     rows = np.where(votes.any(1), votes.argmax(1), -1)
     parts = Parts((0, 1, 2), ("rest", "body", "wheel"), ((0, 0, 0),) * 3)
     pixels = np.arange(len(part)).reshape(1, 1, -1)  # a picture of one row that shows every face once
@@ -101,7 +101,7 @@ def test_weight_bounds_the_votes_and_zero_switches_them_off():
     assert symmetry_evidence(mesh, votes, SymmetryConfig(weight=0.5)).votes.sum(1).max() == pytest.approx(0.5, rel=0.01)
     assert not symmetry_evidence(mesh, votes, SymmetryConfig(weight=0)).votes.any()
     with pytest.raises(ConfigError, match="symmetry"):
-        SymmetryConfig(share=0)
+        SymmetryConfig(min_matched_share=0)
 
 
 def test_faces_without_area_and_tiny_units_are_no_obstacle():

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from slime3d.evaluation import score_labels
-from slime3d.geometry.registration import align, rotations
+from slime3d.geometry.registration import register_similarity, rotations
 from slime3d.geometry.surface_sampling import sample_surface
 from slime3d.io.mesh import Mesh
-from slime3d.transfer.labels import Donor, Kin, TransferConfig, transfer_labels
-from slime3d.transfer.similarity import by_likeness, by_own_color, by_place, trust
+from slime3d.transfer.labels import PreparedMesh, SourceMesh, TransferConfig, transfer_labels
+from slime3d.transfer.similarity import cross_validated_trust, vote_by_feature, vote_by_position, vote_by_target_color
 from slimecore.errors import ConfigError, InputError
 from tests.mesh.figures import cart, figure
 
@@ -35,8 +35,8 @@ def moved(mesh: Mesh, turn=None, scale=1.0, shift=0.0) -> Mesh:
 
 def transferred(source, target, config=None):
     (mesh, part), config = source, config or TransferConfig()
-    donor = Donor.of(Kin.of(mesh, config), part, int(part.max()) + 1)
-    return transfer_labels(donor, Kin.of(target, config), config)
+    donor = SourceMesh.of(PreparedMesh.of(mesh, config), part, int(part.max()) + 1)
+    return transfer_labels(donor, PreparedMesh.of(target, config), config)
 
 
 def miou(found, target):
@@ -91,13 +91,13 @@ def test_unlabelled_faces_of_a_source_say_nothing():
     other = cart(3.0, 0.9)
     assert miou(transferred((mesh, some), other[0]), other) > 0.99
     with pytest.raises(InputError, match="no labelled face"):
-        Donor.of(Kin.of(mesh, NEAREST), np.full(len(part), -1), 3)
+        SourceMesh.of(PreparedMesh.of(mesh, NEAREST), np.full(len(part), -1), 3)
 
 
 def test_a_lying_mesh_is_found_when_asked_to_search(standing, cheering):
     one, two = (sample_surface(mesh, 2000) for mesh in (standing[0], moved(cheering[0], rotations()[17])))
-    assert np.abs(align(one, two, search=True).turn @ rotations()[17] - np.eye(3)).max() < 0.3
-    assert np.abs(align(one, two, search=False).turn @ rotations()[17] - np.eye(3)).max() > 0.5
+    assert np.abs(register_similarity(one, two, search=True).turn @ rotations()[17] - np.eye(3)).max() < 0.3
+    assert np.abs(register_similarity(one, two, search=False).turn @ rotations()[17] - np.eye(3)).max() > 0.5
 
 
 def test_alignment_recovers_a_similarity():
@@ -105,7 +105,7 @@ def test_alignment_recovers_a_similarity():
     slight = np.linalg.qr(np.eye(3) + 0.1 * np.random.default_rng(1).normal(size=(3, 3)))[0]
     slight *= np.sign(np.diag(slight))
     one, two = sample_surface(mesh, 5000), sample_surface(moved(mesh, slight, 2.5, [1.0, -3.0, 4.0]), 5000)
-    found = align(one, two, search=False)
+    found = register_similarity(one, two, search=False)
     np.testing.assert_allclose(found(two.points), one.points, atol=0.02)
     assert found.scale == pytest.approx(0.4, rel=0.02)
     assert np.linalg.det(found.turn) == pytest.approx(1)
@@ -123,18 +123,18 @@ def test_place_always_answers_likeness_only_where_it_knows():
     rng = np.random.default_rng(2)
     known, labels = rng.normal(size=(200, 3)), rng.integers(0, 3, 200)
     near, far = known[:20] + 1e-4, known[:20] + 50.0
-    for chance in (by_place(known, labels, far, 3), by_place(known, labels, near, 3)):
+    for chance in (vote_by_position(known, labels, far, 3), vote_by_position(known, labels, near, 3)):
         np.testing.assert_allclose(chance.sum(1), 1)
-    assert by_place(known, labels, far, 3).max(1).min() > 0.4
-    alike = by_likeness(known, labels, near, 3, 0.05)
+    assert vote_by_position(known, labels, far, 3).max(1).min() > 0.4
+    alike = vote_by_feature(known, labels, near, 3, 0.05)
     np.testing.assert_array_equal(alike.argmax(1), labels[:20])
-    np.testing.assert_allclose(by_likeness(known, labels, far, 3, 0.05), 1 / 3)
+    np.testing.assert_allclose(vote_by_feature(known, labels, far, 3, 0.05), 1 / 3)
 
 
 def test_place_agrees_with_a_naive_twin():
     rng = np.random.default_rng(3)
     known, labels, asking = rng.normal(size=(60, 4)), rng.integers(0, 3, 60), rng.normal(size=(15, 4))
-    got = by_place(known, labels, asking, 3)
+    got = vote_by_position(known, labels, asking, 3)
     for point, chance in zip(asking, got, strict=True):
         squared = ((known - point) ** 2).sum(1)
         near = squared.argsort()[:16]
@@ -149,9 +149,9 @@ def test_what_predicts_other_regions_is_trusted_what_does_not_is_not():
     labels, area = region % 3, np.ones(360)
     telling = labels[:, None] + 0.001 * rng.normal(size=(360, 1))
     own = region[:, None] + 0.001 * rng.normal(size=(360, 1))  # every region alone with its colour
-    assert trust(telling, labels, region, area, 3, 0.05) > 0.9
-    assert trust(own, labels, region, area, 3, 0.05) < 0.01
-    assert trust(telling, np.zeros(360, int), region, area, 3, 0.05) == 0
+    assert cross_validated_trust(telling, labels, region, area, 3, 0.05) > 0.9
+    assert cross_validated_trust(own, labels, region, area, 3, 0.05) < 0.01
+    assert cross_validated_trust(telling, np.zeros(360, int), region, area, 3, 0.05) == 0
 
 
 def test_one_colour_is_one_opinion():
@@ -159,7 +159,7 @@ def test_one_colour_is_one_opinion():
     chance = np.tile([0.9, 0.1], (10, 1))
     chance[6:] = [0.2, 0.8]
     chance[0] = [0.1, 0.9]
-    says = by_own_color(color, chance, np.ones(10))
+    says = vote_by_target_color(color, chance, np.ones(10))
     assert (says[:6].argmax(1) == 0).all()
     assert (says[6:].argmax(1) == 1).all()
 

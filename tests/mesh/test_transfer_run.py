@@ -39,7 +39,7 @@ def done(tmp_path_factory):
         refs += ["--ref", f"{view}={root / f'{view}.png'}"]
     (root / "names.json").write_text('{"1": "box", "2": "wheel", "5": "window"}')
     out = root / "out"
-    more = ["--names", str(root / "names.json"), "--set", "frames=0", "--quiet"]
+    more = ["--names", str(root / "names.json"), "--set", "turntable_frames=0", "--quiet"]
     assert main(["run", str(path), "--out", str(out), *refs, *SMALL, *more]) == 0
     return out
 

@@ -11,10 +11,10 @@ import trimesh
 from slime3d.cli import main
 from slime3d.config import RunConfig
 from slime3d.io.materials import Appearance
-from slime3d.labelling.appearance import AnnotatedViews, AppearanceConfig, read_views, trust_in, view_evidence
+from slime3d.labelling.appearance import AnnotatedViews, AppearanceConfig, appearance_votes, calibrate, read_views
 from slime3d.labelling.random_walk import ANNOTATED, PERSUADED, SOURCES
 from slime3d.labelling.symmetry import SymmetryConfig
-from slime3d.rendering.cameras import frame_views
+from slime3d.rendering.cameras import orbit_cameras
 from slime3d.rendering.renderers import build_renderer
 from slime3d.run.pipeline import label_mesh
 from slimecore.errors import ConfigError
@@ -36,7 +36,7 @@ def ball():
 
 
 def labelled(mesh, truth, appearance, *, with_cameras=True):
-    cameras = frame_views(mesh.used(), 4, 128).at([0])
+    cameras = orbit_cameras(mesh.used(), 4, 128).at([0])
     ids = build_renderer().rasterize(mesh.vertices, mesh.faces, cameras).face_id
     values = np.where(ids >= 0, truth[ids], -1)
     parts = make_parts(MaskFile(values.reshape(-1, 1), {}))
@@ -93,10 +93,10 @@ def test_only_open_faces_get_votes_as_far_as_they_are_open(ball, monkeypatch):
     chance = np.eye(3)[truth]
     monkeypatch.setattr("slime3d.labelling.appearance.read_views", lambda *_: chance)
     votes = np.where(np.arange(count)[:, None] < 700, chance, 0)
-    given = AnnotatedViews(np.arange(count)[None, None], truth[None, None], frame_views(mesh.used(), 1), None)
+    given = AnnotatedViews(np.arange(count)[None, None], truth[None, None], orbit_cameras(mesh.used(), 1), None)
     doubt = np.linspace(0, 1, count)
-    evidence = view_evidence(mesh, votes, given, doubt, AppearanceConfig(weight=0.5))
-    assert not evidence.certain
+    evidence = appearance_votes(mesh, votes, given, doubt, AppearanceConfig(weight=0.5))
+    assert not evidence.is_fixed
     np.testing.assert_allclose(evidence.votes, np.where(np.arange(count) < 700, 0, 0.5 * doubt)[:, None] * chance)
 
 
@@ -104,18 +104,18 @@ def test_trust_is_the_half_of_the_mean_iou_that_guessing_does_not_give():
     areas = np.array([4.0, 4, 1, 1, 5])
     truth = np.array([0, 0, 1, 1])
     votes = np.vstack([np.eye(3)[truth], np.zeros((1, 3))])  # part 2 is not annotated, nor is the last face
-    assert trust_in(votes.copy(), votes, areas) == 1.0
+    assert calibrate(votes.copy(), votes, areas) == 1.0
     largest = np.tile([1.0, 0, 0], (5, 1))
-    assert trust_in(largest, votes, areas) == 0.0
+    assert calibrate(largest, votes, areas) == 0.0
     one_wrong = np.vstack([np.eye(3)[[0, 0, 1, 0]], np.zeros((1, 3))])
-    assert trust_in(one_wrong, votes, areas) == pytest.approx(8 / 9 + 1 / 2 - 1)
-    assert trust_in(np.zeros((5, 3)), votes, areas) == 0.0
+    assert calibrate(one_wrong, votes, areas) == pytest.approx(8 / 9 + 1 / 2 - 1)
+    assert calibrate(np.zeros((5, 3)), votes, areas) == 0.0
 
 
 def test_what_the_annotated_view_shows_is_not_read_on_itself(ball):
     """The only view to read is the annotated one: nothing is learned of how far that holds elsewhere."""
     mesh, truth = ball
-    cameras = frame_views(mesh.used(), 1, 128)
+    cameras = orbit_cameras(mesh.used(), 1, 128)
     ids = build_renderer().rasterize(mesh.vertices, mesh.faces, cameras).face_id
     given = AnnotatedViews(ids, np.where(ids >= 0, truth[ids], -1), cameras, build_renderer())
     assert not read_views(mesh, given, 3, AppearanceConfig(views=1, size=64)).any()
@@ -131,7 +131,7 @@ def test_a_device_that_is_not_there_is_one_line_before_anything_is_written(ball,
     mesh, truth = ball
     path, mask = tmp_path / "ball.ply", tmp_path / "mask.png"
     trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).export(path)
-    ids = build_renderer().rasterize(mesh.vertices, mesh.faces, frame_views(mesh.used(), 4, 64).at([0])).face_id[0]
+    ids = build_renderer().rasterize(mesh.vertices, mesh.faces, orbit_cameras(mesh.used(), 4, 64).at([0])).face_id[0]
     write_mask(mask, np.where(ids >= 0, truth[ids], 0))
     given = ["--views", "4", "--size", "64", "--ref", str(mask), "--out", str(tmp_path / "out")]
     assert main(["run", str(path), *given, "--set", "appearance.device=abacus"]) == 2

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import slime3d.labelling.random_walk as walk_module
-from slime3d.geometry.face_graph import bridges, shells, touching
-from slime3d.labelling.random_walk import ANNOTATED, FILLED, WALKED, WalkConfig, walk
-from slime3d.labelling.votes import Evidence, cast_votes
+from slime3d.geometry.face_graph import connected_components, face_adjacency, shell_bridges
+from slime3d.labelling.random_walk import ANNOTATED, FILLED, WALKED, WalkConfig, random_walk_labels
+from slime3d.labelling.votes import FaceVotes, cast_votes
 from slimecore.errors import ConfigError, InputError
 from tests.mesh.shapes import from_trimesh, make_mesh
 
@@ -35,7 +35,7 @@ def test_votes_are_counts_of_pixels(ids, rows):
 
 def test_a_cube_s_faces_touch_across_split_vertices(cube):
     split = make_mesh(cube.vertices[cube.faces].reshape(-1, 3), np.arange(36).reshape(-1, 3))
-    edges = touching(split)
+    edges = face_adjacency(split)
     assert len(edges.pairs) == 18
     assert np.isclose(edges.angle, 0).sum() == 6
     assert np.isclose(edges.angle, np.pi / 2).sum() == 12
@@ -57,7 +57,7 @@ def test_the_notch_of_an_l_is_its_one_concave_edge(damage):
     elif damage == "mixed":
         faces[3] = faces[3][::-1]
     mesh = make_mesh(np.concatenate([low, high]), faces)
-    edges = touching(mesh)
+    edges = face_adjacency(mesh)
     bent = edges.angle > 1e-6
     assert len(edges.pairs) == 30
     np.testing.assert_allclose(edges.angle[bent], np.pi / 2)
@@ -70,7 +70,7 @@ def test_the_notch_of_an_l_is_its_one_concave_edge(damage):
 def test_more_than_two_faces_at_an_edge_are_chained():
     vertices = [[0, 0, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0], [-1, 0, 0]]
     mesh = make_mesh(vertices, [[0, 1, 2], [0, 1, 3], [1, 0, 4]])
-    assert touching(mesh).pairs.tolist() == [[0, 1], [1, 2]]
+    assert face_adjacency(mesh).pairs.tolist() == [[0, 1], [1, 2]]
 
 
 def test_faces_without_area_keep_their_neighbours_together():
@@ -78,17 +78,17 @@ def test_faces_without_area_keep_their_neighbours_together():
         [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0.5, 0.5, 0], [1, 1, 0]],
         [[0, 1, 2], [1, 3, 2], [1, 4, 3], [3, 4, 2], [1, 1, 4]],
     )
-    edges = touching(mesh)
+    edges = face_adjacency(mesh)
     assert np.isfinite(edges.angle).all()
     assert (edges.angle == 0).all()
-    assert shells(5, edges.pairs)[:4].tolist() == [0, 0, 0, 0]
+    assert connected_components(5, edges.pairs)[:4].tolist() == [0, 0, 0, 0]
     points = make_mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 0, 1], [0, 0, 2]])
-    assert not len(touching(points).pairs)  # they share a corner, no edge
+    assert not len(face_adjacency(points).pairs)  # they share a corner, no edge
 
 
 def naive_walk(mesh, votes, config):
     """Gauss-Seidel: every free face becomes the mean of its neighbours, again and again."""
-    bonds = walk_module._bonds(mesh, config).toarray()
+    bonds = walk_module._edge_weights(mesh, config).toarray()
     sums = votes.sum(1)
     x = np.divide(votes, sums[:, None], out=np.zeros_like(votes), where=sums[:, None] > 0)
     for _ in range(1200):
@@ -101,8 +101,8 @@ def test_the_walk_agrees_with_relaxation():
     mesh = from_trimesh(trimesh.creation.icosphere(subdivisions=1))
     votes = np.zeros((len(mesh.faces), 3))
     votes[3, 0], votes[40, 1], votes[41, 2], votes[70] = 5, 2, 1, (1, 0, 3)
-    config = WalkConfig(concave=0.5, convex=0.5)
-    found = walk(mesh, [Evidence(votes, certain=True)], config)
+    config = WalkConfig(concave_scale=0.5, convex_scale=0.5)
+    found = random_walk_labels(mesh, [FaceVotes(votes, is_fixed=True)], config)
     chance = naive_walk(mesh, votes, config)
     np.testing.assert_array_equal(found.rows, chance.argmax(1))
     np.testing.assert_allclose(found.confidence, chance.max(1), atol=1e-4)
@@ -119,7 +119,7 @@ def test_a_solve_beyond_memory_is_one_line(cube, monkeypatch):
     votes = np.zeros((12, 2))
     votes[0, 1] = 1
     with pytest.raises(InputError, match="11 faces are too many"):
-        walk(cube, [Evidence(votes, certain=True)])
+        random_walk_labels(cube, [FaceVotes(votes, is_fixed=True)])
 
 
 def test_parts_meet_where_the_surface_bends_inwards(dumbbell):
@@ -129,7 +129,7 @@ def test_parts_meet_where_the_surface_bends_inwards(dumbbell):
     votes[np.abs(x + 0.99).argmin(), 0] = 1
     votes[np.abs(x).argmin(), 1] = 1
     votes[np.abs(x - 0.99).argmin(), 2] = 1
-    rows = walk(dumbbell, [Evidence(votes, certain=True)]).rows
+    rows = random_walk_labels(dumbbell, [FaceVotes(votes, is_fixed=True)]).rows
     truth = np.where(np.abs(x) < 0.54, 1, np.where(x < 0, 0, 2))
     assert (rows == truth).mean() > 0.95
 
@@ -137,7 +137,7 @@ def test_parts_meet_where_the_surface_bends_inwards(dumbbell):
 def test_annotated_faces_keep_their_majority(cube):
     votes = np.zeros((12, 2))
     votes[0], votes[1] = (3, 4), (4, 3)
-    found = walk(cube, [Evidence(votes, certain=True)])
+    found = random_walk_labels(cube, [FaceVotes(votes, is_fixed=True)])
     assert found.rows[:2].tolist() == [1, 0]
     np.testing.assert_allclose(found.confidence[:2], 4 / 7, rtol=1e-6)
 
@@ -147,11 +147,11 @@ def test_uncertain_evidence_draws_but_does_not_bind(cube):
     sure[0, 0] = 1
     guess[0, 1] = 100  # a guess about an annotated face is not asked
     guess[6, 1] = 0.5
-    found = walk(cube, [Evidence(sure, certain=True), Evidence(guess, certain=False)])
+    found = random_walk_labels(cube, [FaceVotes(sure, is_fixed=True), FaceVotes(guess, is_fixed=False)])
     assert found.rows[0] == 0
     assert found.source[6] == WALKED
     assert 0 < found.confidence[6] < 1
-    stronger = walk(cube, [Evidence(sure, certain=True), Evidence(100 * guess, certain=False)])
+    stronger = random_walk_labels(cube, [FaceVotes(sure, is_fixed=True), FaceVotes(100 * guess, is_fixed=False)])
     assert stronger.rows[6] == 1
     assert (stronger.rows == 1).sum() >= (found.rows == 1).sum()
 
@@ -163,8 +163,8 @@ def test_the_order_of_parts_does_not_matter(order, seed):
     rng = np.random.default_rng(seed)
     votes = rng.integers(0, 5, (len(mesh.faces), 4)) * (rng.random((len(mesh.faces), 1)) < 0.2)
     votes[7, 2] = 1
-    one = walk(mesh, [Evidence(votes.astype(float), certain=True)])
-    two = walk(mesh, [Evidence(votes[:, order].astype(float), certain=True)])
+    one = random_walk_labels(mesh, [FaceVotes(votes.astype(float), is_fixed=True)])
+    two = random_walk_labels(mesh, [FaceVotes(votes[:, order].astype(float), is_fixed=True)])
     np.testing.assert_allclose(one.confidence, two.confidence, atol=1e-5)
 
 
@@ -177,9 +177,9 @@ def two_shells(gap: float):
 
 def test_shells_are_bridged_where_they_are_closest():
     mesh = two_shells(0.1)
-    shell = shells(len(mesh.faces), touching(mesh).pairs)
+    shell = connected_components(len(mesh.faces), face_adjacency(mesh).pairs)
     assert shell.max() == 1
-    pairs, distance = bridges(mesh, shell)
+    pairs, distance = shell_bridges(mesh, shell)
     assert len(pairs)
     assert (shell[pairs[:, 0]] != shell[pairs[:, 1]]).all()
     middles = mesh.middles()
@@ -192,18 +192,18 @@ def test_a_shell_without_annotation_takes_its_neighbour_s_label(gap):
     mesh = two_shells(gap)
     votes = np.zeros((len(mesh.faces), 2))
     votes[4, 1] = 1
-    found = walk(mesh, [Evidence(votes, certain=True)])
+    found = random_walk_labels(mesh, [FaceVotes(votes, is_fixed=True)])
     assert (found.rows == 1).all()
     assert set(found.source[320:]) == {WALKED}
 
 
 def test_what_no_bridge_reaches_is_filled_from_the_nearest_face(monkeypatch):
     mesh = two_shells(1.0)
-    monkeypatch.setattr(walk_module, "bridges", lambda mesh, shell: (np.zeros((0, 2), int), np.zeros(0)))
+    monkeypatch.setattr(walk_module, "shell_bridges", lambda mesh, shell: (np.zeros((0, 2), int), np.zeros(0)))
     votes = np.zeros((len(mesh.faces), 3))
     near = mesh.middles()[:320, 0].argmax()
     votes[near, 2], votes[mesh.middles()[:320, 0].argmin(), 1] = 1, 1
-    found = walk(mesh, [Evidence(votes, certain=True)])
+    found = random_walk_labels(mesh, [FaceVotes(votes, is_fixed=True)])
     assert set(found.source[320:]) == {FILLED}
     assert (found.rows[320:] == 2).all()
     assert set(found.source[:320]) == {ANNOTATED, WALKED}
@@ -214,16 +214,16 @@ def test_both_sides_of_a_t_junction_are_reached():
     vertices = [[0, 0, 0], [1, 0, 0], [1, 2, 0], [0, 2, 0], [1, 1, 0], [2, 0, 0], [2, 1, 0], [2, 2, 0]]
     faces = [[0, 1, 2], [0, 2, 3], [1, 5, 6], [1, 6, 4], [4, 6, 7], [4, 7, 2]]
     mesh = make_mesh(vertices, faces)
-    assert shells(6, touching(mesh).pairs).max() == 1
+    assert connected_components(6, face_adjacency(mesh).pairs).max() == 1
     votes = np.zeros((6, 2))
     votes[0, 1] = 1
-    found = walk(mesh, [Evidence(votes, certain=True)])
+    found = random_walk_labels(mesh, [FaceVotes(votes, is_fixed=True)])
     assert found.rows.tolist() == [1] * 6
     assert set(found.source) == {ANNOTATED, WALKED}
 
 
 def test_no_evidence_is_an_error(cube):
     with pytest.raises(InputError, match="no face has any evidence"):
-        walk(cube, [Evidence(np.zeros((12, 2)), certain=True)])
+        random_walk_labels(cube, [FaceVotes(np.zeros((12, 2)), is_fixed=True)])
     with pytest.raises(ConfigError, match=r"walk\.bridge"):
         WalkConfig(bridge=0)

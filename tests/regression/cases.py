@@ -148,7 +148,7 @@ def _label(folder: Path, mesh: trimesh.Trimesh, values: npt.NDArray[np.int64], *
     mask = np.where(ids >= 0, values[ids], 0).astype(np.uint8)
     Image.fromarray(mask).save(folder / "mask.png")
     (folder / "names.json").write_text(json.dumps({int(v): f"part {v}" for v in np.unique(values)}))
-    more = ("--names", folder / "names.json", "--set", "frames=0")
+    more = ("--names", folder / "names.json", "--set", "turntable_frames=0")
     _run(slime3d, "run", path, "--ref", folder / "mask.png", "--out", out, *small, *more, *options)
     return out
 

@@ -10,9 +10,9 @@ import torch
 
 from slimecore.backbones import load_model
 from slimevid.config import preset
-from slimevid.frame.search_region import Window
-from slimevid.refinement.network import PLANES, CompletionNet
-from slimevid.refinement.samples import Record, crop
+from slimevid.frame.search_region import SearchRegion
+from slimevid.refinement.network import INPUT_CHANNELS, RefinementNet
+from slimevid.refinement.samples import RefinementSample, random_crop
 from training import completion
 from training.completion import CompletionConfig, folded, judge, rate, train
 from training.completion_data import Recorder, _segmented, draw, read_records
@@ -21,7 +21,7 @@ from training.textures import TextureBank
 SMALL = CompletionConfig(steps=4, batch=2, size=32, log_every=2)
 
 
-def record(seed: int, size: int = 48) -> Record:
+def record(seed: int, size: int = 48) -> RefinementSample:
     """A disc of one colour on another; what is believed lacks a quarter of it."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size]
@@ -31,7 +31,9 @@ def record(seed: int, size: int = 48) -> Record:
     colours = rng.uniform(0, 255, (2, 3))
     rgb = np.where(disc[..., None], colours[0], colours[1]) + rng.normal(0, 3, (size, size, 3))
     planes = np.stack([np.where(disc & ~lost, 0.9, 0.1)] * 4 + [np.ones(disc.shape), *np.zeros((2, *disc.shape))])
-    return Record(planes.astype(np.float16), rgb.clip(0, 255).astype(np.uint8), np.where(disc, 255, 0).astype(np.uint8))
+    return RefinementSample(
+        planes.astype(np.float16), rgb.clip(0, 255).astype(np.uint8), np.where(disc, 255, 0).astype(np.uint8)
+    )
 
 
 def test_a_clip_is_the_same_whatever_was_drawn_before():
@@ -51,19 +53,19 @@ def test_truth_lies_where_the_evidence_does():
     masks = np.zeros((2, 40, 60), bool)
     masks[1] = rng.random((40, 60)) < 0.5
     rgb = np.repeat(np.where(masks[1], 255, 0)[..., None], 3, 2).astype(np.uint8)
-    window = Window(4, 6, 32, 48)
+    window = SearchRegion(4, 6, 32, 48)
     state = SimpleNamespace(
         frame=SimpleNamespace(index=1), window=window, work_size=(32, 48), worked=rgb[4:36, 6:54].copy()
     )
     recorder = Recorder(masks)
     box = (slice(5, 20), slice(7, 40))
-    added = recorder(state, box, np.zeros((len(PLANES), 15, 33), np.float32))
+    added = recorder(state, box, np.zeros((len(INPUT_CHANNELS), 15, 33), np.float32))
     assert not added.any()
     (kept,) = recorder.records
     assert np.array_equal(kept.truth, kept.rgb[..., 0])
     assert np.array_equal(kept.truth > 0, masks[1][9:24, 13:46])
     state.frame.index = 2
-    recorder(state, box, np.zeros((len(PLANES), 15, 33), np.float32))
+    recorder(state, box, np.zeros((len(INPUT_CHANNELS), 15, 33), np.float32))
     assert len(recorder.records) == 1
 
 
@@ -72,10 +74,10 @@ def test_pieces_keep_evidence_picture_and_truth_together(size):
     one = record(0)
     spoiled = 0
     for seed in range(30):
-        piece = crop(np.random.default_rng(seed), one, size)
-        again = crop(np.random.default_rng(seed), one, size)
+        piece = random_crop(np.random.default_rng(seed), one, size)
+        again = random_crop(np.random.default_rng(seed), one, size)
         assert all(np.array_equal(getattr(piece, n), getattr(again, n)) for n in ("planes", "rgb", "truth"))
-        assert piece.planes.shape == (len(PLANES), size, size)
+        assert piece.planes.shape == (len(INPUT_CHANNELS), size, size)
         assert (piece.rgb.dtype, piece.rgb.shape) == (np.uint8, (size, size, 3))
         assert (piece.truth.dtype, piece.truth.shape) == (np.uint8, (size, size))
         assert 0 <= piece.planes[:4].min() <= piece.planes[:4].max() <= 1
@@ -118,12 +120,12 @@ def test_batch_norm_is_folded_without_a_difference(tmp_path):
         for parameter in net.out.parameters():
             parameter.normal_()
     plain = folded(net)
-    planes, rgb = torch.rand(1, len(PLANES), 32, 48), torch.rand(1, 3, 32, 48)
+    planes, rgb = torch.rand(1, len(INPUT_CHANNELS), 32, 48), torch.rand(1, 3, 32, 48)
     with torch.no_grad():
         expected, found = net.eval()(planes, rgb), plain(planes, rgb)
     assert expected.abs().max() > 0.1
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-    CompletionNet().load_state_dict(plain.state_dict())  # nothing else is in it
+    RefinementNet().load_state_dict(plain.state_dict())  # nothing else is in it
 
 
 def test_a_few_steps_find_what_all_evidence_missed(tmp_path):
@@ -166,5 +168,5 @@ def test_every_preset_is_recorded_also_one_without_the_network_and_one_that_drea
     config = preset(name)
     records = _segmented(rgb, masks, name, load_model(config.model, config.device, config.seed))
     assert len(records) == 1  # of frame 1: every third
-    assert records[0].planes.shape[0] == len(PLANES)
-    assert np.ptp(records[0].planes[PLANES.index("colours")].astype(float)) > 0.5
+    assert records[0].planes.shape[0] == len(INPUT_CHANNELS)
+    assert np.ptp(records[0].planes[INPUT_CHANNELS.index("colours")].astype(float)) > 0.5

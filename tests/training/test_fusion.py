@@ -16,8 +16,10 @@ def test_the_search_finds_weights_that_score_more_and_leaves_the_others():
 
     lines = []
     found = fit(measure, RunConfig(), 1, 0.2, lines.append)
-    assert found.fusion.flow == 2 * RunConfig().fusion.flow
-    assert found.fusion.parts == RunConfig().fusion.parts  # better at .3, by less than is worth a change
+    assert found.fusion.flow_weight == 2 * RunConfig().fusion.flow_weight
+    assert (
+        found.fusion.appearance_weight == RunConfig().fusion.appearance_weight
+    )  # better at .3, by less than is worth a change
     assert len(lines) == 1 + 5 * 4
 
 

@@ -54,7 +54,7 @@ def command(tmp_path: Path, slide: Path) -> Callable[..., int]:
 
     def run(*arguments: object, out: str = "out", propagator: str = "flow_warp") -> int:
         base = ["run", slide, "--out", tmp_path / out, "--propagator", propagator, "--quiet"]
-        small = ["--size", 64, "--set", "work_side=48", "--set", "learn.steps=5", "--set", "learn.views.count=1"]
+        small = ["--size", 64, "--set", "mask_size=48", "--set", "learn.steps=5", "--set", "learn.views.count=1"]
         return main([str(a) for a in (*base, *small, *arguments)])
 
     return run

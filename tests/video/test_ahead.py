@@ -14,15 +14,15 @@ from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.types import Annotation
 from slimevid import open_clip
 from slimevid.config import RunConfig
-from slimevid.session.prefetch import ahead
+from slimevid.session.prefetch import prefetch
 from slimevid.session.segmenter import Segmenter
 
 
 def test_order_is_kept_and_every_item_knows_the_one_before():
     seen = []
-    assert list(ahead(iter(range(5)), lambda item, before: seen.append((item, before)))) == [0, 1, 2, 3, 4]
+    assert list(prefetch(iter(range(5)), lambda item, before: seen.append((item, before)))) == [0, 1, 2, 3, 4]
     assert seen == [(0, None), (1, 0), (2, 1), (3, 2), (4, 3)]
-    assert list(ahead(iter(range(2)), lambda item, before: seen.append((item, before)), -1)) == [0, 1]
+    assert list(prefetch(iter(range(2)), lambda item, before: seen.append((item, before)), -1)) == [0, 1]
     assert seen[5:] == [(0, -1), (1, 0)]
 
 
@@ -33,7 +33,7 @@ def test_the_next_item_is_prepared_while_this_one_is_worked_on():
         if item == 1:
             prepared.set()
 
-    items = ahead(iter(range(3)), prepare)
+    items = prefetch(iter(range(3)), prepare)
     assert next(items) == 0
     assert prepared.wait(5)
     items.close()
@@ -45,7 +45,7 @@ def test_an_error_comes_after_the_items_before_it():
         yield 2
         raise KeyError("third")
 
-    items = ahead(broken(), lambda *_: None)
+    items = prefetch(broken(), lambda *_: None)
     assert [next(items), next(items)] == [1, 2]
     with pytest.raises(KeyError, match="third"):
         next(items)
@@ -53,7 +53,7 @@ def test_an_error_comes_after_the_items_before_it():
 
 def test_threads_are_given_back_also_when_the_consumer_stops_early():
     before = torch.get_num_threads()
-    items = ahead(iter(range(3)), lambda *_: None)
+    items = prefetch(iter(range(3)), lambda *_: None)
     next(items)
     items.close()
     assert torch.get_num_threads() == before
@@ -72,7 +72,7 @@ def test_labels_are_those_of_stepping(two_tone, tiny, tmp_path, propagator, ever
     clip = open_clip(tmp_path)
     parts = make_parts(MaskFile(mask.astype(np.int32), {}))
     learn = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
-    config = RunConfig(short_side=96, work_side=96, key_every=1, learn=learn, propagator=propagator)
+    config = RunConfig(network_size=96, mask_size=96, keyframe_interval=1, learn=learn, propagator=propagator)
     config = replace(config, fusion=replace(config.fusion, parts_every=every, memory_every=every))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -101,7 +101,7 @@ def test_torch_gets_its_threads_back_in_whatever_order_readers_end():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(4)
-        one, other = (ahead(iter(range(3)), lambda _item, _before: None) for _ in range(2))
+        one, other = (prefetch(iter(range(3)), lambda _item, _before: None) for _ in range(2))
         next(one)
         next(other)
         assert torch.get_num_threads() == 2

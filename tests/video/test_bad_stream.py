@@ -43,7 +43,7 @@ def masks(tmp_path, out="out"):
 def test_a_broken_frame_of_a_folder(
     command, slide, tmp_path, one_line, read_results, damage, message, monkeypatch, span, kept
 ):
-    both = ("--set", f"bidirectional={span}")
+    both = ("--set", f"bidirectional_span={span}")
     expected = whole_run(command, tmp_path, read_results, *both)
     frame = slide / "007.png"
     content = frame.read_bytes()
@@ -172,7 +172,7 @@ def video_of(path, disc, codec="mjpeg"):
 
 
 def run_video(tmp_path, video, *arguments, out="out"):
-    small = ["--propagator", "flow_warp", "--set", "work_side=48", "--quiet"]
+    small = ["--propagator", "flow_warp", "--set", "mask_size=48", "--quiet"]
     base = ["run", video, "--ref", tmp_path / "ref_0.png", "--out", tmp_path / out]
     return main([str(a) for a in (*base, *small, *arguments)])
 

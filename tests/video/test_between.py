@@ -15,13 +15,13 @@ from slimecore.io.masks import MaskFile, make_parts
 from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
-from slimevid.frame.features import FrameState
-from slimevid.frame.search_region import Window, whole
-from slimevid.motion.composition import both_ways, over, trace
-from slimevid.motion.warp import reliability, targets
+from slimevid.frame.features import FrameFeatures
+from slimevid.frame.search_region import SearchRegion, full_frame
+from slimevid.motion.composition import bidirectional_flow, compose_flows, stepwise_flow
+from slimevid.motion.warp import reliability, sampling_grid
 from slimevid.propagators import fused
-from slimevid.session.bidirectional import turned
-from slimevid.session.keyframes import filled_in, key_states
+from slimevid.session.bidirectional import reversed_states
+from slimevid.session.keyframes import group_by_keyframe, interpolate_skipped
 from slimevid.session.passes import Pass
 from slimevid.session.segmenter import Segmenter
 
@@ -43,9 +43,11 @@ def plane(columns, size=(32, 40)):
 def state_of(config=None, steps=(), **more):
     """A key frame at the size of its flow, with as many frames before it as there are steps to it."""
     frame = Frame(9, np.zeros((32, 40, 3), np.uint8), "9")
-    state = FrameState(frame, config or RunConfig(flow_side=32, work_side=32), None, 2, **more)
-    state.steps = tuple(steps)
-    state.between = tuple(FrameState(frame, state.config, None, 2, state.window) for _ in state.steps[1:])
+    state = FrameFeatures(frame, config or RunConfig(flow_size=32, mask_size=32), None, 2, **more)
+    state.step_flows = tuple(steps)
+    state.skipped_frames = tuple(
+        FrameFeatures(frame, state.config, None, 2, state.window) for _ in state.step_flows[1:]
+    )
     return state
 
 
@@ -55,23 +57,23 @@ def test_one_in_so_many_frames_is_a_key_frame_and_the_last(count, every, first):
 
     def make(frame, number):
         made.append(frame)
-        return SimpleNamespace(frame=frame, number=number, config=None, window=whole((2, 2)))
+        return SimpleNamespace(frame=frame, number=number, config=None, window=full_frame((2, 2)))
 
     frames = [Frame(i, np.zeros((2, 2, 3), np.uint8), str(i)) for i in range(count)]
-    states = list(key_states(frames, every, first, make))
+    states = list(group_by_keyframe(frames, every, first, make))
     assert [s.number for s in states] == list(range(first, first + len(states)))
-    assert [f.index for s in states for f in (*(b.frame for b in s.between), s.frame)] == list(range(count))
+    assert [f.index for s in states for f in (*(b.frame for b in s.skipped_frames), s.frame)] == list(range(count))
     ends = [i for i in range(count) if i % every == every - 1 or i == count - 1]
     assert [f.index for f in made] == ends
-    assert all(b.window == s.window for s in states for b in s.between)
+    assert all(b.window == s.window for s in states for b in s.skipped_frames)
 
 
 def test_a_key_frame_is_made_when_it_is_asked_for():
     """Its window is not known earlier."""
     made = []
     frames = [Frame(i, np.zeros((2, 2, 3), np.uint8), str(i)) for i in range(9)]
-    states = key_states(
-        frames, 3, 1, lambda f, n: made.append(n) or SimpleNamespace(config=None, window=whole((2, 2)), frame=f)
+    states = group_by_keyframe(
+        frames, 3, 1, lambda f, n: made.append(n) or SimpleNamespace(config=None, window=full_frame((2, 2)), frame=f)
     )
     next(states)
     assert made == [1]
@@ -83,7 +85,7 @@ def test_motion_over_steps_is_where_they_lead_one_after_the_other():
     size = (32, 40)
     smooth = [cv2.GaussianBlur(rng.normal(0, 12, (*size, 2)).astype(np.float32), (0, 0), 4) for _ in range(6)]
     steps = list(zip(smooth[:3], smooth[3:], strict=True))
-    there, back = over(steps)
+    there, back = compose_flows(steps)
 
     def follow(x, y, flows):
         start = x, y
@@ -105,8 +107,8 @@ def test_motion_over_steps_is_where_they_lead_one_after_the_other():
     for y, x in ((10, 14), (12, 20), (8, 9)):
         assert np.allclose(there[y, x], follow(x, y, [steps[2][0], steps[1][0], steps[0][0]]), atol=0.2)
         assert np.allclose(back[y, x], follow(x, y, [steps[0][1], steps[1][1], steps[2][1]]), atol=0.2)
-    assert over(steps[:1]) is steps[0]
-    assert over([]) is None
+    assert compose_flows(steps[:1]) is steps[0]
+    assert compose_flows([]) is None
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -115,9 +117,9 @@ def test_frames_between_see_both_sides_where_motion_takes_them(number):
     step = shift(-4), shift(4)
     state = state_of(steps=[step] * 3)
     before, after = plane(slice(4, 10)), plane(slice(16, 22))
-    found = list(filled_in([(state, after, True)], (before, state.window)))
+    found = list(interpolate_skipped([(state, after, True)], (before, state.window)))
     assert [flag for *_, flag in found] == [False, False, True]
-    assert [one for one, *_ in found] == [*state.between, state]
+    assert [one for one, *_ in found] == [*state.skipped_frames, state]
     assert found[-1][1] is after
     labels = found[number - 1][1]
     assert np.allclose(labels.sum(0), 1, atol=1e-5)
@@ -130,7 +132,9 @@ def test_the_nearer_side_counts_more_and_the_trusted_one_most():
 
     def middle(*steps):
         state = state_of(steps=steps)
-        return [soft[1, 12, 16] for _, soft, _ in filled_in([(state, all_of_it, True)], (nothing, state.window))]
+        return [
+            soft[1, 12, 16] for _, soft, _ in interpolate_skipped([(state, all_of_it, True)], (nothing, state.window))
+        ]
 
     assert np.allclose(middle(still, still, still)[:2], [1 / 3, 2 / 3], atol=1e-3)
     assert middle(lost, still)[0] > 0.95
@@ -154,12 +158,12 @@ def test_labels_are_the_weighted_mean_of_both_sides_where_they_are_not_backgroun
     state = state_of(steps=[(there, back), (there2, back2)])
     total, expected = 0, 0
     for labels, flow, other in ((before, there, back), (after, back2, there2)):
-        maps = targets(flow)
+        maps = sampling_grid(flow)
         weight = reliability(flow, other, maps, 1.0) + 0.02
         expected = expected + weight * np.stack([cv2.remap(p, *maps, cv2.INTER_LINEAR, borderMode=1) for p in labels])
         total = total + weight
     expected = expected / total
-    _, found, _ = next(iter(filled_in([(state, after, True)], (before, state.window))))
+    _, found, _ = next(iter(interpolate_skipped([(state, after, True)], (before, state.window))))
     assert np.allclose(found.sum(0), 1, atol=1e-5)
     unsure = expected[0] < 0.98
     assert unsure.sum() > 100
@@ -171,7 +175,7 @@ def test_a_round_trip_of_more_steps_may_be_off_by_more():
     off = shift(0), shift(1.5)
     nothing, all_of_it = plane(slice(0, 0)), plane(slice(0, 40))
     state = state_of(steps=[off, (shift(0), shift(0)), (shift(0), shift(0))])
-    found = [soft[1, 12, 16] for _, soft, _ in filled_in([(state, all_of_it, True)], (nothing, state.window))]
+    found = [soft[1, 12, 16] for _, soft, _ in interpolate_skipped([(state, all_of_it, True)], (nothing, state.window))]
     trust = {n: np.exp(-((1.5 / n) ** 2)) + 0.02 for n in (1, 2)}
     first, second, _ = found
     assert np.isclose(first, (1.02 / 2) / (1.02 / 2 + trust[1]), atol=1e-3)
@@ -179,10 +183,10 @@ def test_a_round_trip_of_more_steps_may_be_off_by_more():
 
 
 def test_labels_before_are_seen_through_the_window_of_the_frame():
-    window = Window(4, 8, 16, 16, 1.0)
-    state = state_of(RunConfig(flow_side=32, work_side=32), [(shift(0, 0, (16, 16)),) * 2] * 2, window=window)
+    window = SearchRegion(4, 8, 16, 16, 1.0)
+    state = state_of(RunConfig(flow_size=32, mask_size=32), [(shift(0, 0, (16, 16)),) * 2] * 2, window=window)
     before, after = plane(slice(10, 14)), plane(slice(2, 6), (16, 16))
-    found = [soft for _, soft, _ in filled_in([(state, after, True)], (before, whole((32, 40))))]
+    found = [soft for _, soft, _ in interpolate_skipped([(state, after, True)], (before, full_frame((32, 40))))]
     assert np.allclose(found[0][1], after[1], atol=1e-5)
 
 
@@ -191,7 +195,7 @@ def test_labels_of_frames_farther_on_go_on_from_the_key_frame_before_them():
     one, two = state_of(steps=[still]), state_of(steps=[still, still])
     found = [
         soft[1, 0, 0]
-        for _, soft, _ in filled_in(
+        for _, soft, _ in interpolate_skipped(
             [(one, plane(slice(0, 40)), True), (two, plane(slice(0, 0)), True)], (plane(slice(0, 0)), one.window)
         )
     ]
@@ -200,10 +204,10 @@ def test_labels_of_frames_farther_on_go_on_from_the_key_frame_before_them():
 
 def test_without_motion_the_mean_of_both_sides():
     state = state_of(steps=[])
-    state.between = (state_of(), state_of())
+    state.skipped_frames = (state_of(), state_of())
     found = [
         soft[1, 0, 0]
-        for _, soft, _ in filled_in([(state, plane(slice(0, 40)), True)], (plane(slice(0, 0)), state.window))
+        for _, soft, _ in interpolate_skipped([(state, plane(slice(0, 40)), True)], (plane(slice(0, 0)), state.window))
     ]
     assert np.allclose(found, [1 / 3, 2 / 3, 1])
 
@@ -215,21 +219,21 @@ def test_motion_is_traced_through_the_frames_between_in_one_window():
         asked.append((int(source[0, 0, 0]), int(target[0, 0, 0]), source.shape))
         return shift(0)
 
-    window = Window(0, 0, 24, 16, 1.0)
-    alone = FusionConfig(parts=0.0, memory=0.0)
-    config = RunConfig(flow_side=32, work_side=32, fusion=alone)
+    window = SearchRegion(0, 0, 24, 16, 1.0)
+    alone = FusionConfig(appearance_weight=0.0, memory_weight=0.0)
+    config = RunConfig(flow_size=32, mask_size=32, fusion=alone)
     one, two, three = (
-        FrameState(Frame(i, np.full((32, 40, 3), i, np.uint8), str(i)), config, None, i, w)
-        for i, w in ((1, whole((32, 40))), (2, window), (3, window))
+        FrameFeatures(Frame(i, np.full((32, 40, 3), i, np.uint8), str(i)), config, None, i, w)
+        for i, w in ((1, full_frame((32, 40))), (2, window), (3, window))
     )
-    three.between = (two,)
-    steps = trace(three, (one, two), flow)
+    three.skipped_frames = (two,)
+    steps = stepwise_flow(three, (one, two), flow)
     assert len(steps) == 2
     assert asked == [(a, b, (24, 16, 3)) for a, b in ((2, 1), (1, 2), (3, 2), (2, 3))]
-    assert trace(three, (one, two), lambda *_: None) == ()
-    assert both_ways(lambda *_: None, three.small, two.small) is None
+    assert stepwise_flow(three, (one, two), lambda *_: None) == ()
+    assert bidirectional_flow(lambda *_: None, three.flow_image, two.flow_image) is None
     fused.prepare(three, one, flow)
-    assert (len(three.steps), three.apart) == (2, 2)
+    assert (len(three.step_flows), three.flow_steps) == (2, 2)
     assert three.motion is not None
 
 
@@ -241,27 +245,29 @@ def test_on_the_way_back_motion_is_traced_the_other_way_round():
         asked.append((int(source[0, 0, 0]), int(target[0, 0, 0])))
         return shift(0)
 
-    config = RunConfig(flow_side=32, work_side=32)
-    narrow, wide = Window(0, 0, 32, 20, 1.0), whole((32, 40))
+    config = RunConfig(flow_size=32, mask_size=32)
+    narrow, wide = SearchRegion(0, 0, 32, 20, 1.0), full_frame((32, 40))
     states = {
-        i: FrameState(Frame(i, np.full((32, 40, 3), i, np.uint8), str(i)), config, None, i, narrow if i > 5 else wide)
+        i: FrameFeatures(
+            Frame(i, np.full((32, 40, 3), i, np.uint8), str(i)), config, None, i, narrow if i > 5 else wide
+        )
         for i in range(1, 8)
     }
     keys = [states[2], states[5], states[7]]
     for key, between in zip(keys, ([1], [3, 4], [6]), strict=True):
-        key.between = tuple(states[i] for i in between)
-        key.motion, key.apart = (shift(key.frame.index), shift(-key.frame.index)), 1 + len(between)
-    back = list(turned(keys, flow))
+        key.skipped_frames = tuple(states[i] for i in between)
+        key.motion, key.flow_steps = (shift(key.frame.index), shift(-key.frame.index)), 1 + len(between)
+    back = list(reversed_states(keys, flow))
     assert back == [states[5], states[2]]
     assert asked == [(6, 7), (7, 6), (5, 6), (6, 5)]
-    assert [state.apart for state in back] == [2, 3]
+    assert [state.flow_steps for state in back] == [2, 3]
     assert states[2].motion[0][0, 0, 0] == -5
     asked.clear()
     states[5].window, states[2].window = narrow, wide
     for i in (3, 4):
         states[i].window = narrow
-    states[5].motion, states[5].apart = (shift(0), shift(0)), 3
-    list(turned(keys[:2], flow))
+    states[5].motion, states[5].flow_steps = (shift(0), shift(0)), 3
+    list(reversed_states(keys[:2], flow))
     assert asked == [(4, 5), (5, 4), (3, 4), (4, 3), (2, 3), (3, 2)]
 
 
@@ -285,14 +291,16 @@ def slid(clip_of_a_disc):
 
 
 def session_of(clip, mask, tiny, at=0, **settings):
-    config = RunConfig(short_side=96, work_side=96, learn=QUICK, **settings)
+    config = RunConfig(network_size=96, mask_size=96, learn=QUICK, **settings)
     session, parts = Segmenter(config, tiny), make_parts(MaskFile(mask.astype(np.int32), {}))
     frame = next(clip.read(at, at + 1))
     session.add_reference(frame, Annotation(frame.rgb, parts.index(mask), parts))
     return session
 
 
-@pytest.mark.parametrize("settings", [{"key_every": 2}, {"key_every": 3}, {"key_every": 3, "bidirectional": 6}])
+@pytest.mark.parametrize(
+    "settings", [{"keyframe_interval": 2}, {"keyframe_interval": 3}, {"keyframe_interval": 3, "bidirectional_span": 6}]
+)
 @pytest.mark.parametrize("at", [0, 5])
 def test_frames_between_are_as_good_as_key_frames(slid, tiny, settings, at):
     clip, mask = slid
@@ -361,14 +369,14 @@ def test_a_pass_goes_on_where_it_was(slid, tiny, done, span):
 
 def test_while_a_part_is_gone_all_is_looked_at_as_often(tiny):
     for every, glances in ((1, 8), (2, 4), (3, 2), (50, 2)):
-        session = Segmenter(RunConfig(key_every=every), tiny)
+        session = Segmenter(RunConfig(keyframe_interval=every), tiny)
         assert session._plan._glance == glances
 
 
 @pytest.mark.parametrize("every", [0, 101])
 def test_key_frames_come_every_so_many(every):
     with pytest.raises(ConfigError, match=rf"1\.\.100 frames, got {every}"):
-        RunConfig(key_every=every)
+        RunConfig(keyframe_interval=every)
 
 
 def test_the_last_labels_count_as_memory(slid, tiny):

@@ -15,8 +15,8 @@ from slimecore.io.masks import MaskFile, make_parts
 from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.types import Annotation
 from slimevid.config import RunConfig
-from slimevid.frame.features import FrameState
-from slimevid.fusion.motion_gate import shown
+from slimevid.frame.features import FrameFeatures
+from slimevid.fusion.motion_gate import display_labels
 from slimevid.session.bidirectional import forward_and_back
 from slimevid.session.segmenter import Segmenter
 
@@ -61,7 +61,7 @@ def slid(clip_of_a_disc):
 
 
 def session_of(clip, mask, tiny, at=0, **settings):
-    config = RunConfig(short_side=96, work_side=96, learn=QUICK, **{"key_every": 1, **settings})
+    config = RunConfig(network_size=96, mask_size=96, learn=QUICK, **{"keyframe_interval": 1, **settings})
     config = replace(config, fusion=replace(config.fusion, parts_every=2))
     session, parts = Segmenter(config, tiny), make_parts(MaskFile(mask.astype(np.int32), {}))
     frame = next(clip.read(at, at + 1))
@@ -83,13 +83,13 @@ def test_labels_are_those_of_two_walks(slid, tiny, propagator):
         frames = dict(zip(span, clip.read(span[0], span[-1] + 1), strict=True))
         states, soft = {}, {}
         for i, frame in frames.items():
-            states[i] = FrameState(frame, config, tiny, i, twin._plan.at(i))
+            states[i] = FrameFeatures(frame, config, tiny, i, twin._plan.at(i))
             soft[i] = twin.track(states[i])
             seen.append(states[i].window)
         here = walker.snapshot()
         for i in span[-2::-1]:
-            states[i] = FrameState(frames[i], config, tiny, i, states[i].window)
-            back = shown(walker.step(states[i]), states[i])
+            states[i] = FrameFeatures(frames[i], config, tiny, i, states[i].window)
+            back = display_labels(walker.step(states[i]), states[i])
             soft[i] = (soft[i].astype(np.float16) + back) / 2
         walker.restore(here)
         for i in frames:
@@ -189,4 +189,4 @@ def test_frames_that_come_one_by_one_are_labelled_forward(slid, tiny):
 @pytest.mark.parametrize("span", [-1, 10_001])
 def test_spans_are_of_some_length(span):
     with pytest.raises(ConfigError, match=rf"0\.\.10000 frames, got {span}"):
-        RunConfig(bidirectional=span)
+        RunConfig(bidirectional_span=span)

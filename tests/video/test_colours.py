@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimevid.cues.color_model import LIMIT, ColourModel
+from slimevid.cues.color_model import LIMIT, ColorModel
 
 
 def drawn(seed: int, side: int = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -53,10 +53,10 @@ def soft(background):
 
 def test_pixels_nothing_is_known_of_are_not_counted():
     rgb, background = drawn(0)
-    known, some = soft(background), ColourModel()
+    known, some = soft(background), ColorModel()
     known[:, 1:] = 0
     some.learn(rgb, known)
-    first = ColourModel()
+    first = ColorModel()
     first.learn(rgb[:1], soft(background[:1]))
     np.testing.assert_allclose(some.odds(rgb), first.odds(rgb), atol=1e-5)
 
@@ -64,7 +64,7 @@ def test_pixels_nothing_is_known_of_are_not_counted():
 @pytest.mark.parametrize("seed", range(3))
 def test_as_the_slow_twin(seed):
     pictures = [drawn(2 * seed), drawn(2 * seed + 1)]
-    model = ColourModel()
+    model = ColorModel()
     for rgb, background in pictures:
         model.learn(rgb, soft(background))
     asked = np.concatenate([pictures[0][0][:2], drawn(99)[0][:2], np.array([[[0, 0, 0], [255, 255, 255]] * 6])])
@@ -78,7 +78,7 @@ def test_as_the_slow_twin(seed):
 @given(st.integers(0, 2**32 - 1))
 def test_parts_and_background_are_opposites(seed):
     rgb, background = drawn(seed)
-    one, other = ColourModel(), ColourModel()
+    one, other = ColorModel(), ColorModel()
     one.learn(rgb, soft(background))
     other.learn(rgb, soft(1 - background))
     np.testing.assert_allclose(one.odds(rgb), -other.odds(rgb), atol=1e-4)
@@ -86,7 +86,7 @@ def test_parts_and_background_are_opposites(seed):
 
 def test_colours_nobody_saw_say_nothing_and_the_rest_no_more_than_the_limit():
     red, blue, green = (np.full((8, 8, 3), c, np.uint8) for c in ((200, 30, 30), (30, 30, 200), (30, 200, 30)))
-    model = ColourModel()
+    model = ColorModel()
     assert not model.odds(red).any()
     background = np.repeat([0.0, 1.0], 8)[:, None].repeat(8, 1).astype(np.float32)
     model.learn(np.concatenate([red, blue]), soft(background))
@@ -100,7 +100,7 @@ def test_a_part_counts_as_much_as_the_background_however_small_it_is():
     background = np.ones((1, 200), np.float32)
     background[0, 50:100] = 0  # half of the reds
     background[0, 100:110] = 0  # a tenth of the blues
-    model = ColourModel()
+    model = ColorModel()
     model.learn(rgb, soft(background))
     red = math.log((50 / 60) / (50 / 140))
     assert model.odds(rgb)[0, 0] == pytest.approx(red, abs=1e-3)

@@ -12,18 +12,18 @@ from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.runtime.device import pick_dtype
 from slimecore.types import Frame
 from slimevid.config import FusionConfig, RunConfig
-from slimevid.cues.color_model import LIMIT, ColourModel
-from slimevid.frame.features import FrameState
-from slimevid.fusion.motion_gate import with_odds
+from slimevid.cues.color_model import LIMIT, ColorModel
+from slimevid.frame.features import FrameFeatures
+from slimevid.fusion.motion_gate import with_log_odds
 from slimevid.refinement import network as completion
-from slimevid.refinement.network import PLANES, CompletionNet, complete, load_completion
+from slimevid.refinement.network import INPUT_CHANNELS, RefinementNet, load_completion, refine
 from slimevid.session.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
 
 
-def session(tiny, network=complete, **fusion):
-    config = RunConfig(short_side=64, work_side=48, key_every=1, learn=QUICK, fusion=FusionConfig(**fusion))
+def session(tiny, network=refine, **fusion):
+    config = RunConfig(network_size=64, mask_size=48, keyframe_interval=1, learn=QUICK, fusion=FusionConfig(**fusion))
     return Segmenter(config, tiny, completion=network)
 
 
@@ -73,7 +73,7 @@ def test_colours_alone_are_added_with_their_weight(tiny, disc):
         one.add_reference(first, mask)
         one.step(first)  # the reference again: the window's odds are those of its pixels
         soft.append(one.soft)
-    model = ColourModel()
+    model = ColorModel()
     model.learn(first, np.stack([mask == 0, mask > 0]).astype(np.float32))
     before, after = (np.log((1 - s[0]).clip(1e-6) / s[0].clip(1e-6)) for s in soft)
     sure = (mask > 0) & (model.odds(first) == LIMIT) & (np.abs(before) < 3)
@@ -98,15 +98,15 @@ def test_the_network_is_shown_every_cue_in_the_undecided_box(tiny, disc):
         one.step(disc(i)[0])
     state, box, planes = adding.seen[-1]
     soft = one.snapshot()["soft"][(slice(None), *box)]
-    assert planes.shape == (len(PLANES), *soft.shape[1:])
+    assert planes.shape == (len(INPUT_CHANNELS), *soft.shape[1:])
     assert planes.dtype == np.float32
     assert state.frame.index == 2
-    by_name = dict(zip(PLANES, planes, strict=True))
-    model = ColourModel()
+    by_name = dict(zip(INPUT_CHANNELS, planes, strict=True))
+    model = ColorModel()
     model.learn(first, np.stack([mask == 0, mask > 0]).astype(np.float32))
     np.testing.assert_array_equal(by_name["colours"], model.odds(state.worked[box]))
     assert np.ptp(by_name["colours"]) > 1
-    np.testing.assert_allclose(by_name["all"], with_odds(soft, 0.4 * by_name["colours"])[1], atol=1e-5)
+    np.testing.assert_allclose(by_name["all"], with_log_odds(soft, 0.4 * by_name["colours"])[1], atol=1e-5)
     for name in ("memory", "learned", "carried"):
         assert 0 <= by_name[name].min() < by_name[name].max() <= 1 + 1e-6, name
         assert not np.array_equal(by_name[name], by_name["all"])
@@ -117,11 +117,17 @@ def test_the_network_is_shown_every_cue_in_the_undecided_box(tiny, disc):
 
 def test_cues_there_are_none_of_are_as_all_the_others_say(tiny, disc):
     adding = Adding(0.0)
-    config = RunConfig(short_side=64, work_side=48, learn=QUICK, flow="none", fusion=FusionConfig(parts=0, colours=0))
+    config = RunConfig(
+        network_size=64,
+        mask_size=48,
+        learn=QUICK,
+        flow="none",
+        fusion=FusionConfig(appearance_weight=0, color_weight=0),
+    )
     one = Segmenter(config, tiny, completion=adding)
     one.add_reference(*disc(0))
     one.step(disc(1)[0])
-    planes = dict(zip(PLANES, adding.seen[-1][2], strict=True))
+    planes = dict(zip(INPUT_CHANNELS, adding.seen[-1][2], strict=True))
     assert np.array_equal(planes["learned"], planes["all"])
     assert np.array_equal(planes["carried"], planes["all"])
     assert not planes["trust"].any()
@@ -130,8 +136,8 @@ def test_cues_there_are_none_of_are_as_all_the_others_say(tiny, disc):
 
 @pytest.mark.parametrize("size", [(16, 16), (1, 1), (37, 50), (5, 90)])
 def test_any_size_is_taken_and_an_untrained_network_adds_nothing(size):
-    planes, rgb = torch.rand(2, len(PLANES), *size), torch.rand(2, 3, *size)
-    added = CompletionNet()(planes, rgb)
+    planes, rgb = torch.rand(2, len(INPUT_CHANNELS), *size), torch.rand(2, 3, *size)
+    added = RefinementNet()(planes, rgb)
     assert added.shape == (2, *size)
     assert not added.any()
 
@@ -164,13 +170,13 @@ def test_the_shipped_network_fills_a_gap_in_a_plain_disc():
     rgb = np.where(disc[..., None], (0.8, 0.3, 0.2), (0.2, 0.5, 0.3)).astype(np.float32)
     rgb += np.random.default_rng(0).normal(0, 0.02, rgb.shape).astype(np.float32)
     sure = np.where(disc, 0.97, 0.03).astype(np.float32)
-    model, picture = ColourModel(), (255 * rgb.clip(0, 1)).astype(np.uint8)
+    model, picture = ColorModel(), (255 * rgb.clip(0, 1)).astype(np.uint8)
     model.learn(picture, np.stack([1 - disc, disc]).astype(np.float32))
     cues = [np.where(gap, 0.3, sure)] * 4 + [np.ones_like(sure), np.zeros_like(sure), model.odds(picture)]
     planes = np.stack(cues).astype(np.float32)
     with torch.no_grad():
         added = net(torch.from_numpy(planes)[None], torch.from_numpy(rgb.transpose(2, 0, 1))[None])[0].numpy()
-    found = with_odds(np.stack([1 - planes[0], planes[0]]), added.clip(0))[1] > 0.5
+    found = with_log_odds(np.stack([1 - planes[0], planes[0]]), added.clip(0))[1] > 0.5
     assert found[gap].mean() > 0.7
     assert found[~disc].mean() < 0.01
 
@@ -193,15 +199,15 @@ def test_the_shipped_network_adds_more_where_colours_fit_the_parts():
 def test_the_network_sees_the_picture_where_the_evidence_lies_and_takes_nothing_away():
     rng = np.random.default_rng(3)
     rgb = cv2.resize(rng.integers(0, 256, (12, 16, 3), np.uint8), (128, 96))
-    state = FrameState(Frame(1, rgb, "1"), RunConfig(work_side=96), None)
+    state = FrameFeatures(Frame(1, rgb, "1"), RunConfig(mask_size=96), None)
     box = (slice(24, 72), slice(40, 120))
-    planes = np.stack([cv2.resize(plane, (80, 48)) for plane in rng.random((len(PLANES), 3, 5), np.float32)])
+    planes = np.stack([cv2.resize(plane, (80, 48)) for plane in rng.random((len(INPUT_CHANNELS), 3, 5), np.float32)])
     net = load_completion(pick_dtype("half", torch.device("cpu")))
     seen = torch.from_numpy(np.ascontiguousarray(rgb[box].transpose(2, 0, 1)))[None].float() / 255
     with torch.no_grad():
         expected = net(torch.from_numpy(planes)[None], seen)[0].numpy()
     assert expected.min() < 0 < expected.max()
-    np.testing.assert_array_equal(complete(state, box, planes), expected.clip(0))
+    np.testing.assert_array_equal(refine(state, box, planes), expected.clip(0))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not weights"])

@@ -40,7 +40,7 @@ def learned(tiny):
 def score(tiny, propagator, memory=True):
     clip, first, annotation, embeddings = learned(tiny)
     config = preset("fast")
-    config = replace(config, propagator=propagator, memory=replace(config.memory, enabled=memory))
+    config = replace(config, propagator=propagator, fusion=replace(config.fusion, memory_weight=float(memory)))
     segmenter = Segmenter(config, tiny, embeddings)
     segmenter.add_reference(first, annotation)
     values = annotation.parts.values[1:]

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.types import Frame
 from slimevid.config import FusionConfig, RunConfig, preset
-from slimevid.frame.features import FrameState
-from slimevid.fusion.motion_gate import both_say, shown, with_odds
+from slimevid.frame.features import FrameFeatures
+from slimevid.fusion.motion_gate import display_labels, propagated_log_odds, with_log_odds
 from slimevid.propagators import fused
-from slimevid.refinement.network import PLANES
+from slimevid.refinement.network import INPUT_CHANNELS
 from slimevid.session.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
@@ -31,7 +31,9 @@ class Constant:
 
 
 def session(tiny, network, **fusion):
-    config = RunConfig(short_side=64, work_side=48, learn=QUICK, fusion=FusionConfig(**{"reach": 0.0, **fusion}))
+    config = RunConfig(
+        network_size=64, mask_size=48, learn=QUICK, fusion=FusionConfig(**{"search_radius": 0.0, **fusion})
+    )
     return Segmenter(config, tiny, completion=network)
 
 
@@ -39,7 +41,7 @@ def first_step(tiny, disc, network, **fusion):
     """Labels that are carried on after one frame, and those shown of it, at the working size."""
     one = session(tiny, network, **fusion)
     one.add_reference(*disc(0))
-    state = FrameState(Frame(1, disc(1)[0], "1"), one.config, tiny, 1)
+    state = FrameFeatures(Frame(1, disc(1)[0], "1"), one.config, tiny, 1)
     result = one.track(state)
     assert network.asked == 1
     return one.snapshot()["soft"], result
@@ -47,14 +49,16 @@ def first_step(tiny, disc, network, **fusion):
 
 def moving(monkeypatch, odds):
     """Motion says the same everywhere."""
-    monkeypatch.setattr(fused, "against_parts", lambda departures, *_: np.full(departures.shape, odds, np.float32))
+    monkeypatch.setattr(
+        fused, "background_log_odds", lambda departures, *_: np.full(departures.shape, odds, np.float32)
+    )
 
 
 @given(st.integers(2, 5), st.floats(-8, 8), st.integers(0, 2**32 - 1))
 def test_odds_against_the_background_grow_by_what_is_added_and_parts_keep_their_shares(count, added, seed):
     soft = np.random.default_rng(seed).dirichlet(np.ones(count), (3, 4)).transpose(2, 0, 1).astype(np.float32)
     soft = (soft + 1e-3) / (soft + 1e-3).sum(0)
-    found = with_odds(soft, np.full((3, 4), added, np.float32))
+    found = with_log_odds(soft, np.full((3, 4), added, np.float32))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.sum(0), 1, atol=1e-5)
     before, after = (np.log(labels[1:].sum(0) / labels[0]) for labels in (soft, found))
@@ -64,13 +68,13 @@ def test_odds_against_the_background_grow_by_what_is_added_and_parts_keep_their_
 
 @given(st.floats(-6, 6, width=32), st.floats(-6, 6, width=32), st.floats(0, 3, width=32))
 def test_the_less_sure_of_two_witnesses_is_carried_on(looks, motion, feedback):
-    found = both_say(np.full((1, 1), looks, np.float32), np.full((1, 1), motion, np.float32), feedback)
+    found = propagated_log_odds(np.full((1, 1), looks, np.float32), np.full((1, 1), motion, np.float32), feedback)
     expected = min(looks, -motion * feedback) if looks > 0 and motion < 0 else 0.0
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_motion_nothing_is_carried_on():
-    assert not both_say(np.ones((2, 3), np.float32), None, 1.0).any()
+    assert not propagated_log_odds(np.ones((2, 3), np.float32), None, 1.0).any()
 
 
 @pytest.mark.parametrize(
@@ -79,12 +83,12 @@ def test_without_motion_nothing_is_carried_on():
 )
 def test_what_both_looks_and_motion_say_is_carried_on(tiny, disc, monkeypatch, feedback, motion, completion, carried):
     moving(monkeypatch, motion)
-    fusion = {"feedback": feedback, "completion": completion, "colours": 0.0}
+    fusion = {"motion_gate": feedback, "refinement_limit": completion, "color_weight": 0.0}
     with_it, without = (first_step(tiny, disc, Constant(value), **fusion)[0] for value in (2.0, 0.0))
     changed = np.abs(with_it - without).max(0) > 1e-6
     assert changed.any() == bool(carried)
     odds = np.full(without.shape[1:], carried, np.float32)
-    np.testing.assert_allclose(with_it[:, changed], with_odds(without, odds)[:, changed], atol=1e-5)
+    np.testing.assert_allclose(with_it[:, changed], with_log_odds(without, odds)[:, changed], atol=1e-5)
 
 
 def test_motion_alone_speaks_for_no_part(tiny, disc, monkeypatch):
@@ -119,13 +123,13 @@ def test_colours_are_carried_on_without_a_network(tiny, disc, monkeypatch):
 def test_a_frame_asked_again_where_nothing_is_undecided_shows_nothing_of_before(tiny, disc, monkeypatch):
     one = session(tiny, Constant(1.0))
     one.add_reference(*disc(0))
-    state = FrameState(Frame(1, disc(1)[0], "1"), one.config, tiny, 1)
+    state = FrameFeatures(Frame(1, disc(1)[0], "1"), one.config, tiny, 1)
     one.track(state)
-    assert state.shown is not None
+    assert state.display_correction is not None
     monkeypatch.setattr(fused._Fused, "_decided", lambda self, *_: self._soft)
     found = one.track(state)
-    assert state.shown is None
-    assert shown(found, state) is found
+    assert state.display_correction is None
+    assert display_labels(found, state) is found
 
 
 @pytest.mark.parametrize(("motion", "plane"), [(4.0, 1.0), (2.0, 0.5), (-1.0, -0.25), (-4.0, -0.5)])
@@ -134,7 +138,7 @@ def test_the_network_sees_motion_for_parts_as_strong_as_in_its_training(tiny, di
     seen = []
 
     def network(_state, _box, planes):
-        seen.append(planes[PLANES.index("motion")].copy())
+        seen.append(planes[INPUT_CHANNELS.index("motion")].copy())
         return np.zeros(planes.shape[1:], np.float32)
 
     one = session(tiny, network)
@@ -146,12 +150,15 @@ def test_the_network_sees_motion_for_parts_as_strong_as_in_its_training(tiny, di
 @pytest.mark.parametrize("name", ["fast", "balanced", "quality"])
 def test_every_preset_carries_on_what_both_witnesses_say(name):
     fusion = preset(name).fusion
-    assert fusion.feedback > 0
-    assert fusion.motion > 0
-    assert fusion.colours > 0
+    assert fusion.motion_gate > 0
+    assert fusion.background_motion_weight > 0
+    assert fusion.color_weight > 0
 
 
 def test_motion_whose_limit_is_nothing_says_nothing(tiny, disc):
-    found = [first_step(tiny, disc, Constant(1.0), **one)[1] for one in ({"motion": 0.0}, {"motion_limit": 0.0})]
+    found = [
+        first_step(tiny, disc, Constant(1.0), **one)[1]
+        for one in ({"background_motion_weight": 0.0}, {"background_motion_weight": 1e-9})
+    ]
     assert np.isfinite(found[1]).all()
     np.testing.assert_allclose(*found, atol=1e-6)

@@ -18,14 +18,14 @@ from slimecore.metrics.davis import region_j
 from slimecore.types import Annotation
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.refinement import adaptation as lucid
-from slimevid.refinement.lucid_dreaming import dream
-from slimevid.refinement.network import CompletionNet, load_completion, read_completion, write_completion
-from slimevid.refinement.samples import Record, batch_of, crop, loss
+from slimevid.refinement.lucid_dreaming import dream_clip
+from slimevid.refinement.network import RefinementNet, load_completion, read_completion, write_completion
+from slimevid.refinement.samples import RefinementSample, batch_of, loss, random_crop
 from slimevid.session import learning as teaching
 from slimevid.session.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
-SMALL = RunConfig(short_side=64, work_side=48, learn=QUICK, dreams=2)
+SMALL = RunConfig(network_size=64, mask_size=48, learn=QUICK, adaptation_clips=2)
 
 
 def red_on_blue(height: int, width: int) -> Annotation:
@@ -42,7 +42,7 @@ def red_on_blue(height: int, width: int) -> Annotation:
 @given(st.integers(0, 2**32 - 1))
 def test_pictures_agree_with_their_labels_in_every_frame(seed):
     given_ = red_on_blue(96, 128)
-    found = dream(given_, 5, np.random.default_rng(seed))
+    found = dream_clip(given_, 5, np.random.default_rng(seed))
     assert found.rgb.shape == (5, 96, 128, 3)
     assert found.rgb.dtype == np.uint8
     assert found.rows.shape == (5, 96, 128)
@@ -56,7 +56,7 @@ def test_pictures_agree_with_their_labels_in_every_frame(seed):
 @settings(max_examples=10)
 def test_the_first_frame_is_the_annotated_one_but_for_noise(seed):
     given_ = red_on_blue(64, 80)
-    found = dream(given_, 2, np.random.default_rng(seed))
+    found = dream_clip(given_, 2, np.random.default_rng(seed))
     assert np.array_equal(found.rows[0], given_.rows)
     inside = np.abs(found.rgb[0].astype(int) - given_.rgb).max(2)
     assert np.median(inside) < 12
@@ -65,7 +65,7 @@ def test_the_first_frame_is_the_annotated_one_but_for_noise(seed):
 
 def test_parts_move_and_sometimes_something_passes_before_them():
     given_ = red_on_blue(96, 128)
-    ends = [dream(given_, 4, np.random.default_rng(seed)).rows for seed in range(20)]
+    ends = [dream_clip(given_, 4, np.random.default_rng(seed)).rows for seed in range(20)]
     assert np.mean([region_j(rows[-1] > 0, rows[0] > 0) for rows in ends]) < 0.8
     holes = [rows[1:].any() and ((rows[2] > 0).sum() < 0.93 * (rows[0] > 0).sum()) for rows in ends]
     assert 2 <= sum(holes) < 20
@@ -73,7 +73,7 @@ def test_parts_move_and_sometimes_something_passes_before_them():
 
 def test_the_same_seed_dreams_the_same():
     given_ = red_on_blue(48, 64)
-    one, other, third = (dream(given_, 3, np.random.default_rng(seed)) for seed in (4, 4, 5))
+    one, other, third = (dream_clip(given_, 3, np.random.default_rng(seed)) for seed in (4, 4, 5))
     assert np.array_equal(one.rgb, other.rgb)
     assert not np.array_equal(one.rgb, third.rgb)
 
@@ -82,7 +82,7 @@ def test_large_pictures_are_dreamt_of_small_and_what_is_ignored_is_background():
     given_ = red_on_blue(960, 1280)
     rows = given_.rows.copy()
     rows[:100] = -1
-    found = dream(Annotation(given_.rgb, rows, given_.parts), 2, np.random.default_rng(0))
+    found = dream_clip(Annotation(given_.rgb, rows, given_.parts), 2, np.random.default_rng(0))
     assert found.rows.shape == (2, 480, 640)
     assert found.rows.min() == 0
 
@@ -93,7 +93,7 @@ def test_a_thing_that_fills_the_picture_and_one_of_a_pixel_can_be_dreamt_of():
         rows = np.zeros((40, 56), np.int16)
         rows[spot] = 1
         parts = make_parts(MaskFile(rows.astype(np.int32), {}))
-        found = dream(Annotation(rgb, rows, parts), 3, np.random.default_rng(1))
+        found = dream_clip(Annotation(rgb, rows, parts), 3, np.random.default_rng(1))
         assert np.array_equal(found.rows[0], rows)
 
 
@@ -144,7 +144,7 @@ def test_what_was_adapted_before_is_taken_as_it_is(tiny, disc, monkeypatch):
     [
         replace(SMALL, propagator="memory_only"),
         replace(SMALL, propagator="flow_warp"),
-        replace(SMALL, fusion=FusionConfig(completion=0.0)),
+        replace(SMALL, fusion=FusionConfig(refinement_limit=0.0)),
     ],
     ids=["memory_only", "flow_warp", "no network"],
 )
@@ -163,10 +163,10 @@ def test_steps_lessen_what_is_lost_where_the_evidence_errs():
     planes = np.zeros((7, 160, 160), np.float32)
     planes[:4] = taken
     rgb = np.where(truth[..., None] | (away > 52)[..., None], (90, 120, 60), (120, 90, 60)).astype(np.uint8)
-    records = [Record(planes.astype(np.float16), rgb, (truth * 255).astype(np.uint8))]
+    records = [RefinementSample(planes.astype(np.float16), rgb, (truth * 255).astype(np.uint8))]
     rng = np.random.default_rng(0)
     fitted = lucid._fitted(records, 150, rng, lambda _loss: None)
-    pieces = batch_of([crop(rng, records[0], 128) for _ in range(12)])
+    pieces = batch_of([random_crop(rng, records[0], 128) for _ in range(12)])
     before, after = (float(loss(net(*pieces[:2]), pieces[0], pieces[2])) for net in (load_completion(), fitted))
     assert after < 0.9 * before
 
@@ -175,8 +175,8 @@ def test_steps_lessen_what_is_lost_where_the_evidence_errs():
 def test_pieces_of_records_of_any_size_can_be_a_batch(size):
     rng = np.random.default_rng(0)
     planes = rng.uniform(0.1, 0.9, (7, *size)).astype(np.float16)
-    record = Record(planes, rng.integers(0, 255, (*size, 3), np.uint8), rng.integers(0, 255, size, np.uint8))
-    planes, rgb, truth = batch_of([crop(rng, record, 128) for _ in range(8)])
+    record = RefinementSample(planes, rng.integers(0, 255, (*size, 3), np.uint8), rng.integers(0, 255, size, np.uint8))
+    planes, rgb, truth = batch_of([random_crop(rng, record, 128) for _ in range(8)])
     assert planes.shape == (8, 7, 128, 128)
     assert rgb.shape == (8, 3, 128, 128)
     assert truth.shape == (8, 128, 128)
@@ -185,13 +185,13 @@ def test_pieces_of_records_of_any_size_can_be_a_batch(size):
 @pytest.mark.parametrize("dreams", [-1, 1001])
 def test_dreams_and_feedback_have_their_ranges(dreams):
     with pytest.raises(ConfigError, match=r"dreams must lie in 0\.\.1000"):
-        RunConfig(dreams=dreams)
+        RunConfig(adaptation_clips=dreams)
     with pytest.raises(ConfigError, match="must not be negative"):
-        FusionConfig(feedback=-0.1)
+        FusionConfig(motion_gate=-0.1)
 
 
 def test_weights_come_back_bit_for_bit(tmp_path):
-    net = CompletionNet()
+    net = RefinementNet()
     with torch.no_grad():
         for number, parameter in enumerate(net.parameters()):
             parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
@@ -245,12 +245,16 @@ def test_dreams_take_turns_are_answered_by_the_network_and_kept_beside_the_truth
 def test_what_is_a_pixel_thin_is_seen_as_well_as_labelled():
     rgb, rows = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.int16)
     rgb[10], rows[10] = 255, 1
-    found = dream(Annotation(rgb, rows, make_parts(MaskFile(rows.astype(np.int32), {}))), 2, np.random.default_rng(0))
+    found = dream_clip(
+        Annotation(rgb, rows, make_parts(MaskFile(rows.astype(np.int32), {}))), 2, np.random.default_rng(0)
+    )
     assert found.rgb[0][10].mean() > 150
 
 
 def test_a_thing_too_small_to_be_left_at_the_size_of_dreams_is_dreamt_of_at_its_own():
     rgb, rows = np.zeros((1440, 1500, 3), np.uint8), np.zeros((1440, 1500), np.int16)
     rows[720, 750] = 1
-    found = dream(Annotation(rgb, rows, make_parts(MaskFile(rows.astype(np.int32), {}))), 2, np.random.default_rng(0))
+    found = dream_clip(
+        Annotation(rgb, rows, make_parts(MaskFile(rows.astype(np.int32), {}))), 2, np.random.default_rng(0)
+    )
     assert np.array_equal(found.rows[0], rows)

@@ -10,7 +10,7 @@ import pytest
 from slimecore.errors import InputError
 from slimevid.cli import main
 from slimevid.io import open_clip
-from slimevid.io.completeness import cut_off, missing_numbers
+from slimevid.io.completeness import is_truncated, missing_numbers
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_no_numbers_are_missing(stems):
     ],
 )
 def test_files_that_announce_more(found, announced, said):
-    assert cut_off(found, announced) == (() if said is None else (f"{said}; the file may be cut off",))
+    assert is_truncated(found, announced) == (() if said is None else (f"{said}; the file may be cut off",))
 
 
 def video_of(path, pictures):
@@ -85,7 +85,7 @@ def test_a_file_that_was_cut_off_is_said_to_be(tmp_path, slide, disc, capsys):
     video.write_bytes(content[: len(content) // 2])
     (note,) = open_clip(video).notes
     assert re.fullmatch(r".*clip\.mkv: 0\.\d s found, 1\.6 s announced; the file may be cut off", note)
-    arguments = ["--propagator", "flow_warp", "--set", "work_side=48", "--out", tmp_path / "out"]
+    arguments = ["--propagator", "flow_warp", "--set", "mask_size=48", "--out", tmp_path / "out"]
     assert main([str(a) for a in ("run", video, "--ref", tmp_path / "ref_0.png", *arguments)]) == 0
     assert f"note: {note}\n" in capsys.readouterr().err
 
@@ -112,7 +112,7 @@ def test_a_stop_ahead_of_the_frame_being_labelled_names_one_frame(slide, disc, t
     with av.open(str(video)) as container:
         packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
     video.write_bytes(content.replace(packets[2], bytes(len(packets[2]))))
-    arguments = ["--size", 64, "--set", "work_side=48", "--set", "learn.steps=2", "--preset", "fast", "--quiet"]
+    arguments = ["--size", 64, "--set", "mask_size=48", "--set", "learn.steps=2", "--preset", "fast", "--quiet"]
     whole = ["run", video, "--ref", tmp_path / "ref_0.png", "--out", tmp_path / "out", *arguments]
     assert main([str(a) for a in whole]) == 2
     text = one_line()

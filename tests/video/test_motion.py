@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slimevid.cues.background_motion import against_parts, departure
+from slimevid.cues.background_motion import background_log_odds, residual_motion
 
 SIZE = (60, 80)
 BOX = (slice(20, 40), slice(30, 50))
@@ -25,12 +25,12 @@ def against(flow, labels, trust=1.0):
     """Odds (h, w) of one frame; a place belongs to the part with the most of what it is."""
     nearest = labels[1:].argmax(0).astype(np.uint8)
     trusted = np.full(SIZE, trust, np.float32)
-    return against_parts(departure(flow, labels[0]), labels[0], nearest, trusted, 4.0)
+    return background_log_odds(residual_motion(flow, labels[0]), labels[0], nearest, trusted)
 
 
 def test_departures_are_those_of_what_moves_by_itself():
     flow, labels = scene(3.0)
-    found = departure(flow, labels[0])
+    found = residual_motion(flow, labels[0])
     assert np.median(found[labels[0] > 0]) < 0.1
     assert np.median(found[BOX]) == pytest.approx(3.0, abs=0.1)
 
@@ -39,14 +39,14 @@ def test_the_fit_is_not_drawn_by_unmarked_movers():
     """A fifth of what is called background moves by itself."""
     flow, labels = scene(0.0)
     flow[20:50, 10:40] += 5
-    found = departure(flow, labels[0])
+    found = residual_motion(flow, labels[0])
     assert np.median(found[:, 45:]) < 0.1
     assert np.median(found[22:48, 12:38]) > 4
 
 
 def test_too_little_background_says_nothing():
     flow, _ = scene(3.0)
-    assert departure(flow, np.zeros(SIZE, np.float32)) is None
+    assert residual_motion(flow, np.zeros(SIZE, np.float32)) is None
 
 
 def test_a_still_patch_in_the_mask_of_a_mover_is_doubted():
@@ -86,7 +86,7 @@ def test_of_a_part_of_a_few_pixels_motion_says_nothing():
     flow[spot] += 9
     nearest = np.zeros(SIZE, np.uint8)
     nearest[:15] = 1
-    odds = against_parts(departure(flow, labels[0]), labels[0], nearest, np.ones(SIZE, np.float32), 4.0)
+    odds = background_log_odds(residual_motion(flow, labels[0]), labels[0], nearest, np.ones(SIZE, np.float32))
     assert not odds[:15].any()
     assert odds[15:].any()
 
@@ -112,6 +112,6 @@ def test_a_motion_of_second_degree_is_the_backgrounds_own(which):
     y, x = np.meshgrid(np.linspace(-1, 1, 48), np.linspace(-1, 1, 64), indexing="ij")
     term = [np.ones_like(x), x, y, x * x, x * y, y * y][which]
     flow = np.stack([3 * term, -2 * term], -1).astype(np.float32)
-    found = departure(flow, np.ones((48, 64), np.float32))
+    found = residual_motion(flow, np.ones((48, 64), np.float32))
     assert found is not None
     assert found.max() < 1e-3

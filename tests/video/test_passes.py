@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimevid.session.passes import Gap, Pass, plan
+from slimevid.session.passes import Pass, ReferenceInterval, plan
 
 
 @st.composite
@@ -53,9 +53,9 @@ def test_a_further_reference_changes_the_gap_it_falls_into_only(case, extra):
 
 def test_two_references_meet_half_way():
     assert plan([2, 7], range(10)) == [
-        Gap(None, 2, (Pass(2, range(1, -1, -1)),)),
-        Gap(2, 7, (Pass(2, range(2, 5)), Pass(7, range(6, 4, -1)))),
-        Gap(7, None, (Pass(7, range(7, 10)),)),
+        ReferenceInterval(None, 2, (Pass(2, range(1, -1, -1)),)),
+        ReferenceInterval(2, 7, (Pass(2, range(2, 5)), Pass(7, range(6, 4, -1)))),
+        ReferenceInterval(7, None, (Pass(7, range(7, 10)),)),
     ]
 
 

@@ -19,7 +19,7 @@ from slimecore.io.masks import read_mask, write_mask
 from slimevid.cli import main
 from slimevid.io.writers import OverlayWriter
 
-SMALL = ["--size", "64", "--set", "work_side=64", "--set", "learn.steps=10", "--set", "learn.views.count=1", "--quiet"]
+SMALL = ["--size", "64", "--set", "mask_size=64", "--set", "learn.steps=10", "--set", "learn.views.count=1", "--quiet"]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_everything_promised_is_written(clip, tmp_path, capsys):
     assert report["peak_memory_mb"] > 0
     assert report["processor_ms_a_frame"] > 0
     assert {"load", "learn", "segment", "export", "total"} == set(report["timings_s"])
-    assert yaml.safe_load((out / "config.yaml").read_text())["short_side"] == 64
+    assert yaml.safe_load((out / "config.yaml").read_text())["network_size"] == 64
     assert load_embeddings(out / "parts.safetensors").parts.values == (0, 3)
     assert not [p for p in out.rglob("*") if ".part" in p.name]
 
@@ -173,7 +173,7 @@ def test_a_corrupt_frame_keeps_the_masks_so_far_and_names_the_frame(clip, tmp_pa
     """A frame between key frames waits for the next of them."""
     (clip / "a 11.bmp").write_bytes(b"BM not a picture")
     out = tmp_path / "out"
-    assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, *SMALL, "--set", f"key_every={every}") == 2
+    assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, *SMALL, "--set", f"keyframe_interval={every}") == 2
     assert "a 11.bmp" in one_line(capsys)
     assert sorted(p.name for p in (out / "masks").iterdir()) == kept
     assert all(read_mask(out / "masks" / name).labels.max() == 3 for name in kept)
@@ -273,16 +273,14 @@ def test_errors_are_one_line_without_quiet_too(tmp_path, capsys):
         "learn.views.count=-1",
         "learn.views.scale=0",
         "learn.lr=1e9",
-        "fusion.refine=100000",
-        "fusion.flow_tolerance=0",
-        "memory.budget=-1",
-        "memory.detail=99999",
-        "memory.dims=-1",
-        "memory.unknown=-1",
-        "fusion.motion=-1",
+        "fusion.guided_filter_radius=100000",
+        "memory.keys_per_frame=-1",
+        "memory.grid_upsampling=99999",
+        "memory.key_dims=-1",
+        "memory.novelty_distance=-1",
+        "fusion.background_motion_weight=-1",
         "learn.tokens=1000000000",
-        "fusion.parts=.nan",
-        "fusion.flow_tolerance=.inf",
+        "fusion.appearance_weight=.nan",
     ],
 )
 def test_values_out_of_range_are_refused(setting, capsys):

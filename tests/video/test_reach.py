@@ -14,9 +14,9 @@ from slimecore.errors import ConfigError
 from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.types import Frame
 from slimevid.config import FusionConfig, RunConfig
-from slimevid.cues.spatial_prior import against_far, largest, nothing_gone
+from slimevid.cues.spatial_prior import all_parts_visible, distance_penalty, running_max_area
 from slimevid.propagators import fused
-from slimevid.refinement.network import PLANES
+from slimevid.refinement.network import INPUT_CHANNELS
 from slimevid.session.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
@@ -31,7 +31,7 @@ def test_far_places_are_held_against_parts_by_their_distance(seed, reach):
     there[generator.integers(0, 24, 3), generator.integers(0, 31, 3)] = True
     places = np.stack(np.mgrid[:24, :31], -1)[:, :, None]
     distance = np.linalg.norm(places - np.argwhere(there), axis=-1).min(2) / (reach * 24)
-    found = against_far(there, reach)
+    found = distance_penalty(there, reach)
     assert found.dtype == np.float32
     assert not found[there].any()
     # OpenCV's distance is a twentieth off at most.
@@ -40,26 +40,26 @@ def test_far_places_are_held_against_parts_by_their_distance(seed, reach):
 
 
 def test_nothing_is_far_from_parts_that_are_expected_nowhere():
-    assert not against_far(np.zeros((4, 5), bool), 0.1).any()
+    assert not distance_penalty(np.zeros((4, 5), bool), 0.1).any()
 
 
 def test_a_part_that_shrinks_slowly_is_not_gone_and_one_that_loses_half_is_for_some_frames():
-    lately = largest(np.array([100.0, 50.0]), np.zeros(2))
-    assert nothing_gone(np.array([100.0, 50.0]), lately)
-    lately = largest(np.array([98.5, 50.0]), lately)
-    assert nothing_gone(np.array([98.5, 50.0]), lately)
+    lately = running_max_area(np.array([100.0, 50.0]), np.zeros(2))
+    assert all_parts_visible(np.array([100.0, 50.0]), lately)
+    lately = running_max_area(np.array([98.5, 50.0]), lately)
+    assert all_parts_visible(np.array([98.5, 50.0]), lately)
     gone = []
     for _ in range(40):
         areas = np.array([98.5, 25.0])
-        lately = largest(areas, lately)
-        gone.append(not nothing_gone(areas, lately))
+        lately = running_max_area(areas, lately)
+        gone.append(not all_parts_visible(areas, lately))
     assert gone[0]
     assert 10 < sum(gone) < 20
     assert gone == sorted(gone, reverse=True)
 
 
 def test_a_part_of_no_pixels_is_gone_however_long_ago_it_was_seen():
-    assert not nothing_gone(np.zeros(1), np.zeros(1))
+    assert not all_parts_visible(np.zeros(1), np.zeros(1))
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def picture(ground, *centres):
 
 
 def session(tiny, ground, network=None, **fusion):
-    chosen = FusionConfig(completion=4.0 if network else 0.0, **fusion)
-    config = RunConfig(short_side=64, work_side=64, flow_side=64, zoom=1, learn=QUICK, fusion=chosen)
+    chosen = FusionConfig(refinement_limit=4.0 if network else 0.0, **fusion)
+    config = RunConfig(network_size=64, mask_size=64, flow_size=64, max_zoom=1, learn=QUICK, fusion=chosen)
     one = Segmenter(config, tiny, completion=network)
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.circle(mask, LEFT[::-1], 10, 1, -1)
@@ -106,7 +106,9 @@ def test_what_looks_like_a_part_far_from_it_is_not_taken_for_it_while_it_is_ther
 
 def test_while_a_part_is_going_out_of_sight_nothing_is_held_against_far_places(tiny, ground, monkeypatch):
     asked = []
-    monkeypatch.setattr(fused, "against_far", lambda there, reach: asked.append(reach) or against_far(there, reach))
+    monkeypatch.setattr(
+        fused, "against_far", lambda there, reach: asked.append(reach) or distance_penalty(there, reach)
+    )
     one, other = (session(tiny, ground, reach=0.1) for _ in range(2))
     held = []
     for column in range(LEFT[1], -16, -4):
@@ -137,7 +139,7 @@ def test_another_pass_from_the_reference_knows_nothing_of_what_was_gone(tiny, gr
 @pytest.mark.parametrize("reach", [-0.1, -1.0])
 def test_a_reach_below_nothing_is_refused(reach):
     with pytest.raises(ConfigError, match="must not be negative"):
-        FusionConfig(reach=reach)
+        FusionConfig(search_radius=reach)
 
 
 def test_without_motion_far_places_are_held_against_parts_all_the_same(tiny, ground):
@@ -148,12 +150,12 @@ def test_without_motion_far_places_are_held_against_parts_all_the_same(tiny, gro
 
 
 def test_the_network_sees_far_places_as_it_sees_what_surely_moves_as_the_background(tiny, ground, monkeypatch):
-    monkeypatch.setattr(fused, "against_parts", lambda departures, *_: np.full(departures.shape, 2.0, np.float32))
-    monkeypatch.setattr(fused, "against_far", lambda there, _reach: np.full(there.shape, 6.0, np.float32))
+    monkeypatch.setattr(fused, "background_log_odds", lambda departures, *_: np.full(departures.shape, 2.0, np.float32))
+    monkeypatch.setattr(fused, "distance_penalty", lambda there, _reach: np.full(there.shape, 6.0, np.float32))
     seen = []
 
     def network(_state, _box, planes):
-        seen.append(planes[PLANES.index("motion")].copy())
+        seen.append(planes[INPUT_CHANNELS.index("motion")].copy())
         return np.zeros(planes.shape[1:], np.float32)
 
     session(tiny, ground, network, reach=0.1).step(picture(ground, LEFT))
@@ -170,7 +172,9 @@ def test_areas_are_in_pixels_of_the_frame_whatever_the_size_of_the_flow(tiny, gr
 
 def test_one_small_part_of_several_that_is_gone_may_be_far_away(tiny, ground, monkeypatch):
     asked = []
-    monkeypatch.setattr(fused, "against_far", lambda there, reach: asked.append(reach) or against_far(there, reach))
+    monkeypatch.setattr(
+        fused, "against_far", lambda there, reach: asked.append(reach) or distance_penalty(there, reach)
+    )
 
     def small(row):
         return cv2.circle(picture(ground, LEFT), (RIGHT[1], row), 5, (40, 40, 230), -1)

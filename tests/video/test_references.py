@@ -8,7 +8,7 @@ import pytest
 
 from slimecore.io.masks import read_mask, write_mask
 from slimecore.types import Annotation, Parts
-from slimevid.frame.labels import STRONGEST
+from slimevid.frame.labels import PRESENCE_PIXELS
 from slimevid.references.reference import smallest_areas
 
 COUNT = 12
@@ -191,4 +191,4 @@ def test_a_part_that_one_reference_lacks_is_judged_by_the_others():
     second[0, :5], second[5, :3] = 2, 1
     second[7] = -1
     assert smallest_areas([Annotation(rgb, first, parts), Annotation(rgb, second, parts)]).tolist() == [3, 5]
-    assert smallest_areas([Annotation(rgb, first, parts)])[0] == STRONGEST
+    assert smallest_areas([Annotation(rgb, first, parts)])[0] == PRESENCE_PIXELS

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimevid.frame.labels import likeliest
+from slimevid.frame.labels import argmax_labels
 
 
 def soft_labels(seed, parts):
@@ -27,7 +27,7 @@ def naive(soft, present):
 def test_labels_are_those_found_pixel_by_pixel(seed, parts, absent):
     soft = soft_labels(seed, parts)
     present = np.array([not absent >> i & 1 for i in range(parts)])
-    best, rows = likeliest(soft, present)
+    best, rows = argmax_labels(soft, present)
     expected = naive(soft, present)
     assert np.array_equal(best, expected[0])
     assert np.array_equal(rows, expected[1])
@@ -38,11 +38,11 @@ def test_a_part_cut_in_two_covers_what_it_covered_whole(seed, share):
     whole = soft_labels(seed, 3)
     cut = np.concatenate([whole[:3], share * whole[3:], (1 - share) * whole[3:]]).astype(np.float32)
     undecided = np.abs(whole[0] - 0.5) < 1e-5  # rounding decides there
-    rows, of_cut = (likeliest(soft, np.ones(len(soft) - 1, bool))[1] for soft in (whole, cut))
+    rows, of_cut = (argmax_labels(soft, np.ones(len(soft) - 1, bool))[1] for soft in (whole, cut))
     assert np.array_equal((rows > 0) | undecided, (of_cut > 0) | undecided)
 
 
 def test_where_parts_meet_there_is_no_gap():
     soft = np.array([0.4, 0.3, 0.3], np.float32)[:, None, None]
-    assert likeliest(soft, np.array([True, True]))[1][0, 0] == 1
-    assert likeliest(soft, np.array([True, False]))[1][0, 0] == 0
+    assert argmax_labels(soft, np.array([True, True]))[1][0, 0] == 1
+    assert argmax_labels(soft, np.array([True, False]))[1][0, 0] == 0

@@ -15,7 +15,7 @@ from PIL import Image
 
 from slimecore.io.masks import read_mask, write_mask
 from slimevid.refinement import adaptation as lucid
-from slimevid.run.checkpoint import STATE, Place, SnapshotFile
+from slimevid.run.checkpoint import STATE, CheckpointFile, RunPosition
 from slimevid.session import learning as teaching
 
 COUNT = 12
@@ -28,7 +28,7 @@ import numpy as np
 import slimevid.run.pipeline, slimevid.exports.rgba, slimevid.exports.coco_rle, slimevid.propagators.fused
 import slimecore.backbones.space_to_depth
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
-from slimevid import frame_log, snapshots
+from slimevid.run import checkpoint, frame_checksums
 from slimevid.cli import main
 from slimevid.io import writers
 
@@ -44,10 +44,10 @@ def deadly(owner, name, left):
 def child(arguments, moment, every):
     pid = os.fork()
     if pid == 0:
-        snapshots.SnapshotFile.__init__.__defaults__ = (every, 1e9)
+        checkpoint.CheckpointFile.__init__.__defaults__ = (every, 1e9)
         left = [moment]
         if moment is not None:
-            for owner, name in ((os, "replace"), (writers.ScoreWriter, "write"), (frame_log.FrameLog, "note")):
+            for owner, name in ((os, "replace"), (writers.ScoreWriter, "write"), (frame_checksums.FrameLog, "note")):
                 deadly(owner, name, left)
         os._exit(main(arguments))
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -82,7 +82,7 @@ def harness():
 
 
 def arguments_for(slide: Path, out: Path, propagator: str, *more: object) -> list[object]:
-    small = ["--size", 64, "--set", "work_side=48", "--set", "learn.steps=3", "--set", "learn.views.count=1"]
+    small = ["--size", 64, "--set", "mask_size=48", "--set", "learn.steps=3", "--set", "learn.views.count=1"]
     return ["run", slide, "--out", out, "--propagator", propagator, *small, "--quiet", *more]
 
 
@@ -92,10 +92,14 @@ def arguments_for(slide: Path, out: Path, propagator: str, *more: object) -> lis
         ("flow_warp", ["--ref", "{0}/ref_0.png"], range(0, 100, 7)),
         ("flow_warp", ["--ref", "3={0}/ref_3.png", "--ref", "9={0}/ref_9.png", "--export", "rgba"], range(2, 100, 9)),
         ("fused", ["--ref", "5={0}/ref_5.png", "--soft", "--export", "coco-rle"], (7, 19, 44)),
-        ("flow_warp", ["--ref", "0={0}/ref_0.png", "--set", "bidirectional=4"], range(3, 100, 7)),
-        ("fused", ["--ref", "5={0}/ref_5.png", "--set", "bidirectional=3", "--soft"], (15, 27)),
-        ("fused", ["--ref", "5={0}/ref_5.png", "--set", "dreams=1"], (3, 8, 21)),
-        ("fused", ["--ref", "0={0}/ref_0.png", "--set", "key_every=3", "--set", "bidirectional=7"], range(9, 60, 8)),
+        ("flow_warp", ["--ref", "0={0}/ref_0.png", "--set", "bidirectional_span=4"], range(3, 100, 7)),
+        ("fused", ["--ref", "5={0}/ref_5.png", "--set", "bidirectional_span=3", "--soft"], (15, 27)),
+        ("fused", ["--ref", "5={0}/ref_5.png", "--set", "adaptation_clips=1"], (3, 8, 21)),
+        (
+            "fused",
+            ["--ref", "0={0}/ref_0.png", "--set", "keyframe_interval=3", "--set", "bidirectional_span=7"],
+            range(9, 60, 8),
+        ),
     ],
     ids=[
         "one reference",
@@ -186,7 +190,7 @@ def test_arrays_of_every_kind_come_back_as_they_were(tmp_path):
         "bytes": np.arange(5, dtype=np.uint8),
         "frozen": np.broadcast_to(np.float32(2), (3, 2)),
     }
-    file, place = SnapshotFile(tmp_path), Place("key", 1, 0, 5, 99)
+    file, place = CheckpointFile(tmp_path), RunPosition("key", 1, 0, 5, 99)
     file.save(place, state)
     assert file.load("another") is None
     found, arrays = file.load("key")
@@ -203,9 +207,9 @@ def test_arrays_of_every_kind_come_back_as_they_were(tmp_path):
 
 @pytest.mark.parametrize(("every", "seconds", "due"), [(3, 1e9, [False, False, True]), (9, 0.0, [True, True, True])])
 def test_a_snapshot_is_due_after_some_frames_or_some_time(tmp_path, every, seconds, due):
-    file = SnapshotFile(tmp_path, every, seconds)
+    file = CheckpointFile(tmp_path, every, seconds)
     assert [file.due() for _ in range(3)] == due
-    file.save(Place("key", 0, 0, 3, 0), {})
+    file.save(RunPosition("key", 0, 0, 3, 0), {})
     assert file.due() == (seconds == 0)
 
 
@@ -353,7 +357,7 @@ def test_a_network_that_was_adapted_is_taken_up_again_unless_it_is_damaged(
 ):
     monkeypatch.setattr(lucid, "_STEPS", 2)
     monkeypatch.setattr(lucid, "_FRAMES", 3)
-    more = ["--ref", tmp_path / "ref_0.png", "--end", 4, "--set", "dreams=1"]
+    more = ["--ref", tmp_path / "ref_0.png", "--end", 4, "--set", "adaptation_clips=1"]
     assert command(*more, propagator="fused") == 0
     expected = read_results(tmp_path / "out", "masks", "completion.safetensors")
     adapt = teaching.adapt
@@ -397,7 +401,7 @@ def test_a_reference_that_is_taken_back(harness, slide, tmp_path, read_results):
 def test_a_frame_replaced_within_a_span_that_was_begun(harness, slide, tmp_path, read_results):
     """Frames 5 to 8 are labelled both ways; what follows decided masks that are written."""
     out, whole = tmp_path / "out", tmp_path / "whole"
-    more = ("--ref", tmp_path / "ref_0.png", "--set", "bidirectional=4")
+    more = ("--ref", tmp_path / "ref_0.png", "--set", "bidirectional_span=4")
     _killed_after(harness, arguments_for(slide, out, "flow_warp", *more), out / "masks" / "006.png", 1)
     assert not (out / "masks" / "007.png").exists()
     Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(slide / "008.png")

@@ -11,14 +11,13 @@ from slimecore.errors import InputError, UnknownPlugin
 from slimecore.io.masks import MaskFile, make_parts
 from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.memory.config import MemoryConfig
-from slimecore.memory.grid_features import Places
+from slimecore.memory.grid_features import GridFeatures
 from slimecore.memory.mask_memory import MaskMemory
 from slimecore.metrics.davis import region_j
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
-from slimevid.frame.features import FrameState
-from slimevid.frame.labels import strongest_mean
-from slimevid.frame.search_region import Window, seen_through
+from slimevid.frame.features import FrameFeatures
+from slimevid.frame.labels import top_k_mean
 from slimevid.propagators import Context
 from slimevid.propagators.fused import build, recall
 from slimevid.session.segmenter import Segmenter
@@ -41,7 +40,7 @@ def annotate(frame, mask):
 
 def run(two_tone, tiny, **settings):
     frames, truth = clip_of(two_tone)
-    segmenter = Segmenter(RunConfig(short_side=96, work_side=96, learn=QUICK, **settings), tiny)
+    segmenter = Segmenter(RunConfig(network_size=96, mask_size=96, learn=QUICK, **settings), tiny)
     segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
     return [segmenter.step(frame) for frame in frames[1:]], truth[1:]
 
@@ -70,7 +69,7 @@ def test_part_values_stay_what_they_are(two_tone, tiny):
     marked = truth[0].copy()
     marked[truth[0] > 0] = 9
     marked[48:][truth[0][48:] > 0] = 200
-    segmenter = Segmenter(RunConfig(short_side=96, work_side=96, learn=QUICK), tiny)
+    segmenter = Segmenter(RunConfig(network_size=96, mask_size=96, learn=QUICK), tiny)
     segmenter.add_reference(frames[0], annotate(frames[0], marked))
     result = segmenter.step(frames[1])
     assert result.labels.dtype == np.uint8
@@ -81,7 +80,7 @@ def test_part_values_stay_what_they_are(two_tone, tiny):
 def test_a_part_that_left_is_reported_absent(two_tone, tiny):
     frames, truth = clip_of(two_tone, count=2)
     empty = Frame(1, np.broadcast_to(frames[0].rgb[:1, :1], frames[0].rgb.shape).copy(), "00001")
-    segmenter = Segmenter(RunConfig(short_side=96, work_side=96, learn=QUICK, propagator="fused"), tiny)
+    segmenter = Segmenter(RunConfig(network_size=96, mask_size=96, learn=QUICK, propagator="fused"), tiny)
     segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
     for i in range(1, 8):
         result = segmenter.step(Frame(i, empty.rgb, f"{i:05d}"))
@@ -98,7 +97,7 @@ def test_runs_are_reproducible_bit_for_bit(two_tone, tiny):
 
 def test_memory_does_not_grow_with_the_clip(two_tone, tiny):
     frames, truth = clip_of(two_tone, count=30, step=1)
-    segmenter = Segmenter(RunConfig(short_side=64, work_side=64, learn=QUICK), tiny)
+    segmenter = Segmenter(RunConfig(network_size=64, mask_size=64, learn=QUICK), tiny)
     segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
     sizes = []
     for frame in frames[1:]:
@@ -125,7 +124,7 @@ def test_a_tiny_part_is_kept_on_its_own_frame(two_tone, tiny):
     frames, truth = clip_of(two_tone, count=1)
     marked = truth[0].copy()
     marked[5, 5:8] = 2
-    segmenter = Segmenter(RunConfig(short_side=96, work_side=96, learn=QUICK), tiny)
+    segmenter = Segmenter(RunConfig(network_size=96, mask_size=96, learn=QUICK), tiny)
     result = segmenter.add_reference(frames[0], annotate(frames[0], marked))
     assert np.array_equal(result.labels, marked)
     assert result.present.all()
@@ -134,12 +133,12 @@ def test_a_tiny_part_is_kept_on_its_own_frame(two_tone, tiny):
 def test_a_second_reference_learns_again_unless_parts_were_given(two_tone, tiny):
     frames, truth = clip_of(two_tone, count=1)
     other = Frame(0, frames[0].rgb[..., ::-1].copy(), "0")
-    segmenter = Segmenter(RunConfig(short_side=64, work_side=64, learn=QUICK), tiny)
+    segmenter = Segmenter(RunConfig(network_size=64, mask_size=64, learn=QUICK), tiny)
     segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
     first = segmenter.embeddings
     segmenter.add_reference(other, annotate(other, truth[0]))
     assert not np.array_equal(first.vectors, segmenter.embeddings.vectors)
-    given = Segmenter(RunConfig(short_side=64, work_side=64, learn=QUICK), tiny, first)
+    given = Segmenter(RunConfig(network_size=64, mask_size=64, learn=QUICK), tiny, first)
     given.add_reference(other, annotate(other, truth[0]))
     assert given.embeddings is first
 
@@ -169,7 +168,7 @@ def test_recall_reads_finely_where_there_is_doubt_and_nowhere_else():
     grid = (12, 16)
     descriptor = functional.normalize(torch.randn(192, 8, generator=random), dim=1)
     places = KnownPlaces(descriptor, torch.rand(192, 48, generator=random), grid)
-    memory = MaskMemory(MemoryConfig(temperature=0.2, color=0.0))
+    memory = MaskMemory(MemoryConfig(temperature=0.2, color_weight=0.0))
     memory.write(places, torch.rand(3, *grid, generator=random).softmax(0), permanent=True)
     fine = memory.read(places).T.reshape(3, *grid).numpy()
     everywhere = recall(memory, places, lambda coarse: np.ones(grid, bool))
@@ -189,11 +188,18 @@ def test_learned_parts_are_carried_between_readings(two_tone, tiny, monkeypatch)
     import slimevid.propagators.fused as module
 
     read = []
-    real = module.was_evidence
-    monkeypatch.setattr(module, "was_evidence", lambda *a: read.append(1) or real(*a))
-    fusion = FusionConfig(parts=1.0, parts_every=2, memory=0.0, flow=0.0, motion=0.0, refine=0)
+    real = module.read_out
+    monkeypatch.setattr(module, "read_out", lambda *a: read.append(1) or real(*a))
+    fusion = FusionConfig(
+        appearance_weight=1.0,
+        appearance_interval=2,
+        memory_weight=0.0,
+        flow_weight=0.0,
+        background_motion_weight=0.0,
+        guided_filter_radius=0,
+    )
     frames, truth = clip_of(two_tone, count=5, step=12)
-    config = RunConfig(short_side=96, work_side=96, learn=QUICK, fusion=fusion)
+    config = RunConfig(network_size=96, mask_size=96, learn=QUICK, fusion=fusion)
     segmenter = Segmenter(config, tiny)
     segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
     scores = []
@@ -204,71 +210,6 @@ def test_learned_parts_are_carried_between_readings(two_tone, tiny, monkeypatch)
     assert scores[3] > 0.85 * scores[2]
 
 
-def test_what_the_memory_said_is_carried_between_readings(two_tone, tiny, monkeypatch):
-    """Read at the first, third and fifth frame only; alone, carried along the flow between, it still follows."""
-    import slimevid.propagators.fused as module
-
-    read, written = [], []
-    recall, write = module.recall, MaskMemory.write
-    monkeypatch.setattr(module, "recall", lambda *a: read.append(1) or recall(*a))
-    monkeypatch.setattr(MaskMemory, "write", lambda *a, **k: written.append(len(read)) or write(*a, **k))
-    fusion = FusionConfig(parts=0.0, memory_every=2, flow=0.0, motion=0.5, refine=0, completion=0)
-    frames, truth = clip_of(two_tone, count=6, step=12)
-    memory = MemoryConfig(every=2)
-    config = RunConfig(short_side=96, work_side=96, learn=QUICK, fusion=fusion, memory=memory)
-    segmenter = Segmenter(config, tiny)
-    segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
-    scores, seen = [], []
-    for frame, mask in zip(frames[1:], truth[1:], strict=True):
-        state = segmenter._state(frame, segmenter._ordinal)
-        scores.append(region_j(segmenter._label(state).labels, mask))
-        seen.append("places" in state.__dict__)
-    assert seen == [True, False, True, False, True]  # the network runs for the frames that are read
-    assert len(read) == 3
-    assert written == [0, 1, 2, 3]  # the reference, then frames that were read
-    assert scores[1] > 0.85 * scores[0]
-    assert scores[3] > 0.85 * scores[2]
-
-
-def test_between_readings_nothing_is_encoded_ahead(two_tone, tiny):
-    import slimevid.propagators.fused as module
-
-    frames, _ = clip_of(two_tone, count=3)
-    config = RunConfig(short_side=96, work_side=96, learn=QUICK, fusion=FusionConfig(memory_every=2, parts_every=2))
-    for ordinal, encoded in ((1, True), (2, False), (3, True)):
-        state = FrameState(frames[1], config, tiny, ordinal)
-        module.prepare(state, None, lambda a, b: None)
-        assert ("places" in state.__dict__) == encoded
-
-
-def test_what_was_read_is_seen_through_the_window_of_the_frame(two_tone, tiny):
-    frames, truth = clip_of(two_tone, count=3)
-    config = RunConfig(short_side=96, work_side=96, zoom=1.0, learn=QUICK, fusion=FusionConfig(memory_every=2))
-    segmenter = Segmenter(config, tiny)
-    segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
-    segmenter.step(frames[1])
-    propagator = segmenter._propagator
-    read, old = propagator._read, propagator._window
-    other = Window(8, 8, old.height - 16, old.width - 16)
-    state = FrameState(frames[2], config, tiny, 2, other)
-    propagator._look(state)
-    small = state.small.shape[:2]
-    assert np.array_equal(propagator._read.ground, seen_through(read.ground[None], old, other, small)[0])
-    assert not np.array_equal(propagator._read.ground, read.ground)
-
-
-def test_without_flow_the_memory_is_read_in_every_frame(two_tone, tiny):
-    frames, truth = clip_of(two_tone, count=4)
-    found = []
-    for every in (1, 3):
-        fusion = FusionConfig(memory_every=every, completion=0)
-        config = RunConfig(short_side=96, work_side=96, learn=QUICK, fusion=fusion, flow="none")
-        segmenter = Segmenter(config, tiny)
-        segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
-        found.append([segmenter.step(frame).labels for frame in frames[1:]])
-    assert np.array_equal(*found)
-
-
 def test_the_strongest_pixels_are_found_without_sorting_the_picture():
     rng = np.random.default_rng(0)
     for size in ((3, 2), (16, 16), (61, 37), (200, 100)):
@@ -276,37 +217,44 @@ def test_the_strongest_pixels_are_found_without_sorting_the_picture():
         soft[:1] = soft[:1].round(2)  # with ties
         counts = np.array([1, 4, 9])
         expected = [np.sort(p.ravel())[-min(n, p.size) :].mean() for p, n in zip(soft, counts, strict=True)]
-        assert strongest_mean(soft, counts) == pytest.approx(expected)
+        assert top_k_mean(soft, counts) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("detail", "same"), [(2, True), (4, True), (5, False)])
 def test_colours_of_places_come_from_a_picture_that_has_two_pixels_a_place(tiny, detail, same):
     """What the network sees where that is fine enough, else the frame itself."""
-    config = RunConfig(short_side=64, memory=MemoryConfig(detail=detail))
+    config = RunConfig(network_size=64, memory=MemoryConfig(grid_upsampling=detail))
     rgb = np.zeros((256, 256, 3), np.uint8)
     rgb[:, ::4] = 255
-    state = FrameState(Frame(0, rgb, "0"), config, tiny)
-    cells = Places.of(state.descriptor, state.seen, detail).cells
-    assert np.array_equal(state.places.cells, cells) is same
-    assert state.seen.shape == (64, 64, 3)
+    state = FrameFeatures(Frame(0, rgb, "0"), config, tiny)
+    cells = GridFeatures.of(state.descriptor, state.network_image, detail).cells
+    assert np.array_equal(state.grid_features.cells, cells) is same
+    assert state.network_image.shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize(
     ("round_trip", "apart", "power"), [(9.0, 2.0, 1), (9.0, 0.0, 0), (0.0, 0.0, 0.5), (0.0, 2.0, 1.5)]
 )
-def test_where_motion_is_not_known_a_place_is_the_part_that_was_near(tiny, round_trip, apart, power):
+def test_where_motion_is_not_known_a_place_is_the_part_that_was_near(tiny, monkeypatch, round_trip, apart, power):
     """Nothing but motion speaks. Forward and backward flow contradict each other by some pixels, or do not."""
     there, back = np.zeros((60, 80, 2), np.float32), np.full((60, 80, 2), round_trip, np.float32)
     flows = iter([there, back])
-    fusion = FusionConfig(parts=0.0, memory=0.0, motion=0.0, colours=0.0, completion=0.0, flow_apart=apart)
-    config = RunConfig(flow_side=60, work_side=60, fusion=fusion)
+    fusion = FusionConfig(
+        appearance_weight=0.0,
+        memory_weight=0.0,
+        background_motion_weight=0.0,
+        color_weight=0.0,
+        refinement_limit=0.0,
+    )
+    monkeypatch.setattr("slimevid.propagators.fused.FLOW_GAIN", apart)
+    config = RunConfig(flow_size=60, mask_size=60, fusion=fusion)
     frame = Frame(0, np.zeros((60, 80, 3), np.uint8), "0")
     soft = np.zeros((3, 60, 80), np.float32)
     soft[1, :, :40] = soft[2, :, 40:] = 0.8
     soft[1:] += 0.1
     fused = build(Context(config, 3, lambda *_: next(flows), object(), "cpu"))
-    fused.start(FrameState(frame, config, tiny), soft)
-    found = fused.step(FrameState(frame, config, tiny, 1))
+    fused.start(FrameFeatures(frame, config, tiny), soft)
+    found = fused.step(FrameFeatures(frame, config, tiny, 1))
     odds = (0.98 * 0.9 + 0.02 / 10) / (0.98 * 0.1 + 0.02 / 10)  # with the floor
     assert found[1, :, :25] / found[2, :, :25] == pytest.approx(odds**power, rel=0.05)
     assert found[2, :, 55:] / found[1, :, 55:] == pytest.approx(odds**power, rel=0.05)

@@ -10,7 +10,7 @@ from slimecore.metrics.davis import region_j
 from slimecore.runtime import plugins
 from slimecore.types import Frame
 from slimevid.config import FusionConfig, RunConfig
-from slimevid.cues.color_model import ColourModel
+from slimevid.cues.color_model import ColorModel
 from slimevid.io import open_clip
 from slimevid.session.segmenter import Segmenter
 
@@ -19,7 +19,7 @@ PROPAGATORS = plugins.available("slimevid.propagators")
 
 
 def session(tiny, propagator="fused", **settings):
-    config = RunConfig(short_side=64, work_side=48, learn=QUICK, propagator=propagator, **settings)
+    config = RunConfig(network_size=64, mask_size=48, learn=QUICK, propagator=propagator, **settings)
     return Segmenter(config, tiny)
 
 
@@ -28,8 +28,8 @@ def session(tiny, propagator="fused", **settings):
 def test_a_restored_session_goes_on_bit_for_bit(tiny, disc, propagator, seen):
     """Whatever a propagator remembers must be in its snapshot, also when the FIFO is full and has turned over."""
     # Fewer keys than places, so that the memory draws which to keep; parts and memory on every second frame only.
-    fusion = FusionConfig(parts_every=2, memory_every=2)
-    one = session(tiny, propagator, fusion=fusion, memory=MemoryConfig(budget=100))
+    fusion = FusionConfig(appearance_interval=2)
+    one = session(tiny, propagator, fusion=fusion, memory=MemoryConfig(keys_per_frame=100))
     one.add_reference(*disc(0))
     for i in range(1, seen):
         one.step(disc(i)[0])
@@ -52,7 +52,7 @@ def test_a_snapshot_holds_all_that_is_remembered_and_no_more(tiny, disc, propaga
     for i in range(1, 8):
         one.step(disc(i)[0])
     size = sum(array.nbytes for array in one.snapshot().values())
-    remembered = one.memory_bytes - (ColourModel().nbytes if propagator == "fused" else 0)  # made from the references
+    remembered = one.memory_bytes - (ColorModel().nbytes if propagator == "fused" else 0)  # made from the references
     assert remembered <= size <= remembered + 10_000  # the generator's state comes on top
 
 
@@ -69,7 +69,7 @@ def test_pictures_alone_are_numbered(tiny, disc):
 def test_a_reference_mid_way_is_taken_up_and_the_earlier_one_kept(tiny, disc):
     one = session(tiny)
     one.add_reference(*disc(0), names={1: "disc"})
-    before = one.memory_bytes - ColourModel().nbytes
+    before = one.memory_bytes - ColorModel().nbytes
     for i in range(1, 5):
         one.step(disc(i)[0])
     marked = disc(5)[1].copy()
@@ -80,7 +80,7 @@ def test_a_reference_mid_way_is_taken_up_and_the_earlier_one_kept(tiny, disc):
     assert one.references == (0, 5)
     assert one.parts.values == (0, 1, 7)
     assert one.parts.names == ("background", "disc", "part 7")
-    assert one.memory_bytes - ColourModel().nbytes > 1.5 * before, "both references are remembered"
+    assert one.memory_bytes - ColorModel().nbytes > 1.5 * before, "both references are remembered"
     for i in range(6, 9):
         result = one.step(disc(i)[0])
     assert result.present[0]
@@ -162,7 +162,7 @@ def test_was_reads_the_memory_and_learns_nothing(tiny, disc):
         result = one.step(disc(i)[0])
     assert region_j(result.labels, disc(3)[1]) > 0.5
     with pytest.raises(ConfigError, match="reads the memory alone"):
-        session(tiny, "memory_only", memory=MemoryConfig(enabled=False)).add_reference(*disc(0))
+        session(tiny, "memory_only", fusion=FusionConfig(memory_weight=0.0)).add_reference(*disc(0))
 
 
 def test_a_reference_may_say_that_nothing_is_there(tiny, disc):
@@ -188,7 +188,7 @@ def test_what_is_ignored_teaches_nothing(tiny, disc):
     for propagator in ("fused", "memory_only"):
         keys = []
         for marked in (void, void.clip(0)):
-            one = session(tiny, propagator, memory=MemoryConfig(budget=0))
+            one = session(tiny, propagator, memory=MemoryConfig(keys_per_frame=0))
             one.add_reference(rgb, marked)
             prefix = "memory." if propagator == "fused" else ""
             keys.append(len(one.snapshot()[f"{prefix}permanent.0000.key"]))

@@ -12,9 +12,9 @@ from slimecore.memory.config import MemoryConfig
 from slimecore.metrics.davis import region_j
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
-from slimevid.frame.features import FrameState
-from slimevid.frame.search_region import Window
-from slimevid.fusion.soft_labels import Layers
+from slimevid.frame.features import FrameFeatures
+from slimevid.frame.search_region import SearchRegion
+from slimevid.fusion.soft_labels import TwoLevelLabels
 from slimevid.propagators import Context
 from slimevid.propagators.fused import build
 from slimevid.session.segmenter import Segmenter
@@ -28,7 +28,7 @@ def sliding(two_tone, tiny, cut, count=5, **settings):
     rows = np.arange(len(mask))[:, None]
     first, last = np.flatnonzero(mask.any(1))[[0, -1]]
     slices = np.where(mask > 0, 1 + (rows - first) * cut // (last - first + 1), 0).astype(np.int32)
-    segmenter = Segmenter(RunConfig(short_side=96, work_side=96, learn=QUICK, **settings), tiny)
+    segmenter = Segmenter(RunConfig(network_size=96, mask_size=96, learn=QUICK, **settings), tiny)
     parts = make_parts(MaskFile(slices, {}))
     segmenter.add_reference(Frame(0, rgb, "0"), Annotation(rgb, parts.index(slices), parts))
     frames = [Frame(i, np.roll(rgb, 6 * i, 1), str(i)) for i in range(1, count)]
@@ -38,8 +38,8 @@ def sliding(two_tone, tiny, cut, count=5, **settings):
 @pytest.mark.parametrize("finer", [0.5, 1.0, 1.7])
 def test_parts_keep_their_places_on_whatever_grid_they_are_told_apart(two_tone, tiny, monkeypatch, finer):
     """The memory's places may lie on another grid: descriptors of other models span other pixels."""
-    grid = FrameState.grid.fget
-    monkeypatch.setattr(FrameState, "grid", property(lambda state: tuple(round(finer * n) for n in grid(state))))
+    grid = FrameFeatures.grid.fget
+    monkeypatch.setattr(FrameFeatures, "grid", property(lambda state: tuple(round(finer * n) for n in grid(state))))
     found, truth = sliding(two_tone, tiny, 3)
     for part in (1, 2, 3):
         assert np.mean([region_j(f == part, t == part) for f, t in zip(found, truth, strict=True)]) > 0.75
@@ -61,14 +61,20 @@ def test_the_memory_is_read_finely_where_the_background_or_the_part_is_in_doubt(
         return reading
 
     monkeypatch.setattr("slimevid.propagators.fused.recall", recall)
-    sliding(two_tone, tiny, 2, count=2, fusion=FusionConfig(parts=0.0, flow=0.0, motion=0.0, reach=0.0))
+    sliding(
+        two_tone,
+        tiny,
+        2,
+        count=2,
+        fusion=FusionConfig(appearance_weight=0.0, flow_weight=0.0, background_motion_weight=0.0, search_radius=0.0),
+    )
     assert (asked[0] == fine).all()
 
 
 def test_beyond_an_old_window_is_background():
-    seen = Layers(np.zeros((4, 8), np.float32), np.full((2, 4, 8), 0.5, np.float32))
-    there = seen.through(Window(0, 0, 40, 80), Window(0, 40, 40, 80), (4, 8), (4, 8))
-    assert (there.ground[:, 5:] == 1).all()
+    seen = TwoLevelLabels(np.zeros((4, 8), np.float32), np.full((2, 4, 8), 0.5, np.float32))
+    there = seen.to_region(SearchRegion(0, 0, 40, 80), SearchRegion(0, 40, 40, 80), (4, 8), (4, 8))
+    assert (there.background[:, 5:] == 1).all()
     assert (there.parts[:, :, 5:] == 0).all()
     assert (there.parts[:, :, :4] == 0.5).all()
 
@@ -90,32 +96,55 @@ def halves(config, tiny, moved=(0.0, 0.0)):
     soft = np.zeros((3, 60, 80), np.float32)
     soft[1, :, :37] = soft[2, :, 37:] = 1
     fused = build(Context(config, 3, lambda *_: next(flows), object(), "cpu"))
-    fused.start(FrameState(frame, config, tiny), soft)
-    return fused.step(FrameState(frame, config, tiny, 1))
+    fused.start(FrameFeatures(frame, config, tiny), soft)
+    return fused.step(FrameFeatures(frame, config, tiny, 1))
 
 
 def test_sure_parts_are_told_apart_at_the_working_size_where_they_meet(tiny):
     """No background is in doubt anywhere; on the grid the border would be spread over several pixels."""
-    fusion = FusionConfig(flow=4.0, parts=0.0, memory=0.0, motion=0.0, colours=0.0, completion=0.0)
-    config = RunConfig(short_side=32, flow_side=60, work_side=60, memory=MemoryConfig(detail=2), fusion=fusion)
+    fusion = FusionConfig(
+        flow_weight=4.0,
+        appearance_weight=0.0,
+        memory_weight=0.0,
+        background_motion_weight=0.0,
+        color_weight=0.0,
+        refinement_limit=0.0,
+    )
+    config = RunConfig(
+        network_size=32, flow_size=60, mask_size=60, memory=MemoryConfig(grid_upsampling=2), fusion=fusion
+    )
     found = halves(config, tiny)
     assert found[1, :, 36].min() > 0.9
     assert found[2, :, 37].min() > 0.9
 
 
-def test_however_much_motion_weighs_no_part_falls_to_the_background(tiny):
-    fusion = FusionConfig(parts=0.0, memory=0.0, motion=0.0, colours=0.0, completion=0.0, flow_apart=1e6)
-    found = halves(RunConfig(flow_side=60, work_side=60, fusion=fusion), tiny)
+def test_however_much_motion_weighs_no_part_falls_to_the_background(tiny, monkeypatch):
+    monkeypatch.setattr("slimevid.propagators.fused.FLOW_GAIN", 1e6)
+    fusion = FusionConfig(
+        appearance_weight=0.0,
+        memory_weight=0.0,
+        background_motion_weight=0.0,
+        color_weight=0.0,
+        refinement_limit=0.0,
+    )
+    found = halves(RunConfig(flow_size=60, mask_size=60, fusion=fusion), tiny)
     assert found[0].max() < 0.1
 
 
 def test_motion_speaks_against_the_part_that_is_nearest(tiny, monkeypatch):
     seen = []
-    monkeypatch.setattr("slimevid.propagators.fused.departure", lambda *_: np.zeros((60, 80), np.float32))
+    monkeypatch.setattr("slimevid.propagators.fused.residual_motion", lambda *_: np.zeros((60, 80), np.float32))
     monkeypatch.setattr(
-        "slimevid.propagators.fused.against_parts",
+        "slimevid.propagators.fused.background_log_odds",
         lambda _departures, ground, nearest, *_: seen.append(nearest) or np.zeros_like(ground),
     )
-    halves(RunConfig(flow_side=60, work_side=60, fusion=FusionConfig(parts=0.0, memory=0.0, completion=0.0)), tiny)
+    halves(
+        RunConfig(
+            flow_size=60,
+            mask_size=60,
+            fusion=FusionConfig(appearance_weight=0.0, memory_weight=0.0, refinement_limit=0.0),
+        ),
+        tiny,
+    )
     assert (seen[0][:, :32] == 0).all()
     assert (seen[0][:, 44:] == 1).all()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimevid.fusion.part_assignment import borders, tell_apart
+from slimevid.fusion.part_assignment import assign_parts, part_boundary_box
 
 GRID, SIZE = (12, 16), (60, 80)
 EVERYWHERE = (slice(0, SIZE[0]), slice(0, SIZE[1]))
@@ -33,7 +33,7 @@ def told(coarse, factors, box=EVERYWHERE, margin=4):
     soft = np.zeros((len(coarse), *SIZE), np.float32)
     soft[0] = ground
     shares = coarse[1:] / np.maximum(coarse[1:].sum(0), 1e-6)
-    tell_apart(soft, coarse[1:], shares, 1 - ground[box], box, margin, lambda part, here: factors[part][here].copy())
+    assign_parts(soft, coarse[1:], shares, 1 - ground[box], box, margin, lambda part, here: factors[part][here].copy())
     return soft
 
 
@@ -66,7 +66,7 @@ def test_a_part_is_written_only_around_where_it_may_be():
 
     soft = np.zeros((3, *SIZE), np.float32)
     soft[0] = wide(coarse[:1])[0]
-    tell_apart(soft, coarse[1:], np.full((2, *GRID), 0.5, np.float32), 1 - soft[0], EVERYWHERE, 5, factor)
+    assign_parts(soft, coarse[1:], np.full((2, *GRID), 0.5, np.float32), 1 - soft[0], EVERYWHERE, 5, factor)
     assert asked == [(0, (slice(5, 25), slice(5, 25))), (1, (slice(35, 55), slice(55, 75)))]
     assert soft[1, 15, 15] == pytest.approx(1, abs=1e-5)  # alone there, it has all that is any part
     assert soft[2, 15, 15] == 0
@@ -102,7 +102,7 @@ def test_where_no_part_may_be_is_background():
     coarse[0] = 1
     soft = np.zeros((3, *SIZE), np.float32)
     soft[0] = 1
-    tell_apart(
+    assign_parts(
         soft, coarse[1:], np.full((2, *GRID), 0.5, np.float32), np.full(SIZE, 0.3, np.float32), EVERYWHERE, 4, None
     )
     assert (soft[0] == 1).all()
@@ -111,10 +111,10 @@ def test_where_no_part_may_be_is_background():
 def test_borders_hold_where_sure_parts_meet_and_where_none_is_sure():
     parts = np.zeros((2, *GRID), np.float32)
     parts[0, :, :8] = parts[1, :, 8:] = 1
-    assert borders(parts, SIZE, 2) == (slice(0, 60), slice(33, 47))
+    assert part_boundary_box(parts, SIZE, 2) == (slice(0, 60), slice(33, 47))
     parts[:, 6, 2] = 0.5
-    assert borders(parts, SIZE, 2) == (slice(0, 60), slice(8, 47))
+    assert part_boundary_box(parts, SIZE, 2) == (slice(0, 60), slice(8, 47))
     parts[:] = 0
-    assert borders(parts, SIZE, 2) is None
+    assert part_boundary_box(parts, SIZE, 2) is None
     parts[0] = 1
-    assert borders(parts, SIZE, 2) is None
+    assert part_boundary_box(parts, SIZE, 2) is None

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimecore.imaging.guided_filter import filter_cell, guided, refine
-from slimevid.motion.warp import reliability, targets, warp_soft
+from slimecore.imaging.guided_filter import filter_support, guided, refine
+from slimevid.motion.warp import reliability, sampling_grid, warp_soft
 
 RNG = np.random.default_rng(0)
 
@@ -25,18 +25,18 @@ def constant_flow(size: tuple[int, int], dx: float, dy: float) -> np.ndarray:
 def test_whole_pixel_flow_is_a_shift(dx: int, dy: int, parts: int) -> None:
     """The flow points from the present frame into the previous one, x first."""
     soft = soft_of(parts, (20, 24))
-    warped = warp_soft(soft, targets(constant_flow((20, 24), dx, dy)))
+    warped = warp_soft(soft, sampling_grid(constant_flow((20, 24), dx, dy)))
     assert np.array_equal(warped[:, 5:-5, 5:-5], np.roll(soft, (-dy, -dx), (1, 2))[:, 5:-5, 5:-5])
 
 
 def test_no_flow_changes_nothing() -> None:
     soft = soft_of(3, (9, 13))
-    assert np.array_equal(warp_soft(soft, targets(constant_flow((9, 13), 0, 0))), soft)
+    assert np.array_equal(warp_soft(soft, sampling_grid(constant_flow((9, 13), 0, 0))), soft)
 
 
 def test_half_a_pixel_is_the_mean_and_the_border_repeats() -> None:
     soft = soft_of(2, (6, 8))
-    half = warp_soft(soft, targets(constant_flow((6, 8), 0.5, 0)))
+    half = warp_soft(soft, sampling_grid(constant_flow((6, 8), 0.5, 0)))
     assert np.allclose(half[:, :, :-1], (soft[:, :, :-1] + soft[:, :, 1:]) / 2, atol=1e-6)
     assert np.allclose(half[:, :, -1], soft[:, :, -1])
     assert np.abs(half.sum(0) - 1).max() < 1e-5
@@ -46,7 +46,7 @@ def test_half_a_pixel_is_the_mean_and_the_border_repeats() -> None:
 def test_flow_that_returns_is_trusted_fully_inside(dx: float, dy: float) -> None:
     size = (20, 24)
     trust = reliability(
-        constant_flow(size, dx, dy), constant_flow(size, -dx, -dy), targets(constant_flow(size, dx, dy)), 1.0
+        constant_flow(size, dx, dy), constant_flow(size, -dx, -dy), sampling_grid(constant_flow(size, dx, dy)), 1.0
     )
     assert np.allclose(trust[4:-4, 4:-4], 1)
     y, x = np.mgrid[: size[0], : size[1]]
@@ -58,17 +58,21 @@ def test_flow_that_returns_is_trusted_fully_inside(dx: float, dy: float) -> None
 def test_flow_that_does_not_return_is_not_trusted() -> None:
     size = (20, 24)
     assert (
-        reliability(constant_flow(size, 4, 0), constant_flow(size, 4, 0), targets(constant_flow(size, 4, 0)), 1.0).max()
+        reliability(
+            constant_flow(size, 4, 0), constant_flow(size, 4, 0), sampling_grid(constant_flow(size, 4, 0)), 1.0
+        ).max()
         < 1e-6
     )
 
 
 def test_trust_falls_to_1_over_e_at_the_tolerance() -> None:
     size = (8, 8)
-    trust = reliability(constant_flow(size, 0, 0), constant_flow(size, 1.5, 0), targets(constant_flow(size, 0, 0)), 1.5)
+    trust = reliability(
+        constant_flow(size, 0, 0), constant_flow(size, 1.5, 0), sampling_grid(constant_flow(size, 0, 0)), 1.5
+    )
     assert np.allclose(trust, np.exp(-1), atol=1e-5)
     fast = reliability(
-        constant_flow((8, 40), 10, 0), constant_flow((8, 40), -8, 0), targets(constant_flow((8, 40), 10, 0)), 1.5
+        constant_flow((8, 40), 10, 0), constant_flow((8, 40), -8, 0), sampling_grid(constant_flow((8, 40), 10, 0)), 1.5
     )
     assert np.allclose(fast[:, :29], np.exp(-1), atol=1e-5), "the tolerance grows by 5 % of the motion"
 
@@ -172,7 +176,7 @@ def test_only_what_could_become_a_label_is_filtered(most: float, moves: bool) ->
 
 
 def test_a_hard_border_between_two_cells_is_moved_too() -> None:
-    cell = filter_cell(8)
+    cell = filter_support(8)
     soft = np.zeros((2, 4 * cell, 6 * cell), np.float32)
     soft[1, :, 2 * cell :] = 1
     soft[0] = 1 - soft[1]

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimecore.imaging.boxes import spans_of
-from slimecore.imaging.guided_filter import filter_cell, filter_radius, refine
+from slimecore.imaging.boxes import bounding_spans
+from slimecore.imaging.guided_filter import filter_radius, filter_support, refine
 from slimecore.io.masks import MaskFile, make_parts
 from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.memory.config import MemoryConfig
@@ -17,10 +17,17 @@ from slimecore.memory.mask_memory import MaskMemory
 from slimecore.metrics.davis import region_j
 from slimecore.types import Annotation, Frame
 from slimevid.config import RunConfig
-from slimevid.frame.features import FrameState
-from slimevid.frame.labels import label
-from slimevid.frame.region_planner import WindowPlan
-from slimevid.frame.search_region import Window, around, follow, seen_through, spans_within, whole
+from slimevid.frame.features import FrameFeatures
+from slimevid.frame.labels import decide_labels
+from slimevid.frame.region_planner import RegionPlanner
+from slimevid.frame.search_region import (
+    SearchRegion,
+    full_frame,
+    next_region,
+    part_extent,
+    region_around,
+    resample_between,
+)
 from slimevid.propagators import fused
 from slimevid.session import learning as teaching
 from slimevid.session import segmenter
@@ -39,7 +46,7 @@ def marked(top, left, bottom, right):
 def test_a_window_lies_in_the_picture_and_holds_the_parts_at_no_more_work(data):
     top, left = data.draw(st.integers(0, SIZE[0] - 1)), data.draw(st.integers(0, SIZE[1] - 1))
     bottom, right = data.draw(st.integers(top + 1, SIZE[0])), data.draw(st.integers(left + 1, SIZE[1]))
-    window = around(spans_of(marked(top, left, bottom, right)), SIZE, 2.0)
+    window = region_around(bounding_spans(marked(top, left, bottom, right)), SIZE, 2.0)
     assert 0 <= window.top <= top
     assert 0 <= window.left <= left
     assert bottom <= window.top + window.height <= SIZE[0]
@@ -48,24 +55,24 @@ def test_a_window_lies_in_the_picture_and_holds_the_parts_at_no_more_work(data):
     assert 1 <= window.zoom <= 2
     assert window.height >= 0.4 * SIZE[0]
     assert window.width >= 0.4 * SIZE[1]
-    assert Window.from_array(window.to_array()) == window
+    assert SearchRegion.from_array(window.to_array()) == window
 
 
 def test_strays_do_not_move_the_window_but_every_part_does():
     labels = np.zeros((60, 100), np.int64)  # of a window at half its size
     labels[20:30, 30:50] = 1
-    window = Window(8, 20, 120, 200, 1.5)
+    window = SearchRegion(8, 20, 120, 200, 1.5)
     found = ((48, 68), (80, 120))
-    assert spans_within(labels, window) == found
+    assert part_extent(labels, window) == found
     labels[50:55, 90:97] = 1  # 35 pixels beside 200
     labels[25:28, 45:55] = 2  # touches part 1
     labels[0, 0] = 2
-    assert spans_within(labels, window) == (found[0], (80, 130))
+    assert part_extent(labels, window) == (found[0], (80, 130))
     labels[50:56, 90:97] = 1  # 42: a fifth
-    assert spans_within(labels, window) == ((48, 120), (80, 214))
+    assert part_extent(labels, window) == ((48, 120), (80, 214))
     labels[5, 99] = 3  # however small, all there is of a part
-    assert spans_within(labels, window) == ((18, 120), (80, 220))
-    assert spans_within(np.zeros_like(labels), window) is None
+    assert part_extent(labels, window) == ((18, 120), (80, 220))
+    assert part_extent(np.zeros_like(labels), window) is None
 
 
 def test_many_parts_in_many_pieces():
@@ -73,22 +80,22 @@ def test_many_parts_in_many_pieces():
     dots = np.zeros(SIZE, np.uint8)
     dots[10:110:4, 20:180:4] = 1
     assert dots.sum() == 1000
-    assert spans_within(dots, whole(SIZE)) == ((10, 107), (20, 177))
+    assert part_extent(dots, full_frame(SIZE)) == ((10, 107), (20, 177))
     stripes = np.zeros(SIZE, np.uint8)
     for part in range(1, 21):
         stripes[40:80, 8 * part : 8 * part + 6] = part
     stripes[5:7, 5:7] = 20  # a stray
-    assert spans_within(stripes, whole(SIZE)) == ((40, 80), (8, 166))
+    assert part_extent(stripes, full_frame(SIZE)) == ((40, 80), (8, 166))
 
 
 @given(st.data())
 def test_what_is_found_in_a_window_lies_within_its_spans(data):
     height, width = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 30))
-    window = Window(data.draw(st.integers(0, 20)), data.draw(st.integers(0, 20)), 30, 40)
+    window = SearchRegion(data.draw(st.integers(0, 20)), data.draw(st.integers(0, 20)), 30, 40)
     top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     labels = np.zeros((height, width), np.int64)
     labels[top : top + 3, left : left + 3] = 1
-    (first, end), (start, stop) = spans_within(labels, window)
+    (first, end), (start, stop) = part_extent(labels, window)
     rows = [y for y in range(30) if labels.any(1)[y * height // 30]]
     columns = [x for x in range(40) if labels.any(0)[x * width // 40]]
     assert window.top <= first <= window.top + rows[0]
@@ -99,38 +106,38 @@ def test_what_is_found_in_a_window_lies_within_its_spans(data):
 
 def test_nothing_to_follow_and_no_zoom_show_the_whole_picture():
     here = ((50, 80), (60, 90))
-    assert spans_of(np.zeros(SIZE, bool)) is None
-    assert spans_of(marked(50, 60, 80, 90)) == here
-    assert around(None, SIZE, 2.0) == whole(SIZE)
-    assert around(here, SIZE, 1.0) == whole(SIZE)
-    assert follow(around(here, SIZE, 2.0), here, None, SIZE, 2.0) == whole(SIZE)
+    assert bounding_spans(np.zeros(SIZE, bool)) is None
+    assert bounding_spans(marked(50, 60, 80, 90)) == here
+    assert region_around(None, SIZE, 2.0) == full_frame(SIZE)
+    assert region_around(here, SIZE, 1.0) == full_frame(SIZE)
+    assert next_region(region_around(here, SIZE, 2.0), here, None, SIZE, 2.0) == full_frame(SIZE)
 
 
 def test_a_window_stays_until_the_parts_come_near_its_border_or_fill_too_little_of_it():
     here = ((50, 80), (90, 120))
-    window = around(here, SIZE, 2.0)
+    window = region_around(here, SIZE, 2.0)
 
     def after(now, window=window, before=None):
-        return follow(window, before, now, SIZE, 2.0)
+        return next_region(window, before, now, SIZE, 2.0)
 
     assert after(((52, 82), (94, 124))) is window
     gone = ((50, 80), (118, 148))
-    assert after(gone) == around(gone, SIZE, 2.0) != window
-    wide = around(((10, 110), (20, 180)), SIZE, 2.0)
+    assert after(gone) == region_around(gone, SIZE, 2.0) != window
+    wide = region_around(((10, 110), (20, 180)), SIZE, 2.0)
     assert after(here, wide) == window
     # At the picture's own border there is no room to ask for.
-    corner = around(((0, 40), (0, 40)), SIZE, 2.0)
+    corner = region_around(((0, 40), (0, 40)), SIZE, 2.0)
     assert after(((0, 38), (0, 38)), corner) is corner
 
 
 def test_a_window_is_where_the_parts_will_be_in_two_frames():
-    window = around(((50, 80), (60, 90)), SIZE, 2.0)
-    still = follow(window, ((50, 80), (64, 94)), ((50, 80), (64, 94)), SIZE, 2.0)
-    moved = follow(window, ((50, 80), (54, 84)), ((50, 80), (64, 94)), SIZE, 2.0)
+    window = region_around(((50, 80), (60, 90)), SIZE, 2.0)
+    still = next_region(window, ((50, 80), (64, 94)), ((50, 80), (64, 94)), SIZE, 2.0)
+    moved = next_region(window, ((50, 80), (54, 84)), ((50, 80), (64, 94)), SIZE, 2.0)
     assert still is window
-    assert moved == around(((50, 80), (64, 114)), SIZE, 2.0)
-    leap = follow(window, ((50, 80), (0, 30)), ((50, 80), (64, 94)), SIZE, 2.0)
-    assert leap == around(((50, 80), (64, 124)), SIZE, 2.0)  # by no more than its own extent
+    assert moved == region_around(((50, 80), (64, 114)), SIZE, 2.0)
+    leap = next_region(window, ((50, 80), (0, 30)), ((50, 80), (64, 94)), SIZE, 2.0)
+    assert leap == region_around(((50, 80), (64, 124)), SIZE, 2.0)  # by no more than its own extent
 
 
 def test_seen_through_another_window_labels_lie_where_they_lay():
@@ -138,12 +145,12 @@ def test_seen_through_another_window_labels_lie_where_they_lay():
     y, x = np.mgrid[:60, :100]
     soft[1] = (np.hypot(y - 30, x - 40) < 12).astype(np.float32)
     soft[0] = 1 - soft[1]
-    old, new = Window(0, 0, 60, 100), Window(10, 20, 40, 50, 1.3)
-    cut = seen_through(soft, old, new, (40, 50))
+    old, new = SearchRegion(0, 0, 60, 100), SearchRegion(10, 20, 40, 50, 1.3)
+    cut = resample_between(soft, old, new, (40, 50))
     assert np.array_equal(cut, soft[:, 10:50, 20:70])
-    back = seen_through(cut, new, old, (60, 100))
+    back = resample_between(cut, new, old, (60, 100))
     assert np.array_equal(back, soft)  # the disc lay inside; all else is background
-    fine = seen_through(soft, old, new, (80, 100))
+    fine = resample_between(soft, old, new, (80, 100))
     assert fine[1].sum() == pytest.approx(4 * soft[1].sum(), rel=0.02)
     assert (y * soft[1]).sum() / soft[1].sum() == pytest.approx(
         10 + ((np.mgrid[:80, :100][0] + 0.5) * fine[1]).sum() / fine[1].sum() / 2 - 0.5, abs=0.05
@@ -152,15 +159,23 @@ def test_seen_through_another_window_labels_lie_where_they_lay():
 
 def test_a_memory_in_another_frame_of_reference_answers_the_same_places():
     """Places remembered in a picture, asked for through a window of it: nearness is judged where they are."""
-    config = MemoryConfig(every=1, budget=0, color=0.0, temperature=10.0, balance=0.0, window=0.1, unknown=0.0)
+    config = MemoryConfig(
+        write_interval=1,
+        keys_per_frame=0,
+        color_weight=0.0,
+        temperature=10.0,
+        class_balance=0.0,
+        spatial_sigma=0.1,
+        novelty_distance=0.0,
+    )
     grid, part = (12, 20), (6, 10)
     flat = torch.ones(240, 4) / 2
     soft = torch.rand(2, *grid, generator=torch.Generator().manual_seed(0)).softmax(0)
     memory = MaskMemory(config)
     memory.write(KnownPlaces(flat, torch.zeros(240, 3), grid), soft)
-    memory.reframe((-3.0, -5.0), 12.0, 6.0)  # rows 3..9 and columns 5..15 of 12 x 20
+    memory.change_region((-3.0, -5.0), 12.0, 6.0)  # rows 3..9 and columns 5..15 of 12 x 20
     found = memory.read(KnownPlaces(flat[:60], torch.zeros(60, 3), part)).T.reshape(2, *part)
-    wide = MaskMemory(MemoryConfig(**{**config_values(config), "window": 0.05}))
+    wide = MaskMemory(MemoryConfig(**{**config_values(config), "spatial_sigma": 0.05}))
     wide.write(KnownPlaces(flat, torch.zeros(240, 3), grid), soft)
     same = wide.read(KnownPlaces(flat, torch.zeros(240, 3), grid)).T.reshape(2, *grid)
     torch.testing.assert_close(found, same[:, 3:9, 5:15], atol=0.02, rtol=0)
@@ -199,7 +214,7 @@ def test_the_window_follows_a_part_across_the_picture_and_shows_it_larger(two_to
     monkeypatch.setattr(teaching, "learn_parts", learn)
     frames, masks = wide_clip(two_tone)
     quick = LearnConfig(tokens=2, steps=30, views=ViewConfig(count=1))
-    session = segmenter.Segmenter(RunConfig(short_side=96, work_side=96, flow_side=96, learn=quick), tiny)
+    session = segmenter.Segmenter(RunConfig(network_size=96, mask_size=96, flow_size=96, learn=quick), tiny)
     parts = make_parts(MaskFile(masks[0].astype(np.int32), {}))
     session.add_reference(frames[0], Annotation(frames[0].rgb, parts.index(masks[0]), parts))
     assert learned == [((192, 384), 192)]  # all of the reference, as large as the window shows it
@@ -218,11 +233,11 @@ def test_the_window_follows_a_part_across_the_picture_and_shows_it_larger(two_to
 def test_without_zoom_the_whole_picture_is_looked_at(two_tone, tiny):
     frames, masks = wide_clip(two_tone, 2)
     quick = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
-    session = segmenter.Segmenter(RunConfig(short_side=96, work_side=96, zoom=1.0, learn=quick), tiny)
+    session = segmenter.Segmenter(RunConfig(network_size=96, mask_size=96, max_zoom=1.0, learn=quick), tiny)
     parts = make_parts(MaskFile(masks[0].astype(np.int32), {}))
     session.add_reference(frames[0], Annotation(frames[0].rgb, parts.index(masks[0]), parts))
     session.step(frames[1])
-    assert {session._plan.at(i) for i in (2, 3)} == {whole((192, 384))}
+    assert {session._plan.at(i) for i in (2, 3)} == {full_frame((192, 384))}
 
 
 @pytest.mark.parametrize("dropped", [False, True])
@@ -231,7 +246,7 @@ def test_a_dropped_part_does_not_hold_the_window(two_tone, tiny, monkeypatch, dr
     labels = masks[0].astype(np.int32)
     labels[150:180, 340:370] = 2  # far from the disc
     quick = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
-    session = segmenter.Segmenter(RunConfig(short_side=96, work_side=96, learn=quick), tiny)
+    session = segmenter.Segmenter(RunConfig(network_size=96, mask_size=96, learn=quick), tiny)
     parts = make_parts(MaskFile(labels, {}))
     session.add_reference(frames[0], Annotation(frames[0].rgb, parts.index(labels), parts))
     if dropped:
@@ -244,25 +259,25 @@ def test_a_dropped_part_does_not_hold_the_window(two_tone, tiny, monkeypatch, dr
 
 
 def test_while_a_part_is_gone_every_eighth_frame_is_looked_at_whole():
-    plan, mask = WindowPlan(2.0), marked(50, 60, 80, 90)
+    plan, mask = RegionPlanner(2.0), marked(50, 60, 80, 90)
     window = plan.start(mask)
     for ordinal in range(1, 20):
-        plan.labelled(ordinal, spans_of(mask), SIZE, complete=ordinal < 5)
-        assert plan.at(ordinal + 2) == (whole(SIZE) if ordinal in (8, 16) else window)
-    other = WindowPlan(2.0)
+        plan.observe(ordinal, bounding_spans(mask), SIZE, complete=ordinal < 5)
+        assert plan.at(ordinal + 2) == (full_frame(SIZE) if ordinal in (8, 16) else window)
+    other = RegionPlanner(2.0)
     other.restore(20, plan.snapshot(20))
     for each in (plan, other):
-        each.labelled(20, ((50, 80), (70, 100)), SIZE, complete=True)
+        each.observe(20, ((50, 80), (70, 100)), SIZE, complete=True)
     assert other.at(22) == plan.at(22) != window
 
 
 def test_a_plan_that_saw_nothing_is_restored():
-    plan, other = WindowPlan(2.0), WindowPlan(2.0)
+    plan, other = RegionPlanner(2.0), RegionPlanner(2.0)
     plan.start(marked(50, 60, 80, 90))
-    plan.labelled(1, None, SIZE, complete=False)
+    plan.observe(1, None, SIZE, complete=False)
     other.restore(2, plan.snapshot(2))
     for each in (plan, other):
-        each.labelled(2, ((10, 40), (10, 40)), SIZE, complete=True)
+        each.observe(2, ((10, 40), (10, 40)), SIZE, complete=True)
     assert other.at(4) == plan.at(4)
 
 
@@ -271,17 +286,20 @@ def test_a_plan_that_saw_nothing_is_restored():
 def test_a_frame_finished_within_its_window_is_what_the_whole_frame_would_give(corner, radius):
     """Labels undecided at the window's very border: filtered with the background around it, bit for bit."""
     random = np.random.default_rng(0)
-    size, inner = (96, 128), Window(*corner, 60, 76)
+    size, inner = (96, 128), SearchRegion(*corner, 60, 76)
     rgb = random.integers(0, 256, (*size, 3)).astype(np.uint8)
     soft = random.dirichlet(np.ones(3), inner.height * inner.width).T.reshape(3, inner.height, inner.width)
     soft = np.ascontiguousarray(soft, np.float32)
-    wanted = refine(whole(size).filled(soft, inner), rgb, radius, 1e-4)
-    grown = inner.grown(max(1, filter_cell(radius)), size)
-    found = refine(grown.filled(soft, inner), rgb[grown.box], radius, 1e-4)
-    assert np.array_equal(whole(size).filled(found, grown), wanted)
+    wanted = refine(full_frame(size).paste(soft, inner), rgb, radius, 1e-4)
+    grown = inner.expanded(max(1, filter_support(radius)), size)
+    found = refine(grown.paste(soft, inner), rgb[grown.box], radius, 1e-4)
+    assert np.array_equal(full_frame(size).paste(found, grown), wanted)
     parts = make_parts(MaskFile(np.array([[0, 3, 9]]), {}, True, []))
     smallest, frame = np.array([9, 9]), Frame(0, rgb, "0")
-    one, other = label(frame, found, parts, smallest, 0.4, grown.box), label(frame, wanted, parts, smallest, 0.4)
+    one, other = (
+        decide_labels(frame, found, parts, smallest, 0.4, grown.box),
+        decide_labels(frame, wanted, parts, smallest, 0.4),
+    )
     assert np.array_equal(one.labels, other.labels)
     assert set(np.unique(one.labels)) == {0, 3, 9}
     for name in ("presence", "confidence", "area", "present"):
@@ -295,7 +313,7 @@ def test_a_frame_finished_within_its_window_is_what_the_whole_frame_would_give(c
 )
 def test_a_grown_window_is_whole_cells_with_one_around_it_as_far_as_the_picture_goes(corner, sides, cell):
     size = (40, 60)
-    grown = Window(*corner, *sides).grown(cell, size)
+    grown = SearchRegion(*corner, *sides).expanded(cell, size)
     for low, length, start, side, most in zip(
         (grown.top, grown.left), (grown.height, grown.width), corner, sides, size, strict=True
     ):
@@ -313,15 +331,15 @@ def test_a_session_filters_with_the_background_around_its_window(two_tone, tiny,
     """A window full of doubt: its rim is what filtering the whole frame makes of it."""
     frames, masks = wide_clip(two_tone, 2)
     quick = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
-    session = segmenter.Segmenter(RunConfig(short_side=96, work_side=96, flow_side=96, learn=quick), tiny)
+    session = segmenter.Segmenter(RunConfig(network_size=96, mask_size=96, flow_size=96, learn=quick), tiny)
     parts = make_parts(MaskFile(masks[0].astype(np.int32), {}))
     session.add_reference(frames[0], Annotation(frames[0].rgb, parts.index(masks[0]), parts))
     monkeypatch.setattr(fused._Fused, "step", lambda _, state: np.full((2, *state.size), 0.5, np.float32))
     window = session._plan.at(1)
     session.step(frames[1])
-    half = whole((192, 384)).filled(np.full((2, window.height, window.width), 0.5, np.float32), window)
+    half = full_frame((192, 384)).paste(np.full((2, window.height, window.width), 0.5, np.float32), window)
     wanted = refine(half, frames[1].rgb, filter_radius(8, (192, 384)), 1e-4)
-    assert window != whole((192, 384))
+    assert window != full_frame((192, 384))
     assert np.array_equal(session.soft, wanted)
 
 
@@ -335,22 +353,22 @@ def test_the_window_asks_for_as_many_pixels_as_the_part_has_at_the_working_size(
     mask = np.zeros((96, 96), np.int32)
     mask[40 : 40 + side, 40 : 40 + side] = 1
     learn = LearnConfig(tokens=1, steps=1, views=ViewConfig(count=1))
-    session = segmenter.Segmenter(RunConfig(short_side=48, flow_side=48, work_side=work_side, learn=learn), tiny)
+    session = segmenter.Segmenter(RunConfig(network_size=48, flow_size=48, mask_size=work_side, learn=learn), tiny)
     session.add_reference(rgb, mask)
     soft = np.zeros((2, work_side, work_side), np.float32)
     soft[1].flat[:pixels] = 0.9
     soft[0] = 1 - soft[1]
-    assert session._found(soft, FrameState(Frame(1, rgb, "1"), session.config, tiny, 1))[1] is there
+    assert session._found(soft, FrameFeatures(Frame(1, rgb, "1"), session.config, tiny, 1))[1] is there
 
 
 @pytest.mark.parametrize("there", [True, False])
 def test_whether_all_parts_are_there_decides_the_window(two_tone, tiny, monkeypatch, there):
     rgb, mask = two_tone
     learn = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
-    session = segmenter.Segmenter(RunConfig(short_side=96, work_side=96, learn=learn), tiny)
+    session = segmenter.Segmenter(RunConfig(network_size=96, mask_size=96, learn=learn), tiny)
     session.add_reference(rgb, mask)
     told = []
     monkeypatch.setattr(session, "_found", lambda *_: (None, there))
-    monkeypatch.setattr(session._plan, "labelled", lambda *_, complete: told.append(complete))
+    monkeypatch.setattr(session._plan, "observe", lambda *_, complete: told.append(complete))
     session.step(rgb)
     assert told == [there]

@@ -23,9 +23,9 @@ __all__ = [
     "attend_self",
     "cross_logits",
     "part_probabilities",
-    "place_queries",
-    "resized",
-    "token_columns",
+    "resize_maps",
+    "stacked_queries",
+    "stacked_token_keys",
 ]
 
 
@@ -133,10 +133,10 @@ def cross_logits(features: Features, keys: tuple[Tensor, ...], layer_weights: Te
         scaled = key.float() * (weight * layer.scale / layer.query.shape[1])
         logits = torch.einsum("bhnd,htd->btn", layer.query.float(), scaled).unflatten(-1, layer.grid)
         by_grid[layer.grid] = by_grid[layer.grid] + logits if layer.grid in by_grid else logits
-    return torch.stack([resized(logits, grid) for logits in by_grid.values()]).sum(0)
+    return torch.stack([resize_maps(logits, grid) for logits in by_grid.values()]).sum(0)
 
 
-def place_queries(features: Features) -> Tensor:
+def stacked_queries(features: Features) -> Tensor:
     """Cross-attention queries of all layers as columns of one matrix, for many read-outs of the same places.
 
     Its product with :func:`token_columns` is :func:`cross_logits`: resizing is linear, so queries may be resized first.
@@ -153,11 +153,11 @@ def place_queries(features: Features) -> Tensor:
     for layer in features.cross:
         scaled = layer.query.float() * (layer.scale / layer.query.shape[1])
         maps = scaled.permute(0, 1, 3, 2).flatten(1, 2).unflatten(-1, layer.grid)
-        columns.append(resized(maps, features.grid).flatten(2).transpose(1, 2))
+        columns.append(resize_maps(maps, features.grid).flatten(2).transpose(1, 2))
     return torch.cat(columns, 2)
 
 
-def token_columns(keys: tuple[Tensor, ...], layer_weights: Tensor) -> Tensor:
+def stacked_token_keys(keys: tuple[Tensor, ...], layer_weights: Tensor) -> Tensor:
     """(T, sum of layers' widths) columns of tokens that :func:`place_queries` meet, from their keys (heads, T, d)."""
     weighted = [weight * key.float() for weight, key in zip(layer_weights, keys, strict=True)]
     return torch.cat([key.transpose(0, 1).flatten(1) for key in weighted], 1)
@@ -201,15 +201,15 @@ def attend_self(features: Features, evidence: Tensor, *, chunk: int | None = Non
     for layer in features.self_layers:
         if layer.key is None:
             raise InputError(f"layer {layer.name} has no keys; it is not a self-attention layer")
-        source = resized(evidence, layer.grid)
+        source = resize_maps(evidence, layer.grid)
         values = source.flatten(2).transpose(1, 2)
         read = was_attention(layer.query, layer.key, values, scale=layer.scale, chunk=chunk)
         maps = read.float().transpose(1, 2).unflatten(-1, layer.grid)
-        total = total + resized(maps, features.grid) / len(features.self_layers)
+        total = total + resize_maps(maps, features.grid) / len(features.self_layers)
     return total
 
 
-def resized(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+def resize_maps(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     """Maps (..., h, w) brought to a grid, bilinear, half-pixel centres."""
     if tuple(maps.shape[-2:]) == grid:
         return maps

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["KernelKeys", "kernel_queries", "kernel_sums"]
+__all__ = ["GaussianKeys", "gaussian_attention_sums", "kernel_queries"]
 
 _ROWS = 128
 _LEAST = -70.0  # exponents far below give numbers that processors are twenty times slower with, and add nothing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KernelKeys:
+class GaussianKeys:
     """Keys whose dot product with :func:`kernel_queries` is the exponent.
 
     Parameters
@@ -33,14 +33,14 @@ class KernelKeys:
     evidence: Tensor
 
     @classmethod
-    def of(cls, vector: Tensor, bias: Tensor, evidence: Tensor) -> KernelKeys:
+    def of(cls, vector: Tensor, bias: Tensor, evidence: Tensor) -> GaussianKeys:
         """Keys at `vector` (M, d), which count ``exp(bias)`` (M,), with `evidence` (M, P)."""
         tail = torch.stack([bias - 0.5 * vector.square().sum(1), torch.ones_like(bias)], 1)
         return cls(torch.cat([vector, tail], 1), torch.cat([evidence.T, torch.ones_like(evidence[:, :1]).T]))
 
-    def among(self, chosen: Tensor) -> KernelKeys:
+    def among(self, chosen: Tensor) -> GaussianKeys:
         """Those of some numbers (n,) int64."""
-        return KernelKeys(self.columns[chosen], self.evidence[:, chosen])
+        return GaussianKeys(self.columns[chosen], self.evidence[:, chosen])
 
 
 def kernel_queries(vector: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def kernel_queries(vector: Tensor) -> Tensor:
     return torch.cat([vector, torch.ones_like(vector[:, :1]), -0.5 * vector.square().sum(1, keepdim=True)], 1)
 
 
-def kernel_sums(query: Tensor, keys: KernelKeys) -> Tensor:
+def gaussian_attention_sums(query: Tensor, keys: GaussianKeys) -> Tensor:
     """Weighted sums of the evidence, and of the weights.
 
     Parameters

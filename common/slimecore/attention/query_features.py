@@ -16,16 +16,16 @@ from torch.nn import functional
 
 from slimecore.attention.cross_attention import Features
 
-__all__ = ["WHOLE", "column_logits", "query_columns"]
+__all__ = ["FULL_IMAGE", "column_logits", "extra_query_features"]
 
 _CYCLES = (0.5, 1.0)  # of the position waves, over a picture's side
 
 
-WHOLE = (0.0, 1.0, 0.0, 1.0)
+FULL_IMAGE = (0.0, 1.0, 0.0, 1.0)
 
 
-def query_columns(
-    features: Features, descriptor: float, position: float, windows: Sequence[tuple[float, ...]] = (WHOLE,)
+def extra_query_features(
+    features: Features, descriptor: float, position: float, windows: Sequence[tuple[float, ...]] = (FULL_IMAGE,)
 ) -> Tensor:
     """Columns of every place.
 

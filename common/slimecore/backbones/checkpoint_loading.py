@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from slimecore.backbones.checkpoint_files import json_of, weights_of
-from slimecore.backbones.noise_schedule import Noising
+from slimecore.backbones.noise_schedule import NoiseSchedule
 from slimecore.errors import ModelError
 
 __all__ = [
@@ -149,7 +149,7 @@ def load_vae(folder: Path, variant: str | None, dtype: torch.dtype) -> Any:
     return vae.eval().requires_grad_(False)
 
 
-def load_noising(folder: Path) -> Noising:
+def load_noising(folder: Path) -> NoiseSchedule:
     """Noise schedule of a checkpoint.
 
     Raises
@@ -164,7 +164,7 @@ def load_noising(folder: Path) -> Noising:
     prediction = str(config.get("prediction_type", "epsilon"))
     if prediction not in {"epsilon", "v_prediction"}:
         raise ModelError(f"{folder}: the scheduler predicts {prediction!r}, which is neither epsilon nor v_prediction")
-    return Noising(scheduler.alphas_cumprod, prediction)
+    return NoiseSchedule(scheduler.alphas_cumprod, prediction)
 
 
 def load_null_prompt(folder: Path, variant: str | None, dtype: torch.dtype) -> Tensor:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from slimecore.errors import ArtifactError
 
-__all__ = ["applied", "new_deltas"]
+__all__ = ["init_lora", "lora_applied"]
 
 
-def new_deltas(unet: nn.Module, rank: int, generator: torch.Generator) -> dict[str, Tensor]:
+def init_lora(unet: nn.Module, rank: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Deltas that change nothing yet, for every cross-attention of a UNet.
 
     Parameters
@@ -44,7 +44,7 @@ def new_deltas(unet: nn.Module, rank: int, generator: torch.Generator) -> dict[s
 
 
 @contextmanager
-def applied(unet: nn.Module, deltas: Mapping[str, Tensor]) -> Iterator[None]:
+def lora_applied(unet: nn.Module, deltas: Mapping[str, Tensor]) -> Iterator[None]:
     """Context in which the projections answer with their deltas added; differentiable in the deltas.
 
     Raises

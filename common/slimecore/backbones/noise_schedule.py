@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["Noising"]
+__all__ = ["NoiseSchedule"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Noising:
+class NoiseSchedule:
     """Forward diffusion of a checkpoint.
 
     Parameters

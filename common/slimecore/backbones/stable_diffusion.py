@@ -29,7 +29,7 @@ from slimecore.backbones.checkpoint_loading import (
     load_vae,
     read_readout,
 )
-from slimecore.backbones.noise_schedule import Noising
+from slimecore.backbones.noise_schedule import NoiseSchedule
 from slimecore.errors import InputError, ModelError
 from slimecore.runtime.device import generator, pick_dtype
 
@@ -122,7 +122,7 @@ class StableDiffusion:
     vae: Any
     null_prompt: Tensor
     readout: Readout
-    noising: Noising
+    noising: NoiseSchedule
     encode_text: Callable[[str], Tensor]
     seed: int = 0
     _alone: threading.Lock = field(default_factory=threading.Lock, repr=False)

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slimecore.attention.cross_attention import Features, attend_self, cross_logits, resized
+from slimecore.attention.cross_attention import Features, attend_self, cross_logits, resize_maps
 from slimecore.attention.was import attend_with_evidence
-from slimecore.backbones.lora import applied
+from slimecore.backbones.lora import lora_applied
 from slimecore.backbones.stable_diffusion import StableDiffusion, layer_grid
 
-__all__ = ["PromptedReader", "Readings"]
+__all__ = ["Readings", "UNetReadout"]
 
 
 class _Done(Exception):  # control flow, not an error: the last map is read
@@ -47,7 +47,7 @@ class Readings:
     prediction: Tensor | None
 
 
-class PromptedReader:
+class UNetReadout:
     """Context in which passes of a UNet are read; differentiable in prompt and deltas.
 
     Backward passes belong inside the context: gradient checkpointing runs layers again and must find them unchanged.
@@ -82,9 +82,11 @@ class PromptedReader:
         self.evidence: Tensor | None = None
         self.was: dict[str, Tensor] = {}
 
-    def __enter__(self) -> PromptedReader:
+    def __enter__(self) -> UNetReadout:
         model, readout = self._model, self._model.readout
-        self._stack.enter_context(applied(model.unet, self._deltas))  # before the hooks: they must see changed keys
+        self._stack.enter_context(
+            lora_applied(model.unet, self._deltas)
+        )  # before the hooks: they must see changed keys
         for path in readout.cross:
             self._catch(path, "attn2", "q")
             self._catch(path, "attn2", "k")
@@ -134,7 +136,7 @@ class PromptedReader:
             self._stop = False  # backward with checkpointing runs the hooks again
         logits = self._logits(self._grid())
         if self._streams:
-            total = torch.stack([resized(self.was[path], self._grid()) for path in self._model.readout.self_layers])
+            total = torch.stack([resize_maps(self.was[path], self._grid()) for path in self._model.readout.self_layers])
             was = total.mean(0)
         else:
             was = attend_self(self._features(), self._shape(logits.softmax(1)))
@@ -166,7 +168,7 @@ class PromptedReader:
         """Evidence (B, N, P) on the grid of a layer with that many places."""
         if self.evidence is None:
             raise RuntimeError("a self-attention layer ran before the cross-attention it accumulates")
-        return resized(self.evidence, layer_grid(places, *self._size)).flatten(2).transpose(1, 2)
+        return resize_maps(self.evidence, layer_grid(places, *self._size)).flatten(2).transpose(1, 2)
 
     def _grid(self) -> tuple[int, int]:
         """Grid of the finest self-attention layer, before it has run."""
@@ -200,7 +202,7 @@ class PromptedReader:
 class _Accumulate:
     """Plain self-attention of a transformer block that carries the evidence along."""
 
-    def __init__(self, reader: PromptedReader, path: str) -> None:
+    def __init__(self, reader: UNetReadout, path: str) -> None:
         self._reader = reader
         self._path = path
 

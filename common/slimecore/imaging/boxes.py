@@ -8,16 +8,16 @@ import numpy as np
 
 from slimecore.array_types import Array
 
-__all__ = ["Box", "Spans", "box_around", "spans_of", "undecided_box"]
+__all__ = ["Box", "Spans", "bounding_spans", "uncertain_box", "union_box"]
 
 Box = tuple[slice, slice]
 Spans = tuple[tuple[int, int], tuple[int, int]]
 _UNDECIDED = 0.98  # labels surer than this change nothing by being worked out more finely
 
 
-def undecided_box(soft: Array, margin: int) -> Box | None:
+def uncertain_box(soft: Array, margin: int) -> Box | None:
     """Where no part is .98 sure, and `margin` pixels around it, of soft maps (parts, h, w); None where all is sure."""
-    spans = spans_of(soft.max(0) < _UNDECIDED)
+    spans = bounding_spans(soft.max(0) < _UNDECIDED)
     if spans is None:
         return None
     rows, columns = (
@@ -27,7 +27,7 @@ def undecided_box(soft: Array, margin: int) -> Box | None:
     return rows, columns
 
 
-def box_around(boxes: Iterable[Box | None]) -> Box | None:
+def union_box(boxes: Iterable[Box | None]) -> Box | None:
     """The box that holds some boxes; None if there is none."""
     some = [box for box in boxes if box is not None]
     if not some:
@@ -38,7 +38,7 @@ def box_around(boxes: Iterable[Box | None]) -> Box | None:
     return rows, columns
 
 
-def spans_of(mask: Array) -> Spans | None:
+def bounding_spans(mask: Array) -> Spans | None:
     """Rows ``(first, end)`` and columns of a mask (h, w) bool; None of an empty one."""
     lines = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
     if not len(lines[0]):

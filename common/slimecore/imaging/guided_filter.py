@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from slimecore.array_types import Array
-from slimecore.imaging.boxes import Box, box_around
+from slimecore.imaging.boxes import Box, union_box
 from slimecore.imaging.resize import resize_soft
 
-__all__ = ["filter_cell", "filter_radius", "follow_edges", "guided", "refine"]
+__all__ = ["filter_radius", "filter_support", "guided", "guided_filter_inplace", "refine"]
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 _SLIGHT = 0.2  # a part believed less than this, or surer than all but this, has no border to be moved
@@ -22,7 +22,7 @@ def filter_radius(radius: int, size: tuple[int, int]) -> int:
     return max(1, round(radius * min(size) / 480)) if radius else 0
 
 
-def filter_cell(radius: int) -> int:
+def filter_support(radius: int) -> int:
     """Side, in pixels, of the square cells that :func:`refine` takes a picture in; it sees a cell beyond a border."""
     step = _step(radius)
     return -(-2 * radius // step) * step
@@ -55,14 +55,14 @@ def refine(soft: Array, rgb: Array, radius: int, eps: float) -> Array:
     """
     full = resize_soft(soft, (int(rgb.shape[0]), int(rgb.shape[1])))
     full = full.copy() if full is soft else full
-    follow_edges(full, rgb, radius, eps)
+    guided_filter_inplace(full, rgb, radius, eps)
     return full
 
 
-def follow_edges(full: Array, rgb: Array, radius: int, eps: float) -> None:
+def guided_filter_inplace(full: Array, rgb: Array, radius: int, eps: float) -> None:
     """:func:`refine` soft labels (P, H, W) float32 that have the picture's size already, in place."""
-    places = [_edges(plane, filter_cell(radius)) if radius else [] for plane in full[1:]]
-    around = box_around(box for boxes in places for box in boxes)
+    places = [_edges(plane, filter_support(radius)) if radius else [] for plane in full[1:]]
+    around = union_box(box for boxes in places for box in boxes)
     if around is None:
         return
     guide = _Guide([channel * np.float32(1 / 255) for channel in cv2.split(rgb[around])], radius, eps, _step(radius))

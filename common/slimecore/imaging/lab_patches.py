@@ -7,10 +7,10 @@ import numpy as np
 
 from slimecore.array_types import Array
 
-__all__ = ["half_cells", "patches_at"]
+__all__ = ["lab_half_cells", "lab_patches"]
 
 
-def half_cells(rgb: Array, grid: tuple[int, int]) -> Array:
+def lab_half_cells(rgb: Array, grid: tuple[int, int]) -> Array:
     """Mean Lab colours of the quarters of every cell of a grid.
 
     Parameters
@@ -29,7 +29,7 @@ def half_cells(rgb: Array, grid: tuple[int, int]) -> Array:
     return np.pad(half, ((1, 1), (1, 1), (0, 0)), mode="edge")
 
 
-def patches_at(cells: Array, row: Array, column: Array) -> Array:
+def lab_patches(cells: Array, row: Array, column: Array) -> Array:
     """Colours around some cells.
 
     Parameters

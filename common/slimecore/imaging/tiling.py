@@ -8,10 +8,10 @@ import numpy.typing as npt
 from slimecore.array_types import Array
 from slimecore.imaging.resize import resize_soft
 
-__all__ = ["Canvas", "windows"]
+__all__ = ["TileMerger", "tiles"]
 
 
-def windows(size: tuple[int, int], count: int, share: float) -> list[tuple[slice, slice]]:
+def tiles(size: tuple[int, int], count: int, share: float) -> list[tuple[slice, slice]]:
     """Crops that cover a picture, row by row.
 
     Parameters
@@ -32,7 +32,7 @@ def windows(size: tuple[int, int], count: int, share: float) -> list[tuple[slice
     return [(rows, columns) for rows in spans(size[0]) for columns in spans(size[1])]
 
 
-class Canvas:
+class TileMerger:
     """Weighted mean of the evidence of several crops; order does not matter.
 
     Parameters

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from slimecore.errors import InputError
 from slimecore.io.masks import MaskFile
 
-__all__ = ["agreed", "parse_numbered"]
+__all__ = ["harmonize_values", "parse_numbered"]
 
 _SAME_COLOR = 16  # largest difference of a channel
 
@@ -27,7 +27,7 @@ def parse_numbered(text: str) -> tuple[int | None, Path]:
     return None, Path(text)
 
 
-def agreed(masks: Sequence[MaskFile], sources: Sequence[str]) -> tuple[list[MaskFile], list[str]]:
+def harmonize_values(masks: Sequence[MaskFile], sources: Sequence[str]) -> tuple[list[MaskFile], list[str]]:
     """Masks whose values mean the same: those told apart by colour get common numbers.
 
     Parameters
@@ -48,10 +48,10 @@ def agreed(masks: Sequence[MaskFile], sources: Sequence[str]) -> tuple[list[Mask
         Some masks are numbered by their colours, and others have none to match.
     """
     notes = [note for mask in masks for note in mask.notes]
-    if len(masks) == 1 or not any(mask.numbered for mask in masks):
+    if len(masks) == 1 or not any(mask.values_are_arbitrary for mask in masks):
         return list(masks), notes
     for mask, source in zip(masks, sources, strict=True):
-        if not mask.numbered or set(mask.values) - set(mask.colors):
+        if not mask.values_are_arbitrary or set(mask.values) - set(mask.colors):
             raise InputError(
                 f"{source}: its values cannot be matched with those of the other masks; save all masks as "
                 "indexed PNG with the same ids, or all in the same colours"

@@ -11,7 +11,7 @@ import numpy as np
 from slimecore.array_types import Array
 from slimecore.errors import InputError
 
-__all__ = ["NOISE", "filled_share", "flat", "meant_levels", "nearest_certain", "snapped_note"]
+__all__ = ["NOISE", "filled_share", "flat", "label_levels", "snap_to_labels", "snapped_note"]
 
 NOISE = 24  # levels that JPEG moves a flat area by, at most
 _MOST = 255  # more levels than any mask has
@@ -38,14 +38,14 @@ def filled_share(codes: Array) -> float:
     return len(np.unique(codes[flat(codes)])) / len(np.unique(codes))
 
 
-def meant_levels(picture: Array, path: Path) -> tuple[Array, bool]:
+def label_levels(picture: Array, path: Path) -> tuple[Array, bool]:
     """Levels (n, c) that are meant, increasing, and whether the picture is noisy (JPEG): then others lie near them."""
     codes = _codes(picture)
     levels, first, counts = np.unique(codes, return_index=True, return_counts=True)
     colors = picture.reshape(-1, picture.shape[-1])[first].astype(np.int32)
     filled = np.isin(levels, codes[flat(codes)])
     if len(levels) > 8 and filled.mean() < 0.9:
-        return _apart(picture, path), True
+        return _distinct_levels(picture, path), True
     if not filled.any():
         return colors.astype(np.uint8), False
     keep = np.flatnonzero(filled)
@@ -54,7 +54,7 @@ def meant_levels(picture: Array, path: Path) -> tuple[Array, bool]:
     return colors[np.union1d(keep, own).astype(np.int64)].astype(np.uint8), False
 
 
-def _apart(picture: Array, path: Path) -> Array:
+def _distinct_levels(picture: Array, path: Path) -> Array:
     """Colours (n, c) of calm areas that lie apart from those of larger areas, increasing."""
     window = np.ones((3, 3), np.uint8)
     spread = (cv2.dilate(picture, window).astype(np.int16) - cv2.erode(picture, window)).reshape(picture.shape)
@@ -103,7 +103,7 @@ def _mixes(color: Array, colors: Array, slack: float = 6) -> bool:
     return bool(shares.min() >= 0 and np.abs(system @ shares - goal).max() <= slack)
 
 
-def nearest_certain(picture: Array, keep: Array, noisy: bool, path: Path) -> tuple[Array, int]:
+def snap_to_labels(picture: Array, keep: Array, noisy: bool, path: Path) -> tuple[Array, int]:
     """Give every pixel a colour of `keep` (n, c): its own, one within the noise, else the spatially nearest one.
 
     Returns the picture and how many pixels were not exact.

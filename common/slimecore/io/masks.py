@@ -24,7 +24,7 @@ from slimecore.imaging.palette import davis_palette
 from slimecore.imaging.resize import resize_labels
 from slimecore.io.atomic_files import write_bytes
 from slimecore.io.images import open_image
-from slimecore.io.mask_quantization import NOISE, filled_share, flat, meant_levels, nearest_certain, snapped_note
+from slimecore.io.mask_quantization import NOISE, filled_share, flat, label_levels, snap_to_labels, snapped_note
 from slimecore.types import Annotation, Parts
 
 __all__ = [
@@ -65,8 +65,8 @@ class MaskFile:
     labels: Array
     colors: Mapping[int, tuple[int, int, int]]
     notes: tuple[str, ...] = ()
-    numbered: bool = False
-    lone: bool = False
+    values_are_arbitrary: bool = False
+    is_binary_255: bool = False
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -132,7 +132,7 @@ def _from_values(raw: Array, path: Path) -> MaskFile:
     labels = raw.astype(np.int32)
     foreground = [v for v in present if v > 0]
     if foreground == [_VOID]:
-        return MaskFile(np.where(labels == _VOID, 1, labels.clip(min=IGNORE)).astype(np.int32), {}, lone=True)
+        return MaskFile(np.where(labels == _VOID, 1, labels.clip(min=IGNORE)).astype(np.int32), {}, is_binary_255=True)
     if foreground and foreground[-1] > _VOID:
         raise InputError(f"{path}: part value {foreground[-1]} does not fit an indexed PNG; use values 1..254")
     if _VOID in foreground:
@@ -145,7 +145,9 @@ def _from_gray(raw: Array, path: Path) -> MaskFile:
     raw, numbers = _eight_bit(raw)
     if numbers is not None:
         listed = ", ".join(f"{level}={i}" for i, level in enumerate(numbers) if i)
-        return MaskFile(raw.astype(np.int32), {}, (f"{path.name}: grey levels are numbered {listed}",), numbered=True)
+        return MaskFile(
+            raw.astype(np.int32), {}, (f"{path.name}: grey levels are numbered {listed}",), values_are_arbitrary=True
+        )
     values = np.unique(raw)
     top = int(values[-1])
     ids = values[(values > 0) & (values < _VOID)]
@@ -155,18 +157,20 @@ def _from_gray(raw: Array, path: Path) -> MaskFile:
     if small or (top < 128 and len(values) <= 64):
         return _from_values(raw, path)
     picture = raw.astype(np.uint8)[..., None]
-    keep, noisy = meant_levels(picture, path)
+    keep, noisy = label_levels(picture, path)
     levels = keep[:, 0]
     if ((levels < NOISE) | (levels > _VOID - NOISE)).all() and int(levels[-1]) - int(levels[0]) > 128:
         doubtful = int(np.isin(raw, (0, _VOID), invert=True).sum())
-        return MaskFile((raw >= 128).astype(np.int32), {}, snapped_note(path, doubtful, "grey levels"), lone=True)
-    picture, doubtful = nearest_certain(picture, keep, noisy, path)
+        return MaskFile(
+            (raw >= 128).astype(np.int32), {}, snapped_note(path, doubtful, "grey levels"), is_binary_255=True
+        )
+    picture, doubtful = snap_to_labels(picture, keep, noisy, path)
     levels = levels[levels > (NOISE / 2 if noisy else 0)]
     note = f"{path.name}: grey levels {', '.join(map(str, levels))} are numbered 1..{len(levels)}"
     numbering = np.zeros(256, np.int32)
     numbering[levels] = np.arange(1, len(levels) + 1)
     notes = (note, *snapped_note(path, doubtful, "grey levels"))
-    return MaskFile(numbering[picture[..., 0]], {}, notes, numbered=True)
+    return MaskFile(numbering[picture[..., 0]], {}, notes, values_are_arbitrary=True)
 
 
 def _eight_bit(raw: Array) -> tuple[Array, Array | None]:
@@ -201,7 +205,7 @@ def _from_colors(rgb: Array, path: Path) -> MaskFile:
     if exact is not None:
         mask = _from_values(exact, path)
         return replace(mask, colors={v: _color(davis_palette()[v]) for v in mask.values})
-    keep, noisy = meant_levels(rgb, path)
+    keep, noisy = label_levels(rgb, path)
     slack = NOISE / 2 if noisy else 0
     black = keep.max(1) <= slack
     table = davis_palette().astype(np.int32)
@@ -209,7 +213,7 @@ def _from_colors(rgb: Array, path: Path) -> MaskFile:
     known = len(keep) <= 256 and bool((distance.min(1) <= slack).all())
     if not known and int((~black).sum()) >= _VOID:
         raise InputError(f"{path}: over 254 colours are too many for a mask; save it as an indexed PNG with ids 1..K")
-    snapped, doubtful = nearest_certain(rgb, keep, noisy, path)
+    snapped, doubtful = snap_to_labels(rgb, keep, noisy, path)
     if known:
         values = distance.argmin(1)
         tones = table[values]
@@ -223,7 +227,7 @@ def _from_colors(rgb: Array, path: Path) -> MaskFile:
     named = {int(v): _color(c) for v, c in zip(values, tones, strict=True) if 0 < v < _VOID}
     mask = _from_values(labels, path)  # the palette's colour 255 is void, too
     notes = (*notes, *mask.notes, *snapped_note(path, doubtful, "colours"))
-    return replace(mask, colors=named, notes=notes, numbered=not known)
+    return replace(mask, colors=named, notes=notes, values_are_arbitrary=not known)
 
 
 def fit_mask(mask: MaskFile, size: tuple[int, int], source: str) -> MaskFile:

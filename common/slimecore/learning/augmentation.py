@@ -17,7 +17,7 @@ from slimecore.array_types import Array
 from slimecore.learning.probe_config import ViewConfig
 from slimecore.types import Annotation, Parts
 
-__all__ = ["jittered_views", "mirror_rows", "one_hot_area"]
+__all__ = ["augmented_views", "mirror_rows", "one_hot_area"]
 
 _WORD = re.compile(r"(?<![^\W\d_])(l|r|left|right)(?![^\W\d_])", re.IGNORECASE)  # no letter before or after it
 _CAMEL = re.compile(r"(?<![^\W\d_])([Ll]eft|[Rr]ight)(?=[A-Z])|(?<=[a-z])(Left|Right)(?![a-z])")
@@ -63,7 +63,7 @@ def _swapped(side: re.Match[str]) -> str:
     return _OTHER[side[0].lower()]
 
 
-def jittered_views(
+def augmented_views(
     annotation: Annotation, size: tuple[int, int], config: ViewConfig, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """The picture and `config.count` changed copies, at network size.

@@ -16,15 +16,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from slimecore.annotations import with_shared_parts
-from slimecore.backbones.lora import new_deltas
+from slimecore.backbones.lora import init_lora
 from slimecore.backbones.stable_diffusion import StableDiffusion
-from slimecore.backbones.unet_readout import PromptedReader
+from slimecore.backbones.unet_readout import UNetReadout
 from slimecore.config import flat, to_dict
 from slimecore.errors import InputError
 from slimecore.imaging.resize import fit_short_side, resize_labels, resize_rgb
 from slimecore.imaging.tensors import to_tensor
 from slimecore.learning.faithful_config import FaithfulConfig
-from slimecore.learning.losses import published_cross_entropy, tether, was_error
+from slimecore.learning.losses import diffusion_loss, published_cross_entropy, was_error
 from slimecore.learning.published_augmentation import published_view
 from slimecore.runtime.device import generator
 from slimecore.runtime.progress import Progress
@@ -124,7 +124,7 @@ class _Learner:
         self._noise = generator(seed)
         self._start = start
         self._vectors = start[1:parts].clone().requires_grad_(True)
-        self._deltas = new_deltas(model.unet, config.deltas.rank, self._noise)
+        self._deltas = init_lora(model.unet, config.lora.rank, self._noise)
         self._draws: dict[tuple[int, int, int], _Draw] = {}
         self._kept: tuple[float, Tensor, dict[str, Tensor]] | None = None
         # Gradients of a mean over thousands of cells vanish below float16's smallest number on their way through.
@@ -153,9 +153,9 @@ class _Learner:
             unet.enable_gradient_checkpointing()
         try:
             for epoch in range(config.epochs):
-                if self._deltas and epoch == round(config.deltas.start * config.epochs):
+                if self._deltas and epoch == round(config.lora.start * config.epochs):
                     moving = [delta.requires_grad_(True) for delta in self._deltas.values()]
-                    optimiser.add_param_group({"params": moving, "lr": config.deltas.lr})
+                    optimiser.add_param_group({"params": moving, "lr": config.lora.lr})
                 for which in self._rng.permutation(len(sets)):
                     loss = self._step(optimiser, sets, int(which), epoch)
                     step += 1
@@ -176,8 +176,8 @@ class _Learner:
         draws = [self._draw(sets, which, epoch * config.batch + i) for i in range(config.batch)]
         clean, noise, steps = (torch.cat([getattr(d, n) for d in draws]) for n in ("latents", "noise", "timestep"))
         noised = self._model.noising.add(clean, noise, steps)
-        with PromptedReader(self._model, self._parts, self._deltas) as reader:
-            seen = reader.run(noised, steps, self._prompt(), predict=config.tether > 0)
+        with UNetReadout(self._model, self._parts, self._deltas) as reader:
+            seen = reader.run(noised, steps, self._prompt(), predict=config.diffusion_loss_weight > 0)
             rows = _nearest(torch.cat([d.rows for d in draws]), seen.logits.shape[-2:])
             loss = published_cross_entropy(seen.logits, rows)
             if config.was_weight:
@@ -185,7 +185,9 @@ class _Learner:
             if seen.prediction is not None:
                 free = torch.cat([d.unconditional for d in draws if d.unconditional is not None])
                 target = self._model.noising.target(clean, noise, steps)
-                loss = loss + config.tether * tether(seen.prediction, free, target, config.guidance)
+                loss = loss + config.diffusion_loss_weight * diffusion_loss(
+                    seen.prediction, free, target, config.guidance
+                )
             optimiser.zero_grad()
             (loss * self._scale).backward()
         self._update(optimiser)
@@ -203,9 +205,9 @@ class _Learner:
 
     def _draw(self, sets: list[_Views], which: int, turn: int) -> _Draw:
         view = turn % self._config.views
-        if not self._config.draws:
+        if not self._config.noise_samples:
             return self._new_draw(sets[which], view)
-        key = (which, view, turn // self._config.views % self._config.draws)
+        key = (which, view, turn // self._config.views % self._config.noise_samples)
         if key not in self._draws:
             self._draws[key] = self._new_draw(sets[which], view)
         return self._draws[key]
@@ -217,7 +219,7 @@ class _Learner:
         timestep = torch.tensor([int(self._rng.integers(low, high + 1))])
         noise = torch.randn(latents.shape, generator=self._noise).to(latents)
         free = None
-        if self._config.tether:
+        if self._config.diffusion_loss_weight:
             noised = self._model.noising.add(latents, noise, timestep)
             prompt = self._model.null_prompt
             free = self._model.unet(noised, timestep.to(latents.device), encoder_hidden_states=prompt).sample
@@ -228,7 +230,7 @@ class _Learner:
         """Keep the state whose WAS maps fit the annotated pictures best: mean IoU over parts, later wins ties."""
         scores = []
         timestep = torch.tensor([self._model.readout.timestep])
-        with PromptedReader(self._model, self._parts, self._deltas) as reader:
+        with UNetReadout(self._model, self._parts, self._deltas) as reader:
             for views in sets:
                 clean = views.latents[-1:]
                 noise = torch.randn(clean.shape, generator=generator(0)).to(clean)

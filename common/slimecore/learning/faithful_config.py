@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from slimecore.errors import ConfigError
 
-__all__ = ["AugmentConfig", "DeltaConfig", "FaithfulConfig"]
+__all__ = ["AugmentConfig", "FaithfulConfig", "LoraConfig"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class DeltaConfig:
+class LoraConfig:
     """Fine-tuning of cross-attention keys and values after the tokens, as SMITE's second phase does.
 
     Parameters
@@ -71,7 +72,7 @@ class DeltaConfig:
 
     def __post_init__(self) -> None:
         if not (0 <= self.rank <= 1024 and 0 <= self.start <= 1 and 0 < self.lr <= 1):
-            raise ConfigError("faithful.deltas: rank lies in 0..1024, start in 0..1, lr above 0 and at most 1")
+            raise ConfigError("faithful.lora: rank lies in 0..1024, start in 0..1, lr above 0 and at most 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class FaithfulConfig:
         Smallest and largest timestep, drawn uniformly (paper: 5..100).
     was_weight : float
         Weight alpha of the WAS loss (paper: 1).
-    tether : float
+    diffusion_loss_weight : float
         Weight beta of the Stable Diffusion loss (paper: .005).
     guidance : float
         Scale s in ``mean((u + s (c - u) - target)^2)``. The paper writes the plain loss (s = 1); the code's default is
@@ -98,7 +99,7 @@ class FaithfulConfig:
     views : int
         Augmented views of each annotation that are drawn and encoded once. The code draws a new one in every step and
         pays for the VAE again: set it to `epochs` for that.
-    draws : int
+    noise_samples : int
         Noise draws of each view, taken in turn, with their unconditional prediction computed once; 0, as published,
         draws afresh in every step.
     batch : int
@@ -113,22 +114,24 @@ class FaithfulConfig:
     lr: float = 0.1
     timesteps: tuple[int, ...] = (5, 100)
     was_weight: float = 1.0
-    tether: float = 0.005
+    diffusion_loss_weight: float = 0.005
     guidance: float = 100.0
     prompt: str = "part"
     views: int = 32
-    draws: int = 0
+    noise_samples: int = 0
     batch: int = 1
     validate: int = 20
     checkpointing: bool = False
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    deltas: DeltaConfig = field(default_factory=DeltaConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
+
+    RENAMED = MappingProxyType({"tether": "diffusion_loss_weight", "draws": "noise_samples", "deltas": "lora"})
 
     def __post_init__(self) -> None:
         for name, low, high in (
             ("epochs", 1, 1_000_000),
             ("views", 1, 100_000),
-            ("draws", 0, 100_000),
+            ("noise_samples", 0, 100_000),
             ("batch", 1, 4096),
             ("validate", 0, 1_000_000),
         ):
@@ -136,5 +139,5 @@ class FaithfulConfig:
                 raise ConfigError(f"faithful.{name} must lie in {low}..{high}, got {getattr(self, name)}")
         if len(self.timesteps) != 2 or not 0 <= self.timesteps[0] <= self.timesteps[1]:
             raise ConfigError(f"faithful.timesteps takes [smallest, largest], got {list(self.timesteps)}")
-        if not 0 < self.lr <= 10 or min(self.was_weight, self.tether) < 0:
+        if not 0 < self.lr <= 10 or min(self.was_weight, self.diffusion_loss_weight) < 0:
             raise ConfigError(f"faithful.lr must lie in 0..10 (got {self.lr}), and weights must not be negative")

@@ -13,10 +13,10 @@ from torch.nn import functional
 __all__ = [
     "class_weights",
     "cross_entropy",
+    "diffusion_loss",
     "published_cross_entropy",
     "published_weights",
     "squared_error",
-    "tether",
     "was_error",
 ]
 
@@ -78,7 +78,7 @@ def was_error(was: Tensor, rows: Tensor) -> Tensor:
     return (each.sum((1, 2)) / known.sum((1, 2)).clamp(min=1)).mean()
 
 
-def tether(conditional: Tensor, unconditional: Tensor, target: Tensor, guidance: float) -> Tensor:
+def diffusion_loss(conditional: Tensor, unconditional: Tensor, target: Tensor, guidance: float) -> Tensor:
     """SLiMe's third loss: ``mean((u + s (c - u) - target)^2)``.
 
     Parameters

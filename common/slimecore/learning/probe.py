@@ -19,15 +19,15 @@ from slimecore.attention.cross_attention import (
     attend_self,
     cross_logits,
     part_probabilities,
-    place_queries,
-    token_columns,
+    stacked_queries,
+    stacked_token_keys,
 )
-from slimecore.attention.query_features import column_logits, query_columns
+from slimecore.attention.query_features import column_logits, extra_query_features
 from slimecore.backbones import Backbone
 from slimecore.config import flat, to_dict
 from slimecore.imaging.resize import fit_short_side
 from slimecore.imaging.tensors import to_tensor
-from slimecore.learning.augmentation import jittered_views, one_hot_area
+from slimecore.learning.augmentation import augmented_views, one_hot_area
 from slimecore.learning.losses import class_weights, cross_entropy, squared_error
 from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.runtime.device import generator, threads_for
@@ -76,7 +76,7 @@ def learn_parts(
     views = _encoded_views(backbone, annotations, settings.views, short_side, seed)
     tokens = _initial_tokens(backbone, len(parts) * settings.tokens, seed)
     layer_logits = torch.zeros(backbone.cross_layers, device=backbone.device)
-    width = query_columns(views[0].features, settings.descriptor, settings.position).shape[1]
+    width = extra_query_features(views[0].features, settings.descriptor_scale, settings.position_scale).shape[1]
     columns = torch.zeros(len(tokens), width, device=backbone.device)
     _optimise(backbone, views, (tokens, layer_logits, columns), len(parts), settings, generator(seed), progress)
     return PartEmbeddings(
@@ -106,7 +106,7 @@ def _encoded_views(
     sets = []
     for annotation in annotations:
         size = fit_short_side(annotation.rows.shape, short_side, backbone.multiple)
-        pictures, masks = jittered_views(annotation, size, config, rng)
+        pictures, masks = augmented_views(annotation, size, config, rng)
         # One picture at a time: the pass needs the memory of one, only what is read out is kept of all.
         features = Features.cat([backbone.encode(to_tensor(rgb[None], backbone.device)) for rgb in pictures])
         areas = [one_hot_area(rows, annotation.parts, features.grid) for rows in masks]
@@ -125,13 +125,17 @@ class _Places:
     valid: Tensor  # (N,)
 
 
-def _gathered(sets: list[_Views], config: LearnConfig, random: torch.Generator) -> _Places:
+def _sample_pixels(sets: list[_Views], config: LearnConfig, random: torch.Generator) -> _Places:
     """Places of all views; of a great many, a sample."""
     total = sum(views.valid.numel() for views in sets)
     found = []
     for views in sets:
-        own = query_columns(views.features, config.descriptor, config.position).flatten(2).transpose(1, 2)
-        queries = torch.cat([place_queries(views.features), own], 2).flatten(0, 1)
+        own = (
+            extra_query_features(views.features, config.descriptor_scale, config.position_scale)
+            .flatten(2)
+            .transpose(1, 2)
+        )
+        queries = torch.cat([stacked_queries(views.features), own], 2).flatten(0, 1)
         targets = views.targets.permute(0, 2, 3, 1).flatten(0, 2)
         valid = views.valid.flatten()
         if total > _MOST_PLACES:
@@ -165,15 +169,15 @@ def _optimise(
     start = tokens.detach().clone()
     optimiser = torch.optim.Adam([tokens, layer_logits, *([columns] if columns.numel() else [])], lr=config.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps, eta_min=0.05 * config.lr)
-    places = _gathered(sets, config, random)
+    places = _sample_pixels(sets, config, random)
     maps = [places.targets.T[None, :, None], places.valid[None, None, None]]
-    weights = class_weights(maps[0], maps[1], config.balance)
+    weights = class_weights(maps[0], maps[1], config.class_balance)
     decay = config.weight_decay / len(sets)
     at_once = min(config.batch or len(places.queries), len(places.queries))
     with threads_for(at_once * places.queries.shape[1] * len(tokens)):
         for step in range(config.steps):
             keys = backbone.token_keys(tokens)
-            meet = torch.cat([token_columns(keys, _layer_weights(layer_logits)), columns], 1)
+            meet = torch.cat([stacked_token_keys(keys, _layer_weights(layer_logits)), columns], 1)
             queries, (targets, valid) = places.queries, maps
             if 0 < config.batch < len(queries):
                 some = torch.randint(len(queries), (config.batch,), generator=random).to(queries.device)
@@ -200,7 +204,9 @@ def _was_error(
         features = views.features
         logits = cross_logits(features, keys, _layer_weights(learned[0]), features.grid)
         if learned[1].numel():
-            logits = logits + column_logits(query_columns(features, config.descriptor, config.position), learned[1])
+            logits = logits + column_logits(
+                extra_query_features(features, config.descriptor_scale, config.position_scale), learned[1]
+            )
         was = attend_self(features, part_probabilities(logits, parts))
         total = total + squared_error(was, views.targets, views.valid) / len(sets)
     return total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from slimecore.errors import ConfigError
 
@@ -56,15 +57,15 @@ class LearnConfig:
         Adam steps.
     lr : float
         Adam's step size.
-    balance : float
+    class_balance : float
         Power of the class weights: 0 counts pixels, 1 counts parts alike.
     was_weight : float
         Weight of the squared error on the WAS map (alpha in SLiMe; its ablation finds no gain from it).
     weight_decay : float
         Pull of the tokens towards the neutral token, and of their columns towards 0; shared by the annotations.
-    descriptor : float
+    descriptor_scale : float
         Length of the descriptor columns that tokens read beside the cross-attention queries; 0 for none.
-    position : float
+    position_scale : float
         Amplitude of the position columns; 0 for none, as where things move.
     batch : int
         Places of the views that a step looks at, drawn afresh for each; 0 for all.
@@ -75,21 +76,27 @@ class LearnConfig:
     tokens: int = 4
     steps: int = 200
     lr: float = 0.1
-    balance: float = 0.5
+    class_balance: float = 0.5
     was_weight: float = 0.0
     weight_decay: float = 1e-4
-    descriptor: float = 5.0
-    position: float = 0.0
+    descriptor_scale: float = 5.0
+    position_scale: float = 0.0
     batch: int = 0
     views: ViewConfig = field(default_factory=ViewConfig)
+
+    RENAMED = MappingProxyType(
+        {"balance": "class_balance", "descriptor": "descriptor_scale", "position": "position_scale"}
+    )
 
     def __post_init__(self) -> None:
         for name, most in (("tokens", 1024), ("steps", 1_000_000)):
             if not 1 <= getattr(self, name) <= most:
                 raise ConfigError(f"learn.{name} must be at least 1 and at most {most}, got {getattr(self, name)}")
-        if not (0 <= self.descriptor <= 1000 and 0 <= self.position <= 1000 and self.batch >= 0):
-            raise ConfigError("learn.descriptor and learn.position must lie in 0..1000, learn.batch must be at least 0")
-        if not 0 < self.lr <= 10 or min(self.balance, self.was_weight, self.weight_decay) < 0:
+        if not (0 <= self.descriptor_scale <= 1000 and 0 <= self.position_scale <= 1000 and self.batch >= 0):
+            raise ConfigError(
+                "learn.descriptor_scale and learn.position_scale must lie in 0..1000, learn.batch must be at least 0"
+            )
+        if not 0 < self.lr <= 10 or min(self.class_balance, self.was_weight, self.weight_decay) < 0:
             raise ConfigError(f"learn.lr must lie in 0..10 (got {self.lr}), and learn's weights must not be negative")
 
 
@@ -99,7 +106,7 @@ IMAGE_LEARNING = LearnConfig(
     steps=300,
     lr=0.2,
     weight_decay=1e-2,
-    position=5.0,
+    position_scale=5.0,
     batch=4096,
     views=ViewConfig(count=4, scale=1.15, rotate=8.0, shift=0.05),
 )

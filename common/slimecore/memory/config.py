@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from slimecore.errors import ConfigError
 
@@ -11,68 +12,88 @@ __all__ = ["MemoryConfig"]
 
 @dataclass(frozen=True, slots=True)
 class MemoryConfig:
-    """What is remembered and how it is read.
+    """How much is remembered and how the memory is read.
 
     Parameters
     ----------
-    recent : int
-        Frames in the FIFO, beside the permanent ones; 0 remembers references only.
-    every : int
-        A frame enters the FIFO when this many frames have passed since the last one did.
+    recent_frames : int
+        Frames in the FIFO, beside the permanent references. 0 remembers references only.
+    write_interval : int
+        Frames between two writes to the FIFO.
+    grid_upsampling : int
+        Memory cells per descriptor cell along each axis, 1..8. Descriptors are interpolated, colours are not, so that
+        thin parts and boundaries have cells of their own.
+    keys_per_frame : int
+        Keys kept of a frame, about. 0 keeps all. Cells near the parts are kept first. The rest is a sample whose
+        logits carry the log of its sampling ratio, so that the read-out stays unbiased.
+    key_dims : int
+        Principal components kept of descriptor and colour, fitted on the first frame written, 0..4096. 0 keeps all.
+        The cost of a read is proportional to this number.
+    novelty_distance : float
+        Half the squared key distance beyond which a cell counts as novel: its read-out tends to half background, half
+        parts, and the other cues decide. 0 sets the distance to 50, beyond anything similar.
     temperature : float
-        Cosine similarities of descriptors are divided by this.
-    color : float
-        Weight of the squared Lab distance between patches; 0 leaves colour out.
-    window : float
-        Standard deviation, as a share of the grid's short side, of the Gaussian that favours near places of *recent*
-        frames; 0 switches it off. Permanent frames are never limited: they stay reachable after any drift.
-    balance : float
-        Against the pull of what is large: a key's logit loses ``balance * log(area share)``, the share of the
-        background or of all parts together; and each part's evidence is divided by that power of its share of them.
-    lasting : float
-        In telling parts from each other, references and recent frames are two witnesses; so much of the weight of both
-        has the references', which cannot drift.
-    detail : int
-        Places are this many times denser than the descriptor grid on each axis (descriptors are interpolated, colours
-        are not), so that thin parts and borders have places of their own.
-    budget : int
-        Keys a frame keeps, about; 0 keeps all. Places near the parts are kept first, of the others a sample whose
-        logits carry the log of how many it stands for, so the read-out stays unbiased.
-    dims : int
-        Descriptors and colours of all places are reduced to this many principal dimensions of the first frame written;
-        0 keeps them whole. What is dropped is mostly noise, and reading costs in proportion.
-    unknown : float
-        A place that resembles nothing remembered is not forced to be like something: where half the squared distance
-        to what it resembles exceeds this, the read-out tends to half background, half parts, and other evidence
-        decides. 0: only where that is 50, farther than anything alike.
-    enabled : bool
-        False switches the memory off (ablation).
+        Divisor of the cosine similarity of descriptors.
+    color_weight : float
+        Weight of the squared Lab distance between patches. 0 leaves colour out.
+    spatial_sigma : float
+        Standard deviation of the Gaussian that favours nearby cells of recent frames, as a share of the grid's short
+        side. 0 leaves the prior out. References are never limited.
+    class_balance : float
+        Power of the area share by which large classes are weighted down, 0..1.
+    reference_share : float
+        Exponent of the reference read-out when foreground is assigned to parts, 0..1. Recent frames get the rest.
+        References cannot drift.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range.
     """
 
-    recent: int = 3
-    every: int = 3
-    detail: int = 4
-    budget: int = 700
-    dims: int = 32
-    unknown: float = 3.0
+    recent_frames: int = 3
+    write_interval: int = 3
+    grid_upsampling: int = 4
+    keys_per_frame: int = 700
+    key_dims: int = 32
+    novelty_distance: float = 3.0
     temperature: float = 0.05
-    color: float = 500.0
-    window: float = 0.1
-    balance: float = 0.5
-    lasting: float = 0.7
-    enabled: bool = True
+    color_weight: float = 500.0
+    spatial_sigma: float = 0.1
+    class_balance: float = 0.5
+    reference_share: float = 0.7
+
+    RENAMED = MappingProxyType(
+        {
+            "recent": "recent_frames",
+            "every": "write_interval",
+            "detail": "grid_upsampling",
+            "budget": "keys_per_frame",
+            "dims": "key_dims",
+            "unknown": "novelty_distance",
+            "color": "color_weight",
+            "window": "spatial_sigma",
+            "balance": "class_balance",
+            "lasting": "reference_share",
+            "enabled": "",
+        }
+    )
 
     def __post_init__(self) -> None:
-        if self.recent < 0 or self.every < 1 or not self.temperature > 0:
-            raise ConfigError(
-                "memory needs recent >= 0, every >= 1 and temperature > 0, got "
-                f"{self.recent}, {self.every}, {self.temperature}"
-            )
-        if not 0 <= self.dims <= 4096:
-            raise ConfigError(f"memory.dims must lie in 0..4096, got {self.dims}")
-        if not 0 <= self.lasting <= 1:
-            raise ConfigError(f"memory.lasting must lie in 0..1, got {self.lasting}")
-        if not 1 <= self.detail <= 8 or self.budget < 0:
-            raise ConfigError(f"memory needs detail in 1..8 and budget >= 0, got {self.detail}, {self.budget}")
-        if min(self.color, self.window, self.balance, self.unknown) < 0:
-            raise ConfigError("memory.color, memory.window, memory.balance and memory.unknown must not be negative")
+        for name, low, high in (
+            ("recent_frames", 0, 10_000),
+            ("write_interval", 1, 1_000_000),
+            ("grid_upsampling", 1, 8),
+            ("keys_per_frame", 0, 10_000_000),
+            ("key_dims", 0, 4096),
+            ("novelty_distance", 0, 1e6),
+            ("color_weight", 0, 1e9),
+            ("spatial_sigma", 0, 1e6),
+            ("class_balance", 0, 100),
+            ("reference_share", 0, 1),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"memory.{name} must lie in {low}..{high:g}, got {value}")
+        if not self.temperature > 0:
+            raise ConfigError(f"memory.temperature must be above 0, got {self.temperature}")

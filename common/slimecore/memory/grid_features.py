@@ -9,13 +9,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from slimecore.imaging.lab_patches import half_cells, patches_at
+from slimecore.imaging.lab_patches import lab_half_cells, lab_patches
 
-__all__ = ["Places"]
+__all__ = ["GridFeatures"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Places:
+class GridFeatures:
     """The places of one frame, row-major on a grid.
 
     Parameters
@@ -30,10 +30,10 @@ class Places:
 
     descriptor: Tensor
     cells: npt.NDArray[Any]
-    detail: int = 1
+    upsampling: int = 1
 
     @classmethod
-    def of(cls, descriptor: Tensor, rgb: npt.NDArray[Any], detail: int = 1) -> Places:
+    def of(cls, descriptor: Tensor, rgb: npt.NDArray[Any], detail: int = 1) -> GridFeatures:
         """Places of a picture.
 
         Parameters
@@ -45,12 +45,12 @@ class Places:
         detail : int
         """
         grid = (int(descriptor.shape[2]) * detail, int(descriptor.shape[3]) * detail)
-        return cls(descriptor, half_cells(rgb, grid), detail)
+        return cls(descriptor, lab_half_cells(rgb, grid), detail)
 
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns."""
-        return int(self.descriptor.shape[2]) * self.detail, int(self.descriptor.shape[3]) * self.detail
+        return int(self.descriptor.shape[2]) * self.upsampling, int(self.descriptor.shape[3]) * self.upsampling
 
     @property
     def device(self) -> torch.device:
@@ -60,7 +60,7 @@ class Places:
     def __len__(self) -> int:
         return self.grid[0] * self.grid[1]
 
-    def at(self, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def gather(self, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Descriptors, of unit length, and colours of some places.
 
         Parameters
@@ -78,17 +78,17 @@ class Places:
         row, column = asked // self.grid[1], asked % self.grid[1]
         found = self._between(row, column)
         unit = found / found.square().sum(1, keepdim=True).sqrt().clamp(min=1e-12)
-        colors = patches_at(self.cells, row.cpu().numpy(), column.cpu().numpy())
+        colors = lab_patches(self.cells, row.cpu().numpy(), column.cpu().numpy())
         return unit, torch.from_numpy(colors).to(unit)
 
     def _between(self, row: Tensor, column: Tensor) -> Tensor:
         """Descriptors between the cells of their own grid, bilinear, (n, D)."""
         height, width = self.descriptor.shape[2:]
         columns = self.descriptor[0].flatten(1).T.contiguous()
-        if self.detail == 1:
+        if self.upsampling == 1:
             return columns[row * width + column]
-        y = ((row + 0.5) / self.detail - 0.5).clamp(0, height - 1)
-        x = ((column + 0.5) / self.detail - 0.5).clamp(0, width - 1)
+        y = ((row + 0.5) / self.upsampling - 0.5).clamp(0, height - 1)
+        x = ((column + 0.5) / self.upsampling - 0.5).clamp(0, width - 1)
         top, left = y.long(), x.long()
         down, right = (y - top)[:, None], (x - left)[:, None]
         below, beside = (top + 1).clamp(max=height - 1), (left + 1).clamp(max=width - 1)

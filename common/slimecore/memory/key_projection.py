@@ -9,10 +9,10 @@ from torch import Tensor
 
 from slimecore.memory.config import MemoryConfig
 
-__all__ = ["JointSpace"]
+__all__ = ["KeyProjection"]
 
 
-class JointSpace:
+class KeyProjection:
     """Half the squared distance of two vectors here is what their similarity loses.
 
     It equals ``(1 - cosine) / temperature + color / 2 * squared Lab distance``, up to what the dimensions that are left
@@ -62,12 +62,12 @@ class JointSpace:
     def fit(self, descriptor: Tensor, color: Tensor) -> None:
         """Choose the dimensions on the places of a whole frame; only the first call does."""
         joint = self._joint(descriptor, color)
-        if self._fitted is None and 0 < self._config.dims < min(joint.shape):
+        if self._fitted is None and 0 < self._config.key_dims < min(joint.shape):
             mean = joint.mean(0)
             # Ascending eigenvalues: the last vectors span what varies most.
-            basis = torch.linalg.eigh((joint - mean).T @ (joint - mean)).eigenvectors[:, -self._config.dims :]
+            basis = torch.linalg.eigh((joint - mean).T @ (joint - mean)).eigenvectors[:, -self._config.key_dims :]
             self._fitted = mean, basis.contiguous()
 
     def _joint(self, descriptor: Tensor, color: Tensor) -> Tensor:
         joint = descriptor / self._config.temperature**0.5
-        return torch.cat([joint, self._config.color**0.5 * color], 1) if self._config.color else joint
+        return torch.cat([joint, self._config.color_weight**0.5 * color], 1) if self._config.color_weight else joint

@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimecore.attention.gaussian_kernel import KernelKeys, kernel_queries, kernel_sums
+from slimecore.attention.gaussian_kernel import GaussianKeys, gaussian_attention_sums, kernel_queries
 from slimecore.memory.config import MemoryConfig
-from slimecore.memory.grid_features import Places
-from slimecore.memory.key_projection import JointSpace
+from slimecore.memory.grid_features import GridFeatures
+from slimecore.memory.key_projection import KeyProjection
 from slimecore.runtime.device import generator
 
 __all__ = ["MaskMemory", "sample_places"]
@@ -65,12 +65,12 @@ class MaskMemory:
     def __init__(self, config: MemoryConfig, seed: int = 0) -> None:
         self._config = config
         self._generator = generator(seed)
-        self._space = JointSpace(config)
+        self._space = KeyProjection(config)
         self._permanent: list[_Entry] = []
-        self._recent: deque[_Entry] = deque(maxlen=config.recent)
+        self._recent: deque[_Entry] = deque(maxlen=config.recent_frames)
         self._since = 0
-        self._far: KernelKeys | None = None
-        self._near: KernelKeys | None = None
+        self._far: GaussianKeys | None = None
+        self._near: GaussianKeys | None = None
 
     @property
     def nbytes(self) -> int:
@@ -104,15 +104,15 @@ class MaskMemory:
                 entries.append(entry)
         self._far = self._near = None
 
-    def due(self, frames: int = 1) -> bool:
+    def should_write(self, frames: int = 1) -> bool:
         """Count so many frames as passed; whether the last is one to :meth:`write`."""
         self._since += frames
-        if not self._config.recent or self._since < self._config.every:
+        if not self._config.recent_frames or self._since < self._config.write_interval:
             return False
         self._since = 0
         return True
 
-    def write(self, places: Places, mask: Tensor, *, permanent: bool = False) -> None:
+    def write(self, places: GridFeatures, mask: Tensor, *, permanent: bool = False) -> None:
         """Remember a frame.
 
         Parameters
@@ -124,9 +124,9 @@ class MaskMemory:
         permanent : bool
             References and corrections: never dropped.
         """
-        mask, known = _completed(mask) if permanent else (mask, None)
+        mask, known = _normalized_with_known(mask) if permanent else (mask, None)
         evidence = mask.flatten(1).T.contiguous().float()
-        kept, log_weight = sample_places(mask, self._config.budget, self._generator)
+        kept, log_weight = sample_places(mask, self._config.keys_per_frame, self._generator)
         if known is not None:  # what is not known says nothing, of the background neither
             evidence[~known] = evidence[known].mean(0)
             told = known[kept.to(known.device)].to(kept.device)
@@ -134,8 +134,8 @@ class MaskMemory:
         prior, values = self._balanced(evidence, kept)
         prior += log_weight.to(evidence)
         if permanent:  # the space is fitted to a whole frame, not to the places that are kept of it
-            self._space.fit(*places.at())
-        key = torch.cat([self._space.vectors(*places.at(kept)), prior[:, None]], 1)
+            self._space.fit(*places.gather())
+        key = torch.cat([self._space.vectors(*places.gather(kept)), prior[:, None]], 1)
         position = None if permanent else places.positions(kept)
         (self._permanent if permanent else self._recent).append(_Entry(key, values, position))
         self._far = self._near = None
@@ -146,14 +146,14 @@ class MaskMemory:
         Parts together are balanced against the background, and each against the parts together: how a thing is cut
         into parts says nothing about where it ends.
         """
-        balance, ground = self._config.balance, evidence[:, 0]
+        balance, ground = self._config.class_balance, evidence[:, 0]
         share, any_part = evidence.mean(0), 1 - ground.mean()
         of_ground, of_any = (value.clamp(min=_SMALLEST).log() for value in (share[0], any_part))
         prior = -balance * (of_any + (of_ground - of_any) * ground[kept])
         apart = (share[1:] / any_part.clamp(min=_SMALLEST)).clamp(min=_SMALLEST).pow(-balance)
         return prior, torch.cat([ground[kept, None], evidence[kept, 1:] * apart], 1)
 
-    def advance(self, flow: Tensor) -> None:
+    def warp_positions(self, flow: Tensor) -> None:
         """Let remembered places ride on the motion, so that nearness is judged where things are now.
 
         Parameters
@@ -171,7 +171,7 @@ class MaskMemory:
                 entry.position = entry.position + motion[y, x].flip(-1) / short
         self._near = None
 
-    def reframe(self, shift: tuple[float, float], old: float, new: float) -> None:
+    def change_region(self, shift: tuple[float, float], old: float, new: float) -> None:
         """Judge nearness in another frame of reference from now on.
 
         Parameters
@@ -186,12 +186,14 @@ class MaskMemory:
                 entry.position = (entry.position * old + torch.tensor(shift).to(entry.position)) / new
         self._near = None
 
-    def _keys(self) -> tuple[KernelKeys | None, KernelKeys | None]:
+    def _keys(self) -> tuple[GaussianKeys | None, GaussianKeys | None]:
         """Keys of permanent frames, made once for all frames, and of recent ones, made once for a frame."""
         if self._far is None and self._permanent:
             self._far = _keys_of(self._permanent)
         if self._near is None and self._recent:
-            self._near = _keys_of(self._recent, self._nearby() / self._config.window if self._config.window else None)
+            self._near = _keys_of(
+                self._recent, self._nearby() / self._config.spatial_sigma if self._config.spatial_sigma else None
+            )
         return self._far, self._near
 
     def _nearby(self) -> Tensor:
@@ -203,7 +205,7 @@ class MaskMemory:
         return next(entry.evidence.shape[1] for entry in (*self._permanent, *self._recent)) + 1
 
     @torch.no_grad()
-    def read(self, places: Places, where: Tensor | None = None) -> Tensor:
+    def read(self, places: GridFeatures, where: Tensor | None = None) -> Tensor:
         """Labels that remembered places suggest for the places of a new frame.
 
         Parameters
@@ -217,35 +219,41 @@ class MaskMemory:
         (n, P) float tensor, summing to 1 over parts
         """
         asked = torch.arange(len(places), device=places.device) if where is None else where
-        point = self._space.vectors(*places.at(asked))
+        point = self._space.vectors(*places.gather(asked))
         keys, recent = self._keys()
-        far = point.new_zeros(self._columns, len(asked)) if keys is None else kernel_sums(kernel_queries(point), keys)
+        far = (
+            point.new_zeros(self._columns, len(asked))
+            if keys is None
+            else gaussian_attention_sums(kernel_queries(point), keys)
+        )
         near = None if recent is None else self._of_recent(point, places.positions(asked), recent)
         sums = far if near is None else far + near
-        unseen = math.exp(-(self._config.unknown or _NEVER))
+        unseen = math.exp(-(self._config.novelty_distance or _NEVER))
         ground = (sums[:1] + unseen / 2) / (sums[-1:] + unseen)
         share = unseen / (2 * max(1, len(sums) - 2))
         if near is None or keys is None or len(sums) == 3:
             parts = sums[1:-1] + share
         else:
-            lasting = self._config.lasting
-            parts = _doubted(far[1:-1] + share).pow(lasting) * _doubted(near[1:-1] + share).pow(1 - lasting)
+            lasting = self._config.reference_share
+            parts = _with_uniform_floor(far[1:-1] + share).pow(lasting) * _with_uniform_floor(near[1:-1] + share).pow(
+                1 - lasting
+            )
         return torch.cat([ground, parts * ((1 - ground) / parts.sum(0))]).T
 
-    def _of_recent(self, point: Tensor, position: Tensor, keys: KernelKeys) -> Tensor:
+    def _of_recent(self, point: Tensor, position: Tensor, keys: GaussianKeys) -> Tensor:
         """Sums (P + 1, n) of what recent frames say; by squares of the picture, where only near keys matter."""
-        if not self._config.window:
-            return kernel_sums(kernel_queries(point), keys)
+        if not self._config.spatial_sigma:
+            return gaussian_attention_sums(kernel_queries(point), keys)
         sums = point.new_zeros(self._columns, len(point))
-        query = kernel_queries(torch.cat([point, position / self._config.window], 1))
+        query = kernel_queries(torch.cat([point, position / self._config.spatial_sigma], 1))
         tiles = _tiles(position)
-        for tile, near in zip(tiles, self._answering([position[tile] for tile in tiles]), strict=True):
-            sums[:, tile] = kernel_sums(query[tile], keys.among(near))
+        for tile, near in zip(tiles, self._keys_in_reach([position[tile] for tile in tiles]), strict=True):
+            sums[:, tile] = gaussian_attention_sums(query[tile], keys.among(near))
         return sums
 
-    def _answering(self, positions: list[Tensor]) -> list[Tensor]:
+    def _keys_in_reach(self, positions: list[Tensor]) -> list[Tensor]:
         """Keys of recent frames that may matter to groups of places, each (n, 2)."""
-        reach = _REACH * self._config.window
+        reach = _REACH * self._config.spatial_sigma
         low = torch.stack([group.amin(0) for group in positions]) - reach
         high = torch.stack([group.amax(0) for group in positions]) + reach
         here = self._nearby()
@@ -253,12 +261,12 @@ class MaskMemory:
         return [near.nonzero()[:, 0] for near in inside.all(2)]
 
 
-def _doubted(parts: Tensor) -> Tensor:
+def _with_uniform_floor(parts: Tensor) -> Tensor:
     """Shares (n, places) of parts, with some of not knowing mixed in: neither witness can veto."""
     return parts * ((1 - _DOUBT) / parts.sum(0)) + _DOUBT / len(parts)
 
 
-def _completed(mask: Tensor) -> tuple[Tensor, Tensor | None]:
+def _normalized_with_known(mask: Tensor) -> tuple[Tensor, Tensor | None]:
     """Labels (P, h, w) that sum to 1, background where nothing is known; known places (h * w,), None if all are."""
     total = mask.sum(0)
     known = total > min(_KNOWN, float(total.max()) / 2)
@@ -270,12 +278,12 @@ def _completed(mask: Tensor) -> tuple[Tensor, Tensor | None]:
     return mask, known.flatten()
 
 
-def _keys_of(entries: Iterable[_Entry], position: Tensor | None = None) -> KernelKeys:
+def _keys_of(entries: Iterable[_Entry], position: Tensor | None = None) -> GaussianKeys:
     """Keys of several frames; a position (n, 2), in standard deviations of the window, is two more columns."""
     entries = list(entries)
     key = torch.cat([entry.key for entry in entries])
     vector = key[:, :-1] if position is None else torch.cat([key[:, :-1], position], 1)
-    return KernelKeys.of(vector, key[:, -1], torch.cat([entry.evidence for entry in entries]))
+    return GaussianKeys.of(vector, key[:, -1], torch.cat([entry.evidence for entry in entries]))
 
 
 def _tiles(position: Tensor) -> list[Tensor]:

@@ -20,7 +20,7 @@ from slimecore.imaging.resize import resize_labels
 from slimecore.io.images import IMAGE_SUFFIXES, natural_key
 from slimecore.io.masks import IGNORE, MaskFile, read_mask
 
-__all__ = ["PartIou", "PartTally", "SegmentationReport", "evaluate_folders", "evaluate_labels"]
+__all__ = ["IouAccumulator", "PartIou", "SegmentationReport", "evaluate_folders", "evaluate_labels"]
 
 Labels = npt.NDArray[Any]
 _LISTED = 12
@@ -117,7 +117,7 @@ def _percent(score: float | None) -> str:
     return "-" if score is None else f"{100 * score:.1f}"
 
 
-class PartTally:
+class IouAccumulator:
     """Running sums over pairs of label maps; memory does not grow with their number."""
 
     def __init__(self) -> None:
@@ -200,7 +200,7 @@ def evaluate_labels(
     -------
     SegmentationReport
     """
-    tally = PartTally()
+    tally = IouAccumulator()
     for prediction, truth in pairs:
         tally.add(_squashed(prediction, size), _squashed(truth, size))
     return tally.report(names)
@@ -245,15 +245,17 @@ def evaluate_folders(
         )
     missing = [stem for stem in true if stem not in told]
     problems += [f"no prediction for {true[stem].name}" for stem in missing]
-    tally, undecided, others = PartTally(), [], [False, False]
+    tally, undecided, others = IouAccumulator(), [], [False, False]
     for stem in true:
         if stem in missing:
             continue
         pair = _read_pair(told[stem], true[stem], size, problems)
         if pair is None or problems:
             continue
-        others = [found or (bool(m.values) and not m.lone) for found, m in zip(others, pair, strict=True)]
-        if any(mask.lone for mask in pair):  # what a lone 255 means is known when the folder is: count it later
+        others = [found or (bool(m.values) and not m.is_binary_255) for found, m in zip(others, pair, strict=True)]
+        if any(
+            mask.is_binary_255 for mask in pair
+        ):  # what a lone 255 means is known when the folder is: count it later
             undecided.append(stem)
         else:
             tally.add(_squashed(pair[0].labels, size), _squashed(pair[1].labels, size))
@@ -268,7 +270,7 @@ def evaluate_folders(
 
 def _decided(mask: MaskFile, others: bool) -> Labels:
     """Labels of a mask, with a lone 255 read as void where the folder uses other values."""
-    return np.where(mask.labels > 0, IGNORE, mask.labels) if mask.lone and others else mask.labels
+    return np.where(mask.labels > 0, IGNORE, mask.labels) if mask.is_binary_255 and others else mask.labels
 
 
 def _by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
@@ -300,7 +302,7 @@ def _read_pair(
         except InputError as error:
             problems.append(str(error))
             continue
-        if mask.numbered:
+        if mask.values_are_arbitrary:
             problems.append(
                 f"{path}: its colours or greys are no part values, and would be numbered file by file; "
                 "save masks as indexed PNG or .npy with one value a part"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from slimecore.backbones import ModelSpec
 from slimecore.errors import ConfigError
@@ -24,7 +25,7 @@ class ImageConfig:
     mode : str
         ``probe`` (one pass of the UNet a view, then only tokens move) or ``faithful`` (SLiMe's optimisation through
         the UNet).
-    short_side : int or None
+    network_size : int or None
         Short side of the network's input while learning, pixels; None takes 384 in probe and 512 in faithful mode.
     square : bool
         Squash pictures to a square, as published, instead of keeping their shape; in faithful mode.
@@ -35,7 +36,7 @@ class ImageConfig:
     """
 
     mode: str = "probe"
-    short_side: int | None = None
+    network_size: int | None = None
     square: bool = False
     device: str = "auto"
     seed: int = 0
@@ -44,6 +45,8 @@ class ImageConfig:
     faithful: FaithfulConfig = field(default_factory=FaithfulConfig)
     segment: SegmentConfig = field(default_factory=SegmentConfig)
 
+    RENAMED = MappingProxyType({"short_side": "network_size"})
+
     def __post_init__(self) -> None:
         if self.mode not in _SHORT_SIDE:
             raise ConfigError(f"mode must be probe or faithful, got {self.mode!r}")
@@ -51,10 +54,10 @@ class ImageConfig:
             raise ConfigError("square is for mode faithful; in probe mode pictures keep their shape")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
-        if self.short_side is not None and not 32 <= self.short_side <= 4096:
-            raise ConfigError(f"short_side must lie in 32..4096 pixels, got {self.short_side}")
+        if self.network_size is not None and not 32 <= self.network_size <= 4096:
+            raise ConfigError(f"network_size must lie in 32..4096 pixels, got {self.network_size}")
 
     @property
     def learning_side(self) -> int:
         """Short side pictures are learned at."""
-        return self.short_side or _SHORT_SIDE[self.mode]
+        return self.network_size or _SHORT_SIDE[self.mode]

@@ -112,14 +112,14 @@ def _annotations(pairs: Sequence[tuple[Path, Path]], names_file: Path | None) ->
     notes: list[str] = []
     seen = {0}
     masks = [read_mask(path) for _, path in pairs]
-    others = any(mask.values and not mask.lone for mask in masks)
+    others = any(mask.values and not mask.is_binary_255 for mask in masks)
     for (image, path), read in zip(pairs, masks, strict=True):
-        if read.lone and others:
+        if read.is_binary_255 and others:
             notes.append(f"{path}: 255 alone, beside masks with ids, is read as void; the picture teaches nothing")
             continue
         rgb = read_rgb(image)
         mask = fit_mask(read, (rgb.shape[0], rgb.shape[1]), str(path))
-        if mask.numbered and len(pairs) > 1:
+        if mask.values_are_arbitrary and len(pairs) > 1:
             raise InputError(
                 f"{path}: its colours or greys are numbered file by file, so they cannot be matched between masks; "
                 "save masks with part values 1..K, as indexed PNG"

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-from slimecore.config import nearest
+from slimecore.config import suggest_nearest
 from slimecore.errors import UnknownPlugin
 
 __all__ = ["available", "load"]
@@ -30,5 +30,5 @@ def load(package: str, name: str) -> ModuleType:
     file = name.replace("-", "_")
     if file not in known:
         kind = package.rsplit(".", 1)[-1].rstrip("s")
-        raise UnknownPlugin(f"unknown {kind} {name!r}; {nearest(name, known)}")
+        raise UnknownPlugin(f"unknown {kind} {name!r}; {suggest_nearest(name, known)}")
     return importlib.import_module(f"{package}.{file}")

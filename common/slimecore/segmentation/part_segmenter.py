@@ -14,15 +14,15 @@ from torch import Tensor
 from slimecore.attention.cross_attention import attend_self
 from slimecore.backbones import Backbone
 from slimecore.backbones.stable_diffusion import StableDiffusion
-from slimecore.backbones.unet_readout import PromptedReader
+from slimecore.backbones.unet_readout import UNetReadout
 from slimecore.errors import ArtifactError, InputError
 from slimecore.imaging.guided_filter import filter_radius, refine
 from slimecore.imaging.resize import fit_short_side, resize_rgb, resize_soft
 from slimecore.imaging.tensors import to_tensor
-from slimecore.imaging.tiling import Canvas, windows
+from slimecore.imaging.tiling import TileMerger, tiles
 from slimecore.io.embeddings import require_model
 from slimecore.segmentation.config import SegmentConfig
-from slimecore.segmentation.readout import part_evidence, prepare, stretched
+from slimecore.segmentation.readout import part_evidence, project_embeddings, rescale_to_range
 from slimecore.types import LabelMap, PartEmbeddings, PartScores
 
 __all__ = ["PartSegmenter", "Segmentation"]
@@ -82,7 +82,7 @@ class PartSegmenter:
         require_model(embeddings, backbone.name, backbone.revision, source)
         self.backbone, self.parts = backbone, embeddings.parts
         self.config = config or SegmentConfig()
-        self._short_side = self.config.short_side or int(embeddings.settings.get("short_side") or 384)
+        self._short_side = self.config.network_size or int(embeddings.settings.get("short_side") or 384)
         self._square = bool(embeddings.settings.get("square", False))
         self._faithful = embeddings.mode == "faithful"
         self._reader: _Reader
@@ -117,18 +117,18 @@ class PartSegmenter:
         """
         config = self.config
         sizes = [self._network_size(rgb) for rgb in pictures]
-        canvases = [Canvas(len(self.parts), network, config.merge) for network in sizes]
+        canvases = [TileMerger(len(self.parts), network, config.merge) for network in sizes]
         crops = []
         for i, rgb in enumerate(pictures):
             shape = (rgb.shape[0], rgb.shape[1])
-            sources = windows(shape, config.patches, config.patch)
-            targets = windows(sizes[i], config.patches, config.patch)
+            sources = tiles(shape, config.tiles, config.tile_size)
+            targets = tiles(sizes[i], config.tiles, config.tile_size)
             crops += [(sizes[i], i, source, target) for source, target in zip(sources, targets, strict=True)]
         crops.sort(key=lambda crop: crop[0])  # stable: equal sizes become neighbours
-        for batch in _batches(crops, max(1, config.batch // config.draws)):
+        for batch in _batches(crops, max(1, config.batch // config.noise_samples)):
             rgb = np.stack([resize_rgb(np.ascontiguousarray(pictures[i][src]), net) for net, i, src, _ in batch])
             maps = self._read(
-                to_tensor(rgb, self.backbone.device), [_shares(net, target) for net, _, _, target in batch]
+                to_tensor(rgb, self.backbone.device), [_relative_crop(net, target) for net, _, _, target in batch]
             )
             for (_, i, _, target), evidence in zip(batch, maps.cpu().numpy(), strict=True):
                 canvases[i].add(target, evidence)
@@ -147,14 +147,14 @@ class PartSegmenter:
     def _read(self, rgb: Tensor, shares: list[tuple[float, ...]]) -> Tensor:
         """Evidence (B, P, h, w) of a batch, mean over noise draws, each part stretched back to its range."""
         evidence, was = self._reader.read(rgb, shares, self.config)
-        maps = stretched(evidence, was)
+        maps = rescale_to_range(evidence, was)
         maps[:, 1:] *= evidence[:, 1:].amax((2, 3), keepdim=True) >= self.config.threshold
-        mean: Tensor = maps.unflatten(0, (len(rgb), self.config.draws)).mean(1)
+        mean: Tensor = maps.unflatten(0, (len(rgb), self.config.noise_samples)).mean(1)
         return mean
 
     def _refined(self, soft: npt.NDArray[np.float32], rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         guide = resize_rgb(rgb, (soft.shape[1], soft.shape[2]))
-        radius = filter_radius(self.config.refine, (soft.shape[1], soft.shape[2]))
+        radius = filter_radius(self.config.guided_filter_radius, (soft.shape[1], soft.shape[2]))
         return np.asarray(refine(soft, guide, radius, _EPS), np.float32)
 
     def _labelled(self, soft: npt.NDArray[np.float32], size: tuple[int, int]) -> Segmentation:
@@ -180,12 +180,12 @@ class _Reader(Protocol):
 class _ProbeReader:
     def __init__(self, backbone: Backbone, embeddings: PartEmbeddings, source: str) -> None:
         self._backbone = backbone
-        self._keys = prepare(backbone, embeddings, source)
+        self._keys = project_embeddings(backbone, embeddings, source)
 
     def read(self, rgb: Tensor, shares: list[tuple[float, ...]], config: SegmentConfig) -> tuple[Tensor, Tensor]:
-        features = self._backbone.encode(rgb, draws=config.draws)
-        evidence = part_evidence(features, self._keys, [s for s in shares for _ in range(config.draws)])
-        return evidence, attend_self(features, _cut(evidence, config))
+        features = self._backbone.encode(rgb, draws=config.noise_samples)
+        evidence = part_evidence(features, self._keys, [s for s in shares for _ in range(config.noise_samples)])
+        return evidence, attend_self(features, _threshold_background(evidence, config))
 
 
 class _FaithfulReader:
@@ -196,14 +196,16 @@ class _FaithfulReader:
         self._deltas = {name: torch.from_numpy(d.copy()).to(backbone.device) for name, d in embeddings.deltas.items()}
 
     def read(self, rgb: Tensor, _shares: list[tuple[float, ...]], config: SegmentConfig) -> tuple[Tensor, Tensor]:
-        latents = self._backbone.latents(rgb, config.draws)
+        latents = self._backbone.latents(rgb, config.noise_samples)
         timestep = torch.tensor([self._backbone.readout.timestep])
-        with PromptedReader(self._backbone, self._parts, self._deltas, lambda f: _cut(f, config)) as reader:
+        with UNetReadout(
+            self._backbone, self._parts, self._deltas, lambda f: _threshold_background(f, config)
+        ) as reader:
             readings = reader.run(latents, timestep, self._prompt)
         return readings.logits.softmax(1), readings.was
 
 
-def _cut(evidence: Tensor, config: SegmentConfig) -> Tensor:
+def _threshold_background(evidence: Tensor, config: SegmentConfig) -> Tensor:
     if not config.cut_background:
         return evidence
     background = evidence[:, :1]
@@ -211,7 +213,7 @@ def _cut(evidence: Tensor, config: SegmentConfig) -> Tensor:
     return torch.cat([kept, evidence[:, 1:]], 1)
 
 
-def _shares(size: tuple[int, int], window: tuple[slice, slice]) -> tuple[float, ...]:
+def _relative_crop(size: tuple[int, int], window: tuple[slice, slice]) -> tuple[float, ...]:
     """Top, bottom, left and right of a crop as shares of the picture's sides."""
     rows, columns = window
     return rows.start / size[0], rows.stop / size[0], columns.start / size[1], columns.stop / size[1]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from slimecore.attention.cross_attention import Features, attend_self, cross_logits, part_probabilities
-from slimecore.attention.query_features import WHOLE, column_logits, query_columns
+from slimecore.attention.query_features import FULL_IMAGE, column_logits, extra_query_features
 from slimecore.backbones import Backbone
 from slimecore.errors import ArtifactError
 from slimecore.imaging.resize import fit_short_side, resize_rgb, resize_soft
@@ -19,11 +19,19 @@ from slimecore.imaging.tensors import to_tensor
 from slimecore.io.embeddings import require_model
 from slimecore.types import PartEmbeddings, PartScores
 
-__all__ = ["ReadKeys", "encode_picture", "part_evidence", "prepare", "segment_image", "stretched", "was_evidence"]
+__all__ = [
+    "PartKeys",
+    "encode_image",
+    "part_evidence",
+    "project_embeddings",
+    "read_out",
+    "rescale_to_range",
+    "segment_image",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ReadKeys:
+class PartKeys:
     """Part embeddings projected once for one backbone; query many pictures with them.
 
     Parameters
@@ -45,7 +53,7 @@ class ReadKeys:
     position: float = 0.0
 
 
-def prepare(backbone: Backbone, embeddings: PartEmbeddings, source: str = "part embeddings") -> ReadKeys:
+def project_embeddings(backbone: Backbone, embeddings: PartEmbeddings, source: str = "part embeddings") -> PartKeys:
     """Project embeddings to keys.
 
     Raises
@@ -64,14 +72,17 @@ def prepare(backbone: Backbone, embeddings: PartEmbeddings, source: str = "part 
         keys = backbone.token_keys(vectors.flatten(0, 1))
     weights = torch.from_numpy(embeddings.layer_weights.copy()).to(backbone.device)
     if embeddings.columns is None:
-        return ReadKeys(keys, weights, len(embeddings.parts))
+        return PartKeys(keys, weights, len(embeddings.parts))
     columns = torch.from_numpy(embeddings.columns.copy()).to(backbone.device).flatten(0, 1)
-    descriptor, position = (float(embeddings.settings.get(name) or 0) for name in ("descriptor", "position"))
-    return ReadKeys(keys, weights, len(embeddings.parts), columns, descriptor, position)
+    settings = embeddings.settings  # files of version 0.1 carry the keys without "_scale"
+    descriptor, position = (
+        float(settings.get(f"{name}_scale", settings.get(name)) or 0) for name in ("descriptor", "position")
+    )
+    return PartKeys(keys, weights, len(embeddings.parts), columns, descriptor, position)
 
 
 @torch.no_grad()
-def part_evidence(features: Features, keys: ReadKeys, windows: Sequence[tuple[float, ...]] = (WHOLE,)) -> Tensor:
+def part_evidence(features: Features, keys: PartKeys, windows: Sequence[tuple[float, ...]] = (FULL_IMAGE,)) -> Tensor:
     """Cross-attention evidence F of pictures, or of crops whose `windows` say which share of theirs they show.
 
     Returns
@@ -80,7 +91,7 @@ def part_evidence(features: Features, keys: ReadKeys, windows: Sequence[tuple[fl
     """
     logits = cross_logits(features, keys.keys, keys.layer_weights, features.grid)
     if keys.columns is not None:
-        columns = query_columns(features, keys.descriptor, keys.position, windows)
+        columns = extra_query_features(features, keys.descriptor, keys.position, windows)
         if columns.shape[1] != keys.columns.shape[1]:
             raise ArtifactError(
                 f"the part embeddings hold {keys.columns.shape[1]} columns a token, their settings say "
@@ -91,7 +102,7 @@ def part_evidence(features: Features, keys: ReadKeys, windows: Sequence[tuple[fl
 
 
 @torch.no_grad()
-def was_evidence(features: Features, keys: ReadKeys) -> Tensor:
+def read_out(features: Features, keys: PartKeys) -> Tensor:
     """F accumulated by self-attention, each part stretched back to F's own range.
 
     Averaging shrinks contrast; SLiMe's test code rescales every part's WAS map to the minimum and maximum its F had.
@@ -101,11 +112,11 @@ def was_evidence(features: Features, keys: ReadKeys) -> Tensor:
     (B, parts, h, w) float32, summing to 1 over parts
     """
     evidence = part_evidence(features, keys)
-    maps = stretched(evidence, attend_self(features, evidence))
+    maps = rescale_to_range(evidence, attend_self(features, evidence))
     return maps / maps.sum(1, keepdim=True).clamp(min=1e-6)
 
 
-def stretched(evidence: Tensor, was: Tensor) -> Tensor:
+def rescale_to_range(evidence: Tensor, was: Tensor) -> Tensor:
     """WAS maps (B, P, h, w) with the minimum and maximum that each part's evidence had."""
     low, high = evidence.amin((2, 3), keepdim=True), evidence.amax((2, 3), keepdim=True)
     bottom, top = was.amin((2, 3), keepdim=True), was.amax((2, 3), keepdim=True)
@@ -134,12 +145,12 @@ def segment_image(
     ArtifactError
         The embeddings were learned with another model.
     """
-    keys = prepare(backbone, embeddings)
-    soft = was_evidence(encode_picture(backbone, rgb, short_side), keys)[0].cpu().numpy()
+    keys = project_embeddings(backbone, embeddings)
+    soft = read_out(encode_image(backbone, rgb, short_side), keys)[0].cpu().numpy()
     return PartScores(resize_soft(soft, (rgb.shape[0], rgb.shape[1])), embeddings.parts)
 
 
-def encode_picture(backbone: Backbone, rgb: npt.NDArray[np.uint8], short_side: int) -> Features:
+def encode_image(backbone: Backbone, rgb: npt.NDArray[np.uint8], short_side: int) -> Features:
     """Features of one picture (h, w, 3) uint8, brought to `short_side` and the backbone's multiples; batch of one."""
     size = fit_short_side((rgb.shape[0], rgb.shape[1]), short_side, backbone.multiple)
     return backbone.encode(to_tensor(resize_rgb(rgb, size)[None], backbone.device))
