@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from slimecore.backbones import ModelSpec
-from slimecore.config import apply, suggest_nearest
+from slimecore.config import apply, load_yaml, suggest_nearest
 from slimecore.errors import ConfigError
 from slimecore.learning.probe_config import LearnConfig
 from slimecore.memory.config import MemoryConfig
 
-__all__ = ["PRESETS", "FusionConfig", "RunConfig", "preset"]
+__all__ = ["PRESETS", "FusionConfig", "RunConfig", "as_config", "preset"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,3 +237,18 @@ def preset(name: str) -> RunConfig:
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}; {suggest_nearest(name, PRESETS)}")
     return apply(RunConfig(), PRESETS[name], where=f"preset {name}")
+
+
+def as_config(config: RunConfig | str | Path | None) -> RunConfig:
+    """Return settings as given, those of a preset, those of a YAML file, or the defaults.
+
+    Raises
+    ------
+    ConfigError
+        No such preset or file, or a value is out of range.
+    """
+    if config is None or isinstance(config, RunConfig):
+        return config or RunConfig()
+    if isinstance(config, str) and not config.endswith((".yaml", ".yml")):
+        return preset(config)
+    return apply(RunConfig(), load_yaml(Path(config)), where=str(config))

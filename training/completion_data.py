@@ -77,12 +77,12 @@ def draw(seed: int, number: int, frames: int, size: int, bank: TextureBank) -> t
 
 
 def _segmented(rgb: np.ndarray, masks: np.ndarray, name: str, backbone: Backbone) -> list[RefinementSample]:
-    recorder, config = Recorder(masks), replace(preset(name), dreams=0)  # dreams would be recorded
+    recorder, config = Recorder(masks), replace(preset(name), adaptation_clips=0)  # dreams would be recorded
     limit = (
         config.fusion.refinement_limit or FusionConfig().refinement_limit
     )  # at 0 neither network nor recorder would be asked
-    config = replace(config, fusion=replace(config.fusion, completion=limit, feedback=0.0))
-    session = Segmenter(config, backbone, completion=recorder)
+    config = replace(config, fusion=replace(config.fusion, refinement_limit=limit, motion_gate=0.0))
+    session = Segmenter(config, backbone, refiner=recorder)
     given = masks[0].astype(np.int32)
     parts = make_parts(MaskFile(given, {}))
     session.add_reference(Frame(0, rgb[0], "0"), Annotation(rgb[0], parts.index(given), parts))

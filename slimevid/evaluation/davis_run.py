@@ -25,12 +25,12 @@ from slimecore.io.atomic_files import atomic_path, make_folder
 from slimecore.io.images import list_images
 from slimecore.io.masks import MaskFile, fit_mask, make_parts, read_mask, write_mask
 from slimecore.provenance.code_hash import code_hash, digest
-from slimecore.runtime import plugins
 from slimecore.types import Annotation
 from slimevid.config import RunConfig
 from slimevid.evaluation.dataset import Dataset, open_davis
 from slimevid.evaluation.davis_manifest import Manifest, Work
 from slimevid.evaluation.process_pool import map_processes, require_jobs
+from slimevid.propagators import load_propagator
 
 if TYPE_CHECKING:
     from slimecore.backbones import Backbone
@@ -172,7 +172,7 @@ def _backbone(config: RunConfig) -> Backbone | None:
     """The model, loaded once a process."""
     from slimecore.backbones import load_model
 
-    needed = plugins.load("slimevid.propagators", config.propagator).NEEDS_MODEL
+    needed = load_propagator(config.propagator)[0].needs_model
     return load_model(config.model, config.device, config.seed) if needed else None
 
 

@@ -1,14 +1,13 @@
-"""What is known of one frame while it is being labelled; each product is made once, when first asked for."""
+"""Features of a frame, read-only, each computed on first use."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from slimecore.imaging.boxes import Box
+from slimecore.array_types import Array
 from slimecore.imaging.resize import fit_short_side, resize_rgb
 from slimecore.types import Frame
 from slimevid.frame.search_region import SearchRegion, full_frame
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
     from slimecore.memory.grid_features import GridFeatures
     from slimevid.config import RunConfig
 
-__all__ = ["FrameFeatures", "Motion"]
+__all__ = ["FrameFeatures"]
 
-Motion = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+_CELL_PIXELS = 8  # pixels of the network's input that a descriptor cell spans
 
 
 class FrameFeatures:
-    """Lazy per-frame products.
+    """Features of a search region of a frame, computed on first use and never changed.
 
     Parameters
     ----------
@@ -36,23 +35,9 @@ class FrameFeatures:
     backbone : Backbone or None
         None for propagators that need no model.
     ordinal : int
-        Frames labelled in full since the reference the pass began with, this one included.
-    window : Window, optional
-        What is looked at; the whole picture by default. All products are of it.
-
-    Attributes
-    ----------
-    motion : pair of (h, w, 2) float32, or None
-        Flow, at the size of `small`, into the frame labelled before this one and back, where it was made ahead.
-    apart : int
-        Steps of that motion.
-    between : tuple of FrameState
-        Frames between the two, which are not labelled in full.
-    steps : tuple of pairs of (h, w, 2) float32
-        Flow of every step through them: into the frame before, and back.
-    shown : (Box, (h, w) float32), or None
-        Where at the working size labels were worked out, and the log-odds to add there to all parts in what is shown of
-        this frame, but not in what is carried on.
+        Number of the key frame in its pass, 1 for the first after the reference.
+    region : SearchRegion, optional
+        The full frame by default.
     """
 
     def __init__(
@@ -61,59 +46,47 @@ class FrameFeatures:
         config: RunConfig,
         backbone: Backbone | None,
         ordinal: int = 0,
-        window: SearchRegion | None = None,
+        region: SearchRegion | None = None,
     ) -> None:
         self.frame = frame
         self.config = config
-        self.window = window or full_frame(frame.size)
+        self.region = region or full_frame(frame.size)
         self.ordinal = ordinal
-        self.motion: Motion | None = None
-        self.flow_steps = 1
-        self.skipped_frames: tuple[FrameFeatures, ...] = ()
-        self.step_flows: tuple[Motion, ...] = ()
-        self.display_correction: tuple[Box, npt.NDArray[Any]] | None = None
         self._backbone = backbone
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns of the window, pixels of the frame."""
-        return self.window.height, self.window.width
+        """Rows and columns of the search region, in pixels of the frame."""
+        return self.region.height, self.region.width
 
-    def scaled_side(self, whole_side: int) -> int:
-        """Short side of the window where that of the whole picture would be `whole_side`, but for the zoom."""
-        return max(1, round(whole_side * self.window.zoom * min(self.size) / min(self.frame.size)))
+    def scaled_side(self, full_side: int) -> int:
+        """Return the region's short side, in pixels, if the full frame's were `full_side`, magnified by the zoom."""
+        return max(1, round(full_side * self.region.zoom * min(self.size) / min(self.frame.size)))
 
     @property
-    def work_size(self) -> tuple[int, int]:
+    def mask_size(self) -> tuple[int, int]:
         """Rows and columns of soft masks."""
         return fit_short_side(self.size, self.scaled_side(self.config.mask_size), 1)
 
     @cached_property
-    def rgb(self) -> npt.NDArray[Any]:
-        """(h, w, 3) uint8, what the window shows."""
-        return np.ascontiguousarray(self.frame.rgb[self.window.box])
+    def rgb(self) -> Array:
+        """Search region at the frame's resolution, (h, w, 3) uint8."""
+        return np.ascontiguousarray(self.frame.rgb[self.region.box])
 
     @cached_property
-    def flow_image(self) -> npt.NDArray[Any]:
-        """(h, w, 3) uint8, the same at the size at which motion is seen."""
+    def flow_image(self) -> Array:
+        """Search region at the size for optical flow, (h, w, 3) uint8."""
         return self.flow_image_of(self.frame.rgb)
 
-    def flow_image_of(self, rgb: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """What this window shows of another frame, at the size at which motion is seen."""
+    def flow_image_of(self, rgb: Array) -> Array:
+        """Return the search region of another frame (H, W, 3) uint8, at the size for optical flow."""
         size = fit_short_side(self.size, self.scaled_side(self.config.flow_size), 1)
-        return resize_rgb(np.ascontiguousarray(rgb[self.window.box]), size)
+        return resize_rgb(np.ascontiguousarray(rgb[self.region.box]), size)
 
     @cached_property
-    def work_image(self) -> npt.NDArray[Any]:
-        """(h, w, 3) uint8, the same at the working size."""
-        return resize_rgb(self.rgb, self.work_size)
-
-    @cached_property
-    def features(self) -> Features:
-        """Features of the picture at the network's size, batch of one."""
-        from slimecore.imaging.tensors import to_tensor
-
-        return self._network.encode(to_tensor(self.network_image[None], self._network.device))
+    def mask_image(self) -> Array:
+        """Search region at mask size, (h, w, 3) uint8."""
+        return resize_rgb(self.rgb, self.mask_size)
 
     @property
     def _network(self) -> Backbone:
@@ -123,35 +96,43 @@ class FrameFeatures:
 
     @property
     def network_size(self) -> tuple[int, int]:
-        """Rows and columns of what the network sees of the window."""
+        """Rows and columns of the network's input."""
         return fit_short_side(self.size, self.scaled_side(self.config.network_size), self._network.multiple)
 
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns at which parts are told apart: the memory's places, where descriptors span 8 pixels."""
-        rows, columns = (max(1, side * self.config.memory.grid_upsampling // 8) for side in self.network_size)
-        return rows, columns
-
     @cached_property
-    def network_image(self) -> npt.NDArray[Any]:
-        """(h, w, 3) uint8, the window at the network's size."""
+    def network_image(self) -> Array:
+        """Search region at the size of the network's input, (h, w, 3) uint8."""
         return resize_rgb(self.rgb, self.network_size)
 
     @cached_property
+    def features(self) -> Features:
+        """Features of the backbone, a batch of one."""
+        from slimecore.imaging.tensors import to_tensor
+
+        return self._network.encode(to_tensor(self.network_image[None], self._network.device))
+
+    @cached_property
     def descriptor(self) -> Tensor:
-        """(1, D, h, w) descriptors; without the rest of the features when those were not asked for before."""
+        """Descriptors (1, D, h, w), without the other features unless those are there already."""
         from slimecore.imaging.tensors import to_tensor
 
         if "features" in self.__dict__:
             return self.features.descriptor
         return self._network.describe(to_tensor(self.network_image[None], self._network.device))
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the memory grid, on which foreground is assigned to parts."""
+        upsampling = self.config.memory.grid_upsampling
+        rows, columns = (max(1, side * upsampling // _CELL_PIXELS) for side in self.network_size)
+        return rows, columns
+
     @cached_property
     def grid_features(self) -> GridFeatures:
         """Descriptors and colours on a grid ``memory.grid_upsampling`` times denser than that of the descriptors."""
         from slimecore.memory.grid_features import GridFeatures
 
-        detail = self.config.memory.grid_upsampling
-        # Colours need two pixels a place: what the network sees has them up to half its stride.
-        enough = 2 * detail * int(self.descriptor.shape[2]) <= self.network_image.shape[0]
-        return GridFeatures.of(self.descriptor, self.network_image if enough else self.rgb, detail)
+        upsampling = self.config.memory.grid_upsampling
+        # A colour cell needs two pixels. The network's input has them up to half its stride.
+        enough = 2 * upsampling * int(self.descriptor.shape[2]) <= self.network_image.shape[0]
+        return GridFeatures.of(self.descriptor, self.network_image if enough else self.rgb, upsampling)

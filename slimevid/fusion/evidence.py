@@ -1,7 +1,7 @@
-"""Evidence of several kinds on one frame, combined: first whether a place is any part, then which.
+"""Evidence of a frame: cues for the foreground, and log-likelihoods of the parts.
 
-Whether is asked of the probability of the background alone, so neither the answer nor its cost depends on how many
-parts a thing was cut into.
+The foreground is decided from the probability of the background alone. Neither the decision nor its cost depends on the
+number of parts that an object was divided into.
 """
 
 from __future__ import annotations
@@ -19,114 +19,122 @@ from slimecore.imaging.resize import resize_soft
 
 __all__ = ["ForegroundCue", "FrameEvidence", "floored_log", "fuse_log_odds", "softmax_parts"]
 
-_LEAST = 1e-8  # with no floor at all, a probability is at least this
+_MIN_PROBABILITY = 1e-8  # keeps the logarithm finite when the floor is 0
 
 
 class ForegroundCue(NamedTuple):
-    """Evidence of one kind on whether places are any part.
+    """Evidence of a single cue for background against foreground.
 
     Parameters
     ----------
-    ground : (h, w) float32
+    background : (h, w) float32
         Probability of the background.
     weight : float or (h, w) float32
-        Of its log-odds.
+        Weight of the log-odds.
     """
 
     background: Array
     weight: Array | float
 
     def at(self, size: tuple[int, int], box: Box) -> ForegroundCue:
-        """In a box of a picture of some size."""
-        weight = self.weight if isinstance(self.weight, float) else _placed(self.weight, size, box)
-        return ForegroundCue(_placed(self.background, size, box), weight)
+        """Return the cue resized to `size` = ``(h, w)`` and cropped to a box."""
+        weight = self.weight if isinstance(self.weight, float) else _crop(self.weight, size, box)
+        return ForegroundCue(_crop(self.background, size, box), weight)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameEvidence:
-    """All evidence on one frame.
+    """All evidence of a frame.
 
     Parameters
     ----------
-    learned, carried, read : Cue or None
-        Learned parts, labels carried along the flow, and the memory; planes of any sizes.
-    against : (h, w) float32 or None
-        Log-odds against all parts. What is negative speaks for them, and is no evidence by itself:
-        see :mod:`slimevid.fusion.motion_gate`.
-    which : (P - 1, H, W) float32
-        Log-likelihoods of the parts, by all but the flow. Empty, (0, H, W), where there is one part.
-    by_flow : (P - 1, H, W) float32
-        The same by the labels carried along the flow.
+    appearance, flow, memory : ForegroundCue or None
+        Learned parts, flow-warped labels and memory read-out. Their maps may differ in size.
+    background_log_odds : (h, w) float32 or None
+        Log-odds of the background by motion and position. Negative values support the parts, yet only through the
+        motion gate (:mod:`slimevid.fusion.motion_gate`).
+    part_log_likelihood : (P - 1, H, W) float32
+        Log-likelihoods of the parts by all cues but the flow. Empty, ``(0, H, W)``, for a single part.
+    flow_part_log_likelihood : (P - 1, H, W) float32
+        Log-likelihoods of the parts by the flow-warped labels.
     """
 
-    learned: ForegroundCue | None
-    carried: ForegroundCue | None
-    against: Array | None
+    appearance: ForegroundCue | None
+    flow: ForegroundCue | None
+    background_log_odds: Array | None
     part_log_likelihood: Array
     flow_part_log_likelihood: Array
-    read: ForegroundCue | None = None
+    memory: ForegroundCue | None = None
 
     @property
-    def any(self) -> bool:
-        """Whether anything is known."""
-        return any(cue is not None for cue in (self.learned, self.carried, self.read))
+    def cues(self) -> tuple[ForegroundCue, ...]:
+        """Present cues for the foreground."""
+        return tuple(cue for cue in (self.appearance, self.flow, self.memory) if cue is not None)
 
     def at(self, size: tuple[int, int], box: Box) -> FrameEvidence:
-        """What is known of whether places are any part, in a box of a picture of some size."""
-        cues = (None if cue is None else cue.at(size, box) for cue in (self.learned, self.carried, self.read))
-        learned, carried, read = cues
-        against = None if self.against is None else _placed(self.against, size, box)
-        return FrameEvidence(learned, carried, against, self.part_log_likelihood, self.flow_part_log_likelihood, read)
+        """Return the foreground evidence resized to `size` = ``(h, w)`` and cropped to a box."""
+        resized = (None if cue is None else cue.at(size, box) for cue in (self.appearance, self.flow, self.memory))
+        appearance, flow, memory = resized
+        log_odds = None if self.background_log_odds is None else _crop(self.background_log_odds, size, box)
+        return FrameEvidence(
+            appearance, flow, log_odds, self.part_log_likelihood, self.flow_part_log_likelihood, memory
+        )
 
-    def ground(self, floor: float) -> Array:
-        """Probability of the background, (h, w) float32, by all cues, which must have one size."""
-        known = [cue for cue in (self.learned, self.carried, self.read) if cue is not None]
-        against = None if self.against is None else np.maximum(self.against, 0)
-        return np.asarray(1 / (1 + np.exp(fuse_log_odds(known, floor, against))))
+    def background(self, floor: float) -> Array:
+        """Return the probability of the background, (h, w) float32, by all cues.
+
+        Parameters
+        ----------
+        floor : float
+            Share of the uniform distribution mixed into every cue, 0..1.
+        """
+        against = None if self.background_log_odds is None else np.maximum(self.background_log_odds, 0)
+        return np.asarray(1 / (1 + np.exp(fuse_log_odds(self.cues, floor, against))))
 
 
 def fuse_log_odds(cues: Sequence[ForegroundCue], floor: float, against: Array | None = None) -> Array:
-    """Log-odds that a place is any part: the weighted sum of what all cues say.
+    """Return the log-odds of the foreground: the weighted sum over all cues.
 
     Parameters
     ----------
-    cues : sequence of Cue
-        All of one size.
+    cues : sequence of ForegroundCue
+        At least one. All of one size (h, w).
     floor : float
-        Share of not knowing mixed into each first: no cue can veto.
+        Share of the uniform distribution mixed into every cue, 0..1, so that no cue can veto the others.
     against : (h, w) float32, optional
-        Log-odds for the background.
+        Log-odds of the background, subtracted.
 
     Returns
     -------
     (h, w) float32
     """
     total = np.zeros(cues[0].background.shape, np.float32)
-    half = max(floor / 2, _LEAST)
-    for ground, weight in cues:
-        mixed = ground * np.float32(1 - floor) + np.float32(half)
-        total += np.asarray(cv2.log(np.maximum(np.float32(1 - floor + 2 * half) / mixed - 1, _LEAST))) * weight
+    half = max(floor / 2, _MIN_PROBABILITY)
+    for background, weight in cues:
+        mixed = background * np.float32(1 - floor) + np.float32(half)
+        odds = np.maximum(np.float32(1 - floor + 2 * half) / mixed - 1, _MIN_PROBABILITY)
+        total += np.asarray(cv2.log(odds)) * weight
     return total if against is None else total - against
 
 
 def floored_log(parts: Array, floor: float) -> Array:
-    """Logarithms of the probabilities (n, h, w) of parts, with `floor` of not knowing mixed in."""
+    """Return logarithms of part probabilities (n, h, w), mixed with a uniform share `floor` / 10 for each part."""
     if not len(parts):
         return parts
-    mixed = np.multiply(parts, np.float32(1 - floor), order="C")  # what the memory reads lies place by place
-    mixed += np.float32(max(floor / 10, _LEAST))
-    flat = mixed.reshape(len(mixed), -1)  # as OpenCV takes it, whose logarithms are twice as fast
+    mixed = np.multiply(parts, np.float32(1 - floor), order="C")  # memory read-outs are stored cell by cell
+    mixed += np.float32(max(floor / 10, _MIN_PROBABILITY))
+    flat = mixed.reshape(len(mixed), -1)  # two axes as OpenCV expects, whose logarithm is twice as fast
     return np.asarray(cv2.log(flat, dst=flat)).reshape(parts.shape)
 
 
 def softmax_parts(likelihoods: Array) -> Array:
-    """Softmax (n, h, w) over parts."""
+    """Return the softmax over parts of log-likelihoods (n, h, w)."""
     if not len(likelihoods):
         return likelihoods
-    found = np.exp(likelihoods - likelihoods.max(0))
-    found /= found.sum(0)
-    return np.asarray(found)
+    exponentials = np.exp(likelihoods - likelihoods.max(0))
+    exponentials /= exponentials.sum(0)
+    return np.asarray(exponentials)
 
 
-def _placed(plane: Array, size: tuple[int, int], box: Box) -> Array:
-    return np.asarray(resize_soft(plane[None], size)[0][box])
+def _crop(values: Array, size: tuple[int, int], box: Box) -> Array:
+    return np.asarray(resize_soft(values[None], size)[0][box])

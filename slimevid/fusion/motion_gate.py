@@ -1,34 +1,55 @@
-"""What a place looks like adds to the parts; what motion vouches for of it is carried on, the rest is only shown.
+"""Motion gate: how much of the appearance log-odds is propagated to later frames.
 
-Colours of the references and the completing network (:mod:`slimevid.refinement.network`) see hands, feet and edges
-that the
-comparison of places misses. Carried on, their errors would feed themselves; but so would those of motion, whose flow
-bleeds into what surrounds a thing. Together they are two witnesses whose errors lie in different places: a place is
-carried on as a part no surer than the less sure of the two. Record 33 says what that is worth.
+Colour histograms and the refinement network (:mod:`slimevid.refinement.network`) add log-odds to the parts. All of it
+is displayed. Only the smaller of appearance and motion is propagated, so that neither cue can reinforce its own errors.
+See docs/adr/0033.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from slimecore.array_types import Array
 from slimecore.imaging.boxes import Box
-from slimevid.frame.features import FrameFeatures
 
-__all__ = ["add_log_odds_inplace", "display_labels", "propagated_log_odds", "with_log_odds"]
+__all__ = ["DisplayCorrection", "add_log_odds_inplace", "propagated_log_odds", "with_log_odds"]
 
 
-def propagated_log_odds(looks: Array, motion: Array | None, feedback: float) -> Array:
-    """Log-odds for all parts to carry on: what both looks and motion say.
+@dataclass(frozen=True, slots=True, eq=False)
+class DisplayCorrection:
+    """Log-odds of the foreground that are displayed but not propagated.
 
     Parameters
     ----------
-    looks : (h, w) float32
-        Log-odds for the parts by what places look like.
+    box : Box
+        Rows and columns of the mask.
+    log_odds : (h, w) float32
+        Added to all parts in the box.
+    """
+
+    box: Box
+    log_odds: Array
+
+    def applied_to(self, labels: Array) -> Array:
+        """Return a copy of soft labels (P, H, W) with the log-odds added."""
+        corrected = labels.copy()
+        add_log_odds_inplace(corrected, self.box, self.log_odds)
+        return corrected
+
+
+def propagated_log_odds(appearance: Array, motion: Array | None, gate: float) -> Array:
+    """Return the part of the appearance log-odds that motion confirms.
+
+    Parameters
+    ----------
+    appearance : (h, w) float32
+        Log-odds of the foreground by appearance.
     motion : (h, w) float32, optional
-        Log-odds against the parts by how places move; negative speaks for them.
-    feedback : float
-        Share of what motion says.
+        Log-odds of the background by motion. Negative values support the foreground.
+    gate : float
+        Share of the motion log-odds up to which appearance is propagated, at least 0.
 
     Returns
     -------
@@ -36,28 +57,19 @@ def propagated_log_odds(looks: Array, motion: Array | None, feedback: float) -> 
         At least 0.
     """
     if motion is None:
-        return np.zeros_like(looks)
-    return np.asarray(np.clip(looks, 0, feedback * np.maximum(-motion, 0)))
+        return np.zeros_like(appearance)
+    return np.asarray(np.clip(appearance, 0, gate * np.maximum(-motion, 0)))
 
 
-def add_log_odds_inplace(soft: Array, box: Box, odds: Array) -> None:
-    """Add log-odds (h, w) to all parts in a box of labels (P, H, W)."""
+def add_log_odds_inplace(soft: Array, box: Box, log_odds: Array) -> None:
+    """Add log-odds (h, w) to all parts in a box of soft labels (P, H, W)."""
     inside = (slice(None), *box)
-    soft[inside] = with_log_odds(soft[inside], odds)
+    soft[inside] = with_log_odds(soft[inside], log_odds)
 
 
-def display_labels(soft: Array, state: FrameFeatures) -> Array:
-    """Labels (P, h, w) to show of a frame whose labels `soft` are carried on."""
-    if state.display_correction is None:
-        return soft
-    result = soft.copy()
-    add_log_odds_inplace(result, *state.display_correction)
-    return result
-
-
-def with_log_odds(soft: Array, odds: Array) -> Array:
-    """Labels (P, h, w) float32 with log-odds (h, w) added to all parts; they keep their shares of each other."""
-    factor = np.exp(odds)
+def with_log_odds(soft: Array, log_odds: Array) -> Array:
+    """Return soft labels (P, h, w) float32 with log-odds (h, w) added to all parts, whose shares among them stay."""
+    factor = np.exp(log_odds)
     total = soft[0] + factor * soft[1:].sum(0)
     result = soft * (factor / total)
     result[0] = soft[0] / total

@@ -1,51 +1,83 @@
-"""Propagators: how labels get from one frame to the next. One file each, holding ``build(context) -> Propagator``.
+"""Plug-ins that carry labels from frame to frame, one file each.
 
-A file sets ``NEEDS_MODEL`` (a backbone must be loaded), ``NEEDS_PARTS`` (parts must have been learned with it) and
-``REFINE`` (its soft labels are coarse and want the edge-aware filter at full size) and ``WINDOWED`` (it looks through
-a window that follows the parts, and what it returns is of that window) and ``COMPLETED`` (it asks the completing
-network, which is then worth adapting to the clip) and ``KEYED`` (it labels key frames, and those between them take
-their labels from these: see :mod:`slimevid.session.keyframes`). ``AHEAD`` is None, or a function of a frame's state,
-that of the
-frame labelled before it (or None) and a flow: it makes, in another thread and while that frame is still being labelled,
-what a step needs and labels do not decide.
+``fused`` is the default, the others are baselines. A file holds ``TRAITS``, a :class:`Traits`, and
+``build(context) -> Propagator``. It is found by its file name (``--propagator NAME``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol
 
-import numpy.typing as npt
+from slimecore.array_types import Array
+from slimecore.errors import ConfigError
+from slimecore.runtime import plugins
 
 if TYPE_CHECKING:
     from slimecore.segmentation.readout import PartKeys
     from slimevid.config import RunConfig
     from slimevid.frame.features import FrameFeatures
+    from slimevid.fusion.motion_gate import DisplayCorrection
+    from slimevid.motion.composition import StepMotion
     from slimevid.motion.flows import Flow
     from slimevid.refinement.network import Refiner
 
-__all__ = ["Ahead", "Context", "Propagator"]
+__all__ = ["Context", "Propagator", "StepResult", "Traits", "load_propagator"]
 
-Ahead: TypeAlias = "Callable[[FrameFeatures, FrameFeatures | None, Flow], None]"
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a propagator needs of the session that runs it. All defaults are the simplest case.
+
+    Parameters
+    ----------
+    needs_model : bool
+        A backbone must be loaded.
+    needs_embeddings : bool
+        Part embeddings must have been learned with that backbone.
+    guided_filter : bool
+        Soft labels are coarse, and follow image edges after the guided filter at full size.
+    search_region : bool
+        The propagator works in a search region that follows the parts, and returns labels of that region.
+    refinement : bool
+        The propagator uses the refinement network, so adapting the network to a clip pays.
+    keyframes : bool
+        Only key frames are labelled in full. Labels of the frames between are interpolated along the flow.
+    motion : bool
+        The session estimates the motion of every step ahead, in another thread.
+    prefetch : callable(FrameFeatures), optional
+        Computes in another thread the features of a frame that a step reads.
+    """
+
+    needs_model: bool = False
+    needs_embeddings: bool = False
+    guided_filter: bool = False
+    search_region: bool = False
+    refinement: bool = False
+    keyframes: bool = False
+    motion: bool = False
+    prefetch: Callable[[FrameFeatures], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """What a propagator may use.
+    """Everything a propagator may use.
 
     Parameters
     ----------
     config : RunConfig
     parts : int
-        Parts with the background.
+        Number of parts, the background included.
     flow : Flow
-    keys : ReadKeys or None
-        Learned parts, projected; None when the propagator needs none.
+        Flow method for motion that was not estimated ahead.
+    keys : PartKeys or None
+        Projected part embeddings. None if the propagator needs none.
     device : str
-        Where the model computes.
-    complete : Complete or None
-        The completing network.
+        Device of the backbone.
+    refiner : Refiner or None
+        Refinement network.
     """
 
     config: RunConfig
@@ -53,40 +85,92 @@ class Context:
     flow: Flow
     keys: PartKeys | None
     device: str = "cpu"
-    complete: Refiner | None = None
+    refiner: Refiner | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepResult:
+    """Labels of a frame.
+
+    Parameters
+    ----------
+    labels : (P, h, w) float32
+        Propagated probabilities at any size, summing to 1 over P.
+    correction : DisplayCorrection, optional
+        Log-odds that are displayed but not propagated.
+    """
+
+    labels: Array
+    correction: DisplayCorrection | None = None
+
+    @property
+    def displayed(self) -> Array:
+        """Labels to display, (P, h, w) float32."""
+        return self.labels if self.correction is None else self.correction.applied_to(self.labels)
 
 
 class Propagator(Protocol):
-    """Labels of the frames of a clip, one after the other."""
+    """Label the frames of a clip, each after the other."""
 
-    def remember(self, state: FrameFeatures, soft: npt.NDArray[Any]) -> None:
-        """Take a reference for good: its labels (P, h, w) float32 at the clip's size.
+    def remember(self, features: FrameFeatures, soft: Array) -> None:
+        """Remember a reference for good.
 
-        They sum to 1 over parts, or to 0 where a pixel is marked as one to ignore.
+        Parameters
+        ----------
+        features : FrameFeatures
+            Of the reference frame.
+        soft : (P, h, w) float32
+            Labels at the clip's size, summing to 1 over P, or to 0 at ignored pixels.
         """
         ...
 
-    def start(self, state: FrameFeatures, soft: npt.NDArray[Any]) -> None:
-        """Go on from a frame, which was remembered before: the next step is its neighbour."""
+    def start(self, features: FrameFeatures, soft: Array) -> None:
+        """Continue from a remembered frame. The next step is its neighbour. Parameters as of :meth:`remember`."""
         ...
 
-    def step(self, state: FrameFeatures) -> npt.NDArray[Any]:
-        """Label the next frame: (P, h, w) float32 at any size, summing to 1 over parts.
+    def step(self, features: FrameFeatures, motion: StepMotion | None = None) -> StepResult:
+        """Label the next frame.
 
-        These are the labels that are carried on. A propagator that shows more than it carries on says in
-        ``state.shown`` where, and what to add.
+        Parameters
+        ----------
+        features : FrameFeatures
+        motion : StepMotion, optional
+            Motion into the frame labelled before, if the session estimated it ahead.
+
+        Returns
+        -------
+        StepResult
         """
         ...
 
-    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
-        """Everything that later steps depend on, as named arrays."""
+    def snapshot(self) -> dict[str, Array]:
+        """Return everything that later steps depend on, as named arrays."""
         ...
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take over a :meth:`snapshot`: steps from here are the same, bit for bit."""
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Continue from a :meth:`snapshot`. All later steps are equal, bit for bit."""
         ...
 
     @property
     def nbytes(self) -> int:
-        """Bytes of what is remembered between frames."""
+        """Bytes remembered between frames."""
         ...
+
+
+def load_propagator(name: str) -> tuple[Traits, Callable[[Context], Propagator]]:
+    """Load a propagator's traits and its ``build`` function.
+
+    Raises
+    ------
+    UnknownPlugin
+        No file of that name.
+    ConfigError
+        The file has no ``TRAITS`` or no ``build``.
+    """
+    module: ModuleType = plugins.load(__name__, name)
+    traits, build = getattr(module, "TRAITS", None), getattr(module, "build", None)
+    if not isinstance(traits, Traits):
+        raise ConfigError(f"propagator {name!r}: {module.__file__} needs TRAITS = Traits(...)")
+    if not callable(build):
+        raise ConfigError(f"propagator {name!r}: {module.__file__} needs build(context)")
+    return traits, build

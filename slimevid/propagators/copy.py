@@ -1,51 +1,45 @@
-"""Floor: the reference mask, unmoved."""
+"""Baseline: the reference mask, unmoved."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from slimecore.array_types import Array
 from slimevid.frame.features import FrameFeatures
-from slimevid.propagators import Context
+from slimevid.motion.composition import StepMotion
+from slimevid.propagators import Context, StepResult, Traits
 
-__all__ = ["AHEAD", "COMPLETED", "KEYED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
+__all__ = ["TRAITS", "build"]
 
-NEEDS_MODEL = False
-NEEDS_PARTS = False
-REFINE = False
-WINDOWED = False
-COMPLETED = False
-KEYED = False
-AHEAD = None
+TRAITS = Traits()
 
 
 class _Copy:
     def __init__(self) -> None:
-        self._soft: npt.NDArray[Any] = np.zeros((0, 0, 0), np.float32)
+        self._labels: Array = np.zeros((0, 0, 0), np.float32)
 
-    def remember(self, state: FrameFeatures, soft: npt.NDArray[Any]) -> None:
+    def remember(self, features: FrameFeatures, soft: Array) -> None:
         pass
 
-    def start(self, state: FrameFeatures, soft: npt.NDArray[Any]) -> None:
-        self._soft = soft
+    def start(self, features: FrameFeatures, soft: Array) -> None:
+        self._labels = soft
 
-    def step(self, state: FrameFeatures) -> npt.NDArray[Any]:
-        return self._soft
+    def step(self, features: FrameFeatures, motion: StepMotion | None = None) -> StepResult:
+        return StepResult(self._labels)
 
-    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
-        return {"soft": self._soft}
+    def snapshot(self) -> dict[str, Array]:
+        return {"soft": self._labels}
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        self._soft = state["soft"]
+    def restore(self, state: Mapping[str, Array]) -> None:
+        self._labels = state["soft"]
 
     @property
     def nbytes(self) -> int:
-        return int(self._soft.nbytes)
+        return int(self._labels.nbytes)
 
 
 def build(context: Context) -> _Copy:
-    """Copy the reference mask to every frame."""
+    """Build a propagator that copies the reference mask to every frame."""
     return _Copy()

@@ -1,7 +1,7 @@
-"""Memory only: WAS through time, without flow, motion or learned parts; the ablation that says what the memory does.
+"""Baseline: the mask memory alone (WAS-attention through time), without flow, motion or learned parts.
 
-References are permanent, recent frames pass through the FIFO, as in ``fused``; positions of remembered places stay
-where they were, since no motion is known.
+References are permanent and recent frames pass through the FIFO, as in ``fused``. Cell positions of remembered frames
+stay where they were, since no motion is known.
 """
 
 from __future__ import annotations
@@ -16,45 +16,34 @@ from slimecore.errors import ConfigError
 from slimecore.imaging.resize import resize_soft
 from slimecore.memory.mask_memory import MaskMemory
 from slimevid.frame.features import FrameFeatures
-from slimevid.motion.flows import Flow
-from slimevid.propagators import Context
-from slimevid.propagators.fused import recall
+from slimevid.fusion.memory_reading import read_memory
+from slimevid.motion.composition import StepMotion
+from slimevid.propagators import Context, StepResult, Traits
 
-__all__ = ["AHEAD", "COMPLETED", "KEYED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
+__all__ = ["TRAITS", "build"]
 
-NEEDS_MODEL = True
-NEEDS_PARTS = False
-REFINE = True
-WINDOWED = False
-COMPLETED = False
-KEYED = False
-_DOUBT = 0.1  # as in fused: a place less sure than all but this is read finely
+TRAITS = Traits(needs_model=True, guided_filter=True, prefetch=lambda features: features.grid_features)
+_MIN_CONFIDENCE = 0.9  # as in fused: a less confident cell is read finely
 
 
-def prepare(state: FrameFeatures, before: FrameFeatures | None, flow: Flow) -> None:
-    """Make what a step needs and labels do not decide."""
-    _ = state.grid_features
-
-
-AHEAD = prepare
-
-
-class _Was:
+class _MemoryOnly:
     def __init__(self, context: Context) -> None:
         self._device = context.device
         self._memory = MaskMemory(context.config.memory, context.config.seed)
 
-    def remember(self, state: FrameFeatures, soft: Array) -> None:
-        self._write(state, soft, permanent=True)
+    def remember(self, features: FrameFeatures, soft: Array) -> None:
+        self._write(features, soft, permanent=True)
 
-    def start(self, state: FrameFeatures, soft: Array) -> None:
+    def start(self, features: FrameFeatures, soft: Array) -> None:
         pass
 
-    def step(self, state: FrameFeatures) -> Array:
-        soft = recall(self._memory, state.grid_features, lambda coarse: np.asarray(coarse.max(0) < 1 - _DOUBT))
+    def step(self, features: FrameFeatures, motion: StepMotion | None = None) -> StepResult:
+        labels = read_memory(
+            self._memory, features.grid_features, lambda coarse: np.asarray(coarse.max(0) < _MIN_CONFIDENCE)
+        )
         if self._memory.should_write():
-            self._write(state, soft, permanent=False)
-        return soft
+            self._write(features, labels, permanent=False)
+        return StepResult(labels)
 
     def snapshot(self) -> dict[str, Array]:
         return {name: tensor.cpu().numpy() for name, tensor in self._memory.snapshot().items()}
@@ -66,13 +55,20 @@ class _Was:
     def nbytes(self) -> int:
         return self._memory.nbytes
 
-    def _write(self, state: FrameFeatures, soft: Array, *, permanent: bool) -> None:
-        mask = torch.from_numpy(resize_soft(soft, state.grid_features.grid)).to(state.grid_features.device)
-        self._memory.write(state.grid_features, mask, permanent=permanent)
+    def _write(self, features: FrameFeatures, soft: Array, *, permanent: bool) -> None:
+        grid_features = features.grid_features
+        mask = torch.from_numpy(resize_soft(soft, grid_features.grid)).to(grid_features.device)
+        self._memory.write(grid_features, mask, permanent=permanent)
 
 
-def build(context: Context) -> _Was:
-    """Read every frame out of the memory alone."""
+def build(context: Context) -> _MemoryOnly:
+    """Build a propagator that reads every frame from the memory alone.
+
+    Raises
+    ------
+    ConfigError
+        The memory is switched off.
+    """
     if not context.config.fusion.memory_weight:
         raise ConfigError("--propagator memory_only reads the memory alone; it cannot run with fusion.memory_weight=0")
-    return _Was(context)
+    return _MemoryOnly(context)

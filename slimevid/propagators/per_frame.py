@@ -1,33 +1,22 @@
-"""SLiMe on each frame alone: learned parts and WAS, no memory, no motion."""
+"""Baseline: SLiMe on each frame alone. Learned parts and WAS-attention, no memory, no motion."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import numpy.typing as npt
+import numpy as np
 
+from slimecore.array_types import Array
 from slimecore.segmentation.readout import PartKeys, read_out
 from slimevid.frame.features import FrameFeatures
-from slimevid.motion.flows import Flow
-from slimevid.propagators import Context
+from slimevid.motion.composition import StepMotion
+from slimevid.propagators import Context, StepResult, Traits
 
-__all__ = ["AHEAD", "COMPLETED", "KEYED", "NEEDS_MODEL", "NEEDS_PARTS", "REFINE", "WINDOWED", "build"]
+__all__ = ["TRAITS", "build"]
 
-NEEDS_MODEL = True
-NEEDS_PARTS = True
-REFINE = True
-WINDOWED = False
-COMPLETED = False
-KEYED = False
-
-
-def prepare(state: FrameFeatures, before: FrameFeatures | None, flow: Flow) -> None:
-    """Make what a step needs and labels do not decide."""
-    _ = state.features
-
-
-AHEAD = prepare
+TRAITS = Traits(
+    needs_model=True, needs_embeddings=True, guided_filter=True, prefetch=lambda features: features.features
+)
 
 
 class _PerFrame:
@@ -36,25 +25,30 @@ class _PerFrame:
     def __init__(self, keys: PartKeys) -> None:
         self._keys = keys
 
-    def remember(self, state: FrameFeatures, soft: npt.NDArray[Any]) -> None:
+    def remember(self, features: FrameFeatures, soft: Array) -> None:
         pass
 
-    def start(self, state: FrameFeatures, soft: npt.NDArray[Any]) -> None:
+    def start(self, features: FrameFeatures, soft: Array) -> None:
         pass
 
-    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
+    def snapshot(self) -> dict[str, Array]:
         return {}
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: Mapping[str, Array]) -> None:
         pass
 
-    def step(self, state: FrameFeatures) -> npt.NDArray[Any]:
-        evidence: npt.NDArray[Any] = read_out(state.features, self._keys)[0].cpu().numpy()
-        return evidence
+    def step(self, features: FrameFeatures, motion: StepMotion | None = None) -> StepResult:
+        return StepResult(np.asarray(read_out(features.features, self._keys)[0].cpu().numpy()))
 
 
 def build(context: Context) -> _PerFrame:
-    """Segment every frame on its own."""
+    """Build a propagator that segments every frame on its own.
+
+    Raises
+    ------
+    RuntimeError
+        The context holds no projected embeddings.
+    """
     if context.keys is None:
         raise RuntimeError("per_frame needs learned parts")
     return _PerFrame(context.keys)

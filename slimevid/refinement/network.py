@@ -261,7 +261,7 @@ def _dtype(precision: str) -> torch.dtype:
 
 
 def _added(net: RefinementNet, state: FrameFeatures, box: Box, planes: Array) -> Array:
-    rgb = state.work_image[box].astype(np.float32) / 255
+    rgb = state.mask_image[box].astype(np.float32) / 255
     seen = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]
     found = net(torch.from_numpy(planes)[None], seen)[0]
     return np.asarray(found.clamp_min(0).numpy())

@@ -44,9 +44,9 @@ class RefinementSample:
 
 def make_sample(state: FrameFeatures, box: Box, planes: Array, mask: Array) -> RefinementSample:
     """Keep the evidence of a frame whose true mask (h, w) bool, of the whole frame, is known."""
-    true = mask[state.window.box].astype(np.float32)
-    share = cv2.resize(true, state.work_size[::-1], interpolation=cv2.INTER_AREA)[box]
-    return RefinementSample(planes.astype(np.float16), state.work_image[box], np.rint(share * 255).astype(np.uint8))
+    true = mask[state.region.box].astype(np.float32)
+    share = cv2.resize(true, state.mask_size[::-1], interpolation=cv2.INTER_AREA)[box]
+    return RefinementSample(planes.astype(np.float16), state.mask_image[box], np.rint(share * 255).astype(np.uint8))
 
 
 def batch_of(pieces: list[RefinementSample]) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,8 +1,8 @@
-"""Forward and back: every span of frames is labelled in both directions, and the mean is the result.
+"""Label every span of frames in both directions and average the results.
 
-What a pass gets wrong it carries on, to one side only; on the way back the memory holds frames from the other side,
-and the errors are others. Labels that are carried on to the next span are those of the way forward alone, so a span
-needs to know nothing of the frames after it, and what is remembered stays bounded. Record 31 says what it is worth.
+A pass carries its errors on to one side only. On the way back the memory holds frames of the other side, and the errors
+differ. Labels propagated to the next span are those of the forward pass alone, so a span depends on no later frame and
+the memory stays bounded. See docs/adr/0031.
 """
 
 from __future__ import annotations
@@ -13,89 +13,93 @@ from typing import Protocol
 import numpy as np
 
 from slimecore.array_types import Array
-from slimevid.frame.features import FrameFeatures
-from slimevid.motion.composition import compose_flows, stepwise_flow
+from slimevid.motion.composition import step_motion
 from slimevid.motion.flows import Flow
+from slimevid.session.keyframes import KeyframeStep
 from slimevid.session.prefetch import prefetch
 
-__all__ = ["Tracker", "forward_and_back", "reversed_states"]
+__all__ = ["TwoWayTracker", "forward_and_back", "reversed_steps"]
 
 
-class Tracker(Protocol):
-    """What labels frames that follow each other."""
+class TwoWayTracker(Protocol):
+    """Label consecutive key frames, and go back over them."""
 
-    def track(self, state: FrameFeatures) -> Array:
-        """Label the next frame and carry it on: (P, h, w) float32 of its window, summing to 1 over parts."""
+    def track(self, step: KeyframeStep) -> Array:
+        """Label the next key frame and propagate its labels: (P, h, w) float32, summing to 1 over P."""
         ...
 
-    def retrace(self, states: Sequence[FrameFeatures]) -> Iterator[Array]:
-        """Label frames again, from the last of them, which is where the walker is, back to the first.
+    def retrace(self, steps: Sequence[KeyframeStep]) -> Iterator[Array]:
+        """Label key frames again, from the last, which was labelled just now, back to the first.
 
-        Yields the labels of all but the last, and leaves the walker where it was.
+        Yields the labels of all but the last, and leaves the state as it was.
         """
         ...
 
 
 def forward_and_back(
-    states: Iterable[FrameFeatures], span: int, walker: Tracker
-) -> Iterator[tuple[FrameFeatures, Array, bool]]:
-    """Labels that are the mean of those of both directions.
+    steps: Iterable[KeyframeStep], span: int, tracker: TwoWayTracker
+) -> Iterator[tuple[KeyframeStep, Array, bool]]:
+    """Yield labels averaged over both directions.
 
     Parameters
     ----------
-    states : iterable of FrameState
-        Frames that follow each other; each is asked for when the one before it is labelled.
+    steps : iterable of KeyframeStep
+        Consecutive. Each is requested after the one before it was labelled.
     span : int
-        After so many of them, and after the last, the walk turns.
-    walker : Walker
+        Key frames after which the direction turns. It also turns after the last.
+    tracker : TwoWayTracker
 
     Yields
     ------
-    (FrameState, (P, h, w) float32, bool)
-        Frames in order, their labels, and whether the span ends with this one.
+    (KeyframeStep, (P, h, w) float32, bool)
+        Key frames in order, their labels, and True for the last of a span.
     """
-    walked: list[tuple[FrameFeatures, Array]] = []
-    for state in states:
-        walked.append((state, walker.track(state).astype(np.float16)))
-        if len(walked) == span:
-            yield from _both(walked, walker)
-            walked = []
-    if walked:
-        yield from _both(walked, walker)
+    labelled: list[tuple[KeyframeStep, Array]] = []
+    for step in steps:
+        labelled.append((step, tracker.track(step).astype(np.float16)))
+        if len(labelled) == span:
+            yield from _averaged(labelled, tracker)
+            labelled = []
+    if labelled:
+        yield from _averaged(labelled, tracker)
 
 
-def _both(walked: list[tuple[FrameFeatures, Array]], walker: Tracker) -> Iterator[tuple[FrameFeatures, Array, bool]]:
-    states = [state for state, _ in walked]
-    for i, back in zip(range(len(walked) - 2, -1, -1), walker.retrace(states), strict=True):
-        walked[i] = states[i], ((walked[i][1] + back) / 2).astype(np.float16)
-    del states
-    while walked:  # what is given is not kept
-        state, soft = walked.pop(0)
-        yield state, soft.astype(np.float32), not walked
+def _averaged(
+    labelled: list[tuple[KeyframeStep, Array]], tracker: TwoWayTracker
+) -> Iterator[tuple[KeyframeStep, Array, bool]]:
+    steps = [step for step, _ in labelled]
+    for i, backward in zip(range(len(labelled) - 2, -1, -1), tracker.retrace(steps), strict=True):
+        labelled[i] = steps[i], ((labelled[i][1] + backward) / 2).astype(np.float16)
+    del steps
+    while labelled:  # frees each frame once yielded
+        step, labels = labelled.pop(0)
+        yield step, labels.astype(np.float32), not labelled
 
 
-def reversed_states(states: Sequence[FrameFeatures], flow: Flow) -> Iterator[FrameFeatures]:
-    """All but the last of some states, from the one before it to the first, as they are met on the way back.
+def reversed_steps(steps: Sequence[KeyframeStep], flow: Flow) -> Iterator[KeyframeStep]:
+    """Yield all but the last of labelled steps in reverse order, with the motion of the way back.
 
     Parameters
     ----------
-    states : sequence of FrameState
-        Frames that follow each other, labelled; their ``motion`` is taken over by that of the way back.
+    steps : sequence of KeyframeStep
+        Consecutive.
     flow : Flow
-        Asked in another thread.
+        Used in another thread.
+
+    Yields
+    ------
+    KeyframeStep
+        Its motion goes into the key frame after it.
     """
-    motions = [(state.motion, state.flow_steps) for state in states]
 
-    def pairs() -> Iterator[tuple[int, FrameFeatures]]:
-        return ((i, states[i]) for i in range(len(states) - 2, -1, -1))
-
-    def meet(item: tuple[int, FrameFeatures], _before: object) -> None:
-        number, state = item
-        after, (motion, apart) = states[number + 1], motions[number + 1]
-        state.motion, state.flow_steps = None, apart
-        if motion is not None and after.window == state.window:
-            state.motion = motion[1], motion[0]
+    def turn(pair: tuple[KeyframeStep, KeyframeStep], _previous: object) -> tuple[KeyframeStep, KeyframeStep]:
+        step, after = pair
+        motion = after.motion
+        if motion is not None and after.features.region == step.features.region:
+            motion = motion.reversed()
         elif motion is not None:
-            state.motion = compose_flows(stepwise_flow(state, (after, *reversed(after.skipped_frames)), flow))
+            motion = step_motion(step.features, (after.features, *reversed(after.skipped)), flow)
+        return KeyframeStep(step.features, step.skipped, motion), after
 
-    return (state for _, state in prefetch(pairs(), meet))
+    pairs = ((steps[i], steps[i + 1]) for i in range(len(steps) - 2, -1, -1))
+    return (step for step, _ in prefetch(pairs, turn))

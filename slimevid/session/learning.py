@@ -1,11 +1,9 @@
-"""What is learned before the first frame: parts, from references as their windows will show them, and from dreams."""
+"""Learn from the references before the first frame: part embeddings, and the refinement network's adaptation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from types import ModuleType
 
 import numpy as np
 
@@ -16,65 +14,72 @@ from slimecore.runtime.progress import Progress
 from slimecore.types import Annotation, PartEmbeddings
 from slimevid.config import RunConfig
 from slimevid.frame.region_planner import RegionPlanner
+from slimevid.propagators import Traits
 from slimevid.refinement.adaptation import ProgressCounter, Session, adapt
 from slimevid.refinement.network import RefinementNet, Refiner
 
-__all__ = ["Teacher"]
+__all__ = ["Learned", "learn_from_references"]
+
+Learned = tuple[PartEmbeddings | None, RefinementNet | None]
+"""Part embeddings, and the refinement network adapted to the clip."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Teacher:
-    """Learns what a session needs to know of its references.
+def learn_from_references(
+    annotations: Sequence[Annotation],
+    known: Learned,
+    config: RunConfig,
+    traits: Traits,
+    backbone: Backbone | None,
+    refiner: Refiner,
+    make_session: Callable[[PartEmbeddings | None, Refiner], Session],
+    progress: Progress | None = None,
+) -> Learned:
+    """Learn what is not known yet and what the propagator uses.
 
     Parameters
     ----------
-    module : module
-        Of ``slimevid/propagators``: says what it needs.
+    annotations : sequence of Annotation
+        Of all references, with a common set of parts.
+    known : Learned
+        Results of earlier learning, or None each.
     config : RunConfig
+    traits : Traits
     backbone : Backbone or None
-    plan : WindowPlan
-    session : callable(PartEmbeddings or None, Complete)
-        Makes a session that segments dreams.
-    network : Complete
-        What is adapted.
+    refiner : Refiner
+        The network before adaptation.
+    make_session : callable(PartEmbeddings or None, Refiner)
+        Makes a session that segments synthetic clips.
+    progress : callable(step, steps, loss), optional
+
+    Returns
+    -------
+    Learned
+
+    Raises
+    ------
+    ArtifactError
+        Known embeddings are of other parts.
     """
+    embeddings, adapted = known
+    adapts = adapted is None and traits.refinement and config.fusion.refinement_limit > 0
+    clips = config.adaptation_clips if adapts else 0
+    counter = ProgressCounter(progress, clips)
+    if backbone is not None and traits.needs_embeddings:
+        if embeddings is None:
+            size = _learning_size(annotations, config, traits)
+            embeddings = learn_parts(
+                backbone, annotations, config.learn, short_side=size, seed=config.seed, progress=counter.learned
+            )
+        require_parts(embeddings, annotations[0].parts, "part embeddings")
+    if clips:
+        marked = [annotation for annotation in annotations if not annotation.empty]
+        session = partial(make_session, embeddings)
+        adapted = adapt(marked, clips, session, refiner, config.seed, counter.dreamt)
+    return embeddings, adapted
 
-    module: ModuleType
-    config: RunConfig
-    backbone: Backbone | None
-    plan: RegionPlanner
-    session: Callable[[PartEmbeddings | None, Refiner], Session]
-    network: Refiner
 
-    def taught(
-        self,
-        annotations: Sequence[Annotation],
-        known: PartEmbeddings | None,
-        adapted: RefinementNet | None,
-        progress: Progress | None,
-    ) -> tuple[PartEmbeddings | None, RefinementNet | None]:
-        """Part embeddings and the adapted network; those `known` and `adapted` before are handed on.
-
-        Raises
-        ------
-        ArtifactError
-            The embeddings are of other parts.
-        """
-        adapts = adapted is None and self.module.COMPLETED and self.config.fusion.refinement_limit > 0
-        dreams = self.config.adaptation_clips if adapts else 0
-        counted = ProgressCounter(progress, dreams)
-        if self.backbone is not None and self.module.NEEDS_PARTS:
-            known = known or self._learned(self.backbone, annotations, counted.learned)
-            require_parts(known, annotations[0].parts, "part embeddings")
-        if dreams:
-            seen = [one for one in annotations if not one.empty]
-            session = partial(self.session, known)
-            adapted = adapt(seen, dreams, session, self.network, self.config.seed, counted.dreamt)
-        return known, adapted
-
-    def _learned(self, backbone: Backbone, annotations: Sequence[Annotation], progress: Progress) -> PartEmbeddings:
-        """Parts, seen as large as the windows of the references show them, in the mean."""
-        zooms = [self.plan.around(a.rows > 0).zoom for a in annotations if not a.empty]
-        short_side = round(self.config.network_size * float(np.mean(zooms)))
-        config, seed = self.config.learn, self.config.seed
-        return learn_parts(backbone, annotations, config, short_side=short_side, seed=seed, progress=progress)
+def _learning_size(annotations: Sequence[Annotation], config: RunConfig, traits: Traits) -> int:
+    """Return the short side at which parts are as large as in their search regions, on average, in pixels."""
+    planner = RegionPlanner(config.max_zoom if traits.search_region else 1.0)
+    zooms = [planner.around(a.rows > 0).zoom for a in annotations if not a.empty]
+    return round(config.network_size * float(np.mean(zooms)))

@@ -1,7 +1,7 @@
-"""Do the next frame's groundwork while this one is being labelled.
+"""Prepare the next frame in another thread while the present one is labelled.
 
-Decoding, encoding and flow do not depend on labels; memory, fusion and writing do. Run in two threads they take about
-as long as the longer half. Each half gets half of torch's threads: two pools that share cores are slower than one.
+Decoding, encoding and flow do not depend on labels. Memory, fusion and writing do. In two threads they take about as
+long as the longer half. Each half gets half of torch's threads, because two pools that share cores are slower than one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class _HalfThreads:
-    """Half of torch's threads while anything of this process reads ahead, however many do, in whatever order."""
+    """Context that halves torch's threads while any prefetch of this process is running, in any nesting order."""
 
     def __init__(self) -> None:
         self._lock, self._open, self._threads = threading.Lock(), 0, 1
@@ -28,7 +28,7 @@ class _HalfThreads:
         with self._lock:
             if not self._open:
                 self._threads = torch.get_num_threads()
-                torch.set_num_threads(max(1, self._threads // 2))  # a thread that starts after takes it over
+                torch.set_num_threads(max(1, self._threads // 2))  # threads started later inherit this
             self._open += 1
 
     def __exit__(self, *_: object) -> None:
@@ -38,37 +38,36 @@ class _HalfThreads:
                 torch.set_num_threads(self._threads)
 
 
-_HALVED = _HalfThreads()
+_HALF_THREADS = _HalfThreads()
 
 
-def prefetch(items: Iterator[T], prepare: Callable[[T, T | None], None], before: T | None = None) -> Iterator[T]:
-    """Items in order, the next one fetched and prepared in another thread while the consumer works on this one.
+def prefetch(items: Iterator[T], prepare: Callable[[T, T | None], T], before: T | None = None) -> Iterator[T]:
+    """Yield prepared items in order, each fetched and prepared while the consumer works on the previous one.
 
     Parameters
     ----------
     items : iterator
         Advanced in the other thread only.
-    prepare : callable(item, the one before it or None)
-        Runs in the other thread.
+    prepare : callable(item, prepared previous item or None)
+        Returns the prepared item. Runs in the other thread.
     before : optional
-        The one before the first.
+        The item before the first.
 
     Yields
     ------
     object
-        What raises in the other thread is raised here, after the items before it.
+        An exception of the other thread is raised here, after the items before it.
     """
 
     def fetch() -> tuple[T] | None:
         nonlocal before
         for item in items:
-            prepare(item, before)
-            before = item
-            return (item,)
+            before = prepare(item, before)
+            return (before,)
         return None
 
-    with _HALVED, ThreadPoolExecutor(1, "ahead") as pool:
+    with _HALF_THREADS, ThreadPoolExecutor(1, "prefetch") as pool:
         waiting = pool.submit(fetch)
-        while (found := waiting.result()) is not None:
+        while (item := waiting.result()) is not None:
             waiting = pool.submit(fetch)
-            yield found[0]
+            yield item[0]
