@@ -33,10 +33,8 @@ def _color_codes(picture: Array) -> Array:
 
 def flat(codes: Array) -> Array:
     """Return the (h, w) bool mask of pixels that equal all their neighbours, from (h, w) colour codes."""
-    plane, window = (
-        codes.astype(np.float32),
-        np.ones((3, 3), np.uint8),
-    )  # float32 is exact to 2 ** 24, so three channels fit
+    # float32 is exact to 2 ** 24, so codes of three channels fit
+    plane, window = codes.astype(np.float32), np.ones((3, 3), np.uint8)
     return np.asarray(cv2.erode(plane, window) == cv2.dilate(plane, window))
 
 
@@ -150,8 +148,8 @@ def _is_mixture(color: Array, colors: Array, slack: float = 6) -> bool:
 def snap_to_labels(picture: Array, keep: Array, noisy: bool, path: Path) -> tuple[Array, int]:
     """Replace the colour of every pixel by a label level.
 
-    A pixel within the noise of a label level takes that level. Any other takes the level of the spatially nearest
-    pixel that has a level.
+    A pixel that equals a label level, or lies within ``NOISE / 2`` of it in a noisy picture, takes that level. Any
+    other pixel takes the level of the spatially nearest pixel that has a level.
 
     Parameters
     ----------
