@@ -34,7 +34,7 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of one annotation, in row order.
+    """Parts of an annotation, in row order.
 
     Parameters
     ----------
