@@ -18,7 +18,7 @@ from slimecore.imaging.resize import resize_soft
 __all__ = ["filter_radius", "filter_support", "guided", "guided_filter_inplace", "refine"]
 
 _CHANNEL_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-_BORDER_PROBABILITY = 0.2  # below it, or above 1 minus it, a pixel lies inside the background or inside the part
+_BORDER_PROBABILITY = 0.2  # below it or above 1 minus it, a part has no border (docs/adr/0029)
 
 
 def filter_radius(radius: int, size: tuple[int, int]) -> int:
