@@ -1,6 +1,6 @@
-"""Slime's core: learn part embeddings from one annotated picture, read them out of a diffusion UNet's attention.
+"""Core of Slime: learn part embeddings from an annotated picture, segment pictures by a diffusion UNet's attention.
 
-Heavy modules are imported when first used, so that command lines answer at once.
+Modules are imported on first use, so that command lines start fast.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _HOME = {
     "write_mask": "io.masks",
 }
 
-__all__ = sorted(_HOME)  # the table above is the one list of public names
+__all__ = sorted(_HOME)  # _HOME is the only list of public names
 
 
 def __getattr__(name: str) -> Any:

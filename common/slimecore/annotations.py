@@ -1,4 +1,4 @@
-"""Annotations of several pictures, each with its own subset of the parts."""
+"""Combine annotations of several pictures, each with its own subset of the parts."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["union_parts", "with_parts", "with_shared_parts"]
 
 
 def union_parts(several: Sequence[Parts]) -> Parts:
-    """All parts of several annotations; a value means the same part in each.
+    """Return the union of several parts. A value means the same part in each.
 
     Parameters
     ----------
     several : sequence of Parts
-        At least one. The colour of a value is the one it has first.
+        Not empty. The first colour of a value counts.
 
     Raises
     ------
     InputError
-        One value has two names, or one name two values.
+        A value has two names, or a name has two values.
     """
     names: dict[int, str] = {}
     colors: dict[int, tuple[int, int, int]] = {}
@@ -40,22 +40,28 @@ def union_parts(several: Sequence[Parts]) -> Parts:
 
 
 def with_parts(annotation: Annotation, parts: Parts) -> Annotation:
-    """The annotation with the rows of `parts`, which must hold every value of its own."""
+    """Return the annotation with the rows of `parts`, a superset of its own parts.
+
+    Raises
+    ------
+    InputError
+        `parts` lacks a part value of the annotation.
+    """
     if annotation.parts.values == parts.values:
         return annotation
-    table = np.append(parts.index(np.asarray(annotation.parts.values)), -1)  # the last one: row -1, ignored
+    table = np.append(parts.index(np.asarray(annotation.parts.values)), -1)  # row -1 (ignored) indexes the last entry
     if (table[:-1] < 0).any():
         raise InputError(f"the parts {parts.values} lack some of the annotation's, {annotation.parts.values}")
     return Annotation(annotation.rgb, table[annotation.rows], parts, annotation.empty)
 
 
 def with_shared_parts(annotations: Sequence[Annotation]) -> tuple[Parts, list[Annotation]]:
-    """The union of all parts, and the annotations with it.
+    """Return the union of all parts, and the annotations with the rows of this union.
 
     Raises
     ------
     InputError
-        No annotation, or names and values contradict each other.
+        The sequence is empty, or names and values contradict each other.
     """
     if not annotations:
         raise InputError("learning needs at least one annotated picture")

@@ -1,4 +1,4 @@
-"""The one alias of an array of any type."""
+"""Type alias of a NumPy array of any dtype."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``slime``: learn parts from annotated images, segment images with them, measure the result."""
+"""Command line ``slime``: learn parts from annotated images, segment images, evaluate masks."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ def _learn(arguments: argparse.Namespace) -> int:
         "network_size": arguments.size,
         "model": {"name": arguments.model} if arguments.model else None,
     }
-    config = configured(ImageConfig(), arguments, direct)  # before torch is imported: a typing error answers at once
+    config = configured(
+        ImageConfig(), arguments, direct
+    )  # before torch is imported, so that a wrong setting is reported at once
     from slimecore.pipelines.learn import LearnRequest, run_learn
     from slimecore.runtime.progress import bar
 
@@ -185,6 +187,6 @@ _COMMANDS = {"learn": _learn, "segment": _segment, "eval": _eval, "show": _show,
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``slime``."""
+    """Run ``slime`` and return its exit status."""
     arguments = _parser().parse_args(argv)
     return run_guarded("slime", arguments.debug, lambda: _COMMANDS[arguments.command](arguments))

@@ -1,6 +1,6 @@
-"""Shared pieces of the command lines. Only a cli prints or exits.
+"""Build parsers, read settings and report errors for the command lines. Only command lines print or exit.
 
-Exit status: 0 done, 1 failed, 2 wrong use or bad input with one line that says what, where and what to do.
+Exit status: 0 done, 1 failed, 2 wrong use or bad input. An error is a single line: problem, location and remedy.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from slimecore.errors import InputProblems, SlimeError
 __all__ = ["Parser", "add_common", "add_settings", "configured", "make_parser", "run_guarded", "version"]
 
 T = TypeVar("T")
-_OPTIONS = {"network_size": "--size"}
+_OPTION_OF_SETTING = {"network_size": "--size"}
 
 
 def version() -> str:
-    """Version of the installed distribution."""
+    """Return the version of the installed distribution."""
     try:
         return metadata.version("slime-toolkit")
     except metadata.PackageNotFoundError:
@@ -31,7 +31,7 @@ def version() -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """Argument parser whose errors are one line."""
+    """Argument parser that reports an error as a single line."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
@@ -39,31 +39,31 @@ class Parser(argparse.ArgumentParser):
         self.register("type", Path, _path)
 
     def error(self, message: str) -> Any:
-        """Print one line and exit with status 2."""
+        """Print a single line and exit with status 2."""
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def _path(text: str) -> Path:
-    """A path; one without any letter is what a variable nobody set leaves, and would mean the folder one is in."""
+    """Return `text` as a path. An empty text, usually an unset shell variable, would mean the working folder."""
     if not text.strip():
         raise argparse.ArgumentTypeError("the path is empty")
     return Path(text)
 
 
 def make_parser(program: str, description: str) -> tuple[Parser, Any]:
-    """Parser of a program with ``--version``, and the place its commands are added to."""
+    """Return the parser of a program with ``--version``, and the subparsers action for its commands."""
     parser = Parser(prog=program, description=description)
     parser.add_argument("--version", action="version", version=f"{program} {version()}")
     return parser, parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """Options every command has."""
+    """Add the options of every command."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Options of every command that has settings."""
+    """Add the options of every command with settings."""
     parser.add_argument("--device", metavar="NAME", help="auto (default), cpu, cuda or mps")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default 0)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML settings")
@@ -73,40 +73,56 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def configured(config: T, arguments: argparse.Namespace, direct: Mapping[str, Any]) -> T:
-    """Settings under ``--config``, then the options in `direct` that were given, then ``--set``.
+    """Apply ``--config``, then ``--device``, ``--seed`` and `direct`, then ``--set``.
+
+    Parameters
+    ----------
+    config : dataclass instance
+        Default settings.
+    arguments : argparse.Namespace
+        Parsed options of :func:`add_settings`.
+    direct : mapping
+        Nested settings of the command's own options. None: the option was not given.
+
+    Returns
+    -------
+    dataclass instance
+        Of the type of `config`.
 
     Raises
     ------
     ConfigError
-        An unknown key or a value out of range.
+        A key is unknown, or a value is out of range.
     """
     from slimecore.config import apply, load_yaml, parse_assignments
     from slimecore.errors import ConfigError
 
     if arguments.config:
         config = apply(config, load_yaml(arguments.config), where=str(arguments.config))
-    given = {"device": arguments.device, "seed": arguments.seed, **direct}
-    chosen = {k: v for k, v in given.items() if v is not None}
+    options = {"device": arguments.device, "seed": arguments.seed, **direct}
+    given = {k: v for k, v in options.items() if v is not None}
     try:
-        config = apply(config, chosen, where="command line")
+        config = apply(config, given, where="command line")
     except ConfigError:
-        for key, value in chosen.items():  # which option it was, where it is one alone
-            apply(config, {key: value}, where=_OPTIONS.get(key, f"--{key.replace('_', '-')}"))
+        for key, value in given.items():  # name the option, if a single option is wrong
+            apply(config, {key: value}, where=_OPTION_OF_SETTING.get(key, f"--{key.replace('_', '-')}"))
         raise
     return apply(config, parse_assignments(arguments.set), where="--set")
 
 
 def run_guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
-    """Run a command; turn an error into one line (a list of problems into one line each) and a status.
+    """Run a command and turn an error into a line of text and a status.
+
+    A list of problems becomes a line each.
 
     Parameters
     ----------
     program : str
-        Name in front of the message.
+        Program name in front of the message.
     debug : bool
         Print the traceback too.
     action : callable
-        Returns the status.
+        Runs the command and returns its status.
 
     Returns
     -------
@@ -122,12 +138,12 @@ def run_guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
         failure, status, text = error, 2, " ".join(str(error).split())
     except KeyboardInterrupt as error:
         failure, status, text = error, 130, "interrupted; what was written is kept"
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+    except BrokenPipeError:  # the reader of our output, for instance head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError as error:
         failure, status, text = error, 1, "out of memory; use a smaller --size or --preset fast"
-    except Exception as error:  # noqa: BLE001 # the last line of defence: users get one line, --debug gets the rest
+    except Exception as error:  # noqa: BLE001 # users get a single line, --debug prints the traceback
         text = f"unexpected {type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)"
         failure, status = error, 1
     if debug:

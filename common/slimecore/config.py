@@ -1,7 +1,7 @@
-"""Configuration: frozen dataclasses <- YAML <- ``--set a.b=c``.
+"""Resolve settings: frozen dataclasses, overridden by a YAML file, overridden by ``--set a.b=c`` (docs/adr/0003).
 
-Dataclass defaults are the truth. A YAML file overrides some of them, ``--set`` overrides the file. An unknown key is
-an error that names the nearest known one. The resolved configuration is written beside every result.
+Dataclass defaults are the only defaults. An unknown key is an error that names the nearest known key. The resolved
+configuration is written beside every result.
 """
 
 from __future__ import annotations
@@ -35,19 +35,33 @@ T = TypeVar("T")
 
 
 def suggest_nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
-    """Clause naming the nearest known word, after some `prefix`, or all of them if none is near."""
+    """Return a clause that names the nearest known word, or all known words if none is similar.
+
+    Parameters
+    ----------
+    word : str
+        Unknown word.
+    known : iterable of str
+        Known words.
+    prefix : str
+        Text in front of the nearest word, for instance ``memory.``.
+
+    Returns
+    -------
+    str
+    """
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"did you mean {prefix + close[0]!r}?" if close else f"known: {', '.join(names)}"
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping.
+    """Read a YAML mapping. An empty file gives an empty mapping.
 
     Raises
     ------
     ConfigError
-        Missing, not YAML, or not a mapping.
+        The file is missing, is not YAML, or holds no mapping.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -64,12 +78,12 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Nested mapping of ``a.b=c`` strings; values are read as YAML scalars.
+    """Parse ``a.b=c`` strings into a nested mapping, with values read as YAML.
 
     Raises
     ------
     ConfigError
-        No ``=``, or an empty key.
+        A string has no ``=`` or an empty key, contradicts another, or its value is not YAML.
     """
     nested: dict[str, Any] = {}
     for text in assignments:
@@ -84,31 +98,37 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
                 raise ConfigError(f"--set {text!r}: {piece!r} was already set to a value")
         try:
             target[last] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date
             raise ConfigError(f"--set {text!r}: the value is not valid YAML") from error
     return nested
 
 
 def apply(config: T, overrides: Mapping[str, Any], *, where: str) -> T:
-    """Copy of a dataclass tree with some fields replaced.
+    """Return a copy of a dataclass tree with the overrides applied.
 
     Parameters
     ----------
     config : frozen dataclass instance
     overrides : mapping
-        Nested as the dataclasses are.
+        Nested like the dataclasses.
     where : str
-        Origin of the overrides, named in messages.
+        Origin of the overrides in messages.
+
+    Returns
+    -------
+    dataclass instance
+        Of the type of `config`.
 
     Raises
     ------
     ConfigError
-        Unknown key (with the nearest known one) or a value of the wrong type.
+        A key is unknown or renamed (the message says the right key), or a value has a wrong type or range.
     """
     return typing.cast("T", _apply(config, overrides, where, ""))
 
 
 def _apply(config: Any, overrides: Mapping[str, Any], where: str, prefix: str) -> Any:
+    """Apply overrides to a dataclass at the dotted key `prefix`."""
     hints = typing.get_type_hints(type(config))
     changes: dict[str, Any] = {}
     for key, value in overrides.items():
@@ -129,7 +149,7 @@ def _apply(config: Any, overrides: Mapping[str, Any], where: str, prefix: str) -
 
 
 def _unknown(kind: type, key: str, known: Iterable[str], prefix: str) -> str:
-    """Name the key to use in place of an unknown one: its new name (``RENAMED`` of the dataclass), or the nearest."""
+    """Explain an unknown key: its new name (``RENAMED`` of the dataclass), or the nearest known key."""
     renamed: Mapping[str, str] = getattr(kind, "RENAMED", {})
     if key not in renamed:
         return f"unknown key {prefix + key!r}; {suggest_nearest(key, known, prefix)}"
@@ -139,6 +159,7 @@ def _unknown(kind: type, key: str, known: Iterable[str], prefix: str) -> str:
 
 
 def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
+    """Convert a YAML value to the annotated type of a field."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in {types.UnionType, typing.Union}:
         if value is None and type(None) in args:
@@ -154,7 +175,7 @@ def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if hint is float and isinstance(value, str):
-        with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-3 as a string
+        with contextlib.suppress(ValueError):  # YAML 1.1 parses 1e-3 as a string
             value = float(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{where}: {name!r} must be a finite number, got {value!r}")
@@ -164,7 +185,7 @@ def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Nested plain mapping of a dataclass tree; tuples become lists."""
+    """Return a dataclass tree as a nested mapping of plain values. Tuples become lists."""
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -175,7 +196,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mapping as one level of dotted keys; lists become text."""
+    """Flatten a nested mapping to dotted keys. Lists become text."""
     out: dict[str, Any] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):
@@ -186,7 +207,19 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str:
-    """What differs between two nested mappings, as text: ``a.b 1 -> 2, c x -> y``; empty where nothing does."""
+    """Describe the differences between two nested mappings.
+
+    Parameters
+    ----------
+    before, now : mapping
+    prefix : str
+        Text in front of every key.
+
+    Returns
+    -------
+    str
+        For instance ``a.b 1 -> 2, c x -> y``. Empty if the mappings are equal.
+    """
     texts = []
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
@@ -198,5 +231,5 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: 
 
 
 def dump_yaml(config: Any) -> str:
-    """YAML text of a dataclass tree, keys in declaration order."""
+    """Return a dataclass tree as YAML text, with keys in declaration order."""
     return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)

@@ -1,18 +1,18 @@
-"""The one error tree.
+"""Error classes of the toolkit.
 
 ::
 
     SlimeError
-    ├── InputError        a file, folder or array the user gave is missing, broken or of the wrong kind
-    │   └── InputProblems several of them at once, one line each
-    ├── ConfigError       an unknown key, preset or a value out of range
-    ├── ModelError        a diffusion checkpoint that cannot be found or read
-    ├── ArtifactError     a part-embedding file that is damaged or belongs to another model
-    ├── OutputError       a place that cannot be written
-    └── UnknownPlugin     no backbone, flow, propagator or renderer of that name
+    ├── InputError        a file, folder or array of the user is missing, broken or of the wrong kind
+    │   └── InputProblems several problems at once, a line each
+    ├── ConfigError       a key or preset is unknown, or a value is out of range
+    ├── ModelError        a diffusion checkpoint cannot be found or read
+    ├── ArtifactError     a part-embedding file is damaged or belongs to another model
+    ├── OutputError       a path cannot be written
+    └── UnknownPlugin     no backbone, flow, propagator or renderer has the name
 
-Every message is one line and says what is wrong, where, and what to do. Libraries raise; only a cli prints and exits
-(status 2 for everything in this tree, 1 for anything else).
+Every message is a single line with problem, location and remedy. Libraries raise. Only command lines print and exit,
+with status 2 for these classes and 1 for any other error.
 """
 
 from collections.abc import Sequence
@@ -30,20 +30,20 @@ __all__ = [
 
 
 class SlimeError(Exception):
-    """Base of everything this project raises on purpose."""
+    """Base class of all errors that the toolkit raises on purpose."""
 
 
 class InputError(SlimeError):
-    """A file, folder or array the user gave is missing, broken or of the wrong kind."""
+    """A file, folder or array of the user is missing, broken or of the wrong kind."""
 
 
 class InputProblems(InputError):
-    """Several problems of the user's files, found in one pass.
+    """Several problems of the user's files, found in a single pass.
 
     Parameters
     ----------
     problems : sequence of str
-        One line each: what, where, what to do.
+        A line each: problem, location and remedy.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -51,26 +51,26 @@ class InputProblems(InputError):
         super().__init__("; ".join(self.problems))
 
     def lines(self, most: int = 20) -> list[str]:
-        """The first problems, and how many more there are."""
+        """Return the first `most` problems, and a line with the number of the others."""
         more = len(self.problems) - most
         return [*self.problems[:most], *([f"... and {more} more problems"] if more > 0 else [])]
 
 
 class ConfigError(SlimeError):
-    """An unknown key, preset or a value out of range."""
+    """A key or preset is unknown, or a value is out of range."""
 
 
 class ModelError(SlimeError):
-    """A diffusion checkpoint that cannot be found or read."""
+    """A diffusion checkpoint cannot be found or read."""
 
 
 class ArtifactError(SlimeError):
-    """A part-embedding file that is damaged or belongs to another model."""
+    """A part-embedding file is damaged or belongs to another model."""
 
 
 class OutputError(SlimeError):
-    """A place that cannot be written."""
+    """A path cannot be written."""
 
 
 class UnknownPlugin(SlimeError):
-    """No backbone, flow, propagator or renderer of that name."""
+    """No backbone, flow, propagator or renderer has the name."""

@@ -1,7 +1,7 @@
-"""Values that flow between the parts of the toolkit.
+"""Value types passed between the modules of the toolkit.
 
-Frozen, validated once on construction, NumPy at the border (read-only views); torch lives inside the functions that
-need it. Row 0 of everything per-part is the background. See docs/conventions.md.
+They are frozen, validated on construction, and hold read-only NumPy views. Torch tensors stay inside functions
+(docs/adr/0002). Row 0 along an axis of parts is the background. See docs/conventions.md.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ ScalarSetting = str | int | float | bool | None
 
 
 def _frozen(array: Array) -> Array:
+    """Return a contiguous read-only view."""
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
@@ -33,22 +34,22 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of one annotation, in row order.
+    """Parts of an annotation, in row order.
 
     Parameters
     ----------
     values : tuple of int
-        Mask value of every row, strictly increasing; ``values[0]`` is 0, the background. A value stays what it was in
-        the user's mask, in every output.
+        Mask value of every row, strictly increasing. ``values[0]`` is 0, the background. Values are those of the
+        user's mask, in every output too.
     names : tuple of str
-        One name a row, unique.
+        Name of every row, unique.
     colors : tuple of (int, int, int)
-        RGB 0..255 a row.
+        RGB colour of every row, 0..255.
 
     Raises
     ------
     InputError
-        Lengths differ, names repeat, or row 0 is not the background.
+        Lengths differ, values do not increase, names repeat, or row 0 is not the background.
     """
 
     values: tuple[int, ...]
@@ -73,7 +74,7 @@ class Parts:
         return len(self.values)
 
     def index(self, values: Array) -> Array:
-        """Rows of mask values; values that are no part become -1.
+        """Return the rows of mask values, -1 for values of no part.
 
         Parameters
         ----------
@@ -90,7 +91,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture of a clip.
+    """Frame of a clip.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ class Frame:
     rgb : (h, w, 3) uint8
         RGB, never BGR.
     name : str
-        File stem the mask of this frame gets.
+        File stem of the mask of this frame.
     """
 
     index: int
@@ -115,18 +116,18 @@ class Frame:
 
     @property
     def size(self) -> tuple[int, int]:
-        """``(h, w)`` in pixels."""
+        """Return ``(h, w)`` in pixels."""
         return self.rgb.shape[0], self.rgb.shape[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelMap:
-    """Exclusive labels of one picture.
+    """Exclusive labels of a picture.
 
     Parameters
     ----------
     labels : (h, w) int
-        Mask values (not rows); -1 marks pixels to ignore (annotations only).
+        Mask values, not rows. -1 marks pixels to ignore, in annotations only.
     parts : Parts
     """
 
@@ -144,16 +145,17 @@ class LabelMap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Annotation:
-    """A picture with its labels: what the user gives.
+    """Picture with its labels, given by the user.
 
     Parameters
     ----------
     rgb : (h, w, 3) uint8
     rows : (h, w) int16
-        Row of `parts` at each pixel; -1 = ignore.
+        Row of `parts` at each pixel, or -1 for pixels to ignore.
     parts : Parts
     empty : bool
-        The picture shows none of the parts, and says so on purpose: beside other annotations that is worth knowing.
+        Accept a picture without any part, an example of background beside other annotations. Afterwards: the picture
+        has no part.
     """
 
     rgb: Array
@@ -183,12 +185,12 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartScores:
-    """Soft labels of one picture.
+    """Soft labels of a picture.
 
     Parameters
     ----------
-    values : (parts, h, w) float32
-        Probabilities, 0..1, summing to 1 over parts; row 0 is the background.
+    values : (P, h, w) float32
+        Probabilities, 0..1, summing to 1 over P. Row 0 is the background.
     parts : Parts
     """
 
@@ -203,34 +205,34 @@ class PartScores:
         object.__setattr__(self, "values", _frozen(self.values))
 
     def label_map(self) -> LabelMap:
-        """Most likely part at each pixel, as mask values."""
+        """Return the most likely part at each pixel, as mask values."""
         return LabelMap(np.asarray(self.parts.values)[self.values.argmax(0)], self.parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartEmbeddings:
-    """A learned concept: what the parts of one annotation look like to one model.
+    """Learned tokens of the parts of an annotation, for a single model.
 
     Parameters
     ----------
     parts : Parts
-    vectors : (parts, tokens, dim) float32
-        Learned tokens in the text-embedding space of the model; a part's logit is the log-sum-exp over its tokens.
+    vectors : (P, tokens, dim) float32
+        Learned tokens in the text-embedding space of the model. The logit of a part is the log-sum-exp over its tokens.
     layer_weights : (layers,) float32
         Weight of each cross-attention layer in the averaged logits.
     model : str
         Name, path or Hub id of the checkpoint.
     revision : str
-        Hub revision, or the content hash of a local folder. Embeddings are meaningless to any other model.
+        Content fingerprint of the weights. Embeddings are meaningless to any other model.
     settings : mapping of str to scalar
-        How they were learned.
+        Settings of the learning and of the model.
     prompt : (length, dim) float32 or None
-        Faithful mode: the whole prompt the UNet runs with, whose first rows are the part vectors. None: probe mode,
-        the UNet runs with the neutral prompt and the vectors are only keys of the read-out.
+        Faithful mode: the complete prompt of the UNet. Its first rows are the part vectors. None means probe mode: the
+        UNet runs with the neutral prompt, and the vectors are keys of the read-out only.
     deltas : mapping of str to float32 array
-        Low-rank changes of attention projections, see :mod:`slimecore.backbones.lora`; empty for a plain model.
-    columns : (parts, tokens, C) float32, optional
-        What each token adds for the columns of :mod:`slimecore.attention.query_features`; None without.
+        Low-rank changes of attention projections (:mod:`slimecore.backbones.lora`), empty for a plain model.
+    columns : (P, tokens, C) float32, optional
+        Weights of each token for the columns of :mod:`slimecore.attention.query_features`.
     """
 
     parts: Parts
@@ -272,5 +274,5 @@ class PartEmbeddings:
 
     @property
     def mode(self) -> str:
-        """``faithful`` or ``probe``."""
+        """Return ``faithful`` or ``probe``."""
         return "probe" if self.prompt is None else "faithful"

@@ -1,4 +1,5 @@
-"""Pure functions on pixel arrays, without files.
+"""Transform pixel arrays: pure functions without files.
 
-Resizing with half-pixel centres, bounding boxes, tiling, Lab patches, the guided filter (He et al., 2013), overlays.
+Resizing with half-pixel centres, bounding boxes, tiling, Lab patches, the guided filter (He et al., TPAMI 2013),
+overlays.
 """

@@ -1,4 +1,4 @@
-"""Boxes in pictures: rows and columns."""
+"""Compute bounding boxes as slices or spans of rows and columns."""
 
 from __future__ import annotations
 
@@ -12,12 +12,27 @@ __all__ = ["Box", "Spans", "bounding_spans", "uncertain_box", "union_box"]
 
 Box = tuple[slice, slice]
 Spans = tuple[tuple[int, int], tuple[int, int]]
-_UNDECIDED = 0.98  # labels surer than this change nothing by being worked out more finely
+_DECIDED_PROBABILITY = (
+    0.98  # pixels of this probability are decided: solving them at a finer resolution changes nothing
+)
 
 
 def uncertain_box(soft: Array, margin: int) -> Box | None:
-    """Where no part is .98 sure, and `margin` pixels around it, of soft maps (parts, h, w); None where all is sure."""
-    spans = bounding_spans(soft.max(0) < _UNDECIDED)
+    """Return the bounding box of the pixels where no plane has a probability of .98.
+
+    Parameters
+    ----------
+    soft : (n, h, w) float32
+        Probabilities, 0..1.
+    margin : int
+        Pixels added on every side, within the picture.
+
+    Returns
+    -------
+    Box or None
+        None if every pixel is certain.
+    """
+    spans = bounding_spans(soft.max(0) < _DECIDED_PROBABILITY)
     if spans is None:
         return None
     rows, columns = (
@@ -28,18 +43,19 @@ def uncertain_box(soft: Array, margin: int) -> Box | None:
 
 
 def union_box(boxes: Iterable[Box | None]) -> Box | None:
-    """The box that holds some boxes; None if there is none."""
-    some = [box for box in boxes if box is not None]
-    if not some:
+    """Return the bounding box of all boxes that are not None, or None if all are."""
+    present = [box for box in boxes if box is not None]
+    if not present:
         return None
     rows, columns = (
-        slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*some, strict=True)
+        slice(min(side.start for side in sides), max(side.stop for side in sides))
+        for sides in zip(*present, strict=True)
     )
     return rows, columns
 
 
 def bounding_spans(mask: Array) -> Spans | None:
-    """Rows ``(first, end)`` and columns of a mask (h, w) bool; None of an empty one."""
+    """Return the spans ``(first, end)`` of rows and of columns of a (h, w) bool mask, or None if it is empty."""
     lines = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
     if not len(lines[0]):
         return None

@@ -1,4 +1,4 @@
-"""Colour of places: small Lab patches on a feature grid."""
+"""Describe the colour of grid cells by small CIELAB patches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["lab_half_cells", "lab_patches"]
 
 
 def lab_half_cells(rgb: Array, grid: tuple[int, int]) -> Array:
-    """Mean Lab colours of the quarters of every cell of a grid.
+    """Average the Lab colour of the four quarters of every grid cell.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def lab_half_cells(rgb: Array, grid: tuple[int, int]) -> Array:
     Returns
     -------
     (2 gh + 2, 2 gw + 2, 3) float32
-        L, a and b in units of 100; the outermost repeat, so that every cell has neighbours.
+        L, a and b divided by 100. The outermost half-cells repeat, so that every cell has neighbours.
     """
     small = cv2.resize(np.asarray(rgb), (2 * grid[1], 2 * grid[0]), interpolation=cv2.INTER_AREA)
     half = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / np.float32(100)
@@ -30,20 +30,20 @@ def lab_half_cells(rgb: Array, grid: tuple[int, int]) -> Array:
 
 
 def lab_patches(cells: Array, row: Array, column: Array) -> Array:
-    """Colours around some cells.
+    """Gather the colour patches around given cells.
 
     Parameters
     ----------
     cells : (2 gh + 2, 2 gw + 2, 3) float32
-        Of :func:`half_cells`.
+        From :func:`lab_half_cells`.
     row, column : (n,) int
-        Cells.
+        Grid positions of the cells.
 
     Returns
     -------
     (n, 48) float32
-        The 4 x 4 half-cells centred on each cell (two cells wide), divided by 4: the squared distance of two rows is
-        the mean squared colour difference over the patch.
+        The 4 x 4 half-cells centred on each cell, two cells wide, divided by 4. The squared distance of two rows is
+        then the mean squared colour difference over the patch.
     """
     high, wide, deep = cells.strides
     shape = (cells.shape[0] // 2 - 1, cells.shape[1] // 2 - 1, 4, 4, 3)

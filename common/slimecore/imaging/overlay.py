@@ -1,4 +1,4 @@
-"""Pictures of results: masks laid over frames."""
+"""Draw masks over pictures."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["overlay"]
 def overlay(
     rgb: npt.NDArray[np.uint8], labels: npt.NDArray[Any], *, opacity: float = 0.5, outline: bool = True
 ) -> npt.NDArray[np.uint8]:
-    """Lay labels over a picture in the colours of the DAVIS palette, with a light outline.
+    """Draw labels over a picture in colours of the DAVIS palette, with a light outline.
 
     Parameters
     ----------
     rgb : (h, w, 3) uint8
     labels : (h, w) int, 0..255
-        0 stays untouched.
+        Pixels of 0 are left unchanged.
     opacity : float
-        0..1 of the colour inside a part.
+        Weight of the colour inside a part, 0..1.
     outline : bool
         Draw the border between labels.
 
@@ -34,7 +34,7 @@ def overlay(
     (h, w, 3) uint8
     """
     index = labels.astype(np.uint8)
-    blended = cv2.addWeighted(rgb, 1 - opacity, _tones()[index], opacity, 0)
+    blended = cv2.addWeighted(rgb, 1 - opacity, _bright_palette()[index], opacity, 0)
     out = np.where((index > 0)[..., None], blended, rgb)
     if outline:
         edge = cv2.morphologyEx(index, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
@@ -43,6 +43,6 @@ def overlay(
 
 
 @cache
-def _tones() -> npt.NDArray[np.uint8]:
-    """The palette's dark tones vanish on video: lift them, keep their hue."""
+def _bright_palette() -> npt.NDArray[np.uint8]:
+    """Return the DAVIS palette (256, 3), brightened with its hues kept, because dark colours vanish on video."""
     return (davis_palette().astype(np.int32) * 3 // 2 + 24).clip(0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The DAVIS palette (bit-interleaved, as in PASCAL VOC), computed, never stored."""
+"""Compute the DAVIS palette (bit-interleaved, as in PASCAL VOC)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["davis_palette"]
 
 @cache
 def davis_palette() -> npt.NDArray[np.uint8]:
-    """Colours of the label values 0..255.
+    """Return the colours of the label values 0..255.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Pictures as tensors."""
+"""Convert pictures to tensors."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ __all__ = ["to_tensor"]
 
 
 def to_tensor(rgb: Any, device: torch.device) -> Tensor:
-    """(B, 3, H, W) float32 0..1 of (B, H, W, 3) uint8."""
+    """Convert (B, H, W, 3) uint8 pictures to a (B, 3, H, W) float32 tensor, 0..1, on `device`."""
     return torch.from_numpy(np.array(rgb)).to(device).permute(0, 3, 1, 2).float() / 255

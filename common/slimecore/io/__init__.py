@@ -1,4 +1,4 @@
-"""Read and write what users have: images, masks of every style, part embeddings, videos.
+"""Read and write users' files: images, masks of every style, part embeddings, videos.
 
-Everything written appears atomically. Values in masks are never changed.
+Every file is written atomically. Part values of a mask are kept.
 """

@@ -1,4 +1,4 @@
-"""Atomic writes: a reader sees the old file or the new one, never half of it."""
+"""Write files atomically: a reader finds the old file or the new file, never a partial file."""
 
 from __future__ import annotations
 
@@ -16,33 +16,40 @@ __all__ = ["atomic_path", "make_folder", "write_bytes", "write_json", "write_tex
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; move it there when the block ends well, delete it otherwise.
+    """Yield a temporary path, renamed to `path` when the block succeeds and deleted when it fails.
+
+    The temporary file lies in the folder of `path`, because a rename is atomic within a file system only.
+
+    Yields
+    ------
+    Path
+        Same suffix as `path`.
 
     Raises
     ------
     OutputError
-        The place cannot be written (no permission, no space).
+        `path` cannot be written (no permission, no space).
     """
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        yield part
-        os.replace(part, path)
+        yield temporary
+        os.replace(temporary, path)
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}; free space or choose another --out"
         ) from error
     finally:
-        with suppress(OSError):  # also where the folder itself is missing or a file
-            part.unlink()
+        with suppress(OSError):  # already renamed, or the folder is missing or a file
+            temporary.unlink()
 
 
 def make_folder(path: Path) -> Path:
-    """Create `path` with its parents and check that it takes files.
+    """Create the folder `path` with its parents and check that files can be written into it.
 
     Raises
     ------
     OutputError
-        It is a file, or cannot be created or written.
+        `path` is a file, or cannot be created or written.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -56,12 +63,12 @@ def make_folder(path: Path) -> Path:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` atomically."""
-    with atomic_path(path) as part:
-        part.write_bytes(data)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically, UTF-8."""
+    """Write `text` to `path` atomically as UTF-8."""
     write_bytes(path, text.encode())
 
 

@@ -1,9 +1,9 @@
-"""Part embeddings on disk: one safetensors file, never pickle.
+"""Read and write part embeddings as a single safetensors file, never pickle (docs/adr/0004).
 
-Tensors: ``vectors`` (parts, tokens, dim) float32, ``layer_weights`` (layers,) float32 and, where tokens have some,
-``columns`` (parts, tokens, C) float32; in faithful mode ``prompt`` (length, dim) and optionally
-``delta.<projection>.down`` and ``.up``. Header metadata, one JSON object under ``slime``: schema version, part values,
-names and colours, model, revision, settings.
+Tensors, all float32: ``vectors`` (P, tokens, dim), ``layer_weights`` (layers,) and optionally ``columns``
+(P, tokens, C). Faithful mode adds ``prompt`` (length, dim) and optionally ``delta.<projection>.down`` and ``.up``.
+The header metadata holds a JSON object under ``slime``: schema version, part values, names and colours, model,
+revision, settings.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from slimecore.types import PartEmbeddings, Parts
 __all__ = ["SCHEMA", "load_embeddings", "require_model", "require_parts", "save_embeddings"]
 
 SCHEMA = 2
-_READABLE = (1, 2)  # 1: no prompt, no deltas
-_DELTA = "delta."
+_READABLE_SCHEMAS = (1, 2)  # 1: no prompt, no deltas
+_DELTA_PREFIX = "delta."
 
 
 def save_embeddings(path: Path, embeddings: PartEmbeddings) -> None:
-    """Write `embeddings` atomically.
+    """Write part embeddings to `path` atomically.
 
     Raises
     ------
     OutputError
-        The place cannot be written.
+        `path` cannot be written.
     """
     parts = embeddings.parts
     header = {
@@ -47,25 +47,25 @@ def save_embeddings(path: Path, embeddings: PartEmbeddings) -> None:
     tensors = {"vectors": embeddings.vectors.copy(), "layer_weights": embeddings.layer_weights.copy()}
     if embeddings.prompt is not None:
         tensors["prompt"] = embeddings.prompt.copy()
-    tensors |= {_DELTA + name: value.copy() for name, value in embeddings.deltas.items()}
+    tensors |= {_DELTA_PREFIX + name: value.copy() for name, value in embeddings.deltas.items()}
     if embeddings.columns is not None:
         tensors["columns"] = embeddings.columns.copy()
     write_bytes(path, save(tensors, metadata={"slime": json.dumps(header, sort_keys=True)}))
 
 
 def load_embeddings(path: Path) -> PartEmbeddings:
-    """Read part embeddings.
+    """Read part embeddings from `path`.
 
     Raises
     ------
     ArtifactError
-        Missing, truncated, not part embeddings, or written by a newer version.
+        The file is missing, truncated, holds no part embeddings, or was written by a newer version.
     """
-    header, tensors = _read(path)
-    if header.get("schema") not in _READABLE:
+    header, tensors = _read_tensors(path)
+    if header.get("schema") not in _READABLE_SCHEMAS:
         raise ArtifactError(
-            f"{path}: schema {header.get('schema')} is not one of {_READABLE}; learn the parts again, or update "
-            "slime-toolkit"
+            f"{path}: schema {header.get('schema')} is not one of {_READABLE_SCHEMAS}; learn the parts again, or "
+            "update slime-toolkit"
         )
     try:
         parts = Parts(
@@ -81,19 +81,26 @@ def load_embeddings(path: Path) -> PartEmbeddings:
             str(header["revision"]),
             dict(header["settings"]),
             tensors.get("prompt"),
-            {name.removeprefix(_DELTA): value for name, value in tensors.items() if name.startswith(_DELTA)},
+            {
+                name.removeprefix(_DELTA_PREFIX): value
+                for name, value in tensors.items()
+                if name.startswith(_DELTA_PREFIX)
+            },
             tensors.get("columns"),
         )
     except (KeyError, TypeError, ValueError, SlimeError) as error:
         raise ArtifactError(f"{path}: damaged part embeddings ({error}); learn the parts again") from error
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the JSON header and the tensors by name."""
     if not path.is_file():
         raise ArtifactError(f"no such file: {path}")
     try:
         with safe_open(path, framework="np") as file:
-            header = json.loads((file.metadata() or {})["slime"])  # first: foreign tensors may be no NumPy type
+            header = json.loads(
+                (file.metadata() or {})["slime"]
+            )  # before the tensors: foreign files may hold dtypes that NumPy lacks
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # not a dict
         return dict(header), tensors
     except KeyError:
@@ -105,12 +112,20 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def require_parts(embeddings: PartEmbeddings, parts: Parts, source: str) -> None:
-    """Refuse embeddings of other part values than an annotation has.
+    """Raise unless the embeddings have the part values of an annotation.
+
+    Parameters
+    ----------
+    embeddings : PartEmbeddings
+    parts : Parts
+        Parts of the annotation.
+    source : str
+        Name of the embeddings in messages.
 
     Raises
     ------
     ArtifactError
-        The values differ.
+        The part values differ.
     """
     if embeddings.parts.values != parts.values:
         raise ArtifactError(
@@ -120,12 +135,22 @@ def require_parts(embeddings: PartEmbeddings, parts: Parts, source: str) -> None
 
 
 def require_model(embeddings: PartEmbeddings, name: str, revision: str, source: str) -> None:
-    """Refuse embeddings that another model learned.
+    """Raise unless the embeddings were learned with the model in use.
+
+    Parameters
+    ----------
+    embeddings : PartEmbeddings
+    name : str
+        Name of the model in use. It may differ from the embeddings' model name, because a model folder can move.
+    revision : str
+        Content fingerprint of the weights of the model in use.
+    source : str
+        Name of the embeddings in messages.
 
     Raises
     ------
     ArtifactError
-        The revision (content fingerprint of the weights) differs; names may differ, a folder can move.
+        The revision differs.
     """
     if embeddings.revision != revision:
         raise ArtifactError(

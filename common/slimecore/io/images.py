@@ -1,4 +1,4 @@
-"""Pictures on disk."""
+"""List, read and write image files."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
-    """Sort key in which ``frame2`` comes before ``frame10``."""
+    """Return a sort key that orders ``frame2`` before ``frame10``."""
     pieces = re.split(r"(\d+)", text.lower())
     return tuple((0, int(piece)) if piece.isdecimal() else (1, piece) for piece in pieces if piece)
 
 
 def list_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
-    """Image files of a folder in natural order; hidden files are left out."""
+    """List the image files of a folder in natural order, without hidden files."""
     return sorted(
         (p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")),
-        key=lambda p: (natural_key(p.name), p.name),  # 1.png and 01.png: one order on every disk
+        key=lambda p: (natural_key(p.name), p.name),  # the name breaks the tie of 1.png and 01.png
     )
 
 
 def open_image(path: Path) -> Image.Image:
-    """Read an image file whole, in its own mode.
+    """Read an image file completely, in its own mode.
 
     Raises
     ------
     InputError
-        Missing, truncated or not an image.
+        The file is missing, truncated or not an image.
     """
     try:
         with Image.open(path) as image:
@@ -59,20 +59,23 @@ def open_image(path: Path) -> Image.Image:
 
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """Read a picture as (h, w, 3) uint8 RGB, rotated as its EXIF says; transparency is laid over black.
+    """Read an image file as (h, w, 3) uint8 RGB.
+
+    The EXIF orientation is applied, and transparent pixels are composited over black. Grey images of 16 or 32 bits
+    are scaled to 8 bits.
 
     Raises
     ------
     InputError
-        Missing, truncated or not an image.
+        The file is missing, truncated or not an image.
     """
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(open_image(path))
     if image.mode in {"I;16", "I;16B", "I", "F"}:
-        wide = np.asarray(image, dtype=np.float64)
-        top = 1.0 if image.mode == "F" and wide.max() <= 1 else 255.0 if wide.max() <= 255 else 65535.0
-        gray = (wide * (255.0 / top)).round().clip(0, 255).astype(np.uint8)
+        values = np.asarray(image, dtype=np.float64)
+        white = 1.0 if image.mode == "F" and values.max() <= 1 else 255.0 if values.max() <= 255 else 65535.0
+        gray = (values * (255.0 / white)).round().clip(0, 255).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
         rgba = image.convert("RGBA")
@@ -81,7 +84,7 @@ def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def write_png(path: Path, picture: Array) -> None:
-    """Write (h, w, 3) RGB or (h, w) grey uint8 as PNG, atomically."""
+    """Write a (h, w, 3) RGB or (h, w) grey uint8 picture as PNG, atomically."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
     write_bytes(path, buffer.getvalue())

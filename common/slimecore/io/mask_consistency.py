@@ -1,4 +1,4 @@
-"""Several masks that belong together: of several frames of a clip, or views of a mesh."""
+"""Make part values agree between several masks: of frames of a clip, or of views of a mesh."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from slimecore.io.masks import MaskFile
 
 __all__ = ["harmonize_values", "parse_numbered"]
 
-_SAME_COLOR = 16  # largest difference of a channel
+_MAX_CHANNEL_DIFFERENCE = 16  # grey levels of 0..255; closer colours are the same part
 
 
 def parse_numbered(text: str) -> tuple[int | None, Path]:
-    """Number and file of ``N=MASK``; None and the file of ``MASK``. A file that is called so counts as such."""
+    """Split ``N=MASK`` into its number and path.
+
+    A text without a number, or the name of an existing file, gives None and the whole text as path.
+    """
     numbered = re.fullmatch(r"(\d+)=(.+)", text)
     if numbered and not Path(text).exists():
         return int(numbered[1]), Path(numbered[2])
@@ -28,24 +31,27 @@ def parse_numbered(text: str) -> tuple[int | None, Path]:
 
 
 def harmonize_values(masks: Sequence[MaskFile], sources: Sequence[str]) -> tuple[list[MaskFile], list[str]]:
-    """Masks whose values mean the same: those told apart by colour get common numbers.
+    """Renumber masks so that a value means the same part in all of them.
+
+    Masks that were numbered by colour get common numbers, equal for equal colours. A single mask stays unchanged, and
+    so do masks with values of their own.
 
     Parameters
     ----------
     masks : sequence of MaskFile
     sources : sequence of str
-        Names for messages.
+        Name of each mask in messages.
 
     Returns
     -------
     masks : list of MaskFile
     notes : list of str
-        Of all masks, and what was decided about colours.
+        Notes of all masks, and the common numbering of the colours.
 
     Raises
     ------
     InputError
-        Some masks are numbered by their colours, and others have none to match.
+        A mask is numbered by its colours, and another has no colours to match.
     """
     notes = [note for mask in masks for note in mask.notes]
     if len(masks) == 1 or not any(mask.values_are_arbitrary for mask in masks):
@@ -56,19 +62,23 @@ def harmonize_values(masks: Sequence[MaskFile], sources: Sequence[str]) -> tuple
                 f"{source}: its values cannot be matched with those of the other masks; save all masks as "
                 "indexed PNG with the same ids, or all in the same colours"
             )
-    table: list[npt.NDArray[Any]] = []
-    out = []
+    known_colors: list[npt.NDArray[Any]] = []
+    renumbered = []
     for mask in masks:
         labels = np.where(mask.labels > 0, 0, mask.labels)
         colors = {}
         for value in mask.values:
             color = np.array(mask.colors[value])
-            number = next((i for i, c in enumerate(table, 1) if np.abs(c - color).max() <= _SAME_COLOR), None)
+            number = next(
+                (i for i, c in enumerate(known_colors, 1) if np.abs(c - color).max() <= _MAX_CHANNEL_DIFFERENCE), None
+            )
             if number is None:
-                table.append(color)
-                number = len(table)
+                known_colors.append(color)
+                number = len(known_colors)
             labels[mask.labels == value] = number
             colors[number] = mask.colors[value]
-        out.append(replace(mask, labels=labels, colors=colors))
-    listed = ", ".join(f"#{r:02x}{g:02x}{b:02x}={i}" for i, (r, g, b) in enumerate(table, 1))
-    return out, [n for n in notes if "are numbered" not in n] + [f"colours are numbered over all masks: {listed}"]
+        renumbered.append(replace(mask, labels=labels, colors=colors))
+    listed = ", ".join(f"#{r:02x}{g:02x}{b:02x}={i}" for i, (r, g, b) in enumerate(known_colors, 1))
+    return renumbered, [n for n in notes if "are numbered" not in n] + [
+        f"colours are numbered over all masks: {listed}"
+    ]

@@ -1,10 +1,11 @@
-"""Masks on disk: every style people have, in; indexed PNG with the DAVIS palette, out.
+"""Read masks of every common style and write indexed PNG with the DAVIS palette.
 
-Values stay what they are: an indexed PNG or a grey mask with values 1..K keeps them. A lone 255 is 1 (the DAVIS-2016
-style); 255 beside small ids is "void" (the DAVIS-2017 style) and ignored. Colours that all belong to the DAVIS palette
-become its indices; other colours and spread-out greys are numbered 1..K. A level is meant if it fills areas, or if
-it is no blend of some that do; what anti-aliasing and JPEG add takes the label of the nearest meant level, else of
-the nearest certain pixel, and how many there were is reported.
+Part values are kept: an indexed or grey mask with values 1..K keeps them. A lone 255 becomes 1 (the style of DAVIS
+2016). A 255 beside small values is void and ignored (the style of DAVIS 2017). Colours that all belong to the DAVIS
+palette become its indices. Other colours and spread-out grey levels are numbered 1..K.
+
+A label level fills an area, or is no blend of levels that do. Pixels of anti-aliasing and JPEG noise take the nearest
+label level, or else the label of the nearest certain pixel. The notes of the mask say their number.
 """
 
 from __future__ import annotations
@@ -40,26 +41,26 @@ __all__ = [
 ]
 
 IGNORE = -1
-_VOID = 255
-_ASPECT_TOLERANCE = 0.03
+_VOID_VALUE = 255
+_ASPECT_TOLERANCE = 0.03  # relative difference of the aspect ratios of mask and picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskFile:
-    """A mask as read.
+    """A mask read from a file.
 
     Parameters
     ----------
     labels : (h, w) int32
-        Part values; 0 background, -1 ignore.
+        Part values. 0 is background, -1 is ignored.
     colors : mapping of int to (r, g, b)
-        Colour of each value, where the file said one.
+        RGB colour 0..255 of each part value, where the file has colours.
     notes : tuple of str
-        What was decided about doubtful content, one sentence each.
-    numbered : bool
-        The file holds colours or spread-out greys that were numbered 1..K: values mean something in this file only.
-    lone : bool
-        Part 1 stands for a lone 255 (or white).
+        Decisions about doubtful content, a sentence each.
+    values_are_arbitrary : bool
+        The file holds colours or spread-out grey levels that were numbered 1..K. The numbers hold in this file only.
+    is_binary_255 : bool
+        Part 1 stands for a lone 255, or for white.
     """
 
     labels: Array
@@ -70,12 +71,12 @@ class MaskFile:
 
     @property
     def values(self) -> tuple[int, ...]:
-        """Part values present, without background and ignore, increasing."""
+        """Return the part values present, increasing, without background and ignored pixels."""
         return tuple(int(v) for v in np.unique(self.labels) if v > 0)
 
 
 def read_mask(path: Path) -> MaskFile:
-    """Read a mask of any supported style.
+    """Read a mask file of any supported style.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def read_mask(path: Path) -> MaskFile:
     Raises
     ------
     InputError
-        Missing, unreadable, a photograph, or more than 254 different colours that are no anti-aliasing.
+        The file is missing or unreadable, is a photograph, or has more than 254 label colours.
     """
     if path.suffix.lower() == ".npy":
         return _from_values(_load_npy(path), path)
@@ -128,43 +129,47 @@ def _load_npy(path: Path) -> Array:
 
 
 def _from_values(raw: Array, path: Path) -> MaskFile:
+    """Interpret a (h, w) int array as part values, with the two meanings of 255."""
     present = [int(v) for v in np.unique(raw)]
     labels = raw.astype(np.int32)
     foreground = [v for v in present if v > 0]
-    if foreground == [_VOID]:
-        return MaskFile(np.where(labels == _VOID, 1, labels.clip(min=IGNORE)).astype(np.int32), {}, is_binary_255=True)
-    if foreground and foreground[-1] > _VOID:
+    if foreground == [_VOID_VALUE]:
+        return MaskFile(
+            np.where(labels == _VOID_VALUE, 1, labels.clip(min=IGNORE)).astype(np.int32), {}, is_binary_255=True
+        )
+    if foreground and foreground[-1] > _VOID_VALUE:
         raise InputError(f"{path}: part value {foreground[-1]} does not fit an indexed PNG; use values 1..254")
-    if _VOID in foreground:
+    if _VOID_VALUE in foreground:
         note = f"{path.name}: value 255 beside other ids is read as void and ignored"
-        return MaskFile(np.where(labels == _VOID, IGNORE, labels).astype(np.int32), {}, (note,))
+        return MaskFile(np.where(labels == _VOID_VALUE, IGNORE, labels).astype(np.int32), {}, (note,))
     return MaskFile(labels.clip(min=IGNORE).astype(np.int32), {})
 
 
 def _from_gray(raw: Array, path: Path) -> MaskFile:
-    raw, numbers = _eight_bit(raw)
-    if numbers is not None:
-        listed = ", ".join(f"{level}={i}" for i, level in enumerate(numbers) if i)
+    """Interpret (h, w) grey levels as part values, as black and white, or as levels to be numbered."""
+    raw, level_of_rank = _eight_bit(raw)
+    if level_of_rank is not None:
+        listed = ", ".join(f"{level}={i}" for i, level in enumerate(level_of_rank) if i)
         return MaskFile(
             raw.astype(np.int32), {}, (f"{path.name}: grey levels are numbered {listed}",), values_are_arbitrary=True
         )
     values = np.unique(raw)
-    top = int(values[-1])
-    ids = values[(values > 0) & (values < _VOID)]
-    small = top <= _VOID and (len(ids) == 0 or int(ids[-1]) <= len(ids) + 32)
-    # Every grey level there is: many small ids, or the rims of an anti-aliased black and white mask.
-    small = small and (len(ids) <= 128 or (flat(raw).mean() > 0.3 and filled_share(raw) > 0.9))
-    if small or (top < 128 and len(values) <= 64):
+    largest = int(values[-1])
+    ids = values[(values > 0) & (values < _VOID_VALUE)]
+    are_ids = largest <= _VOID_VALUE and (len(ids) == 0 or int(ids[-1]) <= len(ids) + 32)
+    # If nearly all grey levels occur, they are ids, or rims of an anti-aliased mask: the rims fill no areas.
+    are_ids = are_ids and (len(ids) <= 128 or (flat(raw).mean() > 0.3 and filled_share(raw) > 0.9))
+    if are_ids or (largest < 128 and len(values) <= 64):
         return _from_values(raw, path)
     picture = raw.astype(np.uint8)[..., None]
-    keep, noisy = label_levels(picture, path)
-    levels = keep[:, 0]
-    if ((levels < NOISE) | (levels > _VOID - NOISE)).all() and int(levels[-1]) - int(levels[0]) > 128:
-        doubtful = int(np.isin(raw, (0, _VOID), invert=True).sum())
+    label_colors, noisy = label_levels(picture, path)
+    levels = label_colors[:, 0]
+    if ((levels < NOISE) | (levels > _VOID_VALUE - NOISE)).all() and int(levels[-1]) - int(levels[0]) > 128:
+        doubtful = int(np.isin(raw, (0, _VOID_VALUE), invert=True).sum())
         return MaskFile(
             (raw >= 128).astype(np.int32), {}, snapped_note(path, doubtful, "grey levels"), is_binary_255=True
         )
-    picture, doubtful = snap_to_labels(picture, keep, noisy, path)
+    picture, doubtful = snap_to_labels(picture, label_colors, noisy, path)
     levels = levels[levels > (NOISE / 2 if noisy else 0)]
     note = f"{path.name}: grey levels {', '.join(map(str, levels))} are numbered 1..{len(levels)}"
     numbering = np.zeros(256, np.int32)
@@ -174,69 +179,89 @@ def _from_gray(raw: Array, path: Path) -> MaskFile:
 
 
 def _eight_bit(raw: Array) -> tuple[Array, Array | None]:
-    """Levels above 255 brought into 0..255: ranks where few fill areas (second result: rank to level), else scaled."""
+    """Map grey levels of up to 16 bits to 0..255.
+
+    Levels above 255 are replaced by their ranks if they are at most 255 levels that mostly fill areas, else scaled.
+    The second result is the level of each rank, or None.
+    """
     levels = np.unique(raw)
-    top = int(levels[-1])
-    if top <= _VOID:
+    largest = int(levels[-1])
+    if largest <= _VOID_VALUE:
         return raw, None
-    if len(levels) > 2 and int(levels[-2]) < _VOID and top == 65535:  # small ids and a 16-bit void
-        return np.where(raw == top, _VOID, raw), None
+    if len(levels) > 2 and int(levels[-2]) < _VOID_VALUE and largest == 65535:  # small ids and a 16-bit void
+        return np.where(raw == largest, _VOID_VALUE, raw), None
     black_or_white = (levels == 0) | (levels == 65535)
-    if not black_or_white.all() and len(levels) <= _VOID and filled_share(raw) >= 0.5:
+    if not black_or_white.all() and len(levels) <= _VOID_VALUE and filled_share(raw) >= 0.5:
         levels = np.union1d(levels, [0])
         return np.searchsorted(levels, raw), levels
-    return (raw * (_VOID / max(top, 65535))).round().astype(np.int32), None
+    return (raw * (_VOID_VALUE / max(largest, 65535))).round().astype(np.int32), None
 
 
-def _exact_palette(rgb: Array) -> Array | None:
-    """Values of a picture whose every pixel is one of the DAVIS palette's first 32 colours; None for any other."""
+def _palette_values(rgb: Array) -> Array | None:
+    """Return (h, w) DAVIS palette indices if all pixels have colours of the first 32 entries, else None."""
     codes = rgb.astype(np.int32) @ np.array([65536, 256, 1])
     table = davis_palette()[:32].astype(np.int32) @ np.array([65536, 256, 1])
     order = np.argsort(table)
     position = np.searchsorted(table[order], codes).clip(0, len(table) - 1)
-    # Anti-aliasing would show quarters and eighths of a colour too, which the palette does not have.
-    found = np.asarray(order[position])
-    return found if (table[found] == codes).all() else None
+    # Anti-aliased edges also have quarters and eighths of a colour, and the first 32 entries do not.
+    values = np.asarray(order[position])
+    return values if (table[values] == codes).all() else None
 
 
 def _from_colors(rgb: Array, path: Path) -> MaskFile:
+    """Interpret (h, w, 3) uint8 colours as DAVIS palette indices, or number them."""
     notes: tuple[str, ...] = ()
-    exact = _exact_palette(rgb)
-    if exact is not None:
-        mask = _from_values(exact, path)
+    exact_values = _palette_values(rgb)
+    if exact_values is not None:
+        mask = _from_values(exact_values, path)
         return replace(mask, colors={v: _color(davis_palette()[v]) for v in mask.values})
-    keep, noisy = label_levels(rgb, path)
+    label_colors, noisy = label_levels(rgb, path)
     slack = NOISE / 2 if noisy else 0
-    black = keep.max(1) <= slack
-    table = davis_palette().astype(np.int32)
-    distance = np.abs(keep[:257, None].astype(np.int32) - table).max(-1)
-    known = len(keep) <= 256 and bool((distance.min(1) <= slack).all())
-    if not known and int((~black).sum()) >= _VOID:
+    black = label_colors.max(1) <= slack
+    palette = davis_palette().astype(np.int32)
+    distance = np.abs(label_colors[:257, None].astype(np.int32) - palette).max(-1)
+    in_palette = len(label_colors) <= 256 and bool((distance.min(1) <= slack).all())
+    if not in_palette and int((~black).sum()) >= _VOID_VALUE:
         raise InputError(f"{path}: over 254 colours are too many for a mask; save it as an indexed PNG with ids 1..K")
-    snapped, doubtful = snap_to_labels(rgb, keep, noisy, path)
-    if known:
+    snapped, doubtful = snap_to_labels(rgb, label_colors, noisy, path)
+    if in_palette:
         values = distance.argmin(1)
-        tones = table[values]
+        output_colors = palette[values]
     else:
-        values, tones = np.where(black, 0, np.cumsum(~black)), keep
-        listed = ", ".join(f"#{r:02x}{g:02x}{b:02x}={v}" for v, (r, g, b) in zip(values, keep, strict=True) if v)
+        values, output_colors = np.where(black, 0, np.cumsum(~black)), label_colors
+        listed = ", ".join(
+            f"#{r:02x}{g:02x}{b:02x}={v}" for v, (r, g, b) in zip(values, label_colors, strict=True) if v
+        )
         notes = (f"{path.name}: colours are numbered {listed}; black is background",)
     labels = np.zeros(rgb.shape[:2], np.int32)
-    for color, value in zip(keep, values, strict=True):
+    for color, value in zip(label_colors, values, strict=True):
         labels[(snapped == color).all(-1)] = value
-    named = {int(v): _color(c) for v, c in zip(values, tones, strict=True) if 0 < v < _VOID}
-    mask = _from_values(labels, path)  # the palette's colour 255 is void, too
+    color_of_value = {int(v): _color(c) for v, c in zip(values, output_colors, strict=True) if 0 < v < _VOID_VALUE}
+    mask = _from_values(labels, path)  # palette index 255 is void as well
     notes = (*notes, *mask.notes, *snapped_note(path, doubtful, "colours"))
-    return replace(mask, colors=named, notes=notes, values_are_arbitrary=not known)
+    return replace(mask, colors=color_of_value, notes=notes, values_are_arbitrary=not in_palette)
 
 
 def fit_mask(mask: MaskFile, size: tuple[int, int], source: str) -> MaskFile:
-    """Bring a mask to the picture's size.
+    """Resize a mask to the size of its picture.
+
+    Parameters
+    ----------
+    mask : MaskFile
+    size : (int, int)
+        ``(h, w)`` of the picture.
+    source : str
+        Name of the mask in messages.
+
+    Returns
+    -------
+    MaskFile
+        With a note if it was resized.
 
     Raises
     ------
     InputError
-        The aspect ratios differ by more than 3 %, so the mask belongs to another picture; or no part is left.
+        The aspect ratios differ by more than 3 %, a part is too small to survive, or the mask is empty.
     """
     h, w = mask.labels.shape
     if (h, w) != size:
@@ -261,19 +286,31 @@ def fit_mask(mask: MaskFile, size: tuple[int, int], source: str) -> MaskFile:
 
 
 def make_parts(mask: MaskFile, names: Mapping[int, str] | None = None) -> Parts:
-    """Parts of a mask: background first, then its values in increasing order."""
-    given = names or {}
+    """Return the parts of a mask: the background first, then its part values in increasing order."""
+    names = names or {}
     palette = davis_palette()
     values = (0, *mask.values)
     return Parts(
         values=values,
-        names=tuple(given.get(v, "background" if v == 0 else f"part {v}") for v in values),
+        names=tuple(names.get(v, "background" if v == 0 else f"part {v}") for v in values),
         colors=tuple(mask.colors.get(v, _color(palette[v])) for v in values),
     )
 
 
 def annotate(rgb: Array, labels: Array, names: Mapping[int, str] | None = None) -> Annotation:
-    """Annotation of a picture (h, w, 3) uint8 by part values (h, w) int: 0 background, negative values ignored.
+    """Annotate a picture with part values.
+
+    Parameters
+    ----------
+    rgb : (h, w, 3) uint8
+    labels : (h, w) int
+        Part values 1..255. 0 is background, negative values are ignored.
+    names : mapping of int to str, optional
+        Part names by value.
+
+    Returns
+    -------
+    Annotation
 
     Raises
     ------
@@ -283,19 +320,19 @@ def annotate(rgb: Array, labels: Array, names: Mapping[int, str] | None = None) 
     mask = MaskFile(np.asarray(labels).astype(np.int32).clip(min=IGNORE), {})
     if not mask.values:
         raise InputError("the mask holds no part: every pixel is background (0); mark at least one part")
-    if mask.values[-1] > _VOID:
-        raise InputError(f"the mask holds part {mask.values[-1]}; part values are 1 to {_VOID}")
+    if mask.values[-1] > _VOID_VALUE:
+        raise InputError(f"the mask holds part {mask.values[-1]}; part values are 1 to {_VOID_VALUE}")
     parts = make_parts(mask, names)
     return Annotation(rgb, parts.index(mask.labels), parts)
 
 
 def read_names(path: Path) -> dict[int, str]:
-    """Part names from a JSON object ``{"1": "head", ...}``.
+    """Read part names by value from a JSON object ``{"1": "head", ...}``.
 
     Raises
     ------
     InputError
-        Missing, not JSON, or not value -> name.
+        The file is missing, is not JSON, or does not map part values to names.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -310,11 +347,15 @@ def read_names(path: Path) -> dict[int, str]:
 
 
 def encode_mask(labels: Array) -> bytes:
-    """Bytes of an indexed 8-bit PNG with the DAVIS palette.
+    """Encode labels as an indexed 8-bit PNG with the DAVIS palette.
 
     Parameters
     ----------
     labels : (h, w) int, 0..255
+
+    Returns
+    -------
+    bytes
     """
     plane = np.ascontiguousarray(labels, dtype=np.uint8)
     image = Image.frombytes("P", (plane.shape[1], plane.shape[0]), plane.tobytes())

@@ -1,4 +1,7 @@
-"""COCO's run-length encoding of binary masks: runs of 0 and 1 in column order, written in six-bit pieces."""
+"""Encode and decode binary masks in the compressed run-length encoding of COCO (``maskApi.c`` of the COCO API).
+
+Runs of 0 and 1 alternate in column-major order. Their lengths are written in groups of five bits as ASCII text.
+"""
 
 from __future__ import annotations
 
@@ -13,47 +16,50 @@ __all__ = ["decode_rle", "encode_rle", "runs_of"]
 
 
 def runs_of(mask: npt.NDArray[Any]) -> list[int]:
-    """Lengths of the runs of a mask (h, w), down the columns, starting with a (perhaps empty) run of 0."""
+    """Return the run lengths of a (h, w) mask in column-major order, the first being a possibly empty run of 0."""
     flat = (np.asarray(mask) != 0).ravel(order="F")
-    borders = np.flatnonzero(np.diff(flat)) + 1
-    runs: list[int] = np.diff(np.r_[0, borders, flat.size]).tolist()
+    boundaries = np.flatnonzero(np.diff(flat)) + 1
+    runs: list[int] = np.diff(np.r_[0, boundaries, flat.size]).tolist()
     return [0, *runs] if flat.size and flat[0] else runs
 
 
 def encode_rle(mask: npt.NDArray[Any]) -> dict[str, Any]:
-    """COCO's compressed form of a binary mask.
+    """Encode a binary mask in COCO's compressed form.
+
+    From the fourth run on, the difference to the run two before is written. Each number is split into groups of five
+    bits, the lowest first. A group has its sixth bit set if more follow, and is written as the character of code
+    group + 48.
 
     Parameters
     ----------
     mask : (h, w) array
-        0 is outside.
+        0 is background.
 
     Returns
     -------
     dict
-        ``size`` [h, w] and ``counts`` str: from the third run on, the difference to the run before the last is written;
-        each number in pieces of five bits, the lowest first, bit 6 saying that more follow, plus 48.
+        ``size`` [h, w] and ``counts`` str.
     """
     runs = runs_of(mask)
-    text = []
+    characters = []
     for i, run in enumerate(runs):
         value = run - runs[i - 2] if i > 2 else run
         more = True
         while more:
-            piece = value & 0x1F
+            group = value & 0x1F
             value >>= 5
-            more = value != (-1 if piece & 0x10 else 0)
-            text.append(chr((piece | (0x20 if more else 0)) + 48))
-    return {"size": [int(side) for side in mask.shape], "counts": "".join(text)}
+            more = value != (-1 if group & 0x10 else 0)
+            characters.append(chr((group | (0x20 if more else 0)) + 48))
+    return {"size": [int(side) for side in mask.shape], "counts": "".join(characters)}
 
 
 def decode_rle(encoded: dict[str, Any]) -> npt.NDArray[np.uint8]:
-    """Mask (h, w) uint8 0/1 of COCO's compressed form.
+    """Decode COCO's compressed form into a (h, w) uint8 mask of 0 and 1.
 
     Raises
     ------
     InputError
-        The runs do not fill the size.
+        The run lengths do not add up to ``h * w``.
     """
     runs: list[int] = []
     value, shift = 0, 0

@@ -1,7 +1,8 @@
-"""Learned vectors in the file format that diffusers' ``load_textual_inversion`` reads.
+"""Write learned vectors in the file format of diffusers' ``load_textual_inversion``.
 
-One safetensors file a part with one tensor, named by its placeholder token. SLiMe's vectors live where the text encoder
-ends, textual inversion's where it begins: the format carries them, but they are no substitute for one another.
+Each part gets a safetensors file with a single tensor, named by its placeholder token. SLiMe's vectors are outputs of
+the text encoder. Vectors of textual inversion (Gal et al., ICLR 2023) are its inputs. The format holds both, but
+neither can replace the other.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ __all__ = ["export_tokens", "placeholder"]
 
 
 def placeholder(name: str) -> str:
-    """Placeholder token of a part: ``<left-ear>`` for ``left ear``; letters of any alphabet stay."""
-    plain = re.sub(r"[\W_]+", "-", name).strip("-").lower()
-    return f"<{plain or 'part'}>"
+    """Return the placeholder token of a part, ``<left-ear>`` for ``left ear``. Letters of any alphabet are kept."""
+    slug = re.sub(r"[\W_]+", "-", name).strip("-").lower()
+    return f"<{slug or 'part'}>"
 
 
 def export_tokens(embeddings: PartEmbeddings, folder: Path) -> list[Path]:
-    """Write one file a part, the background included.
+    """Write a file for every part, the background included.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def export_tokens(embeddings: PartEmbeddings, folder: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        ``left-ear.safetensors`` and so on, each with one tensor (tokens, dim) float32.
+        ``left-ear.safetensors`` and so on, each with a (tokens, dim) float32 tensor.
 
     Raises
     ------
@@ -43,9 +44,9 @@ def export_tokens(embeddings: PartEmbeddings, folder: Path) -> list[Path]:
         Two part names give the same token, or the folder cannot be written.
     """
     tokens = [placeholder(name) for name in embeddings.parts.names]
-    twice = next((token for token in tokens if tokens.count(token) > 1), None)
-    if twice is not None:
-        raise OutputError(f"two parts would be called {twice}; give them names that differ in letters or digits")
+    duplicate = next((token for token in tokens if tokens.count(token) > 1), None)
+    if duplicate is not None:
+        raise OutputError(f"two parts would be called {duplicate}; give them names that differ in letters or digits")
     make_folder(folder)
     paths = []
     for token, vectors in zip(tokens, embeddings.vectors, strict=True):

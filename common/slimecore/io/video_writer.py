@@ -1,4 +1,4 @@
-"""A video file out: a stream of pictures that appears under its name when it is whole."""
+"""Write a video file that appears under its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -18,24 +18,32 @@ __all__ = ["VideoWriter"]
 
 
 class VideoWriter:
-    """H.264 video writer; the file appears under its name only when closed without an error.
+    """H.264 video writer and context manager (MPEG-4 where FFmpeg lacks libx264).
+
+    The file appears under its name only when the block ends without an error.
 
     Parameters
     ----------
     path : Path
     size : (int, int)
-        ``(h, w)``; odd sides are padded by one repeated row or column, which yuv420p needs.
+        ``(h, w)`` in pixels. An odd side gets a repeated last row or column, because yuv420p needs even sides.
     fps : Fraction
+        Frames a second.
     crf : int
-        H.264 quality, 0 lossless .. 51 worst.
+        H.264 quality, 0 (lossless) to 51 (worst).
+
+    Raises
+    ------
+    OutputError
+        `path` cannot be written.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], fps: Fraction, crf: int = 20) -> None:
         self._path = path
-        self._part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+        self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         self._pad = (size[0] % 2, size[1] % 2)
         try:
-            self._container = av.open(str(self._part), "w", format="mp4")
+            self._container = av.open(str(self._temporary), "w", format="mp4")
             codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
             self._stream: Any = self._container.add_stream(codec, rate=fps.limit_denominator(60000))
         except (av.error.FFmpegError, OSError) as error:
@@ -46,7 +54,7 @@ class VideoWriter:
             self._stream.options = {"crf": str(crf), "preset": "veryfast"}
 
     def write(self, rgb: npt.NDArray[np.uint8]) -> None:
-        """Append one (h, w, 3) uint8 frame."""
+        """Append a (h, w, 3) uint8 RGB frame."""
         padded = np.pad(rgb, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), mode="edge") if any(self._pad) else rgb
         try:
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
@@ -67,9 +75,9 @@ class VideoWriter:
                     self._container.mux(packet)
             self._container.close()
             if kind is None:
-                os.replace(self._part, self._path)
+                os.replace(self._temporary, self._path)
         except (av.error.FFmpegError, OSError) as failure:
             if kind is None:
                 raise OutputError(f"cannot write {self._path}: {failure}; what was written before is kept") from failure
         finally:
-            self._part.unlink(missing_ok=True)
+            self._temporary.unlink(missing_ok=True)

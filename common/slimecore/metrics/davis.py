@@ -1,7 +1,7 @@
-"""Region similarity J and boundary accuracy F (Perazzi et al., CVPR 2016).
+"""Compute region similarity J and boundary accuracy F (Perazzi et al., CVPR 2016).
 
-Both follow the definitions of the official DAVIS evaluation, frame by frame, on boolean masks. F looks only at the box
-around each object: outside it there is no boundary, so the figures are the same to the last digit.
+Both follow the definitions of the official DAVIS evaluation, frame by frame, on boolean masks. F is computed within the
+box around each object. It is exact, because all boundary pixels lie within the box.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from slimecore.errors import InputError
 __all__ = ["BOUND", "Outline", "boundary_f", "boundary_map", "outline_f", "region_j", "tolerance"]
 
 Mask = npt.NDArray[np.bool_]
-BOUND = 0.008  # share of the image diagonal within which a boundary counts as found
+BOUND = 0.008  # fraction of the image diagonal within which boundaries match
 
 
-def _pair(prediction: npt.NDArray[Any], truth: npt.NDArray[Any], void: Mask | None) -> tuple[Mask, Mask]:
+def _valid_masks(prediction: npt.NDArray[Any], truth: npt.NDArray[Any], void: Mask | None) -> tuple[Mask, Mask]:
+    """Return both masks as (h, w) bool, False at void pixels, after a check of their sizes."""
     shapes = {prediction.shape, truth.shape, prediction.shape if void is None else void.shape}
     if len(shapes) != 1 or prediction.ndim != 2:
         raise InputError(f"masks must be (h, w) and of one size, got {' and '.join(map(str, sorted(shapes)))}")
@@ -31,27 +32,34 @@ def _pair(prediction: npt.NDArray[Any], truth: npt.NDArray[Any], void: Mask | No
 
 
 def region_j(prediction: npt.NDArray[Any], truth: npt.NDArray[Any], void: Mask | None = None) -> float:
-    """Intersection over union, 0..1; 1 when both are empty.
+    """Compute region similarity J, the intersection over union of two masks.
 
     Parameters
     ----------
     prediction, truth : (h, w) bool or int
-        Nonzero = object.
+        Nonzero is object.
     void : (h, w) bool, optional
-        Pixels that count for neither.
+        Pixels that are background in both.
+
+    Returns
+    -------
+    float
+        0..1, and 1 when both masks are empty.
 
     Raises
     ------
     InputError
         Sizes differ.
     """
-    a, b = _pair(prediction, truth, void)
+    a, b = _valid_masks(prediction, truth, void)
     union = int(np.count_nonzero(a | b))
     return 1.0 if union == 0 else int(np.count_nonzero(a & b)) / union
 
 
 def boundary_map(mask: Mask) -> Mask:
-    """One-pixel boundary, half a pixel towards the origin: a pixel differs from its right, lower or lower-right one.
+    """Return the boundary of a mask, a pixel wide and shifted by half a pixel towards the origin.
+
+    A boundary pixel differs from its right, lower or lower-right neighbour.
 
     Parameters
     ----------
@@ -69,12 +77,12 @@ def boundary_map(mask: Mask) -> Mask:
 
 
 def tolerance(size: tuple[int, int], bound: float = BOUND) -> int:
-    """Pixels within which a boundary counts as found: ``ceil(bound * diagonal)`` below 1, else `bound` itself."""
+    """Return the matching distance in pixels: ``ceil(bound * diagonal)`` for `bound` below 1, else `bound` itself."""
     return int(bound if bound >= 1 else math.ceil(bound * math.hypot(*size)))
 
 
 class Outline:
-    """Boundary of one mask, kept as the box around it.
+    """Boundary of a mask, stored within its bounding box.
 
     Parameters
     ----------
@@ -83,14 +91,14 @@ class Outline:
     Attributes
     ----------
     count : int
-        Boundary pixels.
+        Number of boundary pixels.
     """
 
     __slots__ = ("_edge", "_near", "_top_left", "count")
 
     def __init__(self, mask: Mask) -> None:
         x, y, w, h = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
-        # The boundary lies one pixel towards the origin; one more row and column let the last ones see background.
+        # The boundary starts a pixel towards the origin. The last row and column need a background neighbour.
         top, left = max(y - 1, 0), max(x - 1, 0)
         self._top_left = (top, left)
         self._edge = boundary_map(mask[top : y + h + 1, left : x + w + 1])
@@ -98,34 +106,39 @@ class Outline:
         self._near: dict[int, Mask] = {}
 
     def near(self, radius: int) -> Mask:
-        """Pixels within `radius` of the boundary: its box, grown by `radius` on every side."""
+        """Return the bool mask of pixels within `radius` of the boundary, over its box expanded by `radius` pixels."""
         if radius not in self._near:
             self._near[radius] = _dilated(np.pad(self._edge.view(np.uint8), radius), radius).view(np.bool_)
         return self._near[radius]
 
     def found_by(self, other: Outline, radius: int) -> int:
-        """Boundary pixels of this one that lie within `radius` of the other's boundary."""
+        """Count the boundary pixels that lie within `radius` pixels of the boundary of `other`."""
         near = other.near(radius)
-        inner, outer = [], []
+        own_slices, other_slices = [], []
         for axis in (0, 1):
-            start = other._top_left[axis] - radius - self._top_left[axis]  # of the other's box, seen from this one
+            start = other._top_left[axis] - radius - self._top_left[axis]  # of the other box, relative to this box
             low, high = max(start, 0), min(start + near.shape[axis], self._edge.shape[axis])
             if low >= high:
                 return 0
-            inner.append(slice(low, high))
-            outer.append(slice(low - start, high - start))
-        return int(np.count_nonzero(self._edge[tuple(inner)] & near[tuple(outer)]))
+            own_slices.append(slice(low, high))
+            other_slices.append(slice(low - start, high - start))
+        return int(np.count_nonzero(self._edge[tuple(own_slices)] & near[tuple(other_slices)]))
 
 
 def outline_f(prediction: Outline, truth: Outline, radius: int) -> float:
-    """Harmonic mean of boundary precision and recall, 0..1; 1 when neither has a boundary, 0 when only one has.
+    """Compute boundary accuracy F from two outlines, the harmonic mean of boundary precision and recall.
 
     Parameters
     ----------
     prediction, truth : Outline
         Of two masks of one size.
     radius : int
-        Pixels within which a boundary counts as found.
+        Matching distance in pixels.
+
+    Returns
+    -------
+    float
+        0..1. It is 1 when neither mask has a boundary, and 0 when a single mask has.
     """
     if prediction.count == 0 or truth.count == 0:
         return 1.0 if prediction.count == truth.count else 0.0
@@ -137,47 +150,47 @@ def outline_f(prediction: Outline, truth: Outline, radius: int) -> float:
 def boundary_f(
     prediction: npt.NDArray[Any], truth: npt.NDArray[Any], bound: float = BOUND, void: Mask | None = None
 ) -> float:
-    """Harmonic mean of boundary precision and recall, 0..1.
+    """Compute boundary accuracy F, the harmonic mean of boundary precision and recall.
 
     Parameters
     ----------
     prediction, truth : (h, w) bool or int
     bound : float
-        Tolerance: a share of the image diagonal below 1, else pixels.
+        Matching distance: a fraction of the image diagonal if below 1, else pixels.
     void : (h, w) bool, optional
         Pixels that are background in both.
 
     Returns
     -------
     float
-        1 when neither mask has a boundary, 0 when only one has.
+        0..1. It is 1 when neither mask has a boundary, and 0 when a single mask has.
 
     Raises
     ------
     InputError
         Sizes differ.
     """
-    a, b = _pair(prediction, truth, void)
+    a, b = _valid_masks(prediction, truth, void)
     return outline_f(Outline(a), Outline(b), tolerance((a.shape[0], a.shape[1]), bound))
 
 
 def _dilated(edge: npt.NDArray[np.uint8], radius: int) -> npt.NDArray[np.uint8]:
-    """Dilate by the disk ``x**2 + y**2 <= radius**2``, the union of a few rectangles (exact, not an approximation).
+    """Dilate a (h, w) map by the disk ``x**2 + y**2 <= radius**2``, exactly, as a union of a few rectangles.
 
-    Widths grow and heights shrink from one rectangle to the next, so each needs only the difference to its neighbour:
-    a sixth of the disk's work at radius 8, a tenth at 18.
+    From each rectangle to the next the width grows and the height shrinks. So each needs only the difference to its
+    neighbour: a sixth of the work of the disk at radius 8, a tenth at 18.
     """
-    reach = wide = edge
-    for row, column in _steps(radius):
-        wide = cv2.dilate(wide, row)
-        reach = cv2.dilate(cv2.max(reach, wide), column)
-    return np.asarray(reach)
+    disk = strip = edge
+    for row, column in _disk_steps(radius):
+        strip = cv2.dilate(strip, row)
+        disk = cv2.dilate(cv2.max(disk, strip), column)
+    return np.asarray(disk)
 
 
 @cache
-def _steps(radius: int) -> tuple[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]], ...]:
-    """Row and column that lead from each rectangle of the disk to the next, the narrowest first."""
-    heights = {math.isqrt(radius**2 - y**2): y for y in range(radius + 1)}  # half width: its tallest row
+def _disk_steps(radius: int) -> tuple[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]], ...]:
+    """Return the row and column kernels that lead from each rectangle of the disk to the next, the narrowest first."""
+    heights = {math.isqrt(radius**2 - y**2): y for y in range(radius + 1)}  # half width: largest half height
     sides = sorted(heights.items())
     following = [*sides[1:], (0, 0)]
     before = [(0, 0), *sides]

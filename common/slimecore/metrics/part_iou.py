@@ -1,8 +1,8 @@
-"""IoU of image part segmentation, in the two protocols that papers use.
+"""Compute the IoU of image part segmentation in the two protocols of the literature.
 
-*Per image* is SLiMe's (Khani et al., ICLR 2024): the IoU of a part is taken in every image whose ground truth has the
-part and averaged over those images; a part found where there is none costs nothing. *Dataset* sums intersections and
-unions over all images first, so it does cost. The mean over parts counts the background unless said otherwise.
+*Per image* is SLiMe's (Khani et al., ICLR 2024): the IoU of a part is averaged over the images whose ground truth has
+the part. A part predicted in another image costs nothing. *Dataset* sums intersections and unions over all images
+first, so it costs. The mean over parts includes the background by default.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from slimecore.io.masks import IGNORE, MaskFile, read_mask
 __all__ = ["IouAccumulator", "PartIou", "SegmentationReport", "evaluate_folders", "evaluate_labels"]
 
 Labels = npt.NDArray[Any]
-_LISTED = 12
+_MAX_LISTED = 12  # problems in a message
 
 
 @dataclass(frozen=True, slots=True)
 class PartIou:
-    """Scores of one part.
+    """Scores of a part.
 
     Parameters
     ----------
     value : int
-        Mask value; 0 is the background.
+        Part value in masks. 0 is the background.
     name : str
     images : int
-        Images whose ground truth has the part.
+        Number of images whose ground truth has the part.
     per_image : float or None
-        Mean IoU over those images, 0..1; None without any.
+        Mean IoU over these images, 0..1, or None without any.
     dataset : float or None
-        Sum of intersections over sum of unions, 0..1.
+        Sum of intersections over sum of unions, 0..1, or None if both are 0.
     """
 
     value: int
@@ -57,34 +57,34 @@ class SegmentationReport:
     Parameters
     ----------
     images : int
-        Pairs of label maps compared.
+        Number of pairs of label maps compared.
     parts : tuple of PartIou
-        Every value that occurs in a ground truth or a prediction, increasing; the background always.
+        The background and every value that occurs in a ground truth or a prediction, increasing.
     """
 
     images: int
     parts: tuple[PartIou, ...]
 
     def mean(self, protocol: str, *, background: bool = True) -> float | None:
-        """Mean IoU over the parts that have one.
+        """Return the mean IoU over the parts with a score.
 
         Parameters
         ----------
         protocol : {"per_image", "dataset"}
         background : bool
-            Whether value 0 counts as a part.
+            Count value 0 as a part.
 
         Returns
         -------
         float or None
-            0..1; None when no part has a score.
+            0..1, or None when no part has a score.
         """
-        found = [getattr(part, protocol) for part in self.parts if background or part.value != 0]
-        scores = [score for score in found if score is not None]
+        all_scores = [getattr(part, protocol) for part in self.parts if background or part.value != 0]
+        scores = [score for score in all_scores if score is not None]
         return sum(scores) / len(scores) if scores else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return the scores as plain values for JSON."""
         fields = ("value", "name", "images", "per_image", "dataset")
         return {
             "images": self.images,
@@ -99,7 +99,7 @@ class SegmentationReport:
         }
 
     def table(self) -> str:
-        """Text for a terminal: one line a part, then the means, in per cent."""
+        """Return a text table with a line per part and the means, in per cent."""
         rows = [(str(p.value), p.name, str(p.images), _percent(p.per_image), _percent(p.dataset)) for p in self.parts]
         for title, background in (("mean with background", True), ("mean without background", False)):
             means = [_percent(self.mean(protocol, background=background)) for protocol in ("per_image", "dataset")]
@@ -118,92 +118,97 @@ def _percent(score: float | None) -> str:
 
 
 class IouAccumulator:
-    """Running sums over pairs of label maps; memory does not grow with their number."""
+    """Running sums of areas over pairs of label maps. Memory does not grow with the number of pairs."""
 
     def __init__(self) -> None:
         self.images = 0
-        self._truths: dict[int, int] = {}  # images whose ground truth has the value
-        self._ious: dict[int, float] = {}
-        self._both: dict[int, int] = {}
-        self._either: dict[int, int] = {}
+        self._truth_images: dict[int, int] = {}  # number of images whose ground truth has the value
+        self._iou_sums: dict[int, float] = {}  # over these images
+        self._intersections: dict[int, int] = {}  # pixels, over all images
+        self._unions: dict[int, int] = {}
 
     def add(self, prediction: Labels, truth: Labels) -> None:
-        """Count one pair.
+        """Add the areas of a pair of label maps.
 
         Parameters
         ----------
         prediction : (h, w) int array
-            Negative: the pixel is given to no part, not even the background, so it is wrong wherever it counts.
+            Part values. A negative pixel has no part, not even the background, so it is wrong unless ignored.
         truth : (h, w) int array
-            Negative: the pixel is ignored.
+            Part values. A negative pixel is ignored.
 
         Raises
         ------
         InputError
-            Shapes or types do not fit.
+            The shapes differ or are not (h, w), or the values are no integers.
         """
         if prediction.shape != truth.shape or truth.ndim != 2:
             raise InputError(f"label maps must be (h, w) and of one size, got {prediction.shape} and {truth.shape}")
         if not all(np.issubdtype(labels.dtype, np.integer) for labels in (prediction, truth)):
             raise InputError(f"label maps must hold integers, got {prediction.dtype} and {truth.dtype}")
-        known = truth >= 0
-        told, true = prediction[known], truth[known]
-        told_areas, areas, shared = _areas(told[told >= 0]), _areas(true), _areas(true[told == true])
+        counted = truth >= 0
+        predicted, true = prediction[counted], truth[counted]
+        predicted_areas, areas, shared = (
+            _areas(predicted[predicted >= 0]),
+            _areas(true),
+            _areas(true[predicted == true]),
+        )
         self.images += 1
-        for value in told_areas.keys() | areas.keys():
-            both = shared.get(value, 0)
-            either = told_areas.get(value, 0) + areas.get(value, 0) - both
-            self._both[value] = self._both.get(value, 0) + both
-            self._either[value] = self._either.get(value, 0) + either
+        for value in predicted_areas.keys() | areas.keys():
+            intersection = shared.get(value, 0)
+            union = predicted_areas.get(value, 0) + areas.get(value, 0) - intersection
+            self._intersections[value] = self._intersections.get(value, 0) + intersection
+            self._unions[value] = self._unions.get(value, 0) + union
             if value in areas:
-                self._truths[value] = self._truths.get(value, 0) + 1
-                self._ious[value] = self._ious.get(value, 0.0) + both / either
+                self._truth_images[value] = self._truth_images.get(value, 0) + 1
+                self._iou_sums[value] = self._iou_sums.get(value, 0.0) + intersection / union
 
     def report(self, names: Mapping[int, str] | None = None) -> SegmentationReport:
-        """Scores so far."""
-        given = names or {}
+        """Return the scores of all pairs added so far."""
+        names = names or {}
         parts = []
-        for value in sorted({0, *self._either}):
-            images, either = self._truths.get(value, 0), self._either.get(value, 0)
+        for value in sorted({0, *self._unions}):
+            images, union = self._truth_images.get(value, 0), self._unions.get(value, 0)
             parts.append(
                 PartIou(
                     value,
-                    given.get(value, "background" if value == 0 else f"part {value}"),
+                    names.get(value, "background" if value == 0 else f"part {value}"),
                     images,
-                    self._ious[value] / images if images else None,
-                    self._both[value] / either if either else None,
+                    self._iou_sums[value] / images if images else None,
+                    self._intersections[value] / union if union else None,
                 )
             )
         return SegmentationReport(self.images, tuple(parts))
 
 
-def _areas(values: Labels) -> dict[int, int]:
-    found, counts = np.unique(values, return_counts=True)
-    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+def _areas(labels: Labels) -> dict[int, int]:
+    """Count the pixels of every value."""
+    values, counts = np.unique(labels, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def evaluate_labels(
     pairs: Iterable[tuple[Labels, Labels]], names: Mapping[int, str] | None = None, size: int | None = None
 ) -> SegmentationReport:
-    """Scores of label maps, taken one pair at a time.
+    """Compute the scores of pairs of label maps, read pair by pair.
 
     Parameters
     ----------
     pairs : iterable of (prediction, truth)
-        (h, w) int arrays of part values; negative in a truth is ignored. See :meth:`PartTally.add`.
+        (h, w) int arrays of part values. Negative values as in :meth:`IouAccumulator.add`.
     names : mapping of int to str, optional
         Part names by value.
     size : int, optional
-        Squash both to ``size x size`` first, by nearest neighbour (SLiMe: 512); they may then differ in size.
+        Squash both to ``size x size`` pixels first, by nearest neighbour (SLiMe: 512). They may then differ in size.
 
     Returns
     -------
     SegmentationReport
     """
-    tally = IouAccumulator()
+    accumulator = IouAccumulator()
     for prediction, truth in pairs:
-        tally.add(_squashed(prediction, size), _squashed(truth, size))
-    return tally.report(names)
+        accumulator.add(_squashed(prediction, size), _squashed(truth, size))
+    return accumulator.report(names)
 
 
 def _squashed(labels: Labels, size: int | None) -> Labels:
@@ -213,15 +218,17 @@ def _squashed(labels: Labels, size: int | None) -> Labels:
 def evaluate_folders(
     predictions: Path, truths: Path, names: Mapping[int, str] | None = None, size: int | None = None
 ) -> SegmentationReport:
-    """Scores of a folder of predicted masks against one of ground truths; files belong together by their stem.
+    """Compute the scores of a folder of predicted masks against a folder of ground truths, matched by file stem.
 
-    Values must mean the same in every file, so masks whose colours or greys would be numbered file by file are
-    refused. 255 is void, in a truth ignored and in a prediction wrong; in a folder with no other value it is part 1.
+    A value must mean the same part in every file, so masks whose colours or grey levels would be numbered file by file
+    are refused. 255 is void: ignored in a truth, wrong in a prediction. In a folder without any other value, it is
+    part 1.
 
     Parameters
     ----------
     predictions, truths : Path
-        Folders of indexed or grey PNGs, or ``.npy``. Every truth needs a prediction; other predictions are left out.
+        Folders of indexed or grey PNG or ``.npy`` files. Every truth needs a prediction. Other predictions are left
+        out.
     names, size
         See :func:`evaluate_labels`.
 
@@ -232,61 +239,65 @@ def evaluate_folders(
     Raises
     ------
     InputError
-        Lists everything that is wrong: missing predictions, doubled stems, unreadable masks, sizes that differ.
+        Predictions are missing, stems repeat, masks are unreadable, or sizes differ. All problems are listed.
     """
     if size is not None and not 1 <= size <= 8192:
         raise InputError(f"the size to compare at must lie in 1..8192 pixels, got {size}")
     problems: list[str] = []
-    told, true = _by_stem(predictions, problems), _by_stem(truths, problems)
-    if not told.keys() & true.keys():
+    prediction_files, truth_files = _files_by_stem(predictions, problems), _files_by_stem(truths, problems)
+    if not prediction_files.keys() & truth_files.keys():
         raise InputError(
-            f"no mask in {predictions} has the name of one in {truths}; "
-            f"they hold {_some(told)} and {_some(true)}: name each prediction after its ground truth"
+            f"no mask in {predictions} has the name of one in {truths}; they hold "
+            f"{_example_names(prediction_files)} and {_example_names(truth_files)}: "
+            "name each prediction after its ground truth"
         )
-    missing = [stem for stem in true if stem not in told]
-    problems += [f"no prediction for {true[stem].name}" for stem in missing]
-    tally, undecided, others = IouAccumulator(), [], [False, False]
-    for stem in true:
+    missing = [stem for stem in truth_files if stem not in prediction_files]
+    problems += [f"no prediction for {truth_files[stem].name}" for stem in missing]
+    accumulator, undecided, has_ids = IouAccumulator(), [], [False, False]  # of predictions, of truths
+    for stem in truth_files:
         if stem in missing:
             continue
-        pair = _read_pair(told[stem], true[stem], size, problems)
+        pair = _read_pair(prediction_files[stem], truth_files[stem], size, problems)
         if pair is None or problems:
             continue
-        others = [found or (bool(m.values) and not m.is_binary_255) for found, m in zip(others, pair, strict=True)]
-        if any(
-            mask.is_binary_255 for mask in pair
-        ):  # what a lone 255 means is known when the folder is: count it later
+        has_ids = [before or (bool(m.values) and not m.is_binary_255) for before, m in zip(has_ids, pair, strict=True)]
+        if any(mask.is_binary_255 for mask in pair):  # the meaning of a lone 255 depends on the files to come
             undecided.append(stem)
         else:
-            tally.add(_squashed(pair[0].labels, size), _squashed(pair[1].labels, size))
+            accumulator.add(_squashed(pair[0].labels, size), _squashed(pair[1].labels, size))
     if problems:
-        shown = "; ".join(problems[:_LISTED]) + (f"; and {len(problems) - _LISTED} more" * (len(problems) > _LISTED))
+        shown = "; ".join(problems[:_MAX_LISTED]) + (
+            f"; and {len(problems) - _MAX_LISTED} more" * (len(problems) > _MAX_LISTED)
+        )
         raise InputError(f"{predictions} against {truths}: {shown}")
     for stem in undecided:
-        prediction = _decided(read_mask(told[stem]), others[0])
-        tally.add(_squashed(prediction, size), _squashed(_decided(read_mask(true[stem]), others[1]), size))
-    return tally.report(names)
+        prediction = _resolve_lone_255(read_mask(prediction_files[stem]), has_ids[0])
+        truth = _resolve_lone_255(read_mask(truth_files[stem]), has_ids[1])
+        accumulator.add(_squashed(prediction, size), _squashed(truth, size))
+    return accumulator.report(names)
 
 
-def _decided(mask: MaskFile, others: bool) -> Labels:
-    """Labels of a mask, with a lone 255 read as void where the folder uses other values."""
-    return np.where(mask.labels > 0, IGNORE, mask.labels) if mask.is_binary_255 and others else mask.labels
+def _resolve_lone_255(mask: MaskFile, has_ids: bool) -> Labels:
+    """Return the labels of a mask, with a lone 255 read as void where the folder also has part values."""
+    return np.where(mask.labels > 0, IGNORE, mask.labels) if mask.is_binary_255 and has_ids else mask.labels
 
 
-def _by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
+def _files_by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
+    """Return the mask files of a folder by stem and append repeated stems to `problems`."""
     if not folder.is_dir():
         raise InputError(f"no such folder: {folder}")
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=lambda p: (natural_key(p.name), p.name)):
         if path.suffix.lower() not in {*IMAGE_SUFFIXES, ".npy"} or path.name.startswith("."):
             continue
-        if path.stem in found:
-            problems.append(f"{found[path.stem].name} and {path.name} in {folder} share a name; keep one")
-        found[path.stem] = path
-    return found
+        if path.stem in files:
+            problems.append(f"{files[path.stem].name} and {path.name} in {folder} share a name; keep one")
+        files[path.stem] = path
+    return files
 
 
-def _some(files: Mapping[str, Path]) -> str:
+def _example_names(files: Mapping[str, Path]) -> str:
+    """Name up to three of the files, and their number if there are more."""
     shown = ", ".join(path.name for path in list(files.values())[:3])
     return f"{shown}, ... ({len(files)} masks)" if len(files) > 3 else shown or "no mask"
 
@@ -294,7 +305,7 @@ def _some(files: Mapping[str, Path]) -> str:
 def _read_pair(
     prediction: Path, truth: Path, size: int | None, problems: list[str]
 ) -> tuple[MaskFile, MaskFile] | None:
-    """Both masks, or None and what is wrong with them."""
+    """Read both masks, or append their problems to `problems` and return None."""
     masks = []
     for path in (prediction, truth):
         try:

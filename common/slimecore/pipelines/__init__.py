@@ -1,1 +1,1 @@
-"""The commands ``slime learn`` and ``slime segment`` as functions."""
+"""Run the commands ``slime learn`` and ``slime segment`` as functions."""

@@ -1,4 +1,4 @@
-"""Settings of ``slime learn`` and ``slime segment``: one file serves both."""
+"""Settings of ``slime learn`` and ``slime segment``, shared by both commands."""
 
 from __future__ import annotations
 
@@ -13,26 +13,34 @@ from slimecore.segmentation.config import SegmentConfig
 
 __all__ = ["ImageConfig"]
 
-_SHORT_SIDE = {"probe": 384, "faithful": 512}
+_SHORT_SIDE_PIXELS = {"probe": 384, "faithful": 512}
 
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """Everything ``slime learn`` and ``slime segment`` can be told.
+    """All settings of ``slime learn`` and ``slime segment``.
 
     Parameters
     ----------
     mode : str
-        ``probe`` (one pass of the UNet a view, then only tokens move) or ``faithful`` (SLiMe's optimisation through
-        the UNet).
+        ``probe`` (a single UNet pass per view, then only tokens are optimised) or ``faithful`` (SLiMe's optimisation
+        through the UNet).
     network_size : int or None
-        Short side of the network's input while learning, pixels; None takes 384 in probe and 512 in faithful mode.
+        Short side of the network input while learning, 32..4096 pixels. None: 384 in probe, 512 in faithful mode.
     square : bool
-        Squash pictures to a square, as published, instead of keeping their shape; in faithful mode.
+        Faithful mode: squash pictures to a square, as published, instead of keeping their shape.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     seed : int
-        The only source of randomness.
+        Seed of all random numbers, 0 or more.
+    model : ModelSpec
+        Diffusion checkpoint.
+    probe : LearnConfig
+        Learning in probe mode.
+    faithful : FaithfulConfig
+        Learning in faithful mode.
+    segment : SegmentConfig
+        Segmentation with learned parts.
     """
 
     mode: str = "probe"
@@ -48,7 +56,7 @@ class ImageConfig:
     RENAMED = MappingProxyType({"short_side": "network_size"})
 
     def __post_init__(self) -> None:
-        if self.mode not in _SHORT_SIDE:
+        if self.mode not in _SHORT_SIDE_PIXELS:
             raise ConfigError(f"mode must be probe or faithful, got {self.mode!r}")
         if self.square and self.mode == "probe":
             raise ConfigError("square is for mode faithful; in probe mode pictures keep their shape")
@@ -59,5 +67,5 @@ class ImageConfig:
 
     @property
     def learning_side(self) -> int:
-        """Short side pictures are learned at."""
-        return self.network_size or _SHORT_SIDE[self.mode]
+        """Return the short side of the network input while learning, in pixels."""
+        return self.network_size or _SHORT_SIDE_PIXELS[self.mode]

@@ -1,4 +1,4 @@
-"""``slime learn``: from annotated pictures to a file of part embeddings."""
+"""Run ``slime learn``: from annotated pictures to a file of part embeddings."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ Notify = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class LearnRequest:
-    """What to learn from, and where to put it.
+    """Inputs, output and settings of ``slime learn``.
 
     Parameters
     ----------
     pairs : sequence of Path
-        Picture, mask, picture, mask ...; or a folder of pictures and a folder of masks with the same file stems.
+        Picture, mask, picture, mask ..., or a folder of pictures and a folder of masks with the same file stems.
     out : Path
-        The part-embedding file.
+        Part-embedding file to write.
     names : Path or None
-        JSON ``{"1": "head"}``.
+        JSON file of part names by value, ``{"1": "head"}``.
     config : ImageConfig
     """
 
@@ -46,7 +46,13 @@ class LearnRequest:
 
 
 def run_learn(request: LearnRequest, notify: Notify | None = None) -> dict[str, Any]:
-    """Learn parts from annotated pictures and write them.
+    """Learn parts from annotated pictures and write the part embeddings.
+
+    Parameters
+    ----------
+    request : LearnRequest
+    notify : callable, optional
+        Called as ``notify(stage, done, total)``.
 
     Returns
     -------
@@ -56,11 +62,11 @@ def run_learn(request: LearnRequest, notify: Notify | None = None) -> dict[str, 
     Raises
     ------
     SlimeError
-        Bad input, model or output place.
+        An input, the model or the output path is invalid.
     """
     started = time.perf_counter()
-    pairs, bare = _paired(request.pairs)
-    annotations, notes = _annotations(pairs, request.names)
+    pairs, unmatched_notes = _pair_paths(request.pairs)
+    annotations, notes = _read_annotations(pairs, request.names)
     make_folder(request.out.parent)
     if request.out.is_dir():
         raise OutputError(f"{request.out} is a folder; give a file name such as {request.out / 'parts.safetensors'}")
@@ -74,14 +80,14 @@ def run_learn(request: LearnRequest, notify: Notify | None = None) -> dict[str, 
         "parts": parts_entry(embeddings.parts),
         "model": model_entry(backbone),
         "mode": embeddings.mode,
-        "notes": bare + notes,
+        "notes": unmatched_notes + notes,
         "timings_s": {"load": round(loaded - started, 3), "learn": round(time.perf_counter() - loaded, 3)},
         "peak_memory_mb": peak_memory_mb(),
     }
 
 
-def _paired(paths: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Pictures with their masks, and notes on pictures without."""
+def _pair_paths(paths: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Return pairs of picture and mask, and notes on pictures without a mask."""
     if len(paths) % 2:
         raise InputError(f"{len(paths)} paths are no pairs; give IMAGE MASK [IMAGE MASK ...], or two folders")
     pairs: list[tuple[Path, Path]] = []
@@ -89,36 +95,40 @@ def _paired(paths: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[str]]:
     for image, mask in zip(paths[::2], paths[1::2], strict=True):
         if image.is_dir() != mask.is_dir():
             raise InputError(f"{image} and {mask}: one is a folder and one is not; give two files or two folders")
-        found = _paired_folders(image, mask) if image.is_dir() else [(image, mask)]
-        bare = [path.name for path in list_images(image) if path not in dict(found)] if image.is_dir() else []
-        if bare:
-            more = f" and {len(bare) - 3} more" if len(bare) > 3 else ""
-            notes.append(f"{mask} has no mask for {', '.join(bare[:3])}{more}")
-        pairs += found
+        matched = _pair_folders(image, mask) if image.is_dir() else [(image, mask)]
+        unmatched = [path.name for path in list_images(image) if path not in dict(matched)] if image.is_dir() else []
+        if unmatched:
+            more = f" and {len(unmatched) - 3} more" if len(unmatched) > 3 else ""
+            notes.append(f"{mask} has no mask for {', '.join(unmatched[:3])}{more}")
+        pairs += matched
     return pairs, notes
 
 
-def _paired_folders(images: Path, masks: Path) -> list[tuple[Path, Path]]:
-    known = {path.stem: path for path in list_images(masks, (*IMAGE_SUFFIXES, ".npy"))}
-    pairs = [(image, known[image.stem]) for image in list_images(images) if image.stem in known]
+def _pair_folders(images: Path, masks: Path) -> list[tuple[Path, Path]]:
+    """Return the pairs of picture and mask of the same file stem."""
+    mask_of_stem = {path.stem: path for path in list_images(masks, (*IMAGE_SUFFIXES, ".npy"))}
+    pairs = [(image, mask_of_stem[image.stem]) for image in list_images(images) if image.stem in mask_of_stem]
     if not pairs:
         raise InputError(f"{images} and {masks}: no picture has a mask of the same name; name them alike")
     return pairs
 
 
-def _annotations(pairs: Sequence[tuple[Path, Path]], names_file: Path | None) -> tuple[list[Annotation], list[str]]:
+def _read_annotations(
+    pairs: Sequence[tuple[Path, Path]], names_file: Path | None
+) -> tuple[list[Annotation], list[str]]:
+    """Read annotations with notes on doubtful masks, and check the part names against the masks."""
     names: Mapping[int, str] = read_names(names_file) if names_file else {}
     annotations: list[Annotation] = []
     notes: list[str] = []
-    seen = {0}
+    values = {0}
     masks = [read_mask(path) for _, path in pairs]
-    others = any(mask.values and not mask.is_binary_255 for mask in masks)
-    for (image, path), read in zip(pairs, masks, strict=True):
-        if read.is_binary_255 and others:
+    has_ids = any(mask.values and not mask.is_binary_255 for mask in masks)
+    for (image, path), original in zip(pairs, masks, strict=True):
+        if original.is_binary_255 and has_ids:
             notes.append(f"{path}: 255 alone, beside masks with ids, is read as void; the picture teaches nothing")
             continue
         rgb = read_rgb(image)
-        mask = fit_mask(read, (rgb.shape[0], rgb.shape[1]), str(path))
+        mask = fit_mask(original, (rgb.shape[0], rgb.shape[1]), str(path))
         if mask.values_are_arbitrary and len(pairs) > 1:
             raise InputError(
                 f"{path}: its colours or greys are numbered file by file, so they cannot be matched between masks; "
@@ -127,13 +137,13 @@ def _annotations(pairs: Sequence[tuple[Path, Path]], names_file: Path | None) ->
         parts = make_parts(mask, names)
         annotations.append(Annotation(rgb, parts.index(mask.labels), parts))
         notes += mask.notes
-        seen |= set(mask.values)
-    unknown = sorted(set(names) - seen)
-    if unknown and not set(names) & (seen - {0}):
+        values |= set(mask.values)
+    unknown = sorted(set(names) - values)
+    if unknown and not set(names) & (values - {0}):
         raise InputError(
             f"{names_file}: names parts {', '.join(map(str, unknown))}, the masks hold "
-            f"{', '.join(map(str, sorted(seen - {0})))}; name the values of the masks"
+            f"{', '.join(map(str, sorted(values - {0})))}; name the values of the masks"
         )
-    if unknown:  # the names of a whole data set, most likely
+    if unknown:  # probably the names of a whole data set
         notes.append(f"{names_file}: no mask has part {', '.join(map(str, unknown))}")
     return annotations, notes

@@ -1,4 +1,4 @@
-"""Learn parts in the mode a configuration asks for."""
+"""Learn part embeddings in the mode of a configuration."""
 
 from __future__ import annotations
 
@@ -20,21 +20,36 @@ __all__ = ["learn"]
 def learn(
     backbone: Backbone, annotations: Sequence[Annotation], config: ImageConfig, progress: Progress | None = None
 ) -> PartEmbeddings:
-    """Part embeddings of annotated pictures; the artifact remembers how the model was loaded.
+    """Learn part embeddings from annotated pictures.
+
+    The settings of the embeddings record how the model was loaded.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    annotations : sequence of Annotation
+        Pictures with their labels, at least one.
+    config : ImageConfig
+    progress : callable, optional
+        Called as ``progress(step, steps, loss)``.
+
+    Returns
+    -------
+    PartEmbeddings
 
     Raises
     ------
     InputError
         The annotations do not fit each other or the mode.
     ConfigError
-        Faithful mode with a backbone that is no Stable Diffusion UNet.
+        The mode is faithful and the backbone is no Stable Diffusion UNet.
     """
     if config.mode == "probe":
-        made = learn_parts(
+        embeddings = learn_parts(
             backbone, annotations, config.probe, short_side=config.learning_side, seed=config.seed, progress=progress
         )
     elif isinstance(backbone, StableDiffusion):
-        made = learn_faithful(
+        embeddings = learn_faithful(
             backbone,
             annotations,
             config.faithful,
@@ -46,4 +61,4 @@ def learn(
     else:
         raise ConfigError("mode=faithful needs a Stable Diffusion backbone; use --mode probe")
     model = {f"model.{name}": getattr(config.model, name) for name in ("revision", "variant", "timestep")}
-    return replace(made, settings={**made.settings, **model})
+    return replace(embeddings, settings={**embeddings.settings, **model})

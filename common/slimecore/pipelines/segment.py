@@ -1,4 +1,4 @@
-"""``slime segment``: from part embeddings and pictures to masks."""
+"""Run ``slime segment``: from part embeddings and pictures to masks."""
 
 from __future__ import annotations
 
@@ -32,19 +32,20 @@ Notify = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class SegmentRequest:
-    """What to segment, with what, and where to put it.
+    """Inputs, output and settings of ``slime segment``.
 
     Parameters
     ----------
     parts : Path
-        Part embeddings.
+        Part-embedding file.
     images : sequence of Path
-        Files, or folders of files.
+        Picture files, or folders of them.
     out : Path
+        Result folder.
     model : str or None
-        Instead of the model the parts were learned with; it must hold the same weights.
+        Another path or name of the model the parts were learned with. It must hold the same weights.
     soft : bool
-        Write soft maps and confidence too.
+        Write probabilities and confidence too.
     config : ImageConfig
     """
 
@@ -59,24 +60,30 @@ class SegmentRequest:
 def run_segment(request: SegmentRequest, notify: Notify | None = None) -> dict[str, Any]:
     """Segment pictures and write ``masks/``, ``overlays/``, ``scores.csv``, ``config.yaml`` and ``report.json``.
 
+    Parameters
+    ----------
+    request : SegmentRequest
+    notify : callable, optional
+        Called as ``notify(stage, done, total)``.
+
     Returns
     -------
     dict
-        As written in ``report.json``.
+        Content of ``report.json``.
 
     Raises
     ------
     SlimeError
-        Bad input, model or output place. Masks written before a picture turns out to be damaged stay valid.
+        An input, the model or the output path is invalid. Masks written before a damaged picture stay valid.
     """
     embeddings = load_embeddings(request.parts)
-    paths = _pictures(request.images)
-    _protect(request.out, paths)
+    paths = _picture_paths(request.images)
+    _check_output_folder(request.out, paths)
     config = request.config
     backbone = load_model(model_of(embeddings, config.model, request.model), config.device, config.seed)
     segmenter = PartSegmenter(backbone, embeddings, config.segment, str(request.parts))
     folders = ("masks", "overlays", *(("soft", "confidence") if request.soft else ()))
-    places = {name: make_folder(make_folder(request.out) / name) for name in folders}
+    output_folders = {name: make_folder(make_folder(request.out) / name) for name in folders}
     write_text(request.out / "config.yaml", dump_yaml(config))
     seconds = 0.0
     with (request.out / "scores.csv").open("w", newline="", encoding="utf-8") as file:
@@ -87,9 +94,9 @@ def run_segment(request: SegmentRequest, notify: Notify | None = None) -> dict[s
             before = time.perf_counter()
             result = segmenter(rgb)
             seconds += time.perf_counter() - before
-            _write(places, path.stem, rgb, result)
+            _write_result(output_folders, path.stem, rgb, result)
             scores.writerows(_score_rows(path.stem, result))
-            file.flush()  # what is written stays, whatever the next picture does
+            file.flush()  # rows must survive an error in the next picture
             if notify:
                 notify("segment", done, len(paths))
     report = {
@@ -109,39 +116,54 @@ def run_segment(request: SegmentRequest, notify: Notify | None = None) -> dict[s
     return report
 
 
-def _pictures(given: Sequence[Path]) -> list[Path]:
+def _picture_paths(files_or_folders: Sequence[Path]) -> list[Path]:
+    """Return the picture files, those of folders included, after a check that they exist under distinct stems."""
     paths: list[Path] = []
-    for path in given:
-        found = list_images(path) if path.is_dir() else [path]
-        if not found:
+    for path in files_or_folders:
+        pictures = list_images(path) if path.is_dir() else [path]
+        if not pictures:
             raise InputError(f"{path}: the folder holds no picture")
-        paths += found
+        paths += pictures
     for path in paths:
         if not path.is_file():
             raise InputError(f"no such file: {path}")
     stems = [path.stem for path in paths]
-    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
-    if twice is not None:
-        raise InputError(f"two pictures are called {twice!r}, and their masks would be, too; segment them apart")
+    duplicate = next((stem for stem in stems if stems.count(stem) > 1), None)
+    if duplicate is not None:
+        raise InputError(f"two pictures are called {duplicate!r}, and their masks would be, too; segment them apart")
     return paths
 
 
-def _protect(out: Path, paths: Sequence[Path]) -> None:
-    written = {(out / folder).resolve() for folder in ("masks", "overlays", "soft", "confidence")}
+def _check_output_folder(out: Path, paths: Sequence[Path]) -> None:
+    """Raise if results would overwrite an input picture."""
+    output_folders = {(out / folder).resolve() for folder in ("masks", "overlays", "soft", "confidence")}
     for path in paths:
-        if path.resolve().parent in written:
+        if path.resolve().parent in output_folders:
             raise OutputError(f"{out}: results would overwrite {path}; choose another --out")
 
 
 def model_of(embeddings: PartEmbeddings, spec: ModelSpec, override: str | None) -> ModelSpec:
-    """The model the parts were learned with, unless another is asked for."""
-    kept = embeddings.settings
-    timestep = spec.timestep if spec.timestep is not None else kept.get("model.timestep")
+    """Return the specification of the model the parts were learned with.
+
+    Parameters
+    ----------
+    embeddings : PartEmbeddings
+    spec : ModelSpec
+        Revision, variant and timestep given here have priority over those stored in the embeddings.
+    override : str or None
+        Name or path of another copy of the model.
+
+    Returns
+    -------
+    ModelSpec
+    """
+    stored = embeddings.settings
+    timestep = spec.timestep if spec.timestep is not None else stored.get("model.timestep")
     return replace(
         spec,
         name=override or embeddings.model,
-        revision=spec.revision or (None if override else _text(kept.get("model.revision"))),
-        variant=spec.variant or (None if override else _text(kept.get("model.variant"))),
+        revision=spec.revision or (None if override else _text(stored.get("model.revision"))),
+        variant=spec.variant or (None if override else _text(stored.get("model.variant"))),
         timestep=None if timestep is None else int(timestep),
     )
 
@@ -150,21 +172,23 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _write(places: Mapping[str, Path], stem: str, rgb: npt.NDArray[np.uint8], result: Segmentation) -> None:
-    write_mask(places["masks"] / f"{stem}.png", result.labels.labels)
-    write_png(places["overlays"] / f"{stem}.png", overlay(rgb, result.labels.labels))
-    if "soft" not in places:
+def _write_result(folders: Mapping[str, Path], stem: str, rgb: npt.NDArray[np.uint8], result: Segmentation) -> None:
+    """Write mask and overlay, and probabilities and confidence if their folders exist."""
+    write_mask(folders["masks"] / f"{stem}.png", result.labels.labels)
+    write_png(folders["overlays"] / f"{stem}.png", overlay(rgb, result.labels.labels))
+    if "soft" not in folders:
         return
-    with atomic_path(places["soft"] / f"{stem}.npy") as part, part.open("wb") as file:
+    with atomic_path(folders["soft"] / f"{stem}.npy") as temporary, temporary.open("wb") as file:
         np.save(file, result.scores.values.astype(np.float16))
-    write_png(places["confidence"] / f"{stem}.png", (result.confidence * 255).round().astype(np.uint8))
+    write_png(folders["confidence"] / f"{stem}.png", (result.confidence * 255).round().astype(np.uint8))
 
 
 def _score_rows(stem: str, result: Segmentation) -> list[tuple[Any, ...]]:
+    """Return a row of ``scores.csv`` for every part: picture, value, name, area in pixels, mean confidence."""
     labels, parts = result.labels.labels, result.labels.parts
     rows = []
     for value, name in zip(parts.values[1:], parts.names[1:], strict=True):
-        mine = labels == value
-        area = int(np.count_nonzero(mine))
-        rows.append((stem, value, name, area, f"{result.confidence[mine].mean() if area else 0.0:.4f}"))
+        inside = labels == value
+        area = int(np.count_nonzero(inside))
+        rows.append((stem, value, name, area, f"{result.confidence[inside].mean() if area else 0.0:.4f}"))
     return rows

@@ -1,1 +1,1 @@
-"""Record what a result was made of: versions, model, settings, a hash of the code."""
+"""Record the provenance of results: versions, model, settings, a hash of the code."""

@@ -1,4 +1,4 @@
-"""Hashes of files, and of the code and weights that make a result."""
+"""Hash files, and the code and weights that produce a result."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ __all__ = ["code_hash", "digest"]
 
 @cache
 def code_hash(*packages: str) -> str:
-    """Hash the code and the weights of packages: results of another version are not taken for this one's."""
+    """Return the SHA-256 of the code and the weights of packages, so that results of other versions are recognised.
+
+    Evaluation packages are left out, because they change no result.
+    """
     folders = [Path(str(resources.files(package))) for package in packages]
-    kinds = ("*.py", "*.safetensors", "*.html")
-    files = (file for folder in folders for kind in kinds for file in sorted(folder.rglob(kind)))
+    patterns = ("*.py", "*.safetensors", "*.html")
+    files = (file for folder in folders for pattern in patterns for file in sorted(folder.rglob(pattern)))
     return digest(file for file in files if "evaluation" not in file.parts)
 
 
 def digest(files: Iterable[Path]) -> str:
-    """Hash of names and contents."""
+    """Return the SHA-256 of the names and contents of files, in the given order."""
     total = hashlib.sha256()
     for file in files:
         total.update(f"{file.name}\0".encode())

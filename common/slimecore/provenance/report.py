@@ -1,4 +1,4 @@
-"""What every ``report.json`` says: versions, model, parts, memory."""
+"""Collect the entries of every ``report.json``: versions, model, parts, memory."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ __all__ = ["model_entry", "parts_entry", "peak_memory_mb", "versions"]
 
 
 def versions(*more: str) -> dict[str, str]:
-    """Installed versions of the packages that decide results, and of those named."""
-    found = {}
+    """Return the installed versions of the packages that affect results, and of the packages `more`."""
+    installed = {}
     for package in ("slime-toolkit", "torch", "diffusers", "numpy", "opencv-python-headless", *more):
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed
 
 
 def model_entry(backbone: Backbone) -> dict[str, str]:
-    """Name, revision and device of a model."""
+    """Return the name, revision and device of a model."""
     return {"name": backbone.name, "revision": backbone.revision, "device": str(backbone.device)}
 
 
 def parts_entry(parts: Parts) -> list[dict[str, Any]]:
-    """Value, name and colour of every part."""
+    """Return the value, name and colour of every part."""
     rows = zip(parts.values, parts.names, parts.colors, strict=True)
     return [{"value": value, "name": name, "color": list(color)} for value, name, color in rows]
 
 
 def peak_memory_mb() -> float | None:
-    """Largest resident size of this process so far, in MB; None where the system does not say (Windows)."""
+    """Return the peak resident memory of this process in MB, or None where it is unknown (Windows)."""
     try:
         import resource
     except ImportError:

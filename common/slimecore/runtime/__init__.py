@@ -1,1 +1,1 @@
-"""Device, threads, seeds, plug-in lookup, progress."""
+"""Manage the process: device, threads, seeds, plug-in lookup, progress bar."""

@@ -1,4 +1,4 @@
-"""Device, dtype, threads and seed: the only file that says "cuda"."""
+"""Choose device, dtype, threads and seed. No other module names a device."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from slimecore.errors import ConfigError
 
 __all__ = ["DTYPES", "generator", "pick_device", "pick_dtype", "threads_for"]
 
-_WORTH_A_THREAD = 1e8
+_MULTIPLICATIONS_PER_THREAD = 1e8  # of a call; fewer do not pay for another thread
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """``auto`` takes cuda, then mps, then cpu.
+    """Return the device of a name. ``auto`` takes cuda, then mps, then cpu.
 
     Raises
     ------
     ConfigError
-        The name is unknown, or the device is not there.
+        The name is unknown, or the device is not available.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
@@ -35,9 +35,10 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """``auto`` is float32 on cpu and mps, float16 on cuda; ``half`` is bfloat16 on a cpu that computes with it.
+    """Return the dtype of a name on a device.
 
-    ``half`` is for features that are read, not trained through: elsewhere it is what ``auto`` is.
+    ``auto`` is float16 on cuda and float32 elsewhere. ``half`` is bfloat16 on a processor with bfloat16 arithmetic,
+    and ``auto`` elsewhere. It is meant for features without gradients.
 
     Raises
     ------
@@ -54,25 +55,25 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def _computes_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself: emulated, it is slower than float32."""
-    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+    """Return True if the processor multiplies bfloat16 in hardware. Emulated, it is slower than float32."""
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Give a seeded generator; nothing here touches the global random state."""
+    """Return a seeded generator. The global random state stays untouched."""
     return torch.Generator(device=device).manual_seed(seed)
 
 
 @contextmanager
 def threads_for(operations: float) -> Iterator[None]:
-    """Let torch use no more threads than so many multiplications a call keep busy.
+    """Limit torch's threads to the number that a call of `operations` multiplications keeps busy.
 
-    Small steps gain nothing from a second thread, and on a busy machine threads that wait for each other cost many
-    times the step itself.
+    Small steps gain nothing from a second thread. On a busy machine, threads that wait for each other cost many times
+    the step itself.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, int(operations / _WORTH_A_THREAD))))
+    torch.set_num_threads(max(1, min(before, int(operations / _MULTIPLICATIONS_PER_THREAD))))
     try:
         yield
     finally:

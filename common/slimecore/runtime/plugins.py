@@ -1,4 +1,4 @@
-"""Find an implementation by its file name: one file adds a method, nothing is registered."""
+"""Find implementations by file name: a new file adds a method, without registration."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ __all__ = ["available", "load"]
 
 
 def available(package: str) -> tuple[str, ...]:
-    """Names of the implementations in a package, without importing them."""
+    """Return the names of the implementations in a package, without importing them."""
     folder = importlib.import_module(package)
     return tuple(sorted(m.name for m in pkgutil.iter_modules(folder.__path__) if not m.name.startswith("_")))
 
 
 def load(package: str, name: str) -> ModuleType:
-    """Import implementation `name` of `package`; a missing dependency of that file surfaces untouched.
+    """Import the implementation `name` of `package`. An ``ImportError`` of its dependencies is not caught.
 
     Raises
     ------
     UnknownPlugin
-        No such file; the message names the nearest.
+        The package has no file of this name. The message suggests the nearest.
     """
-    known = available(package)
-    file = name.replace("-", "_")
-    if file not in known:
+    names = available(package)
+    module = name.replace("-", "_")
+    if module not in names:
         kind = package.rsplit(".", 1)[-1].rstrip("s")
-        raise UnknownPlugin(f"unknown {kind} {name!r}; {suggest_nearest(name, known)}")
-    return importlib.import_module(f"{package}.{file}")
+        raise UnknownPlugin(f"unknown {kind} {name!r}; {suggest_nearest(name, names)}")
+    return importlib.import_module(f"{package}.{module}")

@@ -1,4 +1,4 @@
-"""A progress bar with speed and time left, on standard error."""
+"""Draw a progress bar with speed and remaining time on standard error."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from rich.text import Text
 
 __all__ = ["Progress", "bar"]
 
-Progress = Callable[[int, int, float], None]
+Progress = Callable[[int, int, float], None]  # step, number of steps, loss
 
 
 class _Speed(ProgressColumn):
+    """Column with the speed of a stage in `unit`."""
+
     def __init__(self, unit: str) -> None:
         super().__init__()
         self._unit = unit
@@ -33,14 +35,20 @@ class _Speed(ProgressColumn):
 
 @contextmanager
 def bar(stages: Mapping[str, str], unit: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Give a function ``notify(stage, done, total)`` that draws the bar; only a terminal gets one.
+    """Yield a function ``notify(stage, done, total)`` that draws the bar.
+
+    Nothing is drawn where standard error is no terminal.
 
     Parameters
     ----------
     stages : mapping of str to str
-        Title of each stage; one is shown at a time.
+        Title of each stage. Only the current stage is displayed.
     unit : str
-        Unit of the speed, such as ``fps``.
+        Unit of the speed, for instance ``fps``.
+
+    Yields
+    ------
+    callable
     """
     columns = (
         TextColumn("{task.description}"),
