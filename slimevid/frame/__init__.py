@@ -1,1 +1,1 @@
-"""One frame while it is processed: its search region, features computed on first use, and its final labels."""
+"""A frame while it is processed: its search region, features computed on first use, and its final labels."""

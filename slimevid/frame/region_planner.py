@@ -1,4 +1,4 @@
-"""Which window each frame is looked at through, decided two frames ahead: the next one is being prepared already."""
+"""Plan the search region of each key frame, two key frames ahead, since the next frame is being prepared already."""
 
 from __future__ import annotations
 
@@ -12,72 +12,74 @@ from slimevid.frame.search_region import SearchRegion, full_frame, next_region, 
 
 __all__ = ["RegionPlanner"]
 
-_GLANCE = 8  # while a part is gone, the whole picture is looked at about every so many frames
+_FULL_FRAME_INTERVAL = 8  # frames between two full frames while a part is missing
 
 
 class RegionPlanner:
-    """Windows of the frames to come.
+    """Search regions of the key frames to come.
 
     Parameters
     ----------
-    zoom : float
-        Largest; 1 always shows the whole picture.
-    every : int
-        One in so many frames is one of those that windows are planned for.
+    max_zoom : float
+        Largest magnification. 1 always gives the full frame.
+    keyframe_interval : int
+        Every n-th frame is a key frame, at least 1.
     """
 
-    def __init__(self, zoom: float, every: int = 1) -> None:
-        self._zoom, self._glance = zoom, max(2, _GLANCE // every)
-        self._windows: dict[int, SearchRegion] = {}
-        self._spans: Spans | None = None
+    def __init__(self, max_zoom: float, keyframe_interval: int = 1) -> None:
+        self._max_zoom = max_zoom
+        self._full_frame_interval = max(2, _FULL_FRAME_INTERVAL // keyframe_interval)  # in key frames
+        self._regions: dict[int, SearchRegion] = {}
+        self._extent: Spans | None = None
 
     @property
     def follows(self) -> bool:
-        """Whether it matters where the parts are found."""
-        return self._zoom > 1
+        """True if regions depend on the position of the parts."""
+        return self._max_zoom > 1
 
     def around(self, mask: Array) -> SearchRegion:
-        """Window for parts that lie where a mask (h, w) bool says."""
-        return region_around(bounding_spans(mask), (int(mask.shape[0]), int(mask.shape[1])), self._zoom)
+        """Return the region around the parts, given by a mask (h, w) bool of the frame."""
+        return region_around(bounding_spans(mask), (int(mask.shape[0]), int(mask.shape[1])), self._max_zoom)
 
     def start(self, mask: Array) -> SearchRegion:
-        """Begin anew at a frame whose parts lie where a mask (h, w) bool says; the window of that frame."""
-        window = self.around(mask)
-        self._windows, self._spans = {1: window, 2: window}, bounding_spans(mask)
-        return window
+        """Restart at a frame whose parts are given by a mask (h, w) bool. Return its region."""
+        region = self.around(mask)
+        self._regions, self._extent = {1: region, 2: region}, bounding_spans(mask)
+        return region
 
     def at(self, ordinal: int) -> SearchRegion:
-        """Window of the frame so many frames after the start: known once the frame two before it is labelled."""
-        return self._windows[ordinal]
+        """Return the region of a key frame, known once the key frame two before it was observed."""
+        return self._regions[ordinal]
 
-    def observe(self, ordinal: int, now: Spans | None, size: tuple[int, int], *, complete: bool) -> None:
-        """Decide the window of the frame after the next.
+    def observe(self, ordinal: int, extent: Spans | None, size: tuple[int, int], *, complete: bool) -> None:
+        """Plan the region of the key frame after the next.
 
         Parameters
         ----------
         ordinal : int
-            Of the frame that was labelled.
-        now : Spans or None
+            Number of the key frame that was labelled.
+        extent : Spans or None
             Rows and columns of its parts.
         size : (int, int)
-            Of the picture.
+            Rows and columns of the frame.
         complete : bool
-            All parts are there. What is gone may come back anywhere.
+            All parts are visible. A missing part may reappear anywhere.
         """
-        window = next_region(self._windows[ordinal + 1], self._spans, now, size, self._zoom)
-        self._windows[ordinal + 2] = window if complete or ordinal % self._glance else full_frame(size)
-        self._windows.pop(ordinal - 1, None)
-        self._spans = now
+        region = next_region(self._regions[ordinal + 1], self._extent, extent, size, self._max_zoom)
+        follow = complete or ordinal % self._full_frame_interval
+        self._regions[ordinal + 2] = region if follow else full_frame(size)
+        self._regions.pop(ordinal - 1, None)
+        self._extent = extent
 
     def snapshot(self, ordinal: int) -> dict[str, Array]:
-        """What decides the windows from a frame on, as named arrays."""
-        windows = np.stack([self._windows[ordinal + i].to_array() for i in (0, 1)])
-        return {"windows": windows, "spans": np.array(self._spans or (), np.int64)}
+        """Return the state that decides the regions from a key frame on, as named arrays."""
+        regions = np.stack([self._regions[ordinal + i].to_array() for i in (0, 1)])
+        return {"regions": regions, "extent": np.array(self._extent or (), np.int64)}
 
     def restore(self, ordinal: int, state: Mapping[str, Array]) -> None:
-        """Take over a :meth:`snapshot`."""
-        self._windows = {ordinal + i: SearchRegion.from_array(row) for i, row in enumerate(state["windows"])}
-        self._spans = None
-        if state["spans"].size:
-            rows, columns = state["spans"].tolist()
-            self._spans = (rows[0], rows[1]), (columns[0], columns[1])
+        """Continue from a :meth:`snapshot`."""
+        self._regions = {ordinal + i: SearchRegion.from_array(row) for i, row in enumerate(state["regions"])}
+        self._extent = None
+        if state["extent"].size:
+            rows, columns = state["extent"].tolist()
+            self._extent = (rows[0], rows[1]), (columns[0], columns[1])

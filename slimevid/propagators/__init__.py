@@ -29,7 +29,7 @@ __all__ = ["Context", "Propagator", "StepResult", "Traits", "load_propagator"]
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a propagator needs of the session that runs it. All defaults are the simplest case.
+    """Needs of a propagator that the session fulfils. The defaults are those of the simplest baseline.
 
     Parameters
     ----------

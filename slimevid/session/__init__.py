@@ -1,4 +1,4 @@
-"""``Segmenter``, the streaming API, and what it needs.
+"""``Segmenter``, the streaming API, and its parts.
 
-Learning from references, the order in which frames are visited (passes, key frames, both directions), prefetching.
+Learning from references, tracking, the order of frames (passes, key frames, both directions), prefetching.
 """

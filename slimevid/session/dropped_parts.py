@@ -1,13 +1,13 @@
-"""Parts that were dropped are left out of the results from a frame on, until a later reference marks them again."""
+"""Dropped parts are left out of the results from a frame on, until a later reference marks them again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from slimecore.array_types import Array
 from slimecore.errors import InputError
 from slimecore.types import Annotation
 
@@ -15,13 +15,27 @@ __all__ = ["Drops", "merged_into_background"]
 
 
 class Drops:
-    """Since which frames parts are dropped: pairs of a frame and a part's value."""
+    """Parts and the frames from which on they are dropped.
 
-    def __init__(self, given: Iterable[tuple[int, int]] = ()) -> None:
-        self._given = {(int(frame), int(value)) for frame, value in given}
+    Parameters
+    ----------
+    pairs : iterable of (int, int)
+        Frame and part value.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[int, int]] = ()) -> None:
+        self._pairs = {(int(frame), int(value)) for frame, value in pairs}
 
     def add(self, value: int, frame: int, values: tuple[int, ...]) -> None:
-        """Drop the part with some value, one of `values`, from a frame on.
+        """Drop a part from a frame on.
+
+        Parameters
+        ----------
+        value : int
+            Part value.
+        frame : int
+        values : tuple of int
+            Values of all parts, the background first.
 
         Raises
         ------
@@ -30,31 +44,42 @@ class Drops:
         """
         if value not in values[1:]:
             raise InputError(f"there is no part {value} to drop, there are {', '.join(map(str, values[1:]))}")
-        self._given.add((frame, value))
+        self._pairs.add((frame, value))
 
     def to_array(self) -> npt.NDArray[np.int64]:
-        """(n, 2): what :class:`Drops` is made of again."""
-        return np.array(sorted(self._given), np.int64).reshape(-1, 2)
+        """Return all pairs, (n, 2)."""
+        return np.array(sorted(self._pairs), np.int64).reshape(-1, 2)
 
     def rows(self, index: int, values: tuple[int, ...], references: Mapping[int, Annotation]) -> list[int]:
-        """Rows of the parts that are left out of a frame, given what the references mark, by their frames."""
-        found = {
+        """Return the rows of parts that are dropped at a frame.
+
+        Parameters
+        ----------
+        index : int
+            Number of the frame.
+        values : tuple of int
+            Values of all parts, the background first.
+        references : mapping of int to Annotation
+            By frame.
+        """
+        dropped = {
             values.index(value)
-            for first, value in self._given
-            if index >= first and not self._again(values.index(value), first, index, references)
+            for first, value in self._pairs
+            if index >= first and not self._is_marked(values.index(value), first, index, references)
         }
-        return sorted(found)
+        return sorted(dropped)
 
     @staticmethod
-    def _again(row: int, first: int, index: int, references: Mapping[int, Annotation]) -> bool:
-        return any(first <= i <= index and bool((a.rows == row).any()) for i, a in references.items())
+    def _is_marked(row: int, first: int, last: int, references: Mapping[int, Annotation]) -> bool:
+        """Tell if a reference from frame `first` to `last` marks the part."""
+        return any(first <= i <= last and bool((a.rows == row).any()) for i, a in references.items())
 
 
-def merged_into_background(soft: npt.NDArray[Any], rows: Sequence[int]) -> npt.NDArray[Any]:
-    """Labels (P, h, w) in which what some rows had is the background's."""
+def merged_into_background(soft: Array, rows: Sequence[int]) -> Array:
+    """Return soft labels (P, h, w) with the probabilities of `rows` moved to the background."""
     if not rows:
         return soft
-    left = soft.copy()
-    left[0] += soft[np.asarray(rows)].sum(0)
-    left[np.asarray(rows)] = 0
-    return left
+    merged = soft.copy()
+    merged[0] += soft[np.asarray(rows)].sum(0)
+    merged[np.asarray(rows)] = 0
+    return merged

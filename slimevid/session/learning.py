@@ -34,7 +34,7 @@ def learn_from_references(
     make_session: Callable[[PartEmbeddings | None, Refiner], Session],
     progress: Progress | None = None,
 ) -> Learned:
-    """Learn what is not known yet and what the propagator uses.
+    """Learn the embeddings, and adapt the refinement network, unless known already or unused by the propagator.
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
-"""Which reference labels which frame: forward and backward passes from every reference to half way to the next.
+"""Passes over a clip: forward and backward from every reference, half way to the next.
 
-A *gap* is what lies between two neighbouring references (or between one and an end of the clip). Its frames are
-labelled by two passes, forward from its left end and backward from its right one, which meet half way; a reference's
-own frame belongs to the gap it begins. What a gap's masks depend on beside the settings are its two ends, and through
-the permanent memory the other references; so a correction re-runs the gaps it touches and no other.
+A *reference interval* lies between two neighbouring references, or between a reference and an end of the clip. Two
+passes label its frames, forward from its left end and backward from its right end, and meet half way. The frame of a
+reference belongs to the interval that the reference begins. The masks of an interval depend on its two ends, and
+through the permanent memory on all other references. A correction re-runs the intervals that it touches and no others.
+See docs/adr/0020.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ __all__ = ["Pass", "ReferenceInterval", "plan"]
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Frames labelled one after the other from a reference.
+    """Consecutive frames, labelled from a reference on.
 
     Parameters
     ----------
     reference : int
         Frame of the reference.
     frames : range
-        Increasing from the reference on (which is one of them if it is on the grid), or decreasing to before it.
+        Increasing from the reference on, which is included if the stride meets it, or decreasing from the frame before.
     """
 
     reference: int
@@ -32,11 +33,11 @@ class Pass:
 
     @property
     def starts_on_reference(self) -> int:
-        """Frames that are the reference's own: 1 or 0."""
+        """1 if the first frame is that of the reference, else 0."""
         return int(self.frames[0] == self.reference)
 
     def last_complete_span(self, done: int, span: int) -> int:
-        """Of so many frames that are done, those before the span that is not whole, where they come in spans."""
+        """Round `done` down to complete spans of `span` frames, the frame of the reference not counted."""
         return done - (done - self.starts_on_reference) % span if done else 0
 
 
@@ -49,7 +50,7 @@ class ReferenceInterval:
     left, right : int or None
         Frames of the references at its ends; None is an end of the clip.
     passes : tuple of Pass
-        None empty.
+        Empty passes are left out.
     """
 
     left: int | None
@@ -57,41 +58,45 @@ class ReferenceInterval:
     passes: tuple[Pass, ...]
 
     def frames(self) -> list[int]:
-        """All frames of the gap, increasing."""
-        return sorted(i for one in self.passes for i in one.frames)
+        """Return all frames of the interval, increasing."""
+        return sorted(index for pass_ in self.passes for index in pass_.frames)
 
 
 def plan(references: Sequence[int], frames: range) -> list[ReferenceInterval]:
-    """Gaps of a clip, from its beginning to its end.
+    """Return the reference intervals of a clip, in order.
 
     Parameters
     ----------
     references : sequence of int
-        Different frames; at least one. They need not be among `frames`.
+        Distinct frames, at least one. They need not be among `frames`.
     frames : range
         Frames to label, increasing.
+
+    Returns
+    -------
+    list of ReferenceInterval
     """
     ends: list[int | None] = [None, *sorted(references), None]
-    gaps = []
+    intervals = []
     for left, right in itertools.pairwise(ends):
         if left is None and right is not None:
             passes = [Pass(right, _between(frames, None, right)[::-1])]
         elif left is not None and right is None:
             passes = [Pass(left, _between(frames, left, None))]
         elif left is not None and right is not None:
-            middle = (left + right) // 2 + 1  # the middle itself is as near to both: it goes forward
+            middle = (left + right) // 2 + 1  # the middle is equally near to both and goes forward
             passes = [
                 Pass(left, _between(frames, left, middle)),
                 Pass(right, _between(frames, middle, right)[::-1]),
             ]
         else:
             raise ValueError("a plan needs at least one reference")
-        gaps.append(ReferenceInterval(left, right, tuple(one for one in passes if len(one.frames))))
-    return gaps
+        intervals.append(ReferenceInterval(left, right, tuple(pass_ for pass_ in passes if len(pass_.frames))))
+    return intervals
 
 
 def _between(frames: range, low: int | None, high: int | None) -> range:
-    """Those of `frames` with ``low <= i < high``."""
+    """Return the part of `frames` with ``low <= i < high``."""
     first = 0 if low is None else max(0, -(-(low - frames.start) // frames.step))
     last = len(frames) if high is None else max(0, -(-(high - frames.start) // frames.step))
     return frames[first : min(last, len(frames))]

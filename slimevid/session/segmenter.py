@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -157,25 +158,19 @@ class Segmenter:
         check(references)
         _, annotations = with_shared_parts([r.annotation for r in references])
         known = self._given_embeddings or learned, adapted
+        make_session = partial(Segmenter, replace(self.config, adaptation_clips=0), self.backbone)
         self.embeddings, self.adapted = learn_from_references(
-            annotations, known, self.config, self._traits, self.backbone, self._refiner, self._clip_session, progress
+            annotations, known, self.config, self._traits, self.backbone, self._refiner, make_session, progress
         )
         self._references = {r.frame.index: Reference(r.frame, a) for r, a in zip(references, annotations, strict=True)}
         refiner = self._refiner if self.adapted is None else NetworkRefiner(self.adapted, self.config.model.dtype)
         tracker = build_tracker(self._references.values(), self.config, self.backbone, self.embeddings, refiner)
         self._stream = LabelStream(self.config, self._references, tracker, self._schedule, self._stream)
 
-    def _clip_session(self, embeddings: PartEmbeddings | None, refiner: Refiner) -> Segmenter:
-        """Make a session for the synthetic clips of adaptation."""
-        return Segmenter(replace(self.config, adaptation_clips=0), self.backbone, embeddings, refiner)
-
     def start(self, index: int) -> FrameResult:
         """Forget everything but the references, continue from the reference on frame `index`, and return its labels.
 
-        Raises
-        ------
-        InputError
-            No reference on that frame.
+        Without a reference on that frame, raise InputError.
         """
         if self._stream is None:
             raise InputError(f"there is no reference on frame {index}; add_reference comes first")
@@ -184,10 +179,7 @@ class Segmenter:
     def step(self, frame: Frame | Array) -> FrameResult:
         """Label the next frame. An image (h, w, 3) uint8 alone counts as the frame after the last one.
 
-        Raises
-        ------
-        InputError
-            No reference yet, or the frame is of another size than the references.
+        Without a reference, or if the frame's size differs from the references', raise InputError.
         """
         return self._ready().step(self._as_frame(frame))
 
@@ -227,11 +219,7 @@ class Segmenter:
         """Leave a part out of the results from a frame on (the next by default), until a later reference marks it.
 
         The part goes on competing for its pixels, so that no other part flows into them. They become background.
-
-        Raises
-        ------
-        InputError
-            No part has that `value`.
+        If no part has that `value`, raise InputError.
         """
         self._ready("the parts are not known yet").drop(value, frame)
 

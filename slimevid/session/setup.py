@@ -24,7 +24,7 @@ __all__ = ["backbone_for", "build_tracker"]
 
 
 def backbone_for(config: RunConfig, given: Backbone | None = None) -> Backbone | None:
-    """Return the backbone of a session: the given one, or the configured one, or None if the propagator needs none."""
+    """Return the given backbone, or load the configured backbone. None if the propagator needs no model."""
     traits, _ = load_propagator(config.propagator)
     _new_flow(config)  # an unknown flow is reported before weights are read
     if not traits.needs_model:

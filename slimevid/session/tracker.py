@@ -62,12 +62,12 @@ class Tracker:
         self.last: tuple[Array, SearchRegion] = np.zeros((0, 0, 0), np.float32), full_frame((0, 0))
 
     def watch(self, min_areas: npt.NDArray[np.int64], dropped: Callable[[int], Sequence[int]]) -> None:
-        """Set what counts as a visible part, which decides the search region.
+        """Set the criteria of a visible part. Visibility decides the search region.
 
         Parameters
         ----------
         min_areas : (P - 1,) int64
-            Pixels by which the presence of each part is judged.
+            Pixels that decide the presence of each part.
         dropped : callable(frame index)
             Returns the rows of parts that are left out at a frame.
         """
@@ -84,7 +84,7 @@ class Tracker:
         return FrameFeatures(frame, self._config, self._backbone, ordinal, self._planner.at(ordinal))
 
     def start(self, frame: Frame, soft: Array) -> None:
-        """Forget everything but the references, and continue from one of these.
+        """Forget everything but the references, and continue from a reference.
 
         Parameters
         ----------
