@@ -140,7 +140,9 @@ class RunConfig:
         Synthetic clips ("lucid dreams" of the references) on which the refinement network is adapted before the first
         frame, 0..1000. 0 takes the network as shipped.
     propagator, flow : str
-        Files of ``slimevid/propagators`` and ``slimevid/motion/flows``.
+        Files of ``slimevid/propagators`` and ``slimevid/motion/flows``, or paths of Python files.
+    cues : tuple of str
+        Paths of Python files with further cues (:mod:`slimevid.cues`).
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     seed : int
@@ -169,6 +171,7 @@ class RunConfig:
     adaptation_clips: int = 0
     propagator: str = "fused"
     flow: str = "dis"
+    cues: tuple[str, ...] = ()
     device: str = "auto"
     seed: int = 0
     model: ModelSpec = field(default_factory=lambda: ModelSpec(dtype="half"))

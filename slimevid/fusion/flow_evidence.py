@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -42,6 +42,13 @@ class FlowEvidence:
     trust: Array
     nearby_parts: Array | None
     background_log_odds: Array | None
+
+    def with_log_odds(self, further: Array | None) -> FlowEvidence:
+        """Return the evidence with further log-odds (h, w) of the background added, if any."""
+        if further is None:
+            return self
+        total = further if self.background_log_odds is None else self.background_log_odds + further
+        return replace(self, background_log_odds=total)
 
 
 def flow_evidence(

@@ -1,14 +1,14 @@
 """Plug-ins that carry labels from frame to frame, one file each.
 
 ``fused`` is the default, the others are baselines. A file holds ``TRAITS``, a :class:`Traits`, and
-``build(context) -> Propagator``. It is found by its file name (``--propagator NAME``).
+``build(context) -> Propagator``. It is found by its file name (``--propagator NAME``) or by
+its path (``--propagator path/to/file.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 from slimecore.array_types import Array
@@ -163,14 +163,12 @@ def load_propagator(name: str) -> tuple[Traits, Callable[[Context], Propagator]]
     Raises
     ------
     UnknownPlugin
-        No file of that name.
+        No implementation of that name.
     ConfigError
         The file has no ``TRAITS`` or no ``build``.
     """
-    module: ModuleType = plugins.load(__name__, name)
-    traits, build = getattr(module, "TRAITS", None), getattr(module, "build", None)
+    module = plugins.load(__name__, name)
+    traits = getattr(module, "TRAITS", None)
     if not isinstance(traits, Traits):
-        raise ConfigError(f"propagator {name!r}: {module.__file__} needs TRAITS = Traits(...)")
-    if not callable(build):
-        raise ConfigError(f"propagator {name!r}: {module.__file__} needs build(context)")
-    return traits, build
+        raise ConfigError(f"propagator {name!r}: {module.__file__} must define TRAITS = Traits(...)")
+    return traits, module.build

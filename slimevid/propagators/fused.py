@@ -19,6 +19,7 @@ from slimecore.imaging.resize import resize_soft
 from slimecore.memory.mask_memory import MaskMemory
 from slimecore.segmentation.readout import PartKeys, read_out
 from slimevid.config import FusionConfig
+from slimevid.cues import CueInputs, load_cues, summed_log_odds
 from slimevid.cues.color_model import ColorModel
 from slimevid.frame.features import FrameFeatures
 from slimevid.frame.search_region import SearchRegion, resample_between
@@ -69,6 +70,7 @@ class _Fused:
         self._keys = keys
         self._memory = MaskMemory(context.config.memory, context.config.seed)
         self._color_model = ColorModel()
+        self._cues = load_cues(context.config.cues)
         self._labels: Array = np.zeros((0, 0, 0), np.float32)  # propagated
         self._grid_labels: Array | None = None  # the same on the memory grid, once computed
         self._rgb: Array = np.zeros((0, 0, 3), np.uint8)
@@ -170,15 +172,15 @@ class _Fused:
         several = len(self._labels) > 2
         parts = self._labels_on(grid)[1:] if several else np.zeros((0, *grid), np.float32)
         flow = flow_evidence(warper, motion, TwoLevelLabels(self._labels[0], parts), self._fusion)
+        inputs = CueInputs(features.flow_image, flow.labels.background, motion.flow, flow.trust)
+        flow = flow.with_log_odds(summed_log_odds(self._cues, inputs))
         if warp_appearance and self._fusion.appearance_weight:
             self._appearance = warper.warp(self._appearance)
         if not self._fusion.search_radius:
             return flow
-        penalty, self._areas = position_evidence(flow.labels, region.height * region.width, self._areas, self._fusion)
-        if penalty is None:
-            return flow
-        log_odds = flow.background_log_odds
-        return replace(flow, background_log_odds=penalty if log_odds is None else log_odds + penalty)
+        pixels = region.height * region.width
+        penalty, self._areas = position_evidence(flow.labels, pixels, self._areas, self._fusion)
+        return flow.with_log_odds(penalty)
 
     def _evidence(self, grid: tuple[int, int], flow: FlowEvidence | None) -> FrameEvidence:
         """Combine appearance and motion."""

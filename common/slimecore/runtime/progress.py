@@ -1,7 +1,9 @@
-"""Draw a progress bar with speed and remaining time on standard error."""
+"""Report progress on standard error: a bar in a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -18,6 +20,8 @@ from rich.progress import Progress as _Bar
 from rich.text import Text
 
 __all__ = ["Progress", "bar"]
+
+_LINE_INTERVAL_SECONDS = 5.0
 
 Progress = Callable[[int, int, float], None]  # step, number of steps, loss
 
@@ -37,7 +41,7 @@ class _Speed(ProgressColumn):
 def bar(stages: Mapping[str, str], unit: str) -> Iterator[Callable[[str, int, int], None]]:
     """Yield a function ``notify(stage, done, total)`` that draws the bar.
 
-    Nothing is drawn where standard error is no terminal.
+    If standard error is no terminal, a line is written every few seconds instead.
 
     Parameters
     ----------
@@ -59,7 +63,7 @@ def bar(stages: Mapping[str, str], unit: str) -> Iterator[Callable[[str, int, in
     )
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _stage, _done, _total: None
+        yield _line_writer(stages, unit)
         return
     with _Bar(*columns, console=console, transient=True) as progress:
         tasks = {stage: progress.add_task(title, total=None, visible=False) for stage, title in stages.items()}
@@ -70,3 +74,22 @@ def bar(stages: Mapping[str, str], unit: str) -> Iterator[Callable[[str, int, in
             progress.update(tasks[stage], completed=done, total=total)
 
         yield notify
+
+
+def _line_writer(stages: Mapping[str, str], unit: str) -> Callable[[str, int, int], None]:
+    """Return a function ``notify(stage, done, total)`` that writes a line at most every few seconds."""
+    last = time.monotonic()
+    started: dict[str, tuple[float, int]] = {}  # time and count at the first call of a stage
+
+    def notify(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        begin, first = started.setdefault(stage, (now, done))
+        if now - last < _LINE_INTERVAL_SECONDS:
+            return
+        last = now
+        speed = f", {(done - first) / (now - begin):.1f} {unit}" if done > first and now > begin else ""
+        sys.stderr.write(f"{stages[stage]}: {done} of {total}{speed}\n")
+        sys.stderr.flush()
+
+    return notify
