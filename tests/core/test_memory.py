@@ -299,9 +299,9 @@ def test_reading_by_tiles_leaves_out_only_what_the_window_silences(monkeypatch, 
 
 def was_reading(memory, asked):
     """All places at once against all keys, of the reference and of the recent frame, with the fused kernel."""
-    point = memory._space.vectors(*asked.at())
+    point = memory._space.vectors(*asked.gather())
     reference, recent = memory._permanent[0], memory._recent[0]
-    scale = memory._config.window
+    scale = memory._config.spatial_sigma
     query = torch.cat([point, asked.positions() / scale], 1)
     near = torch.cat([recent.key[:, :-1], recent.position / scale], 1)
     far = torch.cat([reference.key[:, :-1], torch.zeros(len(reference.key), 2)], 1)
