@@ -267,7 +267,7 @@ def test_reduced_places_are_compared_by_what_varies_most():
 def test_reading_by_tiles_leaves_out_only_what_the_window_silences(monkeypatch, reach, most):
     """Wide pictures are read in squares; a recent key beyond two deviations, and no other, goes unread."""
     if reach:
-        monkeypatch.setattr("slimecore.memory.mask_memory._REACH", reach)
+        monkeypatch.setattr("slimecore.memory.mask_memory._SPATIAL_CUTOFF_SIGMAS", reach)
     generator = torch.Generator().manual_seed(0)
     grid = (12, 40)
 
@@ -299,7 +299,7 @@ def test_reading_by_tiles_leaves_out_only_what_the_window_silences(monkeypatch, 
 
 def was_reading(memory, asked):
     """All places at once against all keys, of the reference and of the recent frame, with the fused kernel."""
-    point = memory._space.vectors(*asked.gather())
+    point = memory._projection.vectors(*asked.gather())
     reference, recent = memory._permanent[0], memory._recent[0]
     scale = memory._config.spatial_sigma
     query = torch.cat([point, asked.positions() / scale], 1)
