@@ -161,7 +161,7 @@ def test_evidence_can_be_changed_before_it_accumulates(backbone, tiny, case, kin
     with torch.no_grad():
         with UNetReadout(model, PARTS) as reader:
             plain = reader.run(latents, step, prompt)
-        with UNetReadout(model, PARTS, shape=only_the_last_part) as reader:
+        with UNetReadout(model, PARTS, evidence_transform=only_the_last_part) as reader:
             shaped = reader.run(latents, step, prompt)
     assert torch.equal(shaped.logits, plain.logits)
     torch.testing.assert_close(shaped.was[:, -1], torch.ones_like(shaped.was[:, -1]))

@@ -33,7 +33,7 @@ class GridFeatures:
     upsampling: int = 1
 
     @classmethod
-    def of(cls, descriptor: Tensor, rgb: npt.NDArray[Any], detail: int = 1) -> GridFeatures:
+    def of(cls, descriptor: Tensor, rgb: npt.NDArray[Any], upsampling: int = 1) -> GridFeatures:
         """Build the grid features of an image.
 
         Parameters
@@ -42,15 +42,15 @@ class GridFeatures:
             Descriptors of the backbone.
         rgb : (height, width, 3) uint8
             The image at any size.
-        detail : int
+        upsampling : int
             Grid cells per descriptor cell along each axis.
 
         Returns
         -------
         GridFeatures
         """
-        grid = (int(descriptor.shape[2]) * detail, int(descriptor.shape[3]) * detail)
-        return cls(descriptor, lab_half_cells(rgb, grid), detail)
+        grid = (int(descriptor.shape[2]) * upsampling, int(descriptor.shape[3]) * upsampling)
+        return cls(descriptor, lab_half_cells(rgb, grid), upsampling)
 
     @property
     def grid(self) -> tuple[int, int]:
