@@ -162,14 +162,14 @@ def twins():
 
 def test_position_tells_twins_apart_and_is_off_by_default(tiny):
     rgb, mask = twins()
-    still = replace(FAST, lr=0.2, descriptor=5.0, views=ViewConfig(count=0, mirror=False))
-    blind, aware = (learn_parts(tiny, [annotate(rgb, mask)], replace(still, position=p)) for p in (0.0, 5.0))
+    still = replace(FAST, lr=0.2, descriptor_scale=5.0, views=ViewConfig(count=0, mirror=False))
+    blind, aware = (learn_parts(tiny, [annotate(rgb, mask)], replace(still, position_scale=p)) for p in (0.0, 5.0))
     mirrored = np.ascontiguousarray(rgb[:, ::-1])
     found = segment_image(tiny, aware, mirrored).label_map().labels
     assert min(region_j(found == v, mask == v) for v in (1, 2)) > 0.6
     assert aware.columns.shape[2] - blind.columns.shape[2] == 25
     assert LearnConfig().position_scale == 0
-    assert learn_parts(tiny, [annotate(rgb, mask)], replace(FAST, steps=1, descriptor=0.0)).columns is None
+    assert learn_parts(tiny, [annotate(rgb, mask)], replace(FAST, steps=1, descriptor_scale=0.0)).columns is None
 
 
 def test_columns_survive_the_file_and_damaged_settings_are_told(tiny, two_tone, tmp_path):
@@ -180,7 +180,7 @@ def test_columns_survive_the_file_and_damaged_settings_are_told(tiny, two_tone, 
     assert np.array_equal(again.columns, parts.columns)
     assert np.abs(again.columns).max() > 0
     assert np.array_equal(segment_image(tiny, again, rgb).values, segment_image(tiny, parts, rgb).values)
-    other = replace(parts, settings={**parts.settings, "position": 0.0})
+    other = replace(parts, settings={**parts.settings, "position_scale": 0.0})
     with pytest.raises(ArtifactError, match="89 columns a token, their settings say 64"):
         segment_image(tiny, other, rgb)
 
