@@ -161,7 +161,7 @@ def test_evidence_can_be_changed_before_it_accumulates(backbone, tiny, case, kin
     with torch.no_grad():
         with UNetReadout(model, PARTS) as reader:
             plain = reader.run(latents, step, prompt)
-        with UNetReadout(model, PARTS, shape=only_the_last_part) as reader:
+        with UNetReadout(model, PARTS, evidence_transform=only_the_last_part) as reader:
             shaped = reader.run(latents, step, prompt)
     assert torch.equal(shaped.logits, plain.logits)
     torch.testing.assert_close(shaped.was[:, -1], torch.ones_like(shaped.was[:, -1]))
@@ -260,7 +260,7 @@ def test_equal_seeds_learn_bit_for_bit_the_same(backbone, two_tone):
 def test_few_shot_and_batches_take_one_step_a_picture(backbone, two_tone):
     rgb, mask = two_tone
     seen = []
-    config = dataclasses.replace(QUICK, batch=2, draws=1)
+    config = dataclasses.replace(QUICK, batch=2, noise_samples=1)
     pair = [annotate(rgb, mask), annotate(rgb[:, ::-1], mask[:, ::-1])]
     learn_faithful(backbone, pair, config, short_side=64, progress=lambda *step: seen.append(step))
     assert [step[:2] for step in seen] == [(i, 8) for i in range(1, 9)]
@@ -309,7 +309,7 @@ def test_deltas_start_as_no_change_and_learn_later(backbone, two_tone, case):
             other = reader.run(noised, case.steps, case.prompt())
     assert torch.equal(same.logits, plain.logits)
     assert not torch.allclose(other.logits, plain.logits, atol=1e-3)
-    config = dataclasses.replace(QUICK, deltas=LoraConfig(rank=2, start=0.5, lr=1e-2), validate=0)
+    config = dataclasses.replace(QUICK, lora=LoraConfig(rank=2, start=0.5, lr=1e-2), validate=0)
     made = learn_faithful(backbone, [annotate(*two_tone)], config, short_side=64)
     ups = [value for name, value in made.deltas.items() if name.endswith("attn2.to_k.up")]
     assert len(ups) == 16

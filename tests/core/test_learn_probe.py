@@ -12,10 +12,11 @@ from slimecore.attention.cross_attention import cross_logits, stacked_queries, s
 from slimecore.attention.query_features import extra_query_features
 from slimecore.backbones import ModelSpec
 from slimecore.backbones.stable_diffusion import build
+from slimecore.config import apply
 from slimecore.errors import ArtifactError, ConfigError, InputError
 from slimecore.io.embeddings import load_embeddings, save_embeddings
 from slimecore.io.masks import MaskFile, annotate, make_parts
-from slimecore.learning.losses import class_weights, cross_entropy, squared_error
+from slimecore.learning.losses import class_weights, cross_entropy
 from slimecore.learning.probe import learn_parts
 from slimecore.learning.probe_config import IMAGE_LEARNING, LearnConfig, ViewConfig
 from slimecore.metrics.davis import region_j
@@ -83,7 +84,7 @@ def test_any_stable_diffusion_folder_learns_and_segments(two_tone, sd_folder):
     """Random weights: no accuracy to expect, but every step of the road must hold."""
     rgb, mask = two_tone
     backbone = build(ModelSpec(name=str(sd_folder)), torch.device("cpu"))
-    config = LearnConfig(tokens=2, steps=3, views=ViewConfig(count=1), was_weight=1.0)
+    config = LearnConfig(tokens=2, steps=3, views=ViewConfig(count=1))
     parts = learn_parts(backbone, [annotate(rgb, mask)], config, short_side=64)
     scores = segment_image(backbone, parts, rgb, short_side=64)
     assert scores.values.shape == (2, 96, 128)
@@ -111,16 +112,18 @@ def test_settings_out_of_range_are_refused():
         LearnConfig(tokens=0)
 
 
-def test_cross_entropy_and_squared_error_by_hand():
+def test_removed_setting_is_named():
+    with pytest.raises(ConfigError, match=r"'was_weight' is no longer a setting; leave it out"):
+        apply(LearnConfig(), {"was_weight": 0.0}, where="test")
+
+
+def test_cross_entropy_by_hand():
     targets = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
     probabilities = torch.tensor([[[[0.8, 0.4]], [[0.2, 0.6]]]])
     valid = torch.ones(1, 1, 1, 2)
     weights = torch.tensor([1.0, 3.0])
     expected = -(1 * np.log(0.8) + 3 * np.log(0.6)) / 4
     assert float(cross_entropy(probabilities, targets, valid, weights)) == pytest.approx(expected, rel=1e-5)
-    assert float(squared_error(probabilities, targets, valid)) == pytest.approx((0.08 + 0.32) / 2, rel=1e-5)
-    half = torch.tensor([[[[1.0, 0.0]]]])
-    assert float(squared_error(probabilities, targets, half)) == pytest.approx(0.08, rel=1e-5)
 
 
 def test_class_weights_level_areas_and_drop_absent_parts():
@@ -159,14 +162,14 @@ def twins():
 
 def test_position_tells_twins_apart_and_is_off_by_default(tiny):
     rgb, mask = twins()
-    still = replace(FAST, lr=0.2, descriptor=5.0, views=ViewConfig(count=0, mirror=False))
-    blind, aware = (learn_parts(tiny, [annotate(rgb, mask)], replace(still, position=p)) for p in (0.0, 5.0))
+    still = replace(FAST, lr=0.2, descriptor_scale=5.0, views=ViewConfig(count=0, mirror=False))
+    blind, aware = (learn_parts(tiny, [annotate(rgb, mask)], replace(still, position_scale=p)) for p in (0.0, 5.0))
     mirrored = np.ascontiguousarray(rgb[:, ::-1])
     found = segment_image(tiny, aware, mirrored).label_map().labels
     assert min(region_j(found == v, mask == v) for v in (1, 2)) > 0.6
     assert aware.columns.shape[2] - blind.columns.shape[2] == 25
     assert LearnConfig().position_scale == 0
-    assert learn_parts(tiny, [annotate(rgb, mask)], replace(FAST, steps=1, descriptor=0.0)).columns is None
+    assert learn_parts(tiny, [annotate(rgb, mask)], replace(FAST, steps=1, descriptor_scale=0.0)).columns is None
 
 
 def test_columns_survive_the_file_and_damaged_settings_are_told(tiny, two_tone, tmp_path):
@@ -177,7 +180,7 @@ def test_columns_survive_the_file_and_damaged_settings_are_told(tiny, two_tone, 
     assert np.array_equal(again.columns, parts.columns)
     assert np.abs(again.columns).max() > 0
     assert np.array_equal(segment_image(tiny, again, rgb).values, segment_image(tiny, parts, rgb).values)
-    other = replace(parts, settings={**parts.settings, "position": 0.0})
+    other = replace(parts, settings={**parts.settings, "position_scale": 0.0})
     with pytest.raises(ArtifactError, match="89 columns a token, their settings say 64"):
         segment_image(tiny, other, rgb)
 
@@ -207,7 +210,7 @@ def test_of_a_great_many_places_a_sample_is_kept(tiny, two_tone, monkeypatch):
 
     sets = learn._encoded_views(tiny, [annotate(*two_tone)] * 2, ViewConfig(count=1), 96, 0)
     whole = learn._sample_pixels(sets, FAST, torch.Generator().manual_seed(0))
-    monkeypatch.setattr(learn, "_MOST_PLACES", 300)
+    monkeypatch.setattr(learn, "_MAX_CELLS", 300)
     some = learn._sample_pixels(sets, FAST, torch.Generator().manual_seed(0))
     assert len(whole.queries) == 4 * 12 * 16
     assert len(some.queries) == len(some.targets) == len(some.valid) == 300

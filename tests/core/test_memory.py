@@ -38,7 +38,7 @@ def naive_read(config, query, permanent, recent):
     a tenth of it doubted, to the power `lasting`, times what recent frames say, to the rest of it.
     """
     out = torch.zeros(24, mask(0).shape[0])
-    unseen = math.exp(-config.unknown) if config.unknown else 0.0
+    unseen = math.exp(-config.novelty_distance) if config.novelty_distance else 0.0
     for q in range(24):
         ground, together = 0.5 * unseen, 0.5 * unseen
         both = torch.ones(out.shape[1] - 1)
@@ -49,18 +49,18 @@ def naive_read(config, query, permanent, recent):
                 share, any_share = flat.mean(1), 1 - flat[0].mean()
                 for p in range(24):
                     logit = (query.descriptor[q] @ remembered.descriptor[p] - 1) / config.temperature
-                    logit = logit - 0.5 * config.color * (query.color[q] - remembered.color[p]).square().sum()
+                    logit = logit - 0.5 * config.color_weight * (query.color[q] - remembered.color[p]).square().sum()
                     here = flat[0, p]
-                    logit = logit - config.balance * (here * share[0].log() + (1 - here) * any_share.log())
-                    if is_recent and config.window:
+                    logit = logit - config.class_balance * (here * share[0].log() + (1 - here) * any_share.log())
+                    if is_recent and config.spatial_sigma:
                         a = torch.tensor([q // 6, q % 6]) / 4
                         b = torch.tensor([p // 6, p % 6]) / 4
-                        logit = logit - 0.5 * (a - b).square().sum() / config.window**2
+                        logit = logit - 0.5 * (a - b).square().sum() / config.spatial_sigma**2
                     ground = ground + logit.exp() * here
                     together = together + logit.exp() * (1 - here)
-                    apart = apart + logit.exp() * flat[1:, p] * (any_share / share[1:]) ** config.balance
+                    apart = apart + logit.exp() * flat[1:, p] * (any_share / share[1:]) ** config.class_balance
             shares = 0.9 * apart / apart.sum() + 0.1 / len(apart)
-            both = both * shares ** (1 - config.lasting if is_recent else config.lasting)
+            both = both * shares ** (1 - config.reference_share if is_recent else config.reference_share)
         out[q, 0] = ground / (ground + together)
         out[q, 1:] = both / both.sum() * (1 - out[q, 0])
     return out
@@ -129,7 +129,7 @@ def test_no_recent_frames_means_references_only():
         {"recent_frames": -1},
         {"write_interval": 0},
         {"temperature": 0.0},
-        {"color": -1.0},
+        {"color_weight": -1.0},
         {"key_dims": -1},
         {"novelty_distance": -1.0},
     ],
@@ -267,7 +267,7 @@ def test_reduced_places_are_compared_by_what_varies_most():
 def test_reading_by_tiles_leaves_out_only_what_the_window_silences(monkeypatch, reach, most):
     """Wide pictures are read in squares; a recent key beyond two deviations, and no other, goes unread."""
     if reach:
-        monkeypatch.setattr("slimecore.memory.mask_memory._REACH", reach)
+        monkeypatch.setattr("slimecore.memory.mask_memory._SPATIAL_CUTOFF_SIGMAS", reach)
     generator = torch.Generator().manual_seed(0)
     grid = (12, 40)
 
@@ -299,9 +299,9 @@ def test_reading_by_tiles_leaves_out_only_what_the_window_silences(monkeypatch, 
 
 def was_reading(memory, asked):
     """All places at once against all keys, of the reference and of the recent frame, with the fused kernel."""
-    point = memory._space.vectors(*asked.at())
+    point = memory._projection.vectors(*asked.gather())
     reference, recent = memory._permanent[0], memory._recent[0]
-    scale = memory._config.window
+    scale = memory._config.spatial_sigma
     query = torch.cat([point, asked.positions() / scale], 1)
     near = torch.cat([recent.key[:, :-1], recent.position / scale], 1)
     far = torch.cat([reference.key[:, :-1], torch.zeros(len(reference.key), 2)], 1)

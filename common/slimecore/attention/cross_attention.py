@@ -1,9 +1,10 @@
-"""What a backbone gives for a picture, and how learned tokens are read out of it.
+"""Features of a backbone and the cross-attention read-out of learned tokens.
 
-Probe-style read-out (docs/adr/0005): the network runs once with a neutral prompt; learned tokens are only keys that the
-cached cross-attention queries meet afterwards. A token's map is the logit ``q . k / sqrt(d)`` averaged over heads, then
-over layers after bilinear resizing to one grid (SLiMe, section 3.2); a part's logit is the log-sum-exp over its tokens,
-and parts compete by softmax. One token a part and uniform layer weights is SLiMe's formula.
+The network runs once with a neutral prompt. Learned tokens are keys, matched afterwards with the cached cross-attention
+queries (docs/adr/0005). The map of a token is the logit ``q . k / sqrt(d)``, averaged over heads, then over layers
+after bilinear resizing to a common grid (SLiMe, Khani et al., ICLR 2024, section 3.2). The logit of a part is the
+log-sum-exp over its tokens, and a softmax over parts follows. SLiMe's formula is the case of a single token per part
+and uniform layer weights.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttentionLayer:
-    """Queries (and, for self-attention, keys) of one layer.
+    """Queries of an attention layer, and its keys in the case of self-attention.
 
     Parameters
     ----------
     name : str
         Module path in the UNet.
     grid : (int, int)
-        ``(h, w)``; places are in row-major order.
+        ``(h, w)``. Cells are in row-major order.
     query : (B, heads, h*w, d) float tensor
     key : (B, heads, h*w, d) float tensor or None
-        None for cross-attention, whose keys come from tokens.
+        None for cross-attention, because its keys come from tokens.
     scale : float
         Factor on the logits, ``1 / sqrt(d)``.
     """
@@ -55,7 +56,7 @@ class AttentionLayer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """Everything later read-outs need of a batch of pictures, computed once.
+    """Features of a batch of images, computed once for all read-outs.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ class Features:
     self_layers : tuple of AttentionLayer
         Self-attention layers of the read-out.
     descriptor : (B, D, h, w) float tensor
-        L2-normalised descriptors for matching across pictures.
+        Descriptors for matching across images, L2-normalised over D.
     size : (int, int)
         ``(H, W)`` of the network input in pixels.
     """
@@ -76,21 +77,21 @@ class Features:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """``(h, w)`` of the finest self-attention layer: the grid read-outs come back on."""
+        """``(h, w)`` of the finest self-attention layer, the grid of all read-outs."""
         return max((layer.grid for layer in self.self_layers), key=lambda g: g[0] * g[1])
 
     @staticmethod
     def cat(items: Sequence[Features]) -> Features:
-        """One batch of several, all of one input size."""
+        """Concatenate batches of equal input size."""
         first = items[0]
 
         def join(index: int, kind: str) -> AttentionLayer:
             layers = [getattr(item, kind)[index] for item in items]
-            one = layers[0]
-            # Laid out place by place, as they come from the projections: what sums over heads then reads them as is.
+            template = layers[0]
+            # Keep the memory layout of the projections, (B, cells, heads, d): sums over heads then need no copy.
             query = torch.cat([layer.query.transpose(1, 2) for layer in layers]).transpose(1, 2)
-            key = None if one.key is None else torch.cat([layer.key for layer in layers])
-            return AttentionLayer(one.name, one.grid, query, key, one.scale)
+            key = None if template.key is None else torch.cat([layer.key for layer in layers])
+            return AttentionLayer(template.name, template.grid, query, key, template.scale)
 
         return Features(
             tuple(join(i, "cross") for i in range(len(first.cross))),
@@ -101,15 +102,15 @@ class Features:
 
 
 def cross_logits(features: Features, keys: tuple[Tensor, ...], layer_weights: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Averaged cross-attention logits of tokens.
+    """Average the cross-attention logits of tokens over heads and layers.
 
     Parameters
     ----------
     features : Features
     keys : tuple of (heads, T, d) float tensors
-        One for each layer of ``features.cross``.
+        Keys of the tokens for each layer of ``features.cross``.
     layer_weights : (layers,) float tensor
-        Summing to 1 for a mean.
+        Weights of the layers, summing to 1 for a mean.
     grid : (int, int)
         ``(h, w)`` of the result.
 
@@ -120,7 +121,7 @@ def cross_logits(features: Features, keys: tuple[Tensor, ...], layer_weights: Te
     Raises
     ------
     InputError
-        Number of keys or weights does not match the layers.
+        The number of keys or weights differs from the number of layers.
     """
     if not len(features.cross) == len(keys) == len(layer_weights):
         raise InputError(
@@ -129,7 +130,7 @@ def cross_logits(features: Features, keys: tuple[Tensor, ...], layer_weights: Te
         )
     by_grid: dict[tuple[int, int], Tensor] = {}
     for layer, key, weight in zip(features.cross, keys, layer_weights, strict=True):
-        # Keys are scaled, being few. In float32: sums over heads overflow half precision on SD 2.x.
+        # Scaling the few keys is cheaper than scaling the queries. Sums over heads overflow float16 on SD 2.x.
         scaled = key.float() * (weight * layer.scale / layer.query.shape[1])
         logits = torch.einsum("bhnd,htd->btn", layer.query.float(), scaled).unflatten(-1, layer.grid)
         by_grid[layer.grid] = by_grid[layer.grid] + logits if layer.grid in by_grid else logits
@@ -137,9 +138,9 @@ def cross_logits(features: Features, keys: tuple[Tensor, ...], layer_weights: Te
 
 
 def stacked_queries(features: Features) -> Tensor:
-    """Cross-attention queries of all layers as columns of one matrix, for many read-outs of the same places.
+    """Stack the cross-attention queries of all layers as columns of a matrix, for repeated read-outs.
 
-    Its product with :func:`token_columns` is :func:`cross_logits`: resizing is linear, so queries may be resized first.
+    Resizing is linear, so its product with :func:`stacked_token_keys` equals :func:`cross_logits`.
 
     Parameters
     ----------
@@ -147,7 +148,7 @@ def stacked_queries(features: Features) -> Tensor:
 
     Returns
     -------
-    (B, h * w, sum of layers' widths) float tensor on ``features.grid``
+    (B, h * w, sum over layers of heads * d) float tensor on ``features.grid``
     """
     columns = []
     for layer in features.cross:
@@ -158,19 +159,31 @@ def stacked_queries(features: Features) -> Tensor:
 
 
 def stacked_token_keys(keys: tuple[Tensor, ...], layer_weights: Tensor) -> Tensor:
-    """(T, sum of layers' widths) columns of tokens that :func:`place_queries` meet, from their keys (heads, T, d)."""
+    """Stack the token keys of all layers as columns, to be multiplied with :func:`stacked_queries`.
+
+    Parameters
+    ----------
+    keys : tuple of (heads, T, d) float tensors
+        Keys of the tokens for each layer.
+    layer_weights : (layers,) float tensor
+
+    Returns
+    -------
+    (T, sum over layers of heads * d) float32 tensor
+    """
     weighted = [weight * key.float() for weight, key in zip(layer_weights, keys, strict=True)]
     return torch.cat([key.transpose(0, 1).flatten(1) for key in weighted], 1)
 
 
 def part_probabilities(token_logits: Tensor, parts: int) -> Tensor:
-    """Softmax over parts of the log-sum-exp over each part's tokens.
+    """Compute the softmax over parts of the log-sum-exp over each part's tokens.
 
     Parameters
     ----------
     token_logits : (B, parts * tokens, h, w) float tensor
-        Tokens of one part are adjacent.
+        Tokens of a part are adjacent.
     parts : int
+        Number of parts, background included.
 
     Returns
     -------
@@ -181,19 +194,24 @@ def part_probabilities(token_logits: Tensor, parts: int) -> Tensor:
 
 
 def attend_self(features: Features, evidence: Tensor, *, chunk: int | None = None) -> Tensor:
-    """SLiMe's WAS map: evidence accumulated by the picture's own self-attention, mean over layers.
+    """Accumulate evidence by the image's own self-attention: SLiMe's WAS map (section 3.3), mean over layers.
 
     Parameters
     ----------
     features : Features
     evidence : (B, parts, h, w) float tensor
-        On any grid; resized to each layer's.
+        On any grid. It is resized to the grid of each layer.
     chunk : int, optional
         See :func:`slimecore.attention.was.was_attention`.
 
     Returns
     -------
     (B, parts, h, w) float tensor on ``features.grid``
+
+    Raises
+    ------
+    InputError
+        A layer of ``features.self_layers`` has no keys.
     """
     from slimecore.attention.was import was_attention
 
@@ -210,7 +228,7 @@ def attend_self(features: Features, evidence: Tensor, *, chunk: int | None = Non
 
 
 def resize_maps(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Maps (..., h, w) brought to a grid, bilinear, half-pixel centres."""
+    """Resize maps (..., h, w) to a grid by bilinear interpolation with half-pixel centres."""
     if tuple(maps.shape[-2:]) == grid:
         return maps
     return functional.interpolate(maps, size=grid, mode="bilinear", align_corners=False)

@@ -1,8 +1,7 @@
-"""Attention with evidence as values, left as its two sums: for kernels of distance, whose exponents are bounded.
+"""Attention with a Gaussian kernel, returned as numerator and denominator (docs/adr/0025).
 
-``exp(bias_m - |q_n - k_m|² / 2)`` cannot overflow, so the largest logit need not be known first, sets of keys can be
-read one after the other and added, and on a processor three plain passes over a block that stays in its cache take
-half the time of the fused kernel, which pads the few columns of evidence to the width of the keys.
+The logits ``bias_m - |q_n - k_m|² / 2`` are bounded above by the bias, so the exponential cannot overflow. The softmax
+therefore needs no maximum of the logits, and the sums of several sets of keys can be added.
 """
 
 from __future__ import annotations
@@ -14,19 +13,20 @@ from torch import Tensor
 
 __all__ = ["GaussianKeys", "gaussian_attention_sums", "kernel_queries"]
 
-_ROWS = 128
-_LEAST = -70.0  # exponents far below give numbers that processors are twenty times slower with, and add nothing
+_BLOCK_QUERIES = 128  # a block of weights stays in the CPU's cache
+_MIN_EXPONENT = -70.0  # smaller exponents give subnormal numbers, which CPUs process twenty times slower
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GaussianKeys:
-    """Keys whose dot product with :func:`kernel_queries` is the exponent.
+    """Keys whose dot product with :func:`kernel_queries` is the exponent of the kernel.
 
     Parameters
     ----------
     columns : (M, d + 2) float tensor
+        Key vector, ``bias - |k|² / 2`` and 1.
     evidence : (P + 1, M) float tensor
-        Evidence of every key, and ones.
+        Evidence of every key, with a last row of ones.
     """
 
     columns: Tensor
@@ -34,39 +34,51 @@ class GaussianKeys:
 
     @classmethod
     def of(cls, vector: Tensor, bias: Tensor, evidence: Tensor) -> GaussianKeys:
-        """Keys at `vector` (M, d), which count ``exp(bias)`` (M,), with `evidence` (M, P)."""
+        """Build keys from their vectors.
+
+        Parameters
+        ----------
+        vector : (M, d) float tensor
+        bias : (M,) float tensor
+            Logarithm of each key's weight.
+        evidence : (M, P) float tensor
+
+        Returns
+        -------
+        GaussianKeys
+        """
         tail = torch.stack([bias - 0.5 * vector.square().sum(1), torch.ones_like(bias)], 1)
         return cls(torch.cat([vector, tail], 1), torch.cat([evidence.T, torch.ones_like(evidence[:, :1]).T]))
 
     def among(self, chosen: Tensor) -> GaussianKeys:
-        """Those of some numbers (n,) int64."""
+        """Select the keys with indices `chosen`, (n,) int64."""
         return GaussianKeys(self.columns[chosen], self.evidence[:, chosen])
 
 
 def kernel_queries(vector: Tensor) -> Tensor:
-    """Columns (N, d + 2) of places at `vector` (N, d)."""
+    """Return query columns (N, d + 2): `vector` (N, d), 1 and ``-|q|² / 2``."""
     return torch.cat([vector, torch.ones_like(vector[:, :1]), -0.5 * vector.square().sum(1, keepdim=True)], 1)
 
 
 def gaussian_attention_sums(query: Tensor, keys: GaussianKeys) -> Tensor:
-    """Weighted sums of the evidence, and of the weights.
+    """Sum the evidence F and the kernel weights over all keys.
 
     Parameters
     ----------
     query : (N, d + 2) float tensor
-        Of :func:`kernel_queries`.
-    keys : KernelKeys
+        Columns from :func:`kernel_queries`.
+    keys : GaussianKeys
 
     Returns
     -------
     (P + 1, N) float tensor
-        ``sum_m exp(bias_m - |q_n - k_m|² / 2) [F_m, 1]``: the last row divides the others.
+        ``sum_m exp(bias_m - |q_n - k_m|² / 2) [F_m, 1]``. Dividing by the last row gives the attention.
     """
     out = query.new_empty(len(keys.evidence), len(query))
-    block = query.new_empty(min(_ROWS, len(query)), len(keys.columns))
-    across = keys.columns.T
-    for start in range(0, len(query), _ROWS):
-        rows = query[start : start + _ROWS]
-        weights = torch.mm(rows, across, out=block[: len(rows)])
-        out[:, start : start + _ROWS] = keys.evidence @ weights.clamp_(min=_LEAST).exp_().T
+    block = query.new_empty(min(_BLOCK_QUERIES, len(query)), len(keys.columns))
+    key_columns = keys.columns.T
+    for start in range(0, len(query), _BLOCK_QUERIES):
+        rows = query[start : start + _BLOCK_QUERIES]
+        weights = torch.mm(rows, key_columns, out=block[: len(rows)])
+        out[:, start : start + _BLOCK_QUERIES] = keys.evidence @ weights.clamp_(min=_MIN_EXPONENT).exp_().T
     return out

@@ -1,10 +1,8 @@
-"""The one read-out: attention with evidence as values (weighted accumulated self-attention, WAS).
+"""Weighted accumulated self-attention (WAS): attention whose values are part evidence.
 
-SLiMe (Khani et al., ICLR 2024, section 3.3) averages a self-attention map over heads and layers and uses it to
-accumulate the cross-attention map of every part: ``WAS_k[q] = sum_p A[q, p] F_k[p]`` with `p` on the *key* axis. ``A``
-is row-stochastic, so this is ordinary attention whose values are the evidence F. The same call reads a memory of
-earlier frames (keys = their places, F = their masks) and other views of a mesh (F = their votes). The result stays in
-the convex hull of F: it cannot invent a label.
+SLiMe (Khani et al., ICLR 2024, section 3.3) averages a self-attention map A over heads and layers. It accumulates the
+cross-attention map F of every part k: ``WAS_k[q] = sum_p A[q, p] F_k[p]`` with p on the *key* axis. The rows of A sum
+to 1, so WAS is ordinary attention whose values are F. Every result is a convex combination of rows of F.
 """
 
 from __future__ import annotations
@@ -19,6 +17,8 @@ from slimecore.errors import InputError
 
 __all__ = ["attend_with_evidence", "was_attention"]
 
+_DEFAULT_CHUNK_QUERIES = 512
+
 
 def was_attention(
     query: Tensor,
@@ -29,24 +29,24 @@ def was_attention(
     chunk: int | None = None,
     top_k: int | None = None,
 ) -> Tensor:
-    """``mean over heads of softmax(scale * q kᵀ) @ F``; the N x M map is never stored whole.
+    """Compute ``mean over heads of softmax(scale * q kᵀ) @ F`` without storing the whole N x M map.
 
     Parameters
     ----------
     query : (..., heads, N, d) float tensor
-        Queries of the places to label.
+        Queries of the grid cells to label.
     key : (..., heads, M, d) float tensor
-        Keys of the places that carry evidence.
+        Keys of the grid cells that hold evidence.
     evidence : (..., M, K) float tensor
-        Evidence F, shared by all heads.
+        Evidence F of K parts, shared by all heads.
     scale : float, optional
-        Factor on the logits; ``1 / sqrt(d)`` by default.
+        Factor on the logits, ``1 / sqrt(d)`` by default.
     chunk : int, optional
-        Queries a pass of the explicit computation. By default the fused kernel of the device is used (memory
-        O(N + M)); with `chunk` the computation is explicit and needs O(heads * chunk * M).
+        Queries per block of the explicit computation, which needs O(heads * chunk * M) memory. By default the fused
+        kernel of the device is used, which needs O(N + M).
     top_k : int, optional
-        Keep only the `top_k` largest logits of every query and head (label propagation, Jabri et al. 2020). Explicit;
-        `chunk` defaults to 512.
+        Keep only the `top_k` largest logits of every query and head, as in label propagation (Jabri et al., NeurIPS
+        2020). The computation is then explicit, and `chunk` defaults to 512.
 
     Returns
     -------
@@ -60,15 +60,15 @@ def was_attention(
 
     Notes
     -----
-    Differentiable in all three tensors. SLiMe averages over layers too: average the results of one call a layer.
+    Differentiable in all three tensors. SLiMe averages over layers too: average the results of a call per layer.
     """
     _check(query, key, evidence, chunk, top_k)
     factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
     if chunk is None and top_k is None:
         return _fused(query, key, evidence, factor)
-    step = chunk or 512
-    parts = [_explicit(block, key, evidence, factor, top_k) for block in query.split(step, dim=-2)]
-    return torch.cat(parts, dim=-2)
+    queries_per_block = chunk or _DEFAULT_CHUNK_QUERIES
+    blocks = [_explicit(block, key, evidence, factor, top_k) for block in query.split(queries_per_block, dim=-2)]
+    return torch.cat(blocks, dim=-2)
 
 
 def _check(query: Tensor, key: Tensor, evidence: Tensor, chunk: int | None, top_k: int | None) -> None:
@@ -88,23 +88,23 @@ def _check(query: Tensor, key: Tensor, evidence: Tensor, chunk: int | None, top_
 def attend_with_evidence(
     query: Tensor, key: Tensor, value: Tensor, evidence: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """One attention that carries features and evidence together: ``softmax(scale * q kᵀ) @ [v | F]``.
+    """Attend to features and evidence together: ``softmax(scale * q kᵀ) @ [v | F]``.
 
-    The softmax, by far the larger half, is done once instead of twice; WAS then costs a layer that runs anyway a few
-    value columns.
+    The softmax is computed once for both, so WAS adds only K value columns to a layer that runs anyway.
 
     Parameters
     ----------
     query, key, value : (B, heads, N, d) float tensors
     evidence : (B, N, K) float tensor
     scale : float
+        Factor on the logits.
 
     Returns
     -------
     attended : (B, heads, N, d) float tensor
-        What the layer would have computed alone.
+        Output of the attention without evidence.
     was : (B, N, K) float tensor
-        Mean over heads of the accumulated evidence.
+        Accumulated evidence, mean over heads.
     """
     d, k = value.shape[-1], evidence.shape[-1]
     spread = evidence.to(value.dtype).unsqueeze(1).expand(-1, value.shape[1], -1, -1)
@@ -124,8 +124,8 @@ def _fused(query: Tensor, key: Tensor, evidence: Tensor, scale: float) -> Tensor
 
 
 def _fused_sdpa(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    # The memory-lean kernels want values as wide as queries, in steps of 8: pad with zeros, which change neither the
-    # logits (a zero adds nothing to a dot product) nor the columns that are kept.
+    # Memory-efficient kernels need values as wide as the queries, a multiple of 8. Padding with zeros changes neither
+    # the logits nor the columns that are kept.
     width = -(-max(query.shape[-1], value.shape[-1]) // 8) * 8
     query, key, value = (functional.pad(t, (0, width - t.shape[-1])) for t in (query, key, value))
     return functional.scaled_dot_product_attention(query, key, value, scale=scale)
@@ -134,8 +134,8 @@ def _fused_sdpa(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tens
 def _explicit(query: Tensor, key: Tensor, evidence: Tensor, scale: float, top_k: int | None) -> Tensor:
     logits = torch.matmul(query * scale, key.transpose(-1, -2)).float()
     if top_k is not None and top_k < logits.shape[-1]:
-        kept, where = logits.topk(top_k, dim=-1)
-        weights = torch.zeros_like(logits).scatter(-1, where, kept.softmax(dim=-1))
+        largest, index = logits.topk(top_k, dim=-1)
+        weights = torch.zeros_like(logits).scatter(-1, index, largest.softmax(dim=-1))
     else:
         weights = logits.softmax(dim=-1)
     return torch.matmul(weights.mean(dim=-3).to(evidence.dtype), evidence)

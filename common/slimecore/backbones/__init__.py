@@ -1,6 +1,6 @@
-"""Backbones: one file each. Adding one is described in CONTRIBUTING.md.
+"""Backbones, a file each. CONTRIBUTING.md describes how to add another.
 
-A backbone file holds ``build(spec) -> Backbone``. It is found by its file name
+A backbone file defines ``build(spec, device, seed) -> Backbone``. It is found by its file name
 (:func:`slimecore.runtime.plugins.load`).
 """
 
@@ -20,7 +20,7 @@ __all__ = ["Backbone", "ModelSpec", "load_model"]
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Which model, and how to run it.
+    """Model to load and how to run it.
 
     Parameters
     ----------
@@ -31,11 +31,11 @@ class ModelSpec:
     variant : str or None
         Weight variant such as ``fp16``.
     backbone : str
-        File in ``slimecore/backbones``.
+        Name of a file in ``slimecore/backbones``.
     dtype : str
-        ``auto``, ``half``, ``float32``, ``bfloat16`` or ``float16``; see :func:`slimecore.runtime.device.pick_dtype`.
+        ``auto``, ``half``, ``float32``, ``bfloat16`` or ``float16``. See :func:`slimecore.runtime.device.pick_dtype`.
     timestep : int or None
-        Diffusion timestep of the read-out; None takes the checkpoint's own.
+        Diffusion timestep of the read-out. None takes the checkpoint's own.
     """
 
     name: str = "slime-tiny"
@@ -47,7 +47,7 @@ class ModelSpec:
 
 
 class Backbone(Protocol):
-    """Encode once, read out often."""
+    """Frozen network that encodes images once for many read-outs."""
 
     name: str
     revision: str
@@ -61,32 +61,54 @@ class Backbone(Protocol):
         ...
 
     def null_token(self) -> Tensor:
-        """(dim,) mean of the neutral prompt's embeddings: where learned tokens start."""
+        """Return the (dim,) mean of the neutral prompt's embeddings, the initial value of learned tokens."""
         ...
 
     def encode(self, rgb: Tensor, draws: int = 1) -> Features:
-        """Features of (B, 3, H, W) float RGB 0..1 with H and W multiples of `multiple`; deterministic.
+        """Encode a batch of images, deterministically.
 
-        With `draws` > 1, each picture's features come that often, side by side, under other seeded noise.
+        Parameters
+        ----------
+        rgb : (B, 3, H, W) float tensor
+            RGB, 0..1, with H and W multiples of `multiple`.
+        draws : int
+            Seeded noise samples per image.
+
+        Returns
+        -------
+        Features
+            Of B * draws images. The samples of an image are adjacent.
         """
         ...
 
     def describe(self, rgb: Tensor) -> Tensor:
-        """The ``descriptor`` of :meth:`encode` alone, (B, C, h, w), at the cost of the layers up to it."""
+        """Compute only the ``descriptor`` of :meth:`encode`, (B, D, h, w), running no layer beyond it."""
         ...
 
     def token_keys(self, vectors: Tensor) -> tuple[Tensor, ...]:
-        """Keys (heads, T, d) of tokens (T, dim) for each cross-attention layer; differentiable."""
+        """Project tokens (T, dim) to keys (heads, T, d) of each cross-attention layer, differentiably."""
         ...
 
 
 def load_model(spec: ModelSpec, device: str, seed: int) -> Backbone:
-    """The model of a specification.
+    """Load the model of a specification.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    device : str
+        ``auto``, ``cpu`` or another name that :func:`slimecore.runtime.device.pick_device` accepts.
+    seed : int
+        Seed of the read-out's noise.
+
+    Returns
+    -------
+    Backbone
 
     Raises
     ------
     ModelError
-        Not found, not reachable or damaged.
+        The model is not found, not reachable or damaged.
     """
     from slimecore.runtime import plugins
     from slimecore.runtime.device import pick_device

@@ -1,7 +1,7 @@
-"""Find checkpoints, folders in Stable Diffusion format, and tell which files of them count.
+"""Find checkpoints in Stable Diffusion format and their weight files.
 
-One road for everything: the embedded ``slime-tiny`` is a folder of the package, a Hub id becomes a folder of the local
-cache, and folders are folders.
+Every model name resolves to a folder: of the package (the embedded ``slime-tiny``), of the local Hub cache, or given by
+its path.
 """
 
 from __future__ import annotations
@@ -18,16 +18,31 @@ from slimecore.errors import ModelError
 __all__ = ["EMBEDDED", "fingerprint", "json_of", "locate", "weights_of"]
 
 EMBEDDED = Path(str(resources.files("slimecore"))) / "models"
-_STEM = "diffusion_pytorch_model"
+_DIFFUSERS_WEIGHTS_STEM = "diffusion_pytorch_model"
+_HASH_BLOCK_BYTES = 1 << 16
+_HASH_BLOCKS = 66
 
 
 def locate(name: str, revision: str | None = None, variant: str | None = None) -> Path:
-    """Folder of a model: embedded name, path, or Hub id (local cache first, then the network).
+    """Locate the folder of a model.
+
+    Parameters
+    ----------
+    name : str
+        Embedded name, path, or Hub id. A Hub id is looked up in the local cache first, then on the network.
+    revision : str, optional
+        Hub revision.
+    variant : str, optional
+        Weight variant such as ``fp16``.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     ModelError
-        Nothing of that name, or the Hub cannot be reached.
+        The name matches nothing, or the Hub cannot be reached.
     """
     embedded = EMBEDDED / name
     plain = "/" not in name and not name.startswith(".") and bool(name)
@@ -39,8 +54,8 @@ def locate(name: str, revision: str | None = None, variant: str | None = None) -
             )
         return folder
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or folder.exists():
-        known = ", ".join(sorted(p.name for p in EMBEDDED.iterdir() if (p / "unet").is_dir()))
-        raise ModelError(f"no model {name!r}: no such folder, no Hub id (owner/name), and not embedded ({known})")
+        names = ", ".join(sorted(p.name for p in EMBEDDED.iterdir() if (p / "unet").is_dir()))
+        raise ModelError(f"no model {name!r}: no such folder, no Hub id (owner/name), and not embedded ({names})")
     return _from_hub(name, revision, variant)
 
 
@@ -48,21 +63,21 @@ def _from_hub(name: str, revision: str | None, variant: str | None) -> Path:
     import huggingface_hub
     from huggingface_hub import errors
 
-    middle = f".{variant}" if variant else ""
+    infix = f".{variant}" if variant else ""
     weights = [
-        f"{part}/{stem}{middle}{end}"
+        f"{part}/{stem}{infix}{end}"
         for part, stem in (
-            ("unet", _STEM),
-            ("vae", _STEM),
+            ("unet", _DIFFUSERS_WEIGHTS_STEM),
+            ("vae", _DIFFUSERS_WEIGHTS_STEM),
             ("text_encoder", "model"),
         )
         for end in (".safetensors", "-*.safetensors", ".safetensors.index.json")
     ]
-    wanted = ["*.json", "null_prompt.safetensors", "*/config.json", "scheduler/*", "tokenizer/*", *weights]
+    patterns = ["*.json", "null_prompt.safetensors", "*/config.json", "scheduler/*", "tokenizer/*", *weights]
     for offline in (True, False):
         try:
-            found = huggingface_hub.snapshot_download(
-                name, revision=revision, allow_patterns=wanted, local_files_only=offline, etag_timeout=10
+            path = huggingface_hub.snapshot_download(
+                name, revision=revision, allow_patterns=patterns, local_files_only=offline, etag_timeout=10
             )
         except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
             raise ModelError(
@@ -77,8 +92,8 @@ def _from_hub(name: str, revision: str | None, variant: str | None) -> Path:
         ) as error:
             reason = error
             continue
-        folder = Path(found)
-        if _complete(folder, variant):
+        folder = Path(path)
+        if _is_complete(folder, variant):
             return folder
         reason = FileNotFoundError("the cached copy is incomplete")
     raise ModelError(
@@ -87,68 +102,83 @@ def _from_hub(name: str, revision: str | None, variant: str | None) -> Path:
     )
 
 
-def _complete(folder: Path, variant: str | None) -> bool:
-    """Whether a cached copy holds all of this variant: a download of another, or one cut off, leaves half a model."""
-    needed = [folder / "unet" / "config.json", folder / "vae" / "config.json", folder / "scheduler"]
-    weighty = ["unet"]
+def _is_complete(folder: Path, variant: str | None) -> bool:
+    """Check a cached copy for all files of a variant: interrupted downloads and other variants leave gaps."""
+    required = [folder / "unet" / "config.json", folder / "vae" / "config.json", folder / "scheduler"]
+    parts_with_weights = ["unet"]
     if not (folder / "null_prompt.safetensors").is_file():
-        needed.append(folder / "tokenizer")
-        weighty.append("text_encoder")
-    if not all(path.exists() for path in needed):
+        required.append(folder / "tokenizer")
+        parts_with_weights.append("text_encoder")
+    if not all(path.exists() for path in required):
         return False
     if json_of(folder / "vae" / "config.json", folder).get("_class_name") != "SpaceToDepthCodec":
-        weighty.append("vae")
-    return all(_whole(folder, part, variant) for part in weighty)
+        parts_with_weights.append("vae")
+    return all(_has_all_shards(folder, part, variant) for part in parts_with_weights)
 
 
-def _whole(folder: Path, part: str, variant: str | None) -> bool:
-    """Whether a part's weights are there, every shard that is one of so many."""
-    found = weights_of(folder, part, variant)
-    announced = [re.search(r"-of-(\d+)\.safetensors$", file.name) for file in found]
-    return bool(found) and all(match is None or int(match[1]) == len(found) for match in announced)
+def _has_all_shards(folder: Path, part: str, variant: str | None) -> bool:
+    """Check that the weights of a part exist, with as many shards as their names announce."""
+    shards = weights_of(folder, part, variant)
+    counts = [re.search(r"-of-(\d+)\.safetensors$", file.name) for file in shards]
+    return bool(shards) and all(match is None or int(match[1]) == len(shards) for match in counts)
 
 
 def weights_of(folder: Path, part: str, variant: str | None) -> list[Path]:
-    """Files of a part's weights, of one variant, as diffusers and transformers name them."""
-    middle, stem = f".{variant}" if variant else "", "model" if part == "text_encoder" else _STEM
+    """List the weight files of a part of a model, by the naming rules of diffusers and transformers.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the checkpoint.
+    part : str
+        ``unet``, ``vae`` or ``text_encoder``.
+    variant : str or None
+        Weight variant such as ``fp16``.
+
+    Returns
+    -------
+    list of Path
+        Sorted, empty if the part has no weights of this variant.
+    """
+    infix, stem = f".{variant}" if variant else "", "model" if part == "text_encoder" else _DIFFUSERS_WEIGHTS_STEM
     return sorted(
         file
         for file in folder.glob(f"{part}/*.safetensors")
-        if re.fullmatch(rf"{stem}{re.escape(middle)}(-\d+-of-\d+)?\.safetensors", file.name)
+        if re.fullmatch(rf"{stem}{re.escape(infix)}(-\d+-of-\d+)?\.safetensors", file.name)
     )
 
 
 def fingerprint(folder: Path, variant: str | None = None) -> str:
-    """Identity of a checkpoint's weights: 16 hex digits over sizes and sampled bytes of the UNet and its settings.
+    """Hash the UNet's weights and settings to 16 hex digits that identify a checkpoint.
 
-    Small files are hashed whole; of larger ones the two ends and 64 evenly spaced blocks, so that gigabytes take
-    milliseconds.
+    Small files are hashed completely. Of larger files the size and 66 evenly spaced blocks are hashed, the first and
+    the last included, so that gigabytes take milliseconds.
     """
     digest = hashlib.sha256()
     files = [*weights_of(folder, "unet", variant), folder / "unet" / "config.json", folder / "readout.json"]
-    block = 1 << 16
+    block = _HASH_BLOCK_BYTES
     for file in files:
         if not file.is_file():
             continue
         size = file.stat().st_size
         digest.update(f"{file.name}:{size};".encode())
         with file.open("rb") as stream:
-            if size <= 66 * block:
+            if size <= _HASH_BLOCKS * block:
                 digest.update(stream.read())
                 continue
-            for i in range(66):
-                stream.seek((size - block) * i // 65)
+            for i in range(_HASH_BLOCKS):
+                stream.seek((size - block) * i // (_HASH_BLOCKS - 1))
                 digest.update(stream.read(block))
     return digest.hexdigest()[:16]
 
 
 def json_of(path: Path, folder: Path) -> dict[str, Any]:
-    """The object that a JSON file of a checkpoint's folder holds.
+    """Read a JSON object from a file of a checkpoint's folder.
 
     Raises
     ------
     ModelError
-        Missing, or none.
+        The file is missing, not valid JSON, or holds no object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

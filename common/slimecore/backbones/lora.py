@@ -1,7 +1,7 @@
-"""Low-rank changes of the cross-attention key and value projections.
+"""Low-rank adaptation (LoRA, Hu et al., ICLR 2022) of the cross-attention key and value projections.
 
-SMITE (Alimohammadi et al. 2024) tunes those projections after the tokens. As ``W + up @ down`` (LoRA, Hu et al. 2022)
-the change is small enough to live in the same file as the part embeddings, and the UNet itself is never touched.
+SMITE (Alimohammadi et al., 2024) tunes the full projections after the tokens. The low-rank form ``W + up @ down`` is
+small enough to be stored in the file of the part embeddings. The weights of the UNet stay unchanged.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ __all__ = ["init_lora", "lora_applied"]
 
 
 def init_lora(unet: nn.Module, rank: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """Deltas that change nothing yet, for every cross-attention of a UNet.
+    """Initialise the deltas of every cross-attention of a UNet to zero change.
 
     Parameters
     ----------
     unet : diffusers UNet2DConditionModel
     rank : int
-        0 gives none.
+        Rank of each delta. 0 returns an empty mapping.
     generator : torch.Generator
 
     Returns
     -------
     dict of str to float32 tensor
-        ``PATH.down (rank, in)``, random, and ``PATH.up (out, rank)``, zero.
+        ``PATH.down``, (rank, in), Gaussian with variance 1 / in, and ``PATH.up``, (out, rank), zero.
     """
     deltas: dict[str, Tensor] = {}
     for path, module in unet.named_modules():
@@ -45,12 +45,18 @@ def init_lora(unet: nn.Module, rank: int, generator: torch.Generator) -> dict[st
 
 @contextmanager
 def lora_applied(unet: nn.Module, deltas: Mapping[str, Tensor]) -> Iterator[None]:
-    """Context in which the projections answer with their deltas added; differentiable in the deltas.
+    """Add the deltas to the projections within a context, differentiably.
+
+    Parameters
+    ----------
+    unet : diffusers UNet2DConditionModel
+    deltas : mapping of str to tensor
+        Factors as returned by :func:`init_lora`.
 
     Raises
     ------
     ArtifactError
-        A delta names a projection that this UNet does not have, or does not fit it.
+        A delta names a projection that this UNet does not have, or has another shape.
     """
     handles = []
     try:
@@ -58,14 +64,14 @@ def lora_applied(unet: nn.Module, deltas: Mapping[str, Tensor]) -> Iterator[None
             if name.endswith(".down"):
                 path = name.removesuffix(".down")
                 down, up = deltas[name], deltas.get(f"{path}.up")
-                handles.append(_projection(unet, path, down, up).register_forward_hook(_adding(down, up)))
+                handles.append(_matching_projection(unet, path, down, up).register_forward_hook(_delta_hook(down, up)))
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _projection(unet: nn.Module, path: str, down: Tensor, up: Tensor | None) -> nn.Linear:
+def _matching_projection(unet: nn.Module, path: str, down: Tensor, up: Tensor | None) -> nn.Linear:
     try:
         module = unet.get_submodule(path)
     except AttributeError:
@@ -79,9 +85,9 @@ def _projection(unet: nn.Module, path: str, down: Tensor, up: Tensor | None) -> 
     return module
 
 
-def _adding(down: Tensor, up: Any) -> Any:
+def _delta_hook(down: Tensor, up: Any) -> Any:
     def hook(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        change: Tensor = args[0].to(down.dtype) @ down.T @ up.T
-        return output + change.to(output.dtype)
+        delta: Tensor = args[0].to(down.dtype) @ down.T @ up.T
+        return output + delta.to(output.dtype)
 
     return hook

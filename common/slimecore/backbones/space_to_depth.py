@@ -1,4 +1,4 @@
-"""Codecs: from pixels to the space a diffusion UNet works in."""
+"""Space-to-depth codec: an exact replacement of a VAE without weights (docs/adr/0007)."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ class _Encoded:
 
 
 class SpaceToDepthCodec(ModelMixin, ConfigMixin):  # type: ignore[misc] # diffusers is untyped
-    """An exact, weightless stand-in for a VAE: every ``block_size`` x ``block_size`` block becomes channels.
+    """Codec that moves every ``block_size`` x ``block_size`` block of pixels into channels, without loss.
 
-    A learned VAE encoder costs more than a small UNet (1117 GFLOP against 804 for Stable Diffusion); this costs nothing
-    and loses nothing. It has the interface of ``diffusers.AutoencoderTiny`` and is saved the same way.
+    It has the interface of ``diffusers.AutoencoderTiny`` and is saved the same way.
 
     Parameters
     ----------
     block_size : int
-        Pixels a latent cell spans.
+        Side of a latent cell in pixels.
     scaling_factor : float
-        As in every diffusers VAE.
+        Factor on the latents, as in every diffusers VAE.
     """
 
     config_name = "config.json"
@@ -40,9 +39,9 @@ class SpaceToDepthCodec(ModelMixin, ConfigMixin):  # type: ignore[misc] # diffus
         self.block_size = block_size
 
     def encode(self, x: Tensor, **_: Any) -> _Encoded:
-        """(B, 3, H, W) in -1..1 to ``latents`` (B, 3 * block_size**2, H / block_size, W / block_size)."""
+        """Encode RGB (B, 3, H, W), -1..1, to ``latents`` (B, 3 * block_size**2, H / block_size, W / block_size)."""
         return _Encoded(functional.pixel_unshuffle(x, self.block_size))
 
     def decode(self, latents: Tensor, **_: Any) -> Tensor:
-        """Inverse of :meth:`encode`."""
+        """Invert :meth:`encode`."""
         return functional.pixel_shuffle(latents, self.block_size)

@@ -1,7 +1,7 @@
-"""Any checkpoint in Stable Diffusion format, through diffusers: SD 1.x, 2.x and our own slime-tiny alike.
+"""Backbone for any checkpoint in Stable Diffusion format, loaded by diffusers: SD 1.x, SD 2.x and slime-tiny.
 
-The UNet runs once with the neutral prompt. Forward hooks on ``to_q`` and ``to_k`` of the chosen attention layers copy
-queries and keys, whatever attention kernel diffusers uses, and the pass ends right after the last one.
+The UNet runs once with the neutral prompt. Forward hooks on ``to_q`` and ``to_k`` of the chosen attention layers record
+queries and keys, so that any attention kernel of diffusers works. The pass stops after the last recorded layer.
 """
 
 from __future__ import annotations
@@ -39,18 +39,31 @@ __all__ = ["StableDiffusion", "build", "layer_grid"]
 def build(spec: ModelSpec, device: torch.device, seed: int = 0) -> StableDiffusion:
     """Load a checkpoint.
 
+    Parameters
+    ----------
+    spec : ModelSpec
+    device : torch.device
+    seed : int
+        Seed of the noise, if the read-out adds noise.
+
+    Returns
+    -------
+    StableDiffusion
+
     Raises
     ------
     ModelError
-        Not found, not reachable, or not a Stable Diffusion checkpoint.
+        The checkpoint is not found, not reachable, or not in Stable Diffusion format.
+    InputError
+        The timestep lies outside the noise schedule.
     """
     folder = locate(spec.name, spec.revision, spec.variant)
     dtype = pick_dtype(spec.dtype, device)
     unet = load_unet(folder, spec.variant, dtype).to(device)
-    if device.type == "cpu":  # bfloat16: a quarter off the descriptor, 7 % off all; not measured elsewhere
+    if device.type == "cpu":  # descriptors take 25 % less time in bfloat16 (docs/adr/0029)
         unet.to(memory_format=torch.channels_last)
     vae = load_vae(folder, spec.variant, dtype).to(device)
-    _require_plain(folder, unet, vae)
+    _require_text_to_image(folder, unet, vae)
     readout = read_readout(folder, unet)
     if spec.timestep is not None:
         readout = readout.at(spec.timestep)
@@ -70,18 +83,13 @@ def build(spec: ModelSpec, device: torch.device, seed: int = 0) -> StableDiffusi
     )
 
 
-def _require_plain(folder: Path, unet: Any, vae: Any) -> None:
-    """Refuse UNets that need more than a picture and a prompt: of inpainting, depth, SDXL.
-
-    Raises
-    ------
-    ModelError
-    """
-    given = vae.config.get("latent_channels", unet.config.in_channels)
-    if unet.config.in_channels != given:
+def _require_text_to_image(folder: Path, unet: Any, vae: Any) -> None:
+    """Raise ModelError for UNets that need more than latents and a prompt (inpainting, depth, SDXL)."""
+    latent_channels = vae.config.get("latent_channels", unet.config.in_channels)
+    if unet.config.in_channels != latent_channels:
         raise ModelError(
-            f"{folder}: its UNet takes {unet.config.in_channels} channels and the codec gives {given}, as for "
-            "inpainting; give a text-to-image checkpoint of Stable Diffusion 1.x or 2.x"
+            f"{folder}: its UNet takes {unet.config.in_channels} channels and the codec gives {latent_channels}, as "
+            "for inpainting; give a text-to-image checkpoint of Stable Diffusion 1.x or 2.x"
         )
     if unet.config.get("addition_embed_type"):
         raise ModelError(
@@ -90,30 +98,30 @@ def _require_plain(folder: Path, unet: Any, vae: Any) -> None:
         )
 
 
-class _Done(Exception):  # control flow, not an error: the last wanted layer has spoken
-    pass
+class _StopForward(Exception):
+    """Ends a forward pass after the last recorded layer. It is control flow, not an error."""
 
 
 @dataclass(slots=True, eq=False)
 class StableDiffusion:
-    """A frozen Stable Diffusion UNet as a feature extractor; satisfies :class:`slimecore.backbones.Backbone`.
+    """Frozen Stable Diffusion UNet as a feature extractor, a :class:`slimecore.backbones.Backbone`.
 
     Parameters
     ----------
     name, revision : str
-        Identity that learned embeddings are bound to.
+        Identity of the model, stored with learned embeddings.
     unet, vae : torch.nn.Module
-        From diffusers, in evaluation mode, without gradients.
+        Models of diffusers in evaluation mode, without gradients.
     null_prompt : (1, L, dim) float tensor
         Embeddings of the neutral prompt.
     readout : Readout
-        Which layers, at which timestep.
-    noising : Noising
-        Noise schedule and what the UNet predicts.
+        Layers to read and the timestep of the pass.
+    noising : NoiseSchedule
+        Noise schedule and prediction type.
     encode_text : callable(str) -> (1, L, dim) float32 tensor
-        The checkpoint's own text encoder, loaded when called.
+        Text encoder of the checkpoint, loaded at each call.
     seed : int
-        Seed of the noise, when the read-out adds any.
+        Seed of the noise, if the read-out adds noise.
     """
 
     name: str
@@ -125,21 +133,21 @@ class StableDiffusion:
     noising: NoiseSchedule
     encode_text: Callable[[str], Tensor]
     seed: int = 0
-    _alone: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _pass_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.null_prompt.device
 
     @property
     def token_dim(self) -> int:
-        """Width of a token."""
+        """Width of a token embedding."""
         return int(self.null_prompt.shape[-1])
 
     @property
     def multiple(self) -> int:
-        """Both sides of an input must be multiples of this."""
+        """Number of pixels that both sides of an input must be multiples of."""
         levels = len(self.unet.config.block_out_channels)
         return self.codec_factor << (levels - 1)
 
@@ -150,7 +158,7 @@ class StableDiffusion:
 
     @property
     def codec_factor(self) -> int:
-        """Pixels a latent cell spans."""
+        """Side of a latent cell in pixels."""
         config = self.vae.config
         if "block_size" in config:
             return int(config.block_size)
@@ -158,11 +166,11 @@ class StableDiffusion:
         return int(2 ** (len(channels) - 1))
 
     def null_token(self) -> Tensor:
-        """(dim,) float32 mean of the neutral prompt's embeddings."""
+        """Return the (dim,) float32 mean of the neutral prompt's embeddings."""
         return self.null_prompt[0].float().mean(0)
 
     def token_keys(self, vectors: Tensor) -> tuple[Tensor, ...]:
-        """Keys (heads, T, d) of tokens (T, dim) for each cross-attention layer; differentiable."""
+        """Project tokens (T, dim) to keys (heads, T, d) of each cross-attention layer, differentiably."""
         keys = []
         for path in self.readout.cross:
             attention = self.attention(path, "attn2")
@@ -172,7 +180,7 @@ class StableDiffusion:
 
     @torch.no_grad()
     def clean_latents(self, rgb: Tensor) -> Tensor:
-        """Latents (B, c, H/f, W/f) of RGB (B, 3, H, W) 0..1: the posterior's mode, so equal input gives equal output.
+        """Encode RGB (B, 3, H, W), 0..1, to latents (B, c, H/f, W/f), deterministically by the posterior's mode.
 
         Raises
         ------
@@ -189,7 +197,16 @@ class StableDiffusion:
 
     @torch.no_grad()
     def latents(self, rgb: Tensor, draws: int = 1) -> Tensor:
-        """Latents (B * draws, c, h, w) at the read-out's timestep; if it asks for noise, the same for every picture."""
+        """Encode RGB (B, 3, H, W), 0..1, to latents (B * draws, c, h, w) at the read-out's timestep.
+
+        If the read-out adds noise, the seeded noise samples are the same for every image. The samples of an image are
+        adjacent.
+
+        Raises
+        ------
+        InputError
+            H or W is not a multiple of :attr:`multiple`.
+        """
         latent = self.clean_latents(rgb).repeat_interleave(draws, 0)
         if not self.readout.noise:
             return latent
@@ -198,7 +215,19 @@ class StableDiffusion:
 
     @torch.no_grad()
     def encode(self, rgb: Tensor, draws: int = 1) -> Features:
-        """Features (B * draws, draws of a picture adjacent) of (B, 3, H, W) float RGB 0..1.
+        """Compute the features of a batch of images.
+
+        Parameters
+        ----------
+        rgb : (B, 3, H, W) float tensor
+            RGB, 0..1.
+        draws : int
+            Seeded noise samples per image.
+
+        Returns
+        -------
+        Features
+            Of B * draws images. The samples of an image are adjacent.
 
         Raises
         ------
@@ -206,71 +235,91 @@ class StableDiffusion:
             H or W is not a multiple of :attr:`multiple`.
         """
         height, width = int(rgb.shape[-2]), int(rgb.shape[-1])
-        caught = self._run(self.latents(rgb, draws), self._watched())
-        cross = tuple(self.layer(caught, path, "attn2", height, width) for path in self.readout.cross)
-        own = tuple(self.layer(caught, path, "attn1", height, width) for path in self.readout.self_layers)
-        return Features(cross, own, self._descriptor(caught, height, width), (height, width))
+        activations = self._run(self.latents(rgb, draws), self._recorded_modules())
+        cross = tuple(self.layer(activations, path, "attn2", height, width) for path in self.readout.cross)
+        self_layers = tuple(self.layer(activations, path, "attn1", height, width) for path in self.readout.self_layers)
+        return Features(cross, self_layers, self._descriptor(activations, height, width), (height, width))
 
     @torch.no_grad()
     def describe(self, rgb: Tensor) -> Tensor:
-        """The descriptor of :meth:`encode`, (B, C, h, w) float32 L2-normalised over C; the pass ends where it is made.
+        """Compute only the descriptor of :meth:`encode`, (B, D, h, w) float32, L2-normalised over D.
+
+        The pass stops after the last descriptor layer.
 
         Raises
         ------
         InputError
             H or W is not a multiple of :attr:`multiple`.
         """
-        caught = self._run(self.latents(rgb), {name: self.unet.get_submodule(name) for name in self.readout.descriptor})
-        return self._descriptor(caught, int(rgb.shape[-2]), int(rgb.shape[-1]))
+        modules = {name: self.unet.get_submodule(name) for name in self.readout.descriptor}
+        activations = self._run(self.latents(rgb), modules)
+        return self._descriptor(activations, int(rgb.shape[-2]), int(rgb.shape[-1]))
 
-    def _descriptor(self, caught: Mapping[str, Tensor], height: int, width: int) -> Tensor:
-        maps = [caught[name] for name in self.readout.descriptor]
+    def _descriptor(self, activations: Mapping[str, Tensor], height: int, width: int) -> Tensor:
+        maps = [activations[name] for name in self.readout.descriptor]
         maps = [_as_map(m, name, height, width) for m, name in zip(maps, self.readout.descriptor, strict=True)]
         grid = min(((m.shape[2], m.shape[3]) for m in maps), key=math.prod)
         planes = [functional.normalize(functional.adaptive_avg_pool2d(m, grid).float(), dim=1) for m in maps]
         return functional.normalize(torch.cat(planes, 1), dim=1)
 
     def attention(self, path: str, kind: str) -> Any:
-        """Attention module ``attn1`` (self) or ``attn2`` (cross) of the transformer at `path`."""
+        """Return attention module ``attn1`` (self) or ``attn2`` (cross) of the transformer at `path`."""
         return self.unet.get_submodule(f"{path}.transformer_blocks.0.{kind}")
 
-    def _watched(self) -> dict[str, nn.Module]:
+    def _recorded_modules(self) -> dict[str, nn.Module]:
         modules = {f"{p}/attn2/q": self.attention(p, "attn2").to_q for p in self.readout.cross}
         for path in self.readout.self_layers:
             modules[f"{path}/attn1/q"] = self.attention(path, "attn1").to_q
             modules[f"{path}/attn1/k"] = self.attention(path, "attn1").to_k
         return modules | {name: self.unet.get_submodule(name) for name in self.readout.descriptor}
 
-    def _run(self, latent: Tensor, watched: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-        caught: dict[str, Tensor] = {}
+    def _run(self, latent: Tensor, modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        """Run the UNet with the neutral prompt until all `modules` have run, and return their outputs."""
+        activations: dict[str, Tensor] = {}
 
-        def catch(name: str) -> Any:
+        def record(name: str) -> Any:
             def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-                caught[name] = output[0] if isinstance(output, tuple) else output
-                if len(caught) == len(watched):
-                    raise _Done
+                activations[name] = output[0] if isinstance(output, tuple) else output
+                if len(activations) == len(modules):
+                    raise _StopForward
 
             return hook
 
         prompt = self.null_prompt.expand(latent.shape[0], -1, -1)
-        with self._alone:  # hooks belong to the module: another thread's pass would fill ours, and end with ours
-            handles = [module.register_forward_hook(catch(name)) for name, module in watched.items()]
+        with self._pass_lock:  # hooks belong to the modules, so a pass of another thread would trigger them too
+            handles = [module.register_forward_hook(record(name)) for name, module in modules.items()]
             try:
                 self.unet(latent, self.readout.timestep, encoder_hidden_states=prompt)
-            except _Done:
+            except _StopForward:
                 pass
             finally:
                 for handle in handles:
                     handle.remove()
-        return caught
+        return activations
 
-    def layer(self, caught: Mapping[str, Tensor], path: str, kind: str, height: int, width: int) -> AttentionLayer:
-        """Queries (and keys of ``attn1``) caught as ``PATH/KIND/q`` and ``/k`` on a picture of that size."""
+    def layer(self, activations: Mapping[str, Tensor], path: str, kind: str, height: int, width: int) -> AttentionLayer:
+        """Split recorded projections into the heads of an attention layer.
+
+        Parameters
+        ----------
+        activations : mapping of str to (B, h*w, channels) tensor
+            Outputs of the projections, named ``PATH/KIND/q`` and ``PATH/KIND/k``.
+        path : str
+            Module path of the transformer.
+        kind : str
+            ``attn1`` (self, with keys) or ``attn2`` (cross, without keys).
+        height, width : int
+            Size of the network input in pixels.
+
+        Returns
+        -------
+        AttentionLayer
+        """
         heads, scale = self.attention(path, kind).heads, float(self.attention(path, kind).scale)
 
         def split(name: str) -> Tensor:
-            batch, places, channels = caught[name].shape
-            return caught[name].reshape(batch, places, heads, channels // heads).transpose(1, 2)
+            batch, cells, channels = activations[name].shape
+            return activations[name].reshape(batch, cells, heads, channels // heads).transpose(1, 2)
 
         query = split(f"{path}/{kind}/q")
         key = split(f"{path}/{kind}/k") if kind == "attn1" else None
@@ -278,7 +327,7 @@ class StableDiffusion:
 
 
 def _as_map(output: Tensor, name: str, height: int, width: int) -> Tensor:
-    """(B, C, h, w) of a module's output: that itself, or rows (B, h w, C) of a transformer."""
+    """Return a module's output as (B, C, h, w), given in this form or as the rows (B, h*w, C) of a transformer."""
     if output.ndim == 4:
         return output
     grid = layer_grid(output.shape[1], height, width)
@@ -287,7 +336,20 @@ def _as_map(output: Tensor, name: str, height: int, width: int) -> Tensor:
     return output.transpose(1, 2).reshape(len(output), output.shape[2], *grid)
 
 
-def layer_grid(places: int, height: int, width: int) -> tuple[int, int]:
-    """Grid of a layer with `places` places on an input of that size."""
-    stride = round(math.sqrt(height * width / places))
+def layer_grid(cells: int, height: int, width: int) -> tuple[int, int]:
+    """Derive the grid of a layer from its number of cells.
+
+    Parameters
+    ----------
+    cells : int
+        Number of grid cells, h * w.
+    height, width : int
+        Size of the network input in pixels.
+
+    Returns
+    -------
+    (int, int)
+        ``(h, w)``.
+    """
+    stride = round(math.sqrt(height * width / cells))
     return height // stride, width // stride

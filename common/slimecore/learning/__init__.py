@@ -1,5 +1,5 @@
-"""Learn part embeddings from annotated images.
+"""Learning of part embeddings from annotated images.
 
-Either against cached features (:mod:`~slimecore.learning.probe`), or through the UNet as published
-(:mod:`~slimecore.learning.faithful`).
+- :mod:`~slimecore.learning.probe`: on cached features of a frozen network (the default).
+- :mod:`~slimecore.learning.faithful`: through the UNet, as SLiMe (Khani et al., ICLR 2024) does.
 """

@@ -1,8 +1,8 @@
-"""Learn part embeddings as SLiMe does: through the UNet (Khani et al., ICLR 2024, section 3).
+"""Learn part embeddings with SLiMe's original optimisation through the UNet (Khani et al., ICLR 2024, section 3).
 
-Learned are the prompt's rows of the parts (row 0, the start token, stays and is the background). The published recipe
-spends most of its work on things the result does not need; here the conditional half runs alone with a gradient, the
-unconditional one without, views are encoded once, and attention is never stored (docs/adr/0009).
+The learned parameters are the prompt embeddings of the parts, as in textual inversion (Gal et al., ICLR 2023). Position
+0, the start token, is the background and stays fixed. Unlike the published code, views are encoded once, the
+unconditional pass runs without gradient, and attention maps are not stored (docs/adr/0009).
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from slimecore.types import Annotation, PartEmbeddings
 
 __all__ = ["learn_faithful"]
 
+_FLOAT16_LOSS_SCALE = 2.0**12
+
 
 def learn_faithful(
     backbone: StableDiffusion,
@@ -43,21 +45,22 @@ def learn_faithful(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> PartEmbeddings:
-    """Learn one token for each part of the annotations.
+    """Learn a token for each part of the annotations.
 
     Parameters
     ----------
     backbone : StableDiffusion
     annotations : sequence of Annotation
-        One or more; each may hold some of the parts only, a value means the same part in each.
-    config : FaithfulConfig
+        At least 1. An annotation may contain a subset of the parts. A value means the same part in all of them.
+    config : FaithfulConfig, optional
     short_side : int
-        Short side of the network's input, pixels (paper: 512).
+        Short side of the network input in pixels (paper: 512).
     square : bool
-        Squash pictures to a square, as published; else they keep their shape.
+        Stretch images to a square, as published. Otherwise the aspect ratio is kept.
     seed : int
-        Seeds views, timesteps and noise; equal seeds give equal embeddings bit for bit on CPU.
+        Seed of views, timesteps and noise. Equal seeds give bit-identical embeddings on CPU.
     progress : callable(step, steps, loss), optional
+        Called after every step.
 
     Returns
     -------
@@ -66,7 +69,8 @@ def learn_faithful(
     Raises
     ------
     InputError
-        No annotation, parts that differ, more parts than the prompt has places, or timesteps out of range.
+        The list of annotations is empty, a value has different names, the parts exceed the prompt's tokens, or a
+        timestep is out of range.
     """
     settings = config or FaithfulConfig()
     parts, annotations = with_shared_parts(annotations)
@@ -84,7 +88,13 @@ def learn_faithful(
     sets = [learner.views(a, short_side, square) for a in annotations]
     learner.fit(sets, progress)
     prompt, deltas = learner.best()
-    record = {**flat(to_dict(settings)), "mode": "faithful", "short_side": short_side, "square": square, "seed": seed}
+    stored_settings = {
+        **flat(to_dict(settings)),
+        "mode": "faithful",
+        "short_side": short_side,
+        "square": square,
+        "seed": seed,
+    }
     layers = backbone.cross_layers
     return PartEmbeddings(
         parts,
@@ -92,7 +102,7 @@ def learn_faithful(
         np.full(layers, 1 / layers, np.float32),
         backbone.name,
         backbone.revision,
-        record,
+        stored_settings,
         prompt.cpu().numpy(),
         {name: value.cpu().numpy() for name, value in deltas.items()},
     )
@@ -100,7 +110,7 @@ def learn_faithful(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Views:
-    """Encoded views of one annotation; the last one is the picture itself, for validation."""
+    """Encoded views of an annotation. The last view is the image itself, for validation."""
 
     latents: Tensor  # (V + 1, c, lh, lw)
     rows: Tensor  # (V + 1, H, W) int64
@@ -108,7 +118,7 @@ class _Views:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Draw:
-    """One noised view, with what the tether needs."""
+    """Noise sample of a view, with the unconditional prediction that the diffusion loss needs."""
 
     latents: Tensor  # (1, c, lh, lw), clean
     noise: Tensor
@@ -118,6 +128,8 @@ class _Draw:
 
 
 class _Learner:
+    """State of the optimisation: part embeddings, deltas, noise samples and the best validated state."""
+
     def __init__(self, model: StableDiffusion, config: FaithfulConfig, start: Tensor, parts: int, seed: int) -> None:
         self._model, self._config, self._parts = model, config, parts
         self._rng = np.random.default_rng(seed)
@@ -126,12 +138,21 @@ class _Learner:
         self._vectors = start[1:parts].clone().requires_grad_(True)
         self._deltas = init_lora(model.unet, config.lora.rank, self._noise)
         self._draws: dict[tuple[int, int, int], _Draw] = {}
-        self._kept: tuple[float, Tensor, dict[str, Tensor]] | None = None
-        # Gradients of a mean over thousands of cells vanish below float16's smallest number on their way through.
-        self._scale = 2.0**12 if model.null_prompt.dtype == torch.float16 else 1.0
+        self._best: tuple[float, Tensor, dict[str, Tensor]] | None = None
+        # Loss scaling (Micikevicius et al., ICLR 2018): gradients of a mean over thousands of cells underflow float16.
+        self._scale = _FLOAT16_LOSS_SCALE if model.null_prompt.dtype == torch.float16 else 1.0
 
     def views(self, annotation: Annotation, short_side: int, square: bool) -> _Views:
-        """Draw and encode the views of one annotation, once."""
+        """Draw and encode the views of an annotation.
+
+        Parameters
+        ----------
+        annotation : Annotation
+        short_side : int
+            Short side of the network input in pixels.
+        square : bool
+            Stretch the image to a square.
+        """
         multiple = self._model.multiple
         size = fit_short_side(annotation.rows.shape, short_side, multiple, enlarge=True)
         size = fit_short_side((short_side, short_side), short_side, multiple, enlarge=True) if square else size
@@ -145,7 +166,7 @@ class _Learner:
         return _Views(torch.cat(latents), rows.to(self._model.device))
 
     def fit(self, sets: list[_Views], progress: Progress | None) -> None:
-        """Run all epochs."""
+        """Run all epochs on the views of all annotations."""
         config, unet = self._config, self._model.unet
         optimiser = torch.optim.Adam([{"params": [self._vectors], "lr": config.lr}])
         total, step = config.epochs * len(sets), 0
@@ -154,10 +175,10 @@ class _Learner:
         try:
             for epoch in range(config.epochs):
                 if self._deltas and epoch == round(config.lora.start * config.epochs):
-                    moving = [delta.requires_grad_(True) for delta in self._deltas.values()]
-                    optimiser.add_param_group({"params": moving, "lr": config.lora.lr})
-                for which in self._rng.permutation(len(sets)):
-                    loss = self._step(optimiser, sets, int(which), epoch)
+                    deltas = [delta.requires_grad_(True) for delta in self._deltas.values()]
+                    optimiser.add_param_group({"params": deltas, "lr": config.lora.lr})
+                for index in self._rng.permutation(len(sets)):
+                    loss = self._step(optimiser, sets, int(index), epoch)
                     step += 1
                     if progress is not None:
                         progress(step, total, loss)
@@ -171,22 +192,22 @@ class _Learner:
     def _prompt(self) -> Tensor:
         return torch.cat([self._start[:1], self._vectors, self._start[self._parts :]])
 
-    def _step(self, optimiser: torch.optim.Optimizer, sets: list[_Views], which: int, epoch: int) -> float:
+    def _step(self, optimiser: torch.optim.Optimizer, sets: list[_Views], index: int, epoch: int) -> float:
         config = self._config
-        draws = [self._draw(sets, which, epoch * config.batch + i) for i in range(config.batch)]
+        draws = [self._draw(sets, index, epoch * config.batch + i) for i in range(config.batch)]
         clean, noise, steps = (torch.cat([getattr(d, n) for d in draws]) for n in ("latents", "noise", "timestep"))
         noised = self._model.noising.add(clean, noise, steps)
-        with UNetReadout(self._model, self._parts, self._deltas) as reader:
-            seen = reader.run(noised, steps, self._prompt(), predict=config.diffusion_loss_weight > 0)
-            rows = _nearest(torch.cat([d.rows for d in draws]), seen.logits.shape[-2:])
-            loss = published_cross_entropy(seen.logits, rows)
+        with UNetReadout(self._model, self._parts, self._deltas) as readout:
+            readings = readout.run(noised, steps, self._prompt(), predict=config.diffusion_loss_weight > 0)
+            rows = _resize_nearest(torch.cat([d.rows for d in draws]), readings.logits.shape[-2:])
+            loss = published_cross_entropy(readings.logits, rows)
             if config.was_weight:
-                loss = loss + config.was_weight * was_error(seen.was, rows)
-            if seen.prediction is not None:
-                free = torch.cat([d.unconditional for d in draws if d.unconditional is not None])
+                loss = loss + config.was_weight * was_error(readings.was, rows)
+            if readings.prediction is not None:
+                unconditional = torch.cat([d.unconditional for d in draws if d.unconditional is not None])
                 target = self._model.noising.target(clean, noise, steps)
                 loss = loss + config.diffusion_loss_weight * diffusion_loss(
-                    seen.prediction, free, target, config.guidance
+                    readings.prediction, unconditional, target, config.guidance
                 )
             optimiser.zero_grad()
             (loss * self._scale).backward()
@@ -194,7 +215,7 @@ class _Learner:
         return float(loss.detach())
 
     def _update(self, optimiser: torch.optim.Optimizer) -> None:
-        """Adam step with gradients at their own scale; one that overflowed in half precision is left out."""
+        """Undo the loss scale and run an Adam step. If a gradient overflowed, halve the scale and skip the step."""
         gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
         if not all(bool(gradient.isfinite().all()) for gradient in gradients):
             self._scale /= 2
@@ -203,13 +224,14 @@ class _Learner:
             gradient /= self._scale
         optimiser.step()
 
-    def _draw(self, sets: list[_Views], which: int, turn: int) -> _Draw:
+    def _draw(self, sets: list[_Views], index: int, turn: int) -> _Draw:
+        """Return the noise sample number `turn` of annotation `index`, reusing stored samples if configured."""
         view = turn % self._config.views
         if not self._config.noise_samples:
-            return self._new_draw(sets[which], view)
-        key = (which, view, turn // self._config.views % self._config.noise_samples)
+            return self._new_draw(sets[index], view)
+        key = (index, view, turn // self._config.views % self._config.noise_samples)
         if key not in self._draws:
-            self._draws[key] = self._new_draw(sets[which], view)
+            self._draws[key] = self._new_draw(sets[index], view)
         return self._draws[key]
 
     @torch.no_grad()
@@ -218,50 +240,51 @@ class _Learner:
         latents = views.latents[view : view + 1]
         timestep = torch.tensor([int(self._rng.integers(low, high + 1))])
         noise = torch.randn(latents.shape, generator=self._noise).to(latents)
-        free = None
+        unconditional = None
         if self._config.diffusion_loss_weight:
             noised = self._model.noising.add(latents, noise, timestep)
             prompt = self._model.null_prompt
-            free = self._model.unet(noised, timestep.to(latents.device), encoder_hidden_states=prompt).sample
-        return _Draw(latents, noise, timestep, views.rows[view : view + 1], free)
+            unconditional = self._model.unet(noised, timestep.to(latents.device), encoder_hidden_states=prompt).sample
+        return _Draw(latents, noise, timestep, views.rows[view : view + 1], unconditional)
 
     @torch.no_grad()
     def _validate(self, sets: list[_Views]) -> None:
-        """Keep the state whose WAS maps fit the annotated pictures best: mean IoU over parts, later wins ties."""
+        """Store the present state if the mean IoU of its WAS maps on the annotated images is the best so far."""
         scores = []
         timestep = torch.tensor([self._model.readout.timestep])
-        with UNetReadout(self._model, self._parts, self._deltas) as reader:
+        with UNetReadout(self._model, self._parts, self._deltas) as readout:
             for views in sets:
                 clean = views.latents[-1:]
                 noise = torch.randn(clean.shape, generator=generator(0)).to(clean)
                 noised = self._model.noising.add(clean, noise, timestep) if self._model.readout.noise else clean
-                was = reader.run(noised, timestep, self._prompt()).was
-                rows = _nearest(views.rows[-1:], was.shape[-2:])
+                was = readout.run(noised, timestep, self._prompt()).was
+                rows = _resize_nearest(views.rows[-1:], was.shape[-2:])
                 scores.append(_mean_iou(was.argmax(1), rows, self._parts))
         score = float(np.mean(scores))
-        if self._kept is None or score >= self._kept[0]:
+        if self._best is None or score >= self._best[0]:
             deltas = {name: delta.detach().clone() for name, delta in self._deltas.items()}
-            self._kept = (score, self._prompt().detach().clone(), deltas)
+            self._best = (score, self._prompt().detach().clone(), deltas)
 
     def best(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """Prompt (L, dim) and deltas: the best validated state, or the last."""
-        if self._kept is not None:
-            return self._kept[1], self._kept[2]
+        """Return prompt (L, dim) and deltas of the best validated state, or of the last without validation."""
+        if self._best is not None:
+            return self._best[1], self._best[2]
         return self._prompt().detach(), {name: delta.detach() for name, delta in self._deltas.items()}
 
 
-def _nearest(rows: Tensor, grid: Sequence[int]) -> Tensor:
-    """Rows (B, H, W) on a grid, honest half-pixel nearest."""
-    wide = rows[:, None].float()
-    return functional.interpolate(wide, size=tuple(grid), mode="nearest-exact")[:, 0].long()
+def _resize_nearest(rows: Tensor, grid: Sequence[int]) -> Tensor:
+    """Resize rows (B, H, W) to a grid by nearest neighbour with half-pixel centres."""
+    planes = rows[:, None].float()
+    return functional.interpolate(planes, size=tuple(grid), mode="nearest-exact")[:, 0].long()
 
 
-def _mean_iou(found: Tensor, rows: Tensor, parts: int) -> float:
-    known = rows >= 0
+def _mean_iou(predicted: Tensor, rows: Tensor, parts: int) -> float:
+    """Mean IoU over the parts that the annotation contains. Ignored pixels (-1) do not count."""
+    labelled = rows >= 0
     values = []
     for part in range(parts):
-        truth = (rows == part) & known
+        truth = (rows == part) & labelled
         if truth.any():
-            mine = (found == part) & known
-            values.append(float((mine & truth).sum() / (mine | truth).sum()))
+            prediction = (predicted == part) & labelled
+            values.append(float((prediction & truth).sum() / (prediction | truth).sum()))
     return float(np.mean(values))

@@ -1,6 +1,6 @@
-"""Settings of faithful learning. Every default is SLiMe's published constant, or says why it is not.
+"""Settings of faithful learning. Defaults are SLiMe's published constants unless the text states a reason.
 
-"Paper" is Khani et al., *SLiMe: Segment Like Me*, ICLR 2024; "code" is its public implementation.
+"Paper" is Khani et al., *SLiMe: Segment Like Me*, ICLR 2024. "Code" is its public implementation.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ __all__ = ["AugmentConfig", "FaithfulConfig", "LoraConfig"]
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:
-    """How views of the reference are drawn (code; the paper's appendix names the same operations).
+    """Random augmentation of the reference (code, and the paper's appendix).
 
     Parameters
     ----------
     mirror : float
-        Probability of a horizontal flip. Names that say left and right swap their labels; the code does not.
+        Probability of a horizontal flip. Left and right parts swap their labels, unlike in the code.
     blur : float
         Probability of a Gaussian blur.
     blur_size : int
-        Largest kernel side in pixels; drawn uniformly from the odd sizes up to it.
+        Largest kernel side in pixels. The side is drawn uniformly from the odd numbers up to it.
     crop : float
-        Smallest side of the random crop as a share of the picture's (code: .8 by default, .6 for cars).
+        Smallest side of the random crop as a fraction of the image's side (code: .8, for cars .6).
     keep : float
-        Share of one part, another in every view, that a crop must keep. The code's counter restarts with every worker
-        process, so it nearly always checks the background; ours goes through the parts.
+        Fraction of a part's area that a crop must keep. Views cycle through the parts. The code's counter restarts with
+        every worker process, so that it nearly always checks the background.
     rotate : float
         Probability of a rotation.
     degrees : float
-        Largest angle (code: 30; 10 for faces). Pixels that come in are ignored; the code labels them background.
+        Largest angle in degrees (code: 30, for faces 10). Pixels from outside the image are ignored. The code labels
+        them as background.
     """
 
     mirror: float = 0.5
@@ -45,8 +46,8 @@ class AugmentConfig:
     degrees: float = 30.0
 
     def __post_init__(self) -> None:
-        chances = (self.mirror, self.blur, self.keep, self.rotate)
-        if not (all(0 <= c <= 1 for c in chances) and 0 < self.crop <= 1 and 0 <= self.degrees <= 180):
+        fractions = (self.mirror, self.blur, self.keep, self.rotate)
+        if not (all(0 <= fraction <= 1 for fraction in fractions) and 0 < self.crop <= 1 and 0 <= self.degrees <= 180):
             raise ConfigError("faithful.augment: probabilities and keep lie in 0..1, crop in 0..1, degrees in 0..180")
         if not 1 <= self.blur_size <= 99:
             raise ConfigError(f"faithful.augment.blur_size must lie in 1..99 pixels, got {self.blur_size}")
@@ -54,16 +55,19 @@ class AugmentConfig:
 
 @dataclass(frozen=True, slots=True)
 class LoraConfig:
-    """Fine-tuning of cross-attention keys and values after the tokens, as SMITE's second phase does.
+    """Low-rank tuning (LoRA, Hu et al., ICLR 2022) of cross-attention keys and values.
+
+    It corresponds to the second phase of SMITE (Alimohammadi et al., 2024), which tunes the full matrices.
 
     Parameters
     ----------
     rank : int
-        Rank of each change; 0, SLiMe itself, changes nothing.
+        Rank of each delta. 0 leaves the projections unchanged, as in SLiMe.
     start : float
-        Share of the epochs after which deltas learn too (SMITE: 50 of 300). SMITE's tokens stop there; ours go on.
+        Fraction of the epochs after which the deltas are learned too (SMITE: 50 of 300). SMITE freezes the tokens at
+        this point, but here they continue to learn.
     lr : float
-        Adam's step size. SMITE moves whole matrices with 1e-6; factors need more.
+        Adam's learning rate. SMITE tunes full matrices at 1e-6. Low-rank factors need a larger rate.
     """
 
     rank: int = 0
@@ -77,37 +81,39 @@ class LoraConfig:
 
 @dataclass(frozen=True, slots=True)
 class FaithfulConfig:
-    """SLiMe's optimisation through the UNet.
+    """Settings of SLiMe's optimisation through the UNet.
 
     Parameters
     ----------
     epochs : int
-        Passes over the annotations, each one Adam step an annotation (code: 200).
+        Passes over the annotations, with an Adam step per annotation (code: 200).
     lr : float
-        Adam's step size (paper: .1).
+        Adam's learning rate (paper: .1).
     timesteps : tuple of int
-        Smallest and largest timestep, drawn uniformly (paper: 5..100).
+        Smallest and largest timestep of a uniform distribution (paper: 5..100).
     was_weight : float
         Weight alpha of the WAS loss (paper: 1).
     diffusion_loss_weight : float
         Weight beta of the Stable Diffusion loss (paper: .005).
     guidance : float
-        Scale s in ``mean((u + s (c - u) - target)^2)``. The paper writes the plain loss (s = 1); the code's default is
-        100, which makes the term ``beta s^2 |c - u|^2``: a tether to the unconditional prediction.
+        Guidance scale s in ``mean((u + s (c - u) - target)^2)``. The paper writes the plain loss, s = 1. The code's
+        default is 100, so that the loss is about ``s^2 |c - u|^2``: it ties c to the unconditional prediction u.
     prompt : str
-        Word that starts every part (paper, table: "part").
+        Word of the initial prompt, repeated for every part (paper, table: "part").
     views : int
-        Augmented views of each annotation that are drawn and encoded once. The code draws a new one in every step and
-        pays for the VAE again: set it to `epochs` for that.
+        Augmented views of each annotation, drawn and encoded once. The code draws a new view in every step. Set `views`
+        to `epochs` for the same number.
     noise_samples : int
-        Noise draws of each view, taken in turn, with their unconditional prediction computed once; 0, as published,
-        draws afresh in every step.
+        Noise samples of each view, used in turn. Their unconditional predictions are computed once. 0 draws new noise
+        in every step, as published.
     batch : int
-        Draws averaged in one step (code: 1).
+        Noised views averaged per step (code: 1).
     validate : int
-        Epochs between checks on the annotated pictures; the best state is kept (code: every epoch). 0 keeps the last.
+        Epochs between validations on the annotated images, of which the best state is returned (code: every epoch). 0
+        returns the last state.
     checkpointing : bool
-        Recompute activations in the backward pass: less memory, a third more work.
+        Recompute activations in the backward pass (gradient checkpointing, Chen et al., 2016). It needs less memory and
+        a third more computation.
     """
 
     epochs: int = 200

@@ -1,7 +1,7 @@
 """Losses of SLiMe (Khani et al., ICLR 2024, section 3.2), with an ignore label.
 
-Published form, for the faithful mode: hard targets ``rows``, -1 = ignore. Probe mode takes soft targets, area fractions
-of each part in each cell, so that thin parts and borders keep their share of a coarse grid.
+The faithful mode has the published hard targets ``rows``, with -1 = ignore. The probe mode has soft targets: the area
+fraction of each part in each grid cell, so that thin parts and boundaries count on a coarse grid.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ __all__ = [
     "diffusion_loss",
     "published_cross_entropy",
     "published_weights",
-    "squared_error",
     "was_error",
 ]
 
 
 def published_weights(rows: Tensor, parts: int) -> Tensor:
-    """SLiMe's class weights of each picture: ``foreground / pixels of the part``, 1 for the background, 0 if absent.
+    """Compute SLiMe's class weights of each image.
+
+    They are ``foreground pixels / pixels of the part``, 0 for an absent part, and 1 for the background.
 
     Parameters
     ----------
@@ -41,72 +42,78 @@ def published_weights(rows: Tensor, parts: int) -> Tensor:
 
 
 def published_cross_entropy(logits: Tensor, rows: Tensor) -> Tensor:
-    """SLiMe's first loss: class-weighted cross-entropy of the averaged cross-attention logits, mean over pictures.
+    """Compute SLiMe's first loss: class-weighted cross-entropy of the cross-attention logits, mean over images.
 
     Parameters
     ----------
     logits : (B, parts, h, w) float tensor
     rows : (B, h, w) int tensor
-        -1 = ignore; a picture that is all ignored counts as 0.
+        -1 = ignore. An image without labels has loss 0.
 
     Returns
     -------
     () float tensor
     """
     weights = published_weights(rows, logits.shape[1])
-    each = functional.cross_entropy(logits, rows, ignore_index=-1, reduction="none")
-    pixel = torch.gather(weights, 1, rows.clamp(min=0).flatten(1)).view_as(each) * (rows >= 0)
-    return ((each * pixel).sum((1, 2)) / pixel.sum((1, 2)).clamp(min=1e-9)).mean()
+    loss = functional.cross_entropy(logits, rows, ignore_index=-1, reduction="none")
+    pixel_weights = torch.gather(weights, 1, rows.clamp(min=0).flatten(1)).view_as(loss) * (rows >= 0)
+    return ((loss * pixel_weights).sum((1, 2)) / pixel_weights.sum((1, 2)).clamp(min=1e-9)).mean()
 
 
 def was_error(was: Tensor, rows: Tensor) -> Tensor:
-    """SLiMe's second loss: squared error of WAS against the hard mask, summed over parts, mean over pixels, pictures.
+    """Compute SLiMe's second loss: squared error of WAS, summed over parts, mean over pixels, then over images.
 
     Parameters
     ----------
     was : (B, parts, h, w) float tensor
     rows : (B, h, w) int tensor
-        -1 = ignore; a picture that is all ignored counts as 0.
+        -1 = ignore. An image without labels has loss 0.
 
     Returns
     -------
     () float tensor
     """
     targets = functional.one_hot(rows.clamp(min=0), was.shape[1]).permute(0, 3, 1, 2)
-    known = rows >= 0
-    each = (was - targets).square().sum(1) * known
-    return (each.sum((1, 2)) / known.sum((1, 2)).clamp(min=1)).mean()
+    labelled = rows >= 0
+    error = (was - targets).square().sum(1) * labelled
+    return (error.sum((1, 2)) / labelled.sum((1, 2)).clamp(min=1)).mean()
 
 
 def diffusion_loss(conditional: Tensor, unconditional: Tensor, target: Tensor, guidance: float) -> Tensor:
-    """SLiMe's third loss: ``mean((u + s (c - u) - target)^2)``.
+    """Compute SLiMe's third loss: ``mean((u + s (c - u) - target)^2)``.
+
+    The guided prediction is classifier-free guidance (Ho and Salimans, 2022).
 
     Parameters
     ----------
-    conditional, unconditional, target : (B, c, h, w) float tensors
-        Predictions under the learned and the neutral prompt, and what a perfect UNet would answer.
+    conditional : (B, c, h, w) float tensor
+        Prediction c under the learned prompt.
+    unconditional : (B, c, h, w) float tensor
+        Prediction u under the neutral prompt.
+    target : (B, c, h, w) float tensor
+        Training target of the UNet.
     guidance : float
-        s. At 1 this is the plain Stable Diffusion loss the paper writes; at the code's 100 it ties c to u.
+        Scale s. The paper writes the plain Stable Diffusion loss, s = 1. Its code uses 100, which ties c to u.
 
     Returns
     -------
     () float32 tensor
     """
-    c, u = conditional.float(), unconditional.float()  # 100 (c - u) leaves half precision
+    c, u = conditional.float(), unconditional.float()  # 100 (c - u) overflows float16
     return (u + guidance * (c - u) - target.float()).square().mean()
 
 
 def class_weights(targets: Tensor, valid: Tensor, power: float = 0.5) -> Tensor:
-    """Weight of each part against imbalance: ``(mean area / area) ** power``, 0 for parts that are absent.
+    """Compute class weights ``(mean area / area) ** power``, with mean 1 over present parts and 0 for absent parts.
 
     Parameters
     ----------
     targets : (V, P, h, w) float tensor
-        Area fractions, summing to 1 where valid.
+        Area fractions, summing to 1 over parts in valid cells.
     valid : (V, 1, h, w) float tensor
-        1 where the cell counts, 0 where it is ignored.
+        Weight of each cell, 0..1. 0 ignores it.
     power : float
-        0 counts pixels, 1 counts parts alike.
+        0 weights all pixels equally, 1 weights all parts equally.
 
     Returns
     -------
@@ -119,13 +126,16 @@ def class_weights(targets: Tensor, valid: Tensor, power: float = 0.5) -> Tensor:
 
 
 def cross_entropy(probabilities: Tensor, targets: Tensor, valid: Tensor, weights: Tensor) -> Tensor:
-    """Class-weighted cross-entropy, mean over valid cells.
+    """Compute the class-weighted cross-entropy, mean over valid cells.
 
     Parameters
     ----------
     probabilities, targets : (V, P, h, w) float tensors
+        Summing to 1 over parts.
     valid : (V, 1, h, w) float tensor
+        Weight of each cell, 0..1.
     weights : (P,) float tensor
+        Class weights.
 
     Returns
     -------
@@ -133,18 +143,3 @@ def cross_entropy(probabilities: Tensor, targets: Tensor, valid: Tensor, weights
     """
     weighted = targets * weights[:, None, None] * valid
     return -(weighted * probabilities.clamp(min=1e-6).log()).sum() / weighted.sum().clamp(min=1e-9)
-
-
-def squared_error(was: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """SLiMe's WAS term: squared error summed over parts, mean over valid cells.
-
-    Parameters
-    ----------
-    was, targets : (V, P, h, w) float tensors
-    valid : (V, 1, h, w) float tensor
-
-    Returns
-    -------
-    () float tensor
-    """
-    return ((was - targets) ** 2 * valid).sum() / valid.sum().clamp(min=1.0)

@@ -1,4 +1,4 @@
-"""Settings of learning; plain values, so that a command line can be parsed without torch."""
+"""Settings of probe learning, as plain values, so that a command line can be parsed without importing torch."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ __all__ = ["IMAGE_LEARNING", "LearnConfig", "ViewConfig"]
 
 @dataclass(frozen=True, slots=True)
 class ViewConfig:
-    """How reference views are made.
+    """Random augmentation of the reference image.
 
     Parameters
     ----------
     count : int
-        Views beside the picture itself.
+        Augmented views beside the image itself, 0..256.
     scale : float
-        Zoom is log-uniform in ``1/scale .. scale``.
+        Largest zoom, at least 1. The zoom is log-uniform in ``1/scale .. scale``.
     rotate : float
-        Degrees, uniform in ``-rotate .. rotate``.
+        Largest rotation in degrees. The angle is uniform in ``-rotate .. rotate``.
     shift : float
-        Share of the picture's side.
+        Largest shift as a fraction of the image's side.
     color : float
-        Strength of gain, offset and gamma changes.
+        Strength of the random gain, offset and gamma.
     mirror : bool
-        Mirror every second view; parts named left and right change places, and if one lacks its counterpart nothing
-        is mirrored.
+        Mirror every second view and swap left and right parts. If a left or right part has no counterpart, no view is
+        mirrored.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range.
     """
 
     count: int = 6
@@ -47,37 +52,41 @@ class ViewConfig:
 
 @dataclass(frozen=True, slots=True)
 class LearnConfig:
-    """How part embeddings are learned.
+    """Settings of probe learning.
 
     Parameters
     ----------
     tokens : int
-        Tokens a part owns, read out by log-sum-exp; 1 is SLiMe's formula.
+        Tokens per part, combined by log-sum-exp, 1..1024. SLiMe's formula is 1.
     steps : int
-        Adam steps.
+        Adam steps, 1..1000000.
     lr : float
-        Adam's step size.
+        Adam's learning rate at the first step, above 0 and at most 10. It follows a cosine down to 5 % of this value.
     class_balance : float
-        Power of the class weights: 0 counts pixels, 1 counts parts alike.
-    was_weight : float
-        Weight of the squared error on the WAS map (alpha in SLiMe; its ablation finds no gain from it).
+        Power of the class weights. 0 weights all pixels equally, 1 weights all parts equally.
     weight_decay : float
-        Pull of the tokens towards the neutral token, and of their columns towards 0; shared by the annotations.
+        L2 penalty on the change of the tokens and on their vectors for the extra query features. It is divided by the
+        number of annotations.
     descriptor_scale : float
-        Length of the descriptor columns that tokens read beside the cross-attention queries; 0 for none.
+        Norm of the descriptor features that tokens match beside the cross-attention queries, 0..1000. 0 leaves them
+        out.
     position_scale : float
-        Amplitude of the position columns; 0 for none, as where things move.
+        Amplitude of the position features, 0..1000. 0 leaves them out, for moving objects.
     batch : int
-        Places of the views that a step looks at, drawn afresh for each; 0 for all.
+        Grid cells sampled per step from all views. 0 uses all cells.
     views : ViewConfig
-        Changed copies of the reference.
+        Augmentation of the reference.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range.
     """
 
     tokens: int = 4
     steps: int = 200
     lr: float = 0.1
     class_balance: float = 0.5
-    was_weight: float = 0.0
     weight_decay: float = 1e-4
     descriptor_scale: float = 5.0
     position_scale: float = 0.0
@@ -85,23 +94,23 @@ class LearnConfig:
     views: ViewConfig = field(default_factory=ViewConfig)
 
     RENAMED = MappingProxyType(
-        {"balance": "class_balance", "descriptor": "descriptor_scale", "position": "position_scale"}
+        {"balance": "class_balance", "descriptor": "descriptor_scale", "position": "position_scale", "was_weight": ""}
     )
 
     def __post_init__(self) -> None:
-        for name, most in (("tokens", 1024), ("steps", 1_000_000)):
-            if not 1 <= getattr(self, name) <= most:
-                raise ConfigError(f"learn.{name} must be at least 1 and at most {most}, got {getattr(self, name)}")
+        for name, maximum in (("tokens", 1024), ("steps", 1_000_000)):
+            if not 1 <= getattr(self, name) <= maximum:
+                raise ConfigError(f"learn.{name} must be at least 1 and at most {maximum}, got {getattr(self, name)}")
         if not (0 <= self.descriptor_scale <= 1000 and 0 <= self.position_scale <= 1000 and self.batch >= 0):
             raise ConfigError(
                 "learn.descriptor_scale and learn.position_scale must lie in 0..1000, learn.batch must be at least 0"
             )
-        if not 0 < self.lr <= 10 or min(self.class_balance, self.was_weight, self.weight_decay) < 0:
+        if not 0 < self.lr <= 10 or min(self.class_balance, self.weight_decay) < 0:
             raise ConfigError(f"learn.lr must lie in 0..10 (got {self.lr}), and learn's weights must not be negative")
 
 
-# Pictures of a kind differ more from each other than frames of a clip, but their subject lies alike: parts are also
-# known by where they are, small changes of the views keep that, and what they look like in one picture is doubted.
+# Images of a category differ more in appearance than frames of a clip, but the subject is framed alike. Hence position
+# features, weak augmentation that preserves positions, and a stronger weight decay.
 IMAGE_LEARNING = LearnConfig(
     steps=300,
     lr=0.2,

@@ -1,4 +1,4 @@
-"""Settings of the mask memory; plain values, so that a command line can be parsed without torch."""
+"""Settings of the mask memory, as plain values, so that a command line can be parsed without importing torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["MemoryConfig"]
 
 @dataclass(frozen=True, slots=True)
 class MemoryConfig:
-    """How much is remembered and how the memory is read.
+    """Settings of the mask memory.
 
     Parameters
     ----------

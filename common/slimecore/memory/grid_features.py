@@ -1,4 +1,4 @@
-"""Places of a picture: what the memory compares, made only where somebody asks."""
+"""Descriptors and colours on a regular grid, gathered lazily at requested cells."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["GridFeatures"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GridFeatures:
-    """The places of one frame, row-major on a grid.
+    """Descriptors and colours of a frame on a grid of H x W cells, in row-major order.
 
     Parameters
     ----------
     descriptor : (1, D, h, w) float tensor
-        Of the backbone.
+        Descriptors of the backbone.
     cells : (2 H + 2, 2 W + 2, 3) float32 array
-        :func:`slimecore.imaging.lab_patches.half_cells` of the grid.
-    detail : int
-        The grid is this many times denser than the descriptors', which are interpolated; colours are not.
+        Colours of :func:`slimecore.imaging.lab_patches.lab_half_cells` on the grid.
+    upsampling : int
+        Grid cells per descriptor cell along each axis. Descriptors are interpolated, colours are not.
     """
 
     descriptor: Tensor
@@ -33,56 +33,62 @@ class GridFeatures:
     upsampling: int = 1
 
     @classmethod
-    def of(cls, descriptor: Tensor, rgb: npt.NDArray[Any], detail: int = 1) -> GridFeatures:
-        """Places of a picture.
+    def of(cls, descriptor: Tensor, rgb: npt.NDArray[Any], upsampling: int = 1) -> GridFeatures:
+        """Build the grid features of an image.
 
         Parameters
         ----------
         descriptor : (1, D, h, w) float tensor
-            Of the backbone.
-        rgb : (H, W, 3) uint8
-            The picture, of any size.
-        detail : int
+            Descriptors of the backbone.
+        rgb : (height, width, 3) uint8
+            The image at any size.
+        upsampling : int
+            Grid cells per descriptor cell along each axis.
+
+        Returns
+        -------
+        GridFeatures
         """
-        grid = (int(descriptor.shape[2]) * detail, int(descriptor.shape[3]) * detail)
-        return cls(descriptor, lab_half_cells(rgb, grid), detail)
+        grid = (int(descriptor.shape[2]) * upsampling, int(descriptor.shape[3]) * upsampling)
+        return cls(descriptor, lab_half_cells(rgb, grid), upsampling)
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Rows and columns of the grid."""
         return int(self.descriptor.shape[2]) * self.upsampling, int(self.descriptor.shape[3]) * self.upsampling
 
     @property
     def device(self) -> torch.device:
-        """Where the descriptors are."""
+        """Device of the descriptors."""
         return self.descriptor.device
 
     def __len__(self) -> int:
         return self.grid[0] * self.grid[1]
 
     def gather(self, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Descriptors, of unit length, and colours of some places.
+        """Gather descriptors and colours of grid cells.
 
         Parameters
         ----------
         where : (n,) int64 tensor, optional
-            Numbers of places; all by default.
+            Indices of cells, all by default.
 
         Returns
         -------
         descriptor : (n, D) float tensor
+            L2-normalised over D.
         color : (n, 48) float tensor
-            See :func:`slimecore.imaging.lab_patches.patches_at`.
+            Patches of :func:`slimecore.imaging.lab_patches.lab_patches`.
         """
-        asked = torch.arange(len(self), device=self.device) if where is None else where
-        row, column = asked // self.grid[1], asked % self.grid[1]
-        found = self._between(row, column)
-        unit = found / found.square().sum(1, keepdim=True).sqrt().clamp(min=1e-12)
+        cell = torch.arange(len(self), device=self.device) if where is None else where
+        row, column = cell // self.grid[1], cell % self.grid[1]
+        descriptor = self._interpolate(row, column)
+        unit = descriptor / descriptor.square().sum(1, keepdim=True).sqrt().clamp(min=1e-12)
         colors = lab_patches(self.cells, row.cpu().numpy(), column.cpu().numpy())
         return unit, torch.from_numpy(colors).to(unit)
 
-    def _between(self, row: Tensor, column: Tensor) -> Tensor:
-        """Descriptors between the cells of their own grid, bilinear, (n, D)."""
+    def _interpolate(self, row: Tensor, column: Tensor) -> Tensor:
+        """Interpolate descriptors (n, D) at cells of the finer grid, bilinearly."""
         height, width = self.descriptor.shape[2:]
         columns = self.descriptor[0].flatten(1).T.contiguous()
         if self.upsampling == 1:
@@ -97,7 +103,13 @@ class GridFeatures:
         return upper * (1 - down) + lower * down
 
     def positions(self, where: Tensor | None = None) -> Tensor:
-        """(n, 2) float rows and columns of the centres of some places, all by default, in shares of the short side."""
-        asked = torch.arange(len(self), device=self.device) if where is None else where
-        cells = torch.stack([asked // self.grid[1], asked % self.grid[1]], 1)
-        return ((cells + 0.5) / min(self.grid)).to(self.descriptor.dtype)
+        """Return the centres (n, 2) of grid cells, row and column, as fractions of the grid's short side.
+
+        Parameters
+        ----------
+        where : (n,) int64 tensor, optional
+            Indices of cells, all by default.
+        """
+        cell = torch.arange(len(self), device=self.device) if where is None else where
+        row_column = torch.stack([cell // self.grid[1], cell % self.grid[1]], 1)
+        return ((row_column + 0.5) / min(self.grid)).to(self.descriptor.dtype)

@@ -1,4 +1,4 @@
-"""The space in which places are compared: descriptor and colour as one vector, reduced to its principal dimensions."""
+"""Key vectors of the mask memory: descriptor and colour, projected to principal components (docs/adr/0014)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["KeyProjection"]
 
 
 class KeyProjection:
-    """Half the squared distance of two vectors here is what their similarity loses.
+    """Projection of descriptors and colours to key vectors.
 
-    It equals ``(1 - cosine) / temperature + color / 2 * squared Lab distance``, up to what the dimensions that are left
-    out hold. Until :meth:`fit` has chosen dimensions, all are kept.
+    Half the squared distance of two keys is ``(1 - cosine) / temperature + color_weight / 2 * squared Lab distance``,
+    apart from the dropped components. Before :meth:`fit`, no component is dropped.
 
     Parameters
     ----------
@@ -29,29 +29,31 @@ class KeyProjection:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """Size of the projection in bytes."""
         return sum(t.numel() * t.element_size() for t in self._fitted or ())
 
     def snapshot(self) -> dict[str, Tensor]:
-        """What was fitted, as named tensors; none before that."""
+        """Return the projection as named tensors, empty before :meth:`fit`."""
         return {} if self._fitted is None else dict(zip(("mean", "basis"), self._fitted, strict=True))
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over a :meth:`snapshot`."""
+        """Restore a :meth:`snapshot`."""
         self._fitted = (state["mean"], state["basis"]) if state else None
 
     def vectors(self, descriptor: Tensor, color: Tensor) -> Tensor:
-        """Vectors of places.
+        """Compute the key vectors of grid cells.
 
         Parameters
         ----------
         descriptor : (N, D) float tensor
-            L2-normalised.
+            L2-normalised over D.
         color : (N, C) float tensor
+            Lab patches of :func:`slimecore.imaging.lab_patches.lab_patches`.
 
         Returns
         -------
-        (N, min(dims, D + C)) float tensor
+        (N, min(key_dims, D + C)) float tensor
+            All D + C components before :meth:`fit` or if ``key_dims`` is 0. C is 0 if ``color_weight`` is 0.
         """
         joint = self._joint(descriptor, color)
         if self._fitted is None:
@@ -60,14 +62,22 @@ class KeyProjection:
         return (joint - mean) @ basis
 
     def fit(self, descriptor: Tensor, color: Tensor) -> None:
-        """Choose the dimensions on the places of a whole frame; only the first call does."""
+        """Fit the principal components to all cells of a frame. Further calls have no effect.
+
+        Parameters
+        ----------
+        descriptor : (N, D) float tensor
+            L2-normalised over D.
+        color : (N, C) float tensor
+        """
         joint = self._joint(descriptor, color)
         if self._fitted is None and 0 < self._config.key_dims < min(joint.shape):
             mean = joint.mean(0)
-            # Ascending eigenvalues: the last vectors span what varies most.
+            # Eigenvalues are ascending, so the last vectors are the principal components.
             basis = torch.linalg.eigh((joint - mean).T @ (joint - mean)).eigenvectors[:, -self._config.key_dims :]
             self._fitted = mean, basis.contiguous()
 
     def _joint(self, descriptor: Tensor, color: Tensor) -> Tensor:
-        joint = descriptor / self._config.temperature**0.5
-        return torch.cat([joint, self._config.color_weight**0.5 * color], 1) if self._config.color_weight else joint
+        """Concatenate descriptor and colour, scaled to the units of the kernel's exponent."""
+        scaled = descriptor / self._config.temperature**0.5
+        return torch.cat([scaled, self._config.color_weight**0.5 * color], 1) if self._config.color_weight else scaled

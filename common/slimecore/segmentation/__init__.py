@@ -1,1 +1,1 @@
-"""Apply learned part embeddings to an image: cross-attention, then WAS, then labels at full size."""
+"""Segmentation of images with learned part embeddings: cross-attention, WAS, labels at full size."""

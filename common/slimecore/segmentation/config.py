@@ -1,4 +1,4 @@
-"""Settings of reading learned parts off a picture."""
+"""Settings of image segmentation with learned parts."""
 
 from __future__ import annotations
 
@@ -12,30 +12,37 @@ __all__ = ["SegmentConfig"]
 
 @dataclass(frozen=True, slots=True)
 class SegmentConfig:
-    """How a picture is read (SLiMe, ICLR 2024, section 3.4, and its code).
+    """Settings of segmentation (SLiMe, Khani et al., ICLR 2024, section 3.4, and its public code).
 
     Parameters
     ----------
     network_size : int or None
-        Short side of the network's input, pixels; None takes what the parts were learned at.
+        Short side of the network input in pixels, 32..4096. None takes the size from the part embeddings.
     tiles : int
-        Overlapping crops a side, each enlarged to the network's size (paper: 2 on faces, 1 on cars and horses).
+        Overlapping crops per side, 1..64, each enlarged to the network input (paper: 2 on faces, 1 on cars and horses).
     tile_size : float
-        Side of a crop as a share of the picture's (code: 400 of 512 pixels). One crop is always the whole picture.
+        Side of a crop as a fraction of the image's side (code: 400 of 512 pixels). A single crop is the whole image.
     merge : str
-        ``tent`` weighs a crop's pixels down towards its rim; ``uniform`` is the published mean.
+        Weights of the pixels of overlapping crops. ``tent`` decreases towards the crop's border. ``uniform`` is the
+        published mean.
     threshold : float
-        A part whose strongest evidence in a crop stays below this is left out there (paper: .2).
+        A part other than the background is set to 0 in a crop where its evidence stays below this value, 0..1 (paper:
+        .2).
     cut_background : bool
-        Background evidence below its mean becomes 0 before it accumulates (code). The code cuts the first part that
-        passes the threshold, whichever it is; ours cuts the background.
+        Set background evidence below its mean to 0 before WAS accumulates it (code). The code cuts the first part that
+        passes the threshold, even if it is not the background.
     guided_filter_radius : int
-        Radius of the edge-aware (guided) filter at the network's size, in pixels of a 480-line picture; 0 (as
-        published) switches it off.
+        Radius of the guided filter (He et al., TPAMI 2013) in pixels of a 480-line image, 0..100. 0, as published,
+        switches it off.
     noise_samples : int
-        Noise draws averaged (code: 1, unseeded; ours is seeded).
+        Seeded noise samples averaged, 1..1024 (code: 1, unseeded).
     batch : int
-        Crops times draws that go through the network together.
+        Network inputs per batch, 1..1024: crops times noise samples.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range, or the crops do not cover the image.
     """
 
     network_size: int | None = None

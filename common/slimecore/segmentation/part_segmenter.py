@@ -1,4 +1,4 @@
-"""Learned parts, set once, read off many pictures: both learning modes, one call."""
+"""Segment images with learned parts of either mode: tiling, WAS, guided filter, labels at full size."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ from slimecore.types import LabelMap, PartEmbeddings, PartScores
 
 __all__ = ["PartSegmenter", "Segmentation"]
 
-_EPS = 1e-4  # regularisation of the guided filter, squared intensity
+_GUIDED_FILTER_EPS = 1e-4  # regularisation of the guided filter, squared intensity
+_DEFAULT_SHORT_SIDE_PIXELS = 384
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:
-    """One picture, segmented.
+    """Segmentation of an image.
 
     Parameters
     ----------
     labels : LabelMap
-        Part values at the asked size.
+        Part values at the requested size.
     confidence : (h, w) float32
         Probability of the label at each pixel, 0..1.
     scores : PartScores
-        Soft maps at the network's size.
+        Soft maps at the size of the network input.
     """
 
     labels: LabelMap
@@ -50,21 +51,21 @@ class Segmentation:
 
 
 class PartSegmenter:
-    """Segment pictures with learned parts.
+    """Segmenter of images with learned parts.
 
     Parameters
     ----------
     backbone : Backbone
     embeddings : PartEmbeddings
-        Of either mode.
+        Learned in probe or faithful mode.
     config : SegmentConfig, optional
     source : str
-        Name of the embeddings in messages.
+        Name of the embeddings in error messages.
 
     Raises
     ------
     ArtifactError
-        The embeddings were learned with another model.
+        The embeddings were learned with another model, or in faithful mode and the backbone is not Stable Diffusion.
 
     Examples
     --------
@@ -82,7 +83,9 @@ class PartSegmenter:
         require_model(embeddings, backbone.name, backbone.revision, source)
         self.backbone, self.parts = backbone, embeddings.parts
         self.config = config or SegmentConfig()
-        self._short_side = self.config.network_size or int(embeddings.settings.get("short_side") or 384)
+        self._short_side = self.config.network_size or int(
+            embeddings.settings.get("short_side") or _DEFAULT_SHORT_SIDE_PIXELS
+        )
         self._square = bool(embeddings.settings.get("square", False))
         self._faithful = embeddings.mode == "faithful"
         self._reader: _Reader
@@ -94,13 +97,17 @@ class PartSegmenter:
             raise ArtifactError(f"{source}: learned in faithful mode, which needs a Stable Diffusion backbone")
 
     def __call__(self, rgb: npt.NDArray[np.uint8], size: tuple[int, int] | None = None) -> Segmentation:
-        """Segment one picture.
+        """Segment an image.
 
         Parameters
         ----------
         rgb : (h, w, 3) uint8
         size : (int, int), optional
-            ``(h, w)`` of the labels; the picture's own by default.
+            ``(h, w)`` of the labels in pixels, the image's own size by default.
+
+        Returns
+        -------
+        Segmentation
         """
         return self.segment([rgb], size)[0]
 
@@ -108,12 +115,22 @@ class PartSegmenter:
     def segment(
         self, pictures: Sequence[npt.NDArray[np.uint8]], size: tuple[int, int] | None = None
     ) -> list[Segmentation]:
-        """Segment several pictures; crops of equal network size share a batch.
+        """Segment several images. Crops of equal network size share batches.
+
+        Parameters
+        ----------
+        pictures : sequence of (h, w, 3) uint8
+        size : (int, int), optional
+            ``(h, w)`` of all labels in pixels, each image's own size by default.
+
+        Returns
+        -------
+        list of Segmentation
 
         Raises
         ------
         InputError
-            A picture is not (h, w, 3) uint8.
+            An image is not (h, w, 3) uint8.
         """
         config = self.config
         sizes = [self._network_size(rgb) for rgb in pictures]
@@ -124,7 +141,7 @@ class PartSegmenter:
             sources = tiles(shape, config.tiles, config.tile_size)
             targets = tiles(sizes[i], config.tiles, config.tile_size)
             crops += [(sizes[i], i, source, target) for source, target in zip(sources, targets, strict=True)]
-        crops.sort(key=lambda crop: crop[0])  # stable: equal sizes become neighbours
+        crops.sort(key=lambda crop: crop[0])  # crops of equal network size become adjacent
         for batch in _batches(crops, max(1, config.batch // config.noise_samples)):
             rgb = np.stack([resize_rgb(np.ascontiguousarray(pictures[i][src]), net) for net, i, src, _ in batch])
             maps = self._read(
@@ -133,7 +150,7 @@ class PartSegmenter:
             for (_, i, _, target), evidence in zip(batch, maps.cpu().numpy(), strict=True):
                 canvases[i].add(target, evidence)
         return [
-            self._labelled(self._refined(canvas.soft(), rgb), size or (rgb.shape[0], rgb.shape[1]))
+            self._segmentation(self._filter(canvas.soft(), rgb), size or (rgb.shape[0], rgb.shape[1]))
             for canvas, rgb in zip(canvases, pictures, strict=True)
         ]
 
@@ -144,21 +161,21 @@ class PartSegmenter:
         enlarge = self._faithful or self._square
         return fit_short_side(shape, self._short_side, self.backbone.multiple, enlarge=enlarge)
 
-    def _read(self, rgb: Tensor, shares: list[tuple[float, ...]]) -> Tensor:
-        """Evidence (B, P, h, w) of a batch, mean over noise draws, each part stretched back to its range."""
-        evidence, was = self._reader.read(rgb, shares, self.config)
+    def _read(self, rgb: Tensor, windows: list[tuple[float, ...]]) -> Tensor:
+        """Compute the rescaled WAS maps (B, P, h, w) of a batch, mean over noise samples, 0 for absent parts."""
+        evidence, was = self._reader.read(rgb, windows, self.config)
         maps = rescale_to_range(evidence, was)
         maps[:, 1:] *= evidence[:, 1:].amax((2, 3), keepdim=True) >= self.config.threshold
         mean: Tensor = maps.unflatten(0, (len(rgb), self.config.noise_samples)).mean(1)
         return mean
 
-    def _refined(self, soft: npt.NDArray[np.float32], rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def _filter(self, soft: npt.NDArray[np.float32], rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         guide = resize_rgb(rgb, (soft.shape[1], soft.shape[2]))
         radius = filter_radius(self.config.guided_filter_radius, (soft.shape[1], soft.shape[2]))
-        return np.asarray(refine(soft, guide, radius, _EPS), np.float32)
+        return np.asarray(refine(soft, guide, radius, _GUIDED_FILTER_EPS), np.float32)
 
-    def _labelled(self, soft: npt.NDArray[np.float32], size: tuple[int, int]) -> Segmentation:
-        """Labels at full size, one part at a time: never parts x pixels of a large picture."""
+    def _segmentation(self, soft: npt.NDArray[np.float32], size: tuple[int, int]) -> Segmentation:
+        """Decide labels at full size, part by part, so that the soft maps never exist at full size together."""
         best, total = np.full(size, -1.0, np.float32), np.zeros(size, np.float32)
         rows = np.zeros(size, np.int32)
         for row, plane in enumerate(soft):
@@ -172,8 +189,17 @@ class PartSegmenter:
 
 
 class _Reader(Protocol):
-    def read(self, rgb: Tensor, shares: list[tuple[float, ...]], config: SegmentConfig) -> tuple[Tensor, Tensor]:
-        """Evidence F and the WAS map of it, background cut if asked: (B * draws, P, h, w), draws adjacent."""
+    def read(self, rgb: Tensor, windows: list[tuple[float, ...]], config: SegmentConfig) -> tuple[Tensor, Tensor]:
+        """Compute evidence F and its WAS maps, both (B * noise_samples, P, h, w), samples of an image adjacent.
+
+        Parameters
+        ----------
+        rgb : (B, 3, H, W) float tensor
+            RGB, 0..1.
+        windows : list of (top, bottom, left, right)
+            Crop of its image that each item of the batch covers, as fractions of the sides.
+        config : SegmentConfig
+        """
         ...
 
 
@@ -182,9 +208,10 @@ class _ProbeReader:
         self._backbone = backbone
         self._keys = project_embeddings(backbone, embeddings, source)
 
-    def read(self, rgb: Tensor, shares: list[tuple[float, ...]], config: SegmentConfig) -> tuple[Tensor, Tensor]:
+    def read(self, rgb: Tensor, windows: list[tuple[float, ...]], config: SegmentConfig) -> tuple[Tensor, Tensor]:
         features = self._backbone.encode(rgb, draws=config.noise_samples)
-        evidence = part_evidence(features, self._keys, [s for s in shares for _ in range(config.noise_samples)])
+        repeated = [window for window in windows for _ in range(config.noise_samples)]
+        evidence = part_evidence(features, self._keys, repeated)
         return evidence, attend_self(features, _threshold_background(evidence, config))
 
 
@@ -195,17 +222,18 @@ class _FaithfulReader:
         self._prompt = torch.from_numpy(embeddings.prompt.copy()).to(backbone.device)
         self._deltas = {name: torch.from_numpy(d.copy()).to(backbone.device) for name, d in embeddings.deltas.items()}
 
-    def read(self, rgb: Tensor, _shares: list[tuple[float, ...]], config: SegmentConfig) -> tuple[Tensor, Tensor]:
+    def read(self, rgb: Tensor, _windows: list[tuple[float, ...]], config: SegmentConfig) -> tuple[Tensor, Tensor]:
         latents = self._backbone.latents(rgb, config.noise_samples)
         timestep = torch.tensor([self._backbone.readout.timestep])
         with UNetReadout(
             self._backbone, self._parts, self._deltas, lambda f: _threshold_background(f, config)
-        ) as reader:
-            readings = reader.run(latents, timestep, self._prompt)
+        ) as readout:
+            readings = readout.run(latents, timestep, self._prompt)
         return readings.logits.softmax(1), readings.was
 
 
 def _threshold_background(evidence: Tensor, config: SegmentConfig) -> Tensor:
+    """Set background evidence below its mean to 0, if configured."""
     if not config.cut_background:
         return evidence
     background = evidence[:, :1]
@@ -213,18 +241,18 @@ def _threshold_background(evidence: Tensor, config: SegmentConfig) -> Tensor:
     return torch.cat([kept, evidence[:, 1:]], 1)
 
 
-def _relative_crop(size: tuple[int, int], window: tuple[slice, slice]) -> tuple[float, ...]:
-    """Top, bottom, left and right of a crop as shares of the picture's sides."""
-    rows, columns = window
+def _relative_crop(size: tuple[int, int], crop: tuple[slice, slice]) -> tuple[float, ...]:
+    """Top, bottom, left and right of a crop as fractions of the image's sides."""
+    rows, columns = crop
     return rows.start / size[0], rows.stop / size[0], columns.start / size[1], columns.stop / size[1]
 
 
-def _batches(crops: list[Any], most: int) -> list[list[Any]]:
-    """Runs of equal network size, at most `most` long."""
-    runs: list[list[Any]] = []
+def _batches(crops: list[Any], max_size: int) -> list[list[Any]]:
+    """Group consecutive crops of equal network size into batches of at most `max_size`."""
+    batches: list[list[Any]] = []
     for crop in crops:
-        if runs and len(runs[-1]) < most and runs[-1][-1][0] == crop[0]:
-            runs[-1].append(crop)
+        if batches and len(batches[-1]) < max_size and batches[-1][-1][0] == crop[0]:
+            batches[-1].append(crop)
         else:
-            runs.append([crop])
-    return runs
+            batches.append([crop])
+    return batches

@@ -1,4 +1,4 @@
-"""Segment a picture with learned part embeddings: cross-attention, then WAS."""
+"""Read-out of learned part embeddings on cached features (probe mode): cross-attention, then WAS."""
 
 from __future__ import annotations
 
@@ -32,17 +32,20 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartKeys:
-    """Part embeddings projected once for one backbone; query many pictures with them.
+    """Part embeddings projected to the keys of a backbone, for repeated read-outs.
 
     Parameters
     ----------
     keys : tuple of (heads, parts * tokens, d) float tensors
+        Keys of each cross-attention layer.
     layer_weights : (layers,) float tensor
+        Summing to 1.
     parts : int
+        Number of parts, background included.
     columns : (parts * tokens, C) float tensor or None
-        Vectors that meet the columns of :func:`slimecore.attention.query_features.query_columns`.
+        Learned vectors for the features of :func:`slimecore.attention.query_features.extra_query_features`.
     descriptor, position : float
-        Its scales.
+        Scales of these features.
     """
 
     keys: tuple[Tensor, ...]
@@ -54,12 +57,24 @@ class PartKeys:
 
 
 def project_embeddings(backbone: Backbone, embeddings: PartEmbeddings, source: str = "part embeddings") -> PartKeys:
-    """Project embeddings to keys.
+    """Project part embeddings to keys.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    embeddings : PartEmbeddings
+        Learned in probe mode.
+    source : str
+        Name of the embeddings in error messages.
+
+    Returns
+    -------
+    PartKeys
 
     Raises
     ------
     ArtifactError
-        They were learned with another model, or in faithful mode.
+        The embeddings were learned with another model, or in faithful mode.
     """
     require_model(embeddings, backbone.name, backbone.revision, source)
     if embeddings.mode != "probe":
@@ -74,7 +89,7 @@ def project_embeddings(backbone: Backbone, embeddings: PartEmbeddings, source: s
     if embeddings.columns is None:
         return PartKeys(keys, weights, len(embeddings.parts))
     columns = torch.from_numpy(embeddings.columns.copy()).to(backbone.device).flatten(0, 1)
-    settings = embeddings.settings  # files of version 0.1 carry the keys without "_scale"
+    settings = embeddings.settings  # files of version 0.1 hold the names without "_scale"
     descriptor, position = (
         float(settings.get(f"{name}_scale", settings.get(name)) or 0) for name in ("descriptor", "position")
     )
@@ -83,11 +98,24 @@ def project_embeddings(backbone: Backbone, embeddings: PartEmbeddings, source: s
 
 @torch.no_grad()
 def part_evidence(features: Features, keys: PartKeys, windows: Sequence[tuple[float, ...]] = (FULL_IMAGE,)) -> Tensor:
-    """Cross-attention evidence F of pictures, or of crops whose `windows` say which share of theirs they show.
+    """Compute the cross-attention evidence F of images or crops.
+
+    Parameters
+    ----------
+    features : Features
+    keys : PartKeys
+    windows : sequence of (top, bottom, left, right)
+        Crop of its image that each item of the batch covers, as fractions of the sides. A single crop holds for all.
 
     Returns
     -------
-    (B, parts, h, w) float32 tensor on ``features.grid``, summing to 1 over parts
+    (B, parts, h, w) float32 tensor on ``features.grid``
+        Probabilities summing to 1 over parts.
+
+    Raises
+    ------
+    ArtifactError
+        The learned vectors do not fit the scales in the settings.
     """
     logits = cross_logits(features, keys.keys, keys.layer_weights, features.grid)
     if keys.columns is not None:
@@ -103,13 +131,12 @@ def part_evidence(features: Features, keys: PartKeys, windows: Sequence[tuple[fl
 
 @torch.no_grad()
 def read_out(features: Features, keys: PartKeys) -> Tensor:
-    """F accumulated by self-attention, each part stretched back to F's own range.
-
-    Averaging shrinks contrast; SLiMe's test code rescales every part's WAS map to the minimum and maximum its F had.
+    """Compute the WAS maps of the evidence F, rescaled to the range of F and normalised.
 
     Returns
     -------
-    (B, parts, h, w) float32, summing to 1 over parts
+    (B, parts, h, w) float32 tensor
+        Probabilities summing to 1 over parts.
     """
     evidence = part_evidence(features, keys)
     maps = rescale_to_range(evidence, attend_self(features, evidence))
@@ -117,33 +144,38 @@ def read_out(features: Features, keys: PartKeys) -> Tensor:
 
 
 def rescale_to_range(evidence: Tensor, was: Tensor) -> Tensor:
-    """WAS maps (B, P, h, w) with the minimum and maximum that each part's evidence had."""
+    """Rescale each part's WAS map to the minimum and maximum of its evidence, both (B, P, h, w).
+
+    Averaging by attention lowers the contrast. SLiMe's test code restores it in this way.
+    """
     low, high = evidence.amin((2, 3), keepdim=True), evidence.amax((2, 3), keepdim=True)
-    bottom, top = was.amin((2, 3), keepdim=True), was.amax((2, 3), keepdim=True)
-    return (was - bottom) / (top - bottom).clamp(min=1e-6) * (high - low) + low
+    was_low, was_high = was.amin((2, 3), keepdim=True), was.amax((2, 3), keepdim=True)
+    return (was - was_low) / (was_high - was_low).clamp(min=1e-6) * (high - low) + low
 
 
 def segment_image(
     backbone: Backbone, embeddings: PartEmbeddings, rgb: npt.NDArray[np.uint8], *, short_side: int = 384
 ) -> PartScores:
-    """Soft labels of a picture at its own size.
+    """Segment an image at its own size into soft labels.
 
     Parameters
     ----------
     backbone : Backbone
     embeddings : PartEmbeddings
+        Learned in probe mode.
     rgb : (h, w, 3) uint8
     short_side : int
-        Short side in pixels the network sees.
+        Short side of the network input in pixels.
 
     Returns
     -------
     PartScores
+        Probabilities (P, h, w), summing to 1 over parts.
 
     Raises
     ------
     ArtifactError
-        The embeddings were learned with another model.
+        The embeddings were learned with another model, or in faithful mode.
     """
     keys = project_embeddings(backbone, embeddings)
     soft = read_out(encode_image(backbone, rgb, short_side), keys)[0].cpu().numpy()
@@ -151,6 +183,19 @@ def segment_image(
 
 
 def encode_image(backbone: Backbone, rgb: npt.NDArray[np.uint8], short_side: int) -> Features:
-    """Features of one picture (h, w, 3) uint8, brought to `short_side` and the backbone's multiples; batch of one."""
+    """Compute the features of an image.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    rgb : (h, w, 3) uint8
+    short_side : int
+        Short side of the network input in pixels, before rounding to the backbone's multiples.
+
+    Returns
+    -------
+    Features
+        Of a batch with a single image.
+    """
     size = fit_short_side((rgb.shape[0], rgb.shape[1]), short_side, backbone.multiple)
     return backbone.encode(to_tensor(resize_rgb(rgb, size)[None], backbone.device))
