@@ -1,5 +1,5 @@
-"""Independent evidence for or against the parts, in log-odds (h, w).
+"""Independent cues for foreground against background, as log-odds (h, w).
 
-Colour histograms, motion relative to the background, distance from the last position. Each is a pure function of
-arrays.
+The cues are colour histograms, motion relative to the background, and the distance from the predicted position. Each
+cue is a pure function of arrays.
 """

@@ -1,4 +1,4 @@
-"""Motion between two frames, traced step by step through those between them."""
+"""Compose optical flow over several frames from the flow between neighbouring frames."""
 
 from __future__ import annotations
 
@@ -17,43 +17,69 @@ __all__ = ["bidirectional_flow", "compose_flows", "stepwise_flow"]
 
 
 def bidirectional_flow(flow: Flow, now: Array, before: Array) -> Motion | None:
-    """Flow from this frame into the one before it, and back; None where there is no flow."""
+    """Estimate the flow from the present image into the previous image, and back.
+
+    Parameters
+    ----------
+    flow : Flow
+    now, before : (h, w, 3) uint8
+        Present and previous image, RGB.
+
+    Returns
+    -------
+    pair of (h, w, 2) float32, or None
+        Displacements in pixels: from `now` into `before`, and from `before` into `now`. None if the method gives no
+        flow.
+    """
     there = flow(now, before)
     back = None if there is None else flow(before, now)
     return None if there is None or back is None else (there, back)
 
 
 def stepwise_flow(state: FrameFeatures, earlier: Sequence[FrameFeatures], flow: Flow) -> tuple[Motion, ...]:
-    """Flow of every step from the first of some earlier frames to this one, all seen through this one's window.
+    """Estimate the flow between neighbouring frames, from the first of `earlier` to the present frame.
+
+    All frames are cropped to the search region of the present frame.
 
     Parameters
     ----------
-    state : FrameState
-    earlier : sequence of FrameState
-        Frames that follow each other, the last of them the neighbour of this one; at least one.
+    state : FrameFeatures
+        The present frame.
+    earlier : sequence of FrameFeatures
+        At least a single frame. Consecutive frames, the last of them the neighbour of the present frame.
     flow : Flow
 
     Returns
     -------
     tuple of pairs of (h, w, 2) float32
-        For every frame after the first: into the one before it, and back. Empty where there is no flow.
+        For every frame after the first: displacements in pixels into the previous frame, and back. Empty if the method
+        gives no flow.
     """
-    pictures = [one.flow_image if one.window == state.window else state.flow_image_of(one.frame.rgb) for one in earlier]
-    steps = [bidirectional_flow(flow, now, before) for before, now in itertools.pairwise([*pictures, state.flow_image])]
+    images = [f.flow_image if f.window == state.window else state.flow_image_of(f.frame.rgb) for f in earlier]
+    steps = [bidirectional_flow(flow, now, before) for before, now in itertools.pairwise([*images, state.flow_image])]
     return tuple(step for step in steps if step is not None)
 
 
 def compose_flows(steps: Sequence[Motion]) -> Motion | None:
-    """Flow over some steps, from the last frame into the first, and back; None of none."""
+    """Compose the flow of consecutive steps: from the last frame into the first, and back.
+
+    Returns
+    -------
+    pair of (h, w, 2) float32, or None
+        Displacements in pixels. None if `steps` is empty.
+    """
     if not steps:
         return None
-    whole = steps[0]
+    total = steps[0]
     for there, back in steps[1:]:
-        whole = _compose(there, whole[0]), _compose(whole[1], back)
-    return whole
+        total = _compose(there, total[0]), _compose(total[1], back)
+    return total
 
 
 def _compose(first: Array, second: Array) -> Array:
-    """Flow (h, w, 2) of one motion and then another; what leaves the picture goes on as its border does."""
-    then = cv2.remap(second, *sampling_grid(first), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(first + then)
+    """Add to flow `first` the flow `second` at its end points, (h, w, 2) float32.
+
+    Motion that leaves the image continues with the flow at the image's border.
+    """
+    continued = cv2.remap(second, *sampling_grid(first), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(first + continued)
