@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_RUN_DESCRIPTION = """Segment every frame of a clip from one annotated frame, or several.
+_RUN_TEXT = """Segment every frame of a clip from one annotated frame, or several.
 
 CLIP is a video file or a folder of frames. MASK is an indexed PNG, grey or RGB colours, 0/255, anti-aliased, or .npy;
 its part values are kept in every output (a lone 255, or white, is 1). Written to DIR: masks/*.png (indexed, DAVIS
@@ -33,7 +33,7 @@ def _make_parser() -> Parser:
     run = commands.add_parser(
         "run",
         help="segment a clip",
-        description=_RUN_DESCRIPTION,
+        description=_RUN_TEXT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run.add_argument("clip", type=Path, metavar="CLIP", help="video file or folder of frames")
