@@ -17,7 +17,7 @@ __all__ = ["LIMIT", "ColorModel"]
 
 LIMIT = 4.0
 """Largest absolute log-odds of a colour."""
-_BINS = 24  # along each axis of CIELAB
+_BINS_PER_AXIS = 24  # of CIELAB
 _CHROMA_RANGE = 96  # of a and b, in 8-bit units centred on grey. More vivid colours fall into the outer bins
 _NEIGHBOR_SHARE = 0.07  # of a bin's count goes to each of its two neighbours along every axis
 _MIN_COLOR_SHARE = 2e-5  # added to the share of pixels of every colour, so that unseen colours get log-odds 0
@@ -27,8 +27,8 @@ class ColorModel:
     """Colour histograms of background and foreground (all parts together) in CIELAB."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros((2, _BINS, _BINS, _BINS), np.float32)
-        self._odds = np.zeros(_BINS**3, np.float32)
+        self._counts = np.zeros((2, _BINS_PER_AXIS, _BINS_PER_AXIS, _BINS_PER_AXIS), np.float32)
+        self._odds = np.zeros(_BINS_PER_AXIS**3, np.float32)
 
     @property
     def nbytes(self) -> int:
@@ -46,7 +46,7 @@ class ColorModel:
         """
         bins = _bins(rgb).ravel()
         for counts, weights in zip(self._counts, (soft[0], soft.sum(0) - soft[0]), strict=True):
-            counts += np.bincount(bins, weights.ravel(), _BINS**3).reshape(counts.shape)
+            counts += np.bincount(bins, weights.ravel(), _BINS_PER_AXIS**3).reshape(counts.shape)
         shares = _spread(self._counts).reshape(2, -1)
         shares /= np.maximum(shares.sum(1, keepdims=True), 1)
         background, foreground = shares + _MIN_COLOR_SHARE
@@ -63,9 +63,11 @@ class ColorModel:
 def _bins(rgb: Array) -> Array:
     """Return the histogram bin of every pixel, (h, w) int32."""
     lightness, *chroma_planes = cv2.split(cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2LAB).astype(np.int32))
-    bin_index = lightness * _BINS >> 8
+    bin_index = lightness * _BINS_PER_AXIS >> 8
     for plane in chroma_planes:
-        bin_index = bin_index * _BINS + ((plane - 128) * _BINS // _CHROMA_RANGE + _BINS // 2).clip(0, _BINS - 1)
+        bin_index = bin_index * _BINS_PER_AXIS + (
+            (plane - 128) * _BINS_PER_AXIS // _CHROMA_RANGE + _BINS_PER_AXIS // 2
+        ).clip(0, _BINS_PER_AXIS - 1)
     return np.asarray(bin_index)
 
 
@@ -73,6 +75,6 @@ def _spread(counts: Array) -> Array:
     """Smooth histograms (2, n, n, n) along every colour axis. At the cube's faces the count stays in its bin."""
     for axis in (1, 2, 3):
         padded = np.pad(counts, [(int(a == axis),) * 2 for a in range(4)], mode="edge")
-        before, after = (np.take(padded, range(i, i + _BINS), axis) for i in (0, 2))
+        before, after = (np.take(padded, range(i, i + _BINS_PER_AXIS), axis) for i in (0, 2))
         counts = (1 - 2 * _NEIGHBOR_SHARE) * counts + _NEIGHBOR_SHARE * (before + after)
     return counts
