@@ -144,7 +144,7 @@ def _summary(evaluations: Sequence[Evaluation]) -> Figure:
             values = [100 * getattr(scores[i][s], pick).mean for s in order]
             mean = 100 * getattr(evaluation.summary, pick).mean
             color = COLORS[i % len(COLORS)]
-            # The first folder on top, as in the legend; barh counts upwards.
+            # The first folder is on top, as in the legend, because barh counts upwards.
             bars = axis.barh(rows + 0.4 - bar * (i + 0.5), values, bar * 0.9, color=color)
             axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=7, color="#333333")
             label = f"{_short(evaluation.label)}, mean {mean:.1f}" if count > 1 else f"mean {mean:.1f}"
