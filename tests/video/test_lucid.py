@@ -99,8 +99,8 @@ def test_a_thing_that_fills_the_picture_and_one_of_a_pixel_can_be_dreamt_of():
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(lucid, "_STEPS", 2)
-    monkeypatch.setattr(lucid, "_FRAMES", 4)
+    monkeypatch.setattr(lucid, "_STEPS_PER_CLIP", 2)
+    monkeypatch.setattr(lucid, "_CLIP_FRAMES", 4)
 
 
 def weights(session: Segmenter) -> list[torch.Tensor]:
