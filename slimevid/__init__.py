@@ -1,4 +1,7 @@
-"""Video: one annotated frame in, every frame segmented out."""
+"""Video segmentation: annotate a single frame, get a mask of every frame.
+
+The public names are imported on first use, so ``import slimevid`` stays fast.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _HOME = {
     "run_davis": "evaluation.davis_run",
 }
 
-__all__ = sorted(_HOME)  # the table above is the one list of public names
+__all__ = sorted(_HOME)  # the table above is the only list of public names
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""``slimevid``: segment a clip from one annotated frame; the evaluation's commands are in ``evaluation/cli.py``."""
+"""Command line ``slimevid``. The evaluation commands are in ``evaluation/cli.py``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_RUN = """Segment every frame of a clip from one annotated frame, or several.
+_RUN_TEXT = """Segment every frame of a clip from one annotated frame, or several.
 
 CLIP is a video file or a folder of frames. MASK is an indexed PNG, grey or RGB colours, 0/255, anti-aliased, or .npy;
 its part values are kept in every output (a lone 255, or white, is 1). Written to DIR: masks/*.png (indexed, DAVIS
@@ -28,12 +28,12 @@ goes on with --resume; with one more --ref, or a mended one, --resume re-runs on
 references beside it."""
 
 
-def _parser() -> Parser:
+def _make_parser() -> Parser:
     parser, commands = make_parser("slimevid", "Segment video from one annotated frame.")
     run = commands.add_parser(
         "run",
         help="segment a clip",
-        description=_RUN,
+        description=_RUN_TEXT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run.add_argument("clip", type=Path, metavar="CLIP", help="video file or folder of frames")
@@ -75,8 +75,8 @@ def _parser() -> Parser:
     return parser
 
 
-def _request(arguments: argparse.Namespace) -> RunRequest:
-    config = read_settings(arguments)  # before torch is imported: a typing error answers at once
+def _build_request(arguments: argparse.Namespace) -> RunRequest:
+    config = read_settings(arguments)  # before torch is imported, so that a mistyped setting fails at once
     from slimevid.references.mask_files import parse_drop, parse_reference
     from slimevid.run.request import RunRequest
 
@@ -99,20 +99,20 @@ def _request(arguments: argparse.Namespace) -> RunRequest:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    request = _request(arguments)
+    request = _build_request(arguments)
     from slimevid.run.manifest import RUN_MANIFEST
     from slimevid.run.pipeline import run
 
     if arguments.quiet:
         run(request)
         return 0
-    again = not request.resume and (request.out / RUN_MANIFEST).is_file()
+    overwrites = not request.resume and (request.out / RUN_MANIFEST).is_file()
     from slimecore.runtime.progress import bar
 
     with bar({"learn": "learning parts", "segment": "segmenting", "export": "writing"}, "fps") as notify:
         report = run(request, notify)
     replaced = [f"{request.out} held the results of an earlier run, which these replace (--resume keeps them)"]
-    for note in [*report["notes"], *(replaced if again else [])]:
+    for note in [*report["notes"], *(replaced if overwrites else [])]:
         sys.stderr.write(f"note: {note}\n")
     seconds, frames = report["timings_s"], report["labelled"]
     if not frames["by_this_run"]:
@@ -128,6 +128,17 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``slimevid``."""
-    arguments = _parser().parse_args(argv)
+    """Run the command line ``slimevid`` and return its exit status.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name. ``sys.argv[1:]`` by default.
+
+    Returns
+    -------
+    int
+        0, or 2 for wrong input, reported in a line on standard error.
+    """
+    arguments = _make_parser().parse_args(argv)
     return run_guarded("slimevid", arguments.debug, lambda: arguments.action(arguments))

@@ -1,6 +1,8 @@
-"""Evaluation: J and F by the official DAVIS definitions, from folders of masks to tables, files and figures.
+"""Evaluation of video segmentation: J and F by the official DAVIS definitions, as tables, files and figures.
 
-``dataset`` finds what belongs together, ``score`` measures one sequence, ``protocol`` holds the definitions of the
-figures, ``report``, ``figures`` and ``compare`` say what came out. ``tracks`` is about parts: does the part that held a
-joint still hold it later. Nothing here imports torch.
+J is region similarity, F is boundary accuracy (Perazzi et al., CVPR 2016, and Pont-Tuset et al., "The 2017 DAVIS
+Challenge on Video Object Segmentation", 2017). ``dataset`` pairs annotations with results. ``scoring`` measures a
+sequence. ``protocol`` holds the evaluation rules and the statistics. ``report``, ``figures`` and ``comparison`` present
+the scores. ``joint_tracks`` measures how consistently parts keep their annotated joints. ``davis_run`` segments and
+measures a DAVIS split. Measuring does not import torch.
 """

@@ -1,4 +1,4 @@
-"""``slimevid eval``, ``slimevid davis`` and ``slimevid eval-tracks``."""
+"""Command lines ``slimevid eval``, ``slimevid davis`` and ``slimevid eval-tracks``."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 __all__ = ["add_evaluation"]
 
-_EVAL = """Measure J and F of folders of masks by the official DAVIS definitions.
+_EVAL_TEXT = """Measure J and F of folders of masks by the official DAVIS definitions.
 
 RESULTS holds one folder of masks a sequence, named as the annotations are. Everything is read and checked before any
 figure is printed; what is wrong is listed, with exit status 2. Written into RESULTS (or --out), always anew:
 global_results-SET.csv, per-sequence_results-SET.csv (the official columns) and per-frame_results-SET.csv.
 With several RESULTS: one table, differences to the first, paired bootstrap intervals over sequences."""
 
-_DAVIS = """Run the DAVIS protocol: the first mask of every sequence is given, all frames are segmented, J and F
+_DAVIS_TEXT = """Run the DAVIS protocol: the first mask of every sequence is given, all frames are segmented, J and F
 measured.
 
 Written: RESULTS/<sequence>/<frame>.png, as a submission wants it, and davis_run.json. Run again, it goes on where it
 stopped; what was made from other settings, frames or masks is refused (--redo makes it again)."""
 
-_TRACKS = """Measure parts over time: does the part that holds a joint in the reference frame still hold it later.
+_TRACKS_TEXT = """Measure parts over time: does the part that holds a joint in the reference frame still hold it later.
 
 JOINTS is a BADJA file, [{"frame": "00000", "joints": [[id, x, y], ...]}, ...], or a folder of them; camel_480p.json
 belongs to the masks in RESULTS/camel."""
 
 
 def add_evaluation(commands: Any) -> None:
-    """Add the three commands."""
+    """Add the three evaluation commands to a parser's subcommands."""
     _add_eval(commands)
     _add_davis(commands)
     _add_tracks(commands)
@@ -73,7 +73,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_eval(commands: Any) -> None:
-    parser = _command(commands, "eval", "measure J and F of folders of masks", _EVAL, _eval)
+    parser = _command(commands, "eval", "measure J and F of folders of masks", _EVAL_TEXT, _eval)
     parser.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help="folders of results")
     truth = parser.add_mutually_exclusive_group(required=True)
     truth.add_argument("--davis", type=Path, metavar="ROOT", help="DAVIS folder")
@@ -94,7 +94,7 @@ def _add_eval(commands: Any) -> None:
 
 
 def _add_davis(commands: Any) -> None:
-    parser = _command(commands, "davis", "run and measure a DAVIS split", _DAVIS, _davis)
+    parser = _command(commands, "davis", "run and measure a DAVIS split", _DAVIS_TEXT, _davis)
     parser.add_argument("root", type=Path, metavar="ROOT", help="DAVIS folder")
     parser.add_argument("--out", type=Path, required=True, metavar="RESULTS", help="result folder")
     parser.add_argument("--year", type=int, default=2016, metavar="YEAR", help="2016 (default, one object) or 2017")
@@ -111,7 +111,7 @@ def _add_davis(commands: Any) -> None:
 
 
 def _add_tracks(commands: Any) -> None:
-    parser = _command(commands, "eval-tracks", "measure whether parts keep their joints", _TRACKS, _tracks)
+    parser = _command(commands, "eval-tracks", "measure whether parts keep their joints", _TRACKS_TEXT, _tracks)
     parser.add_argument("results", type=Path, metavar="RESULTS", help="folder of results")
     parser.add_argument("--joints", type=Path, required=True, metavar="JOINTS", help="BADJA file, or a folder of them")
     _add_sequences(parser)
@@ -159,7 +159,7 @@ def _eval(arguments: argparse.Namespace) -> int:
 
 
 def _measure(arguments: argparse.Namespace, dataset: Dataset, folders: Sequence[Path], protocol: Protocol) -> None:
-    """Score folders; then, and only then, print and write."""
+    """Score result folders, then print and write: an error leaves no partial output."""
     from slimevid.evaluation.comparison import compare
     from slimevid.evaluation.figures import draw_figures, require_matplotlib
     from slimevid.evaluation.report import (
@@ -184,8 +184,8 @@ def _measure(arguments: argparse.Namespace, dataset: Dataset, folders: Sequence[
             for folder, label in zip(folders, labels, strict=True)
         ]
     rows = compare(evaluations)
-    for evaluation, place in zip(evaluations, _places(arguments, folders, labels), strict=True):
-        write_csv(place, dataset.label, evaluation)
+    for evaluation, folder in zip(evaluations, _csv_folders(arguments, folders, labels), strict=True):
+        write_csv(folder, dataset.label, evaluation)
     if arguments.json:
         write_report(arguments.json, evaluations, rows)
     if arguments.figures:
@@ -201,15 +201,15 @@ def _measure(arguments: argparse.Namespace, dataset: Dataset, folders: Sequence[
     print(scope(evaluations[0], dataset.label))
 
 
-def _places(arguments: argparse.Namespace, folders: Sequence[Path], labels: Sequence[str]) -> list[Path]:
-    """Folder of each result's CSV files."""
+def _csv_folders(arguments: argparse.Namespace, folders: Sequence[Path], labels: Sequence[str]) -> list[Path]:
+    """Return the folder for each result's CSV files."""
     if arguments.command != "eval" or arguments.out is None:
         return list(folders)
     return [arguments.out] if len(folders) == 1 else [arguments.out / label.replace("/", "_") for label in labels]
 
 
 def _davis(arguments: argparse.Namespace) -> int:
-    config = read_settings(arguments)  # before torch is imported: a typing error answers at once
+    config = read_settings(arguments)  # before torch is imported, so that a mistyped setting fails at once
     from slimevid.evaluation.davis_run import DavisRequest, dataset_of, floors, run_davis, zip_results
     from slimevid.evaluation.protocol import Protocol
 
@@ -229,13 +229,13 @@ def _davis(arguments: argparse.Namespace) -> int:
     requests = [request, *(floors(request) if arguments.baselines else [])]
     for each in requests:
         with _progress(arguments.quiet) as notify:
-            done = run_davis(each, notify)
+            summary = run_davis(each, notify)
         if not arguments.quiet:
-            speed = f", {done['frames'] / done['seconds']:.1f} frames/s a process" if done["seconds"] else ""
-            sys.stderr.write(f"{each.out}: {len(done['made'])} sequences made, {len(done['kept'])} kept{speed}\n")
+            speed = f", {summary['frames'] / summary['seconds']:.1f} frames/s a process" if summary["seconds"] else ""
+            sys.stderr.write(f"{each.out}: {len(summary['made'])} sequences made, {len(summary['kept'])} kept{speed}\n")
     if arguments.zip:
-        packed = zip_results(request.out, [name for name, _ in dataset.truths])
-        sys.stderr.write(f"packed into {packed}\n")
+        archive = zip_results(request.out, [name for name, _ in dataset.truths])
+        sys.stderr.write(f"packed into {archive}\n")
     if all(len(truths) == 1 for _, truths in dataset.truths):
         sys.stderr.write(f"{request.subset} has no annotation after the first frame: nothing can be measured here\n")
         return 0

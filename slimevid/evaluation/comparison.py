@@ -1,4 +1,4 @@
-"""Several result folders side by side, with paired bootstrap intervals."""
+"""Compare result folders, with paired bootstrap intervals (Efron and Tibshirani, 1993)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,22 @@ from slimevid.evaluation.protocol import Evaluation
 __all__ = ["Comparison", "Interval", "compare"]
 
 RESAMPLES = 10_000
+"""Number of bootstrap samples."""
 LEVEL = 0.95
+"""Confidence level of the intervals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure with its bootstrap interval, 0..1; no interval (None) from fewer than two sequences."""
+    """A mean score with its bootstrap interval.
+
+    Parameters
+    ----------
+    value : float
+        Mean score 0..1, or a difference of mean scores.
+    low, high : float or None
+        Ends of the interval. None with fewer than two sequences.
+    """
 
     value: float
     low: float | None
@@ -28,7 +38,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One row of the table.
+    """A row of the comparison table.
 
     Parameters
     ----------
@@ -36,7 +46,7 @@ class Comparison:
     jf : Interval
         J&F.
     difference : Interval or None
-        J&F minus that of the first folder; None for the first itself.
+        J&F minus the J&F of the first folder. None for the first folder.
     """
 
     label: str
@@ -45,28 +55,29 @@ class Comparison:
 
 
 def compare(evaluations: Sequence[Evaluation], seed: int = 0) -> list[Comparison]:
-    """J&F of every folder and its difference to the first.
+    """Compute J&F of every result folder and its difference to the first.
 
     Parameters
     ----------
     evaluations : sequence of Evaluation
-        Of the same ground truth.
+        Scores of the same ground truth.
     seed : int
-        Of the resampling.
+        Seed of the resampling.
 
     Returns
     -------
     list of Comparison
+        A row per folder, in order.
 
     Raises
     ------
     InputError
-        They scored different objects.
+        The folders were scored on different objects.
 
     Notes
     -----
-    Sequences are drawn with replacement, the same draw for all folders: frames of a sequence, and its objects, are not
-    independent of each other. The interval is the percentile one of 95 %.
+    Whole sequences are drawn with replacement, because frames and objects of a sequence depend on each other. All
+    folders share the same draws. The interval is the 95 % percentile interval.
     """
     scored = [[o.name for o in e.objects] for e in evaluations]
     if any(names != scored[0] for names in scored):

@@ -1,4 +1,4 @@
-"""What belongs together: the annotated frames of every sequence, and the masks of a result folder."""
+"""Find the annotations of a data set and pair them with the masks of a result folder."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Ground truth.
+    """Ground truth of a set of sequences.
 
     Parameters
     ----------
     label : str
-        Ends the names of the files written: ``val`` in ``global_results-val.csv``.
+        Ending of the names of result files: ``val`` in ``global_results-val.csv``.
     truths : tuple of (str, tuple of Path)
         Sequence name and its annotation files, in frame order.
     single : bool
-        The folder given was one sequence: results may lie in the result folder itself.
+        True if the data set is a folder of a single sequence. Its results may lie in the result folder itself.
     """
 
     label: str
@@ -38,13 +38,15 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One sequence to score.
+    """A sequence to score.
 
     Parameters
     ----------
     name : str
-    truths, results : tuple of Path
-        Annotated frames in order, and the result of each frame that is scored (None where it is not).
+    truths : tuple of Path
+        Masks of the annotated frames, in frame order.
+    results : tuple of (Path or None)
+        Result mask of every annotated frame. None for frames that are not scored.
     """
 
     name: str
@@ -53,44 +55,50 @@ class Job:
 
 
 def mask_files(folder: Path) -> list[Path]:
-    """Masks of a folder in natural order, pictures or arrays."""
+    """Return the mask files of a folder in natural order: images and ``.npy`` arrays."""
     return list_images(folder, _MASK_SUFFIXES) if folder.is_dir() else []
 
 
 def davis_set(root: Path, year: int, subset: str, task: str = "semi-supervised") -> list[str]:
-    """Sequences of a split, as the dataset's own lists say.
+    """Read the sequence names of a DAVIS split from the data set's own lists.
 
     Parameters
     ----------
     root : Path
-        Holds ``ImageSets``.
+        DAVIS folder, which holds ``ImageSets``.
     year : int
         2016 or 2017.
     subset : str
-        ``train``, ``val``, ``test-dev`` ...
+        ``train``, ``val``, ``test-dev``, ...
+    task : str
+        ``semi-supervised`` or ``unsupervised``.
+
+    Returns
+    -------
+    list of str
 
     Raises
     ------
     ConfigError
-        The year is neither.
+        The year is not 2016 or 2017.
     InputError
-        No such list; the message names those there are.
+        The list does not exist. The message names the existing lists.
     """
     if year not in YEARS:
         raise ConfigError(f"--year must be 2016 or 2017, got {year}")
     folders = [str(year)] if year == 2016 or task == "semi-supervised" else [str(year), "2019"]
     if year == 2016:
-        folders.append("480p")  # the original release lists pairs of paths there
+        folders.append("480p")  # the original release has lists of path pairs in this folder
     for folder in folders:
         file = root / "ImageSets" / folder / f"{subset}.txt"
         if file.is_file():
             lines = file.read_text(encoding="utf-8").splitlines()
             names = [_sequence_of(line) for line in lines if line.strip()]
             return list(dict.fromkeys(names))
-    there = sorted(str(p.relative_to(root).with_suffix("")) for p in (root / "ImageSets").glob("*/*.txt"))
+    existing = sorted(str(p.relative_to(root).with_suffix("")) for p in (root / "ImageSets").glob("*/*.txt"))
     raise InputError(
         f"{root / 'ImageSets' / str(year) / (subset + '.txt')}: no such list; "
-        + (f"there are {', '.join(there)}" if there else "give the folder that holds ImageSets and Annotations")
+        + (f"there are {', '.join(existing)}" if existing else "give the folder that holds ImageSets and Annotations")
     )
 
 
@@ -107,21 +115,35 @@ def open_davis(
     resolution: str = "480p",
     sequences: Sequence[str] = (),
 ) -> Dataset:
-    """Annotations of a DAVIS split.
+    """Find the annotations of a DAVIS split.
+
+    DAVIS 2016: Perazzi et al., CVPR 2016. DAVIS 2017: Pont-Tuset et al., 2017. Unsupervised task: Caelles et al., 2019.
 
     Parameters
     ----------
     root : Path
         DAVIS folder with ``Annotations/<resolution>/<sequence>/*.png`` and ``ImageSets/<year>/<subset>.txt``.
+    year : int
+        2016 or 2017.
+    subset : str
+        ``train``, ``val``, ``test-dev``, ...
+    task : str
+        ``semi-supervised`` or ``unsupervised``.
+    resolution : str
+        Folder below ``Annotations``.
     sequences : sequence of str
-        Only these of the split; empty = all.
+        Names to select from the split. Empty selects all.
+
+    Returns
+    -------
+    Dataset
 
     Raises
     ------
     InputError
         The split, a sequence or its annotations are missing.
     """
-    names = _chosen(davis_set(root, year, subset, task), sequences, f"{year} {subset}")
+    names = _select(davis_set(root, year, subset, task), sequences, f"{year} {subset}")
     base = (
         root / ("Annotations_unsupervised" if task == "unsupervised" and year == 2017 else "Annotations") / resolution
     )
@@ -131,27 +153,29 @@ def open_davis(
 
 
 def open_youtube(root: Path, sequences: Sequence[str] = ()) -> Dataset:
-    """YouTube-VOS layout: ``Annotations/<sequence>/*.png``, only some frames annotated.
+    """Find the annotations of a YouTube-VOS folder (Xu et al., ECCV 2018).
+
+    The layout is ``Annotations/<sequence>/*.png``. Only every fifth frame is annotated.
 
     Raises
     ------
     InputError
-        No annotations, or a sequence is missing.
+        The annotations or a sequence are missing.
     """
     base = root / "Annotations"
     names = _folders(base)
     if not names:
         raise InputError(f"{base}: no sequence folders; give the folder that holds Annotations/<sequence>/*.png")
-    return Dataset("ytvos", _truths(base, _chosen(names, sequences, str(base))))
+    return Dataset("ytvos", _truths(base, _select(names, sequences, str(base))))
 
 
 def open_pairs(truth: Path, sequences: Sequence[str] = ()) -> Dataset:
-    """A folder of masks, or of one folder of masks a sequence.
+    """Find the annotations in a folder of masks, or in a folder with a subfolder of masks per sequence.
 
     Raises
     ------
     InputError
-        Neither.
+        The folder is missing or holds no masks.
     """
     if not truth.is_dir():
         raise InputError(f"no such folder: {truth}; --truth takes a folder of masks, or of folders of masks")
@@ -161,14 +185,14 @@ def open_pairs(truth: Path, sequences: Sequence[str] = ()) -> Dataset:
     names = [name for name in _folders(truth) if mask_files(truth / name)]
     if not names:
         raise InputError(f"{truth}: holds no masks, nor folders of masks")
-    return Dataset("pairs", _truths(truth, _chosen(names, sequences, str(truth))))
+    return Dataset("pairs", _truths(truth, _select(names, sequences, str(truth))))
 
 
 def _folders(base: Path) -> list[str]:
     return sorted(p.name for p in base.iterdir() if p.is_dir() and not p.name.startswith(".")) if base.is_dir() else []
 
 
-def _chosen(names: list[str], wanted: Sequence[str], where: str) -> list[str]:
+def _select(names: list[str], wanted: Sequence[str], where: str) -> list[str]:
     for name in wanted:
         if name not in names:
             raise InputError(f"no sequence {name!r} in {where}; {suggest_nearest(name, names)}")
@@ -186,19 +210,24 @@ def _truths(base: Path, names: Sequence[str]) -> tuple[tuple[str, tuple[Path, ..
 
 
 def pair(dataset: Dataset, results: Path, protocol: Protocol) -> list[Job]:
-    """Find the result of every scored frame.
+    """Find the result mask of every scored frame.
 
     Parameters
     ----------
     dataset : Dataset
     results : Path
-        ``<results>/<sequence>/<frame>.png``; the folder `slimevid run` writes for a sequence is taken, too.
+        Holds ``<sequence>/<frame>.png``, or the result folder of ``slimevid run`` as ``<sequence>``.
     protocol : Protocol
+
+    Returns
+    -------
+    list of Job
+        A job per sequence.
 
     Raises
     ------
     InputProblems
-        Everything that is missing or there twice, one line a sequence; nothing was decoded yet.
+        All missing and all ambiguous masks, in a line per sequence. No mask has been decoded by then.
     """
     if not results.is_dir():
         raise InputError(f"no such folder: {results}; RESULTS holds one folder of masks a sequence")
@@ -210,7 +239,7 @@ def pair(dataset: Dataset, results: Path, protocol: Protocol) -> list[Job]:
         )
     jobs, problems = [], []
     for name, truths in dataset.truths:
-        scored = _scored(truths, protocol.frames)
+        scored = _scored_frames(truths, protocol.frames)
         if not scored:
             problems.append(
                 f"{name}: {len(truths)} annotated frames are too few to score any under the rule "
@@ -219,38 +248,38 @@ def pair(dataset: Dataset, results: Path, protocol: Protocol) -> list[Job]:
             continue
         folder = folders[name]
         if folder is None:
-            problems.append(f"{results / name}: no masks{_elsewhere(results, name)}")
+            problems.append(f"{results / name}: no masks{_hint_where(results, name)}")
             continue
-        found, trouble = _match(folder, [truths[i].stem for i in scored])
+        matched, trouble = _match_results(folder, [truths[i].stem for i in scored])
         problems += [f"{folder}: {text}" for text in trouble]
-        chosen = dict(zip(scored, found, strict=True))
+        chosen = dict(zip(scored, matched, strict=True))
         jobs.append(Job(name, truths, tuple(chosen.get(i) for i in range(len(truths)))))
     if problems:
         raise InputProblems(problems)
     return jobs
 
 
-def _scored(truths: Sequence[Path], rule: str) -> list[int]:
+def _scored_frames(truths: Sequence[Path], rule: str) -> list[int]:
     count = len(truths)
     return list({"inner": range(1, count - 1), "all": range(count), "later": range(1, count)}[rule])
 
 
 def _result_folder(results: Path, name: str, single: bool) -> Path | None:
-    places = [results / name / "masks", results / name]  # `slimevid run` writes masks beside its overlay
+    candidates = [results / name / "masks", results / name]  # `slimevid run` writes masks beside its overlay
     if single:
-        places = [results / "masks", results, *places]
-    return next((place for place in places if mask_files(place)), None)
+        candidates = [results / "masks", results, *candidates]
+    return next((folder for folder in candidates if mask_files(folder)), None)
 
 
-def _elsewhere(results: Path, name: str) -> str:
+def _hint_where(results: Path, name: str) -> str:
     for folder in sorted(p for p in results.iterdir() if p.is_dir()):
         if (folder / name).is_dir():
             return f", but {folder / name} exists: give {folder}"
     return "; RESULTS holds one folder of masks a sequence"
 
 
-def _match(folder: Path, stems: Sequence[str]) -> tuple[list[Path | None], list[str]]:
-    """Result file of every frame, and what is wrong."""
+def _match_results(folder: Path, stems: Sequence[str]) -> tuple[list[Path | None], list[str]]:
+    """Return the result file of every frame (None if missing), and the problems found."""
     files: dict[str, list[Path]] = {}
     for file in mask_files(folder):
         files.setdefault(file.stem, []).append(file)
@@ -261,10 +290,10 @@ def _match(folder: Path, stems: Sequence[str]) -> tuple[list[Path | None], list[
     ]
     missing = [stem for stem in stems if stem not in files]
     if missing:
-        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        held = min(files) if len(missing) == len(stems) else ""
+        listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        example = min(files) if len(missing) == len(stems) else ""
         problems.append(
-            f"{len(missing)} of {len(stems)} scored frames have no mask: {shown}"
-            + (f"; the files there are named like {held}.png, name them as the annotations are" if held else "")
+            f"{len(missing)} of {len(stems)} scored frames have no mask: {listed}"
+            + (f"; the files there are named like {example}.png, name them as the annotations are" if example else "")
         )
     return [files[stem][0] if stem in files else None for stem in stems], problems

@@ -1,4 +1,7 @@
-"""What finished sequences of ``slimevid davis`` were made of: they count as done only while all of it still holds."""
+"""Manifest of ``slimevid davis``: the inputs and settings that each finished sequence was made from.
+
+A sequence counts as done only while settings, inputs and masks are unchanged.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,23 @@ MANIFEST = "davis_run.json"
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One sequence to segment: its frames, its first mask, where the masks go, and how."""
+    """A sequence to segment.
+
+    Parameters
+    ----------
+    name : str
+    frames : Path
+        Folder of the frames.
+    mask : Path
+        Annotation of the first frame.
+    binary : bool
+        True if all values of the annotation mark the same object (DAVIS 2016).
+    out : Path
+        Folder for the masks.
+    config : RunConfig
+    threads : int
+        Threads of torch in this process.
+    """
 
     name: str
     frames: Path
@@ -36,17 +55,17 @@ class Work:
 
 
 class Manifest:
-    """What each finished sequence was made of.
+    """Manifest of a result folder.
 
     Parameters
     ----------
     out : Path
-        Result folder; its ``davis_run.json`` is read if there is one.
+        Result folder. Its ``davis_run.json`` is read if it exists.
 
     Raises
     ------
     OutputError
-        The file is damaged, or the folder holds masks and no such file.
+        The file is damaged, or the folder holds masks without a manifest.
     """
 
     def __init__(self, out: Path) -> None:
@@ -64,29 +83,49 @@ class Manifest:
             raise OutputError(f"{out} holds masks that slimevid davis did not write; choose another --out")
 
     def check(self, work: Work, settings: str, source: str, *, redo: bool) -> bool:
-        """Whether a sequence is done.
+        """Return True if a sequence is done.
+
+        Parameters
+        ----------
+        work : Work
+        settings : str
+            Hash of settings, model and program.
+        source : str
+            Hash of the frames and the given mask.
+        redo : bool
+            Discard a result with other settings or inputs instead of refusing it.
+
+        Returns
+        -------
+        bool
 
         Raises
         ------
         OutputError
-            It was made from something else, or changed since, and may not be made again.
+            Settings, inputs or masks differ from the manifest, and `redo` is False.
         """
         entry = self._entries.get(work.name)
-        why = "" if entry is None else self._why(entry, work, settings, source)
-        if why and not redo:
-            raise OutputError(f"{self._out}: {why}; choose another --out, or --redo")
-        if entry is None or why:
+        reason = "" if entry is None else self._reason_to_redo(entry, work, settings, source)
+        if reason and not redo:
+            raise OutputError(f"{self._out}: {reason}; choose another --out, or --redo")
+        if entry is None or reason:
             self._entries.pop(work.name, None)
             return False
         return True
 
     def check_others(self, names: Iterable[str], settings: str) -> None:
-        """Refuse to mix: one folder holds the results of one set of settings."""
+        """Refuse a folder that holds other sequences made with other settings.
+
+        Raises
+        ------
+        OutputError
+        """
         others = [n for n, entry in self._entries.items() if n not in set(names) and entry.get("key") != settings]
         if others:
             raise OutputError(f"{self._out}: {others[0]} was made with other settings; choose another --out")
 
-    def _why(self, entry: dict[str, Any], work: Work, settings: str, source: str) -> str:
+    def _reason_to_redo(self, entry: dict[str, Any], work: Work, settings: str, source: str) -> str:
+        """Return the first difference between manifest and present state as text, empty if equal."""
         if entry.get("key") != settings:
             changed = describe_changes(entry.get("settings", {}), to_dict(work.config))
             return f"{work.name} was made with other settings ({changed or 'another model, device or version'})"
@@ -97,11 +136,20 @@ class Manifest:
         return ""
 
     def add(self, work: Work, settings: str, source: str, config: dict[str, Any]) -> None:
-        """Note a finished sequence, at once: whoever stops the run keeps it."""
+        """Add a finished sequence and save the manifest, so that an interrupted run keeps it.
+
+        Parameters
+        ----------
+        work : Work
+        settings, source : str
+            Hashes, see :meth:`check`.
+        config : dict
+            Settings as plain values.
+        """
         masks = digest(list_images(work.out))
         self._entries[work.name] = {"key": settings, "source": source, "masks": masks, "settings": config}
         self.save()
 
     def save(self) -> None:
-        """Write the file, atomically."""
+        """Write the manifest file atomically."""
         write_json(self._path, {"schema": 1, "sequences": dict(sorted(self._entries.items()))})

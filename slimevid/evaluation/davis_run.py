@@ -1,8 +1,7 @@
-"""``slimevid davis``: the whole DAVIS protocol, sequence by sequence, resumable, in the submission layout.
+"""Run the DAVIS protocol (Perazzi et al., CVPR 2016), resumable, with results in the layout of a submission.
 
-``davis_run.json`` in the result folder says what every finished sequence was made of: a hash of the settings, of the
-model's weights and of this program, one of the frames and the mask given, and one of the masks written. A sequence is
-taken as done only if all of them still hold.
+``davis_run.json`` in the result folder holds three hashes per finished sequence: of settings, model and program, of the
+input frames and mask, and of the written masks. A sequence counts as done only if all three match.
 """
 
 from __future__ import annotations
@@ -42,23 +41,27 @@ Notify = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class DavisRequest:
-    """What to run, and where to put it.
+    """Request to segment a DAVIS split.
 
     Parameters
     ----------
     root : Path
         DAVIS folder.
     out : Path
-        ``<out>/<sequence>/<frame>.png``.
+        Result folder. Masks are written to ``<out>/<sequence>/<frame>.png``.
     year : int
-    subset, resolution : str
+        2016 or 2017.
+    subset : str
+        Split: ``train``, ``val``, ``test-dev``, ...
+    resolution : str
+        Folder below ``JPEGImages`` and ``Annotations``.
     sequences : tuple of str
-        Only these; empty = all of the split.
+        Names to select from the split. Empty selects all.
     config : RunConfig
     jobs : int
-        Sequences at a time, a process each.
+        Number of processes, each with a sequence at a time.
     redo : bool
-        Make again what was made from other settings or inputs, or was changed since.
+        Replace results whose settings, inputs or masks have changed.
     """
 
     root: Path
@@ -73,65 +76,65 @@ class DavisRequest:
 
 
 def run_davis(request: DavisRequest, notify: Notify | None = None) -> dict[str, Any]:
-    """Segment the sequences that are not done yet.
+    """Segment the sequences of a request that are not done yet.
 
     Parameters
     ----------
     request : DavisRequest
     notify : callable(stage, done, total), optional
-        Told after every sequence.
+        Called after every sequence, with numbers of frames.
 
     Returns
     -------
     dict
-        ``made`` and ``kept``: names of sequences; ``frames`` and ``seconds`` of those made.
+        ``made`` and ``kept`` are names of sequences. ``frames`` and ``seconds`` are totals of the sequences made.
 
     Raises
     ------
     InputProblems
-        Frames or masks are missing: everything that is, before the first sequence starts.
+        All missing frames and masks, before the first sequence starts.
     OutputError
-        The folder holds results of other settings or inputs, or masks that changed since; nothing was touched.
+        The folder holds results with other settings or inputs, or changed masks. No file was touched.
     """
-    work = _work(request, dataset_of(request))
+    work = _list_work(request, dataset_of(request))
     manifest = Manifest(request.out)
     settings = _settings_key(request)
     sources = {w.name: digest([w.mask, *list_images(w.frames)]) for w in work}
     manifest.check_others(sources, settings)
-    keep = {w.name for w in work if manifest.check(w, settings, sources[w.name], redo=request.redo)}
+    done = {w.name for w in work if manifest.check(w, settings, sources[w.name], redo=request.redo)}
     make_folder(request.out)
     manifest.save()
-    todo = sorted((w for w in work if w.name not in keep), key=lambda w: -len(list_images(w.frames)))
-    total, frames, seconds = sum(len(list_images(w.frames)) for w in todo), 0, 0.0
-    for item, spent in map_processes(_segment, todo, request.jobs):
+    pending = sorted((w for w in work if w.name not in done), key=lambda w: -len(list_images(w.frames)))
+    total, frames, seconds = sum(len(list_images(w.frames)) for w in pending), 0, 0.0
+    for item, spent in map_processes(_segment, pending, request.jobs):
         manifest.add(item, settings, sources[item.name], to_dict(request.config))
         frames += len(list_images(item.frames))
         seconds += spent
         if notify:
             notify("segment", frames, total)
-    made = [w.name for w in work if w.name not in keep]
-    return {"made": made, "kept": sorted(keep), "frames": frames, "seconds": seconds}
+    made = [w.name for w in work if w.name not in done]
+    return {"made": made, "kept": sorted(done), "frames": frames, "seconds": seconds}
 
 
 def dataset_of(request: DavisRequest) -> Dataset:
-    """Ground truth of the sequences asked for."""
+    """Return the ground truth of the requested sequences."""
     return open_davis(
         request.root, request.year, request.subset, resolution=request.resolution, sequences=request.sequences
     )
 
 
-def _work(request: DavisRequest, dataset: Dataset) -> list[Work]:
+def _list_work(request: DavisRequest, dataset: Dataset) -> list[Work]:
     import torch
 
     threads = max(1, torch.get_num_threads() // require_jobs(request.jobs))
     work, problems = [], []
     for name, truths in dataset.truths:
         frames = request.root / "JPEGImages" / request.resolution / name
-        pictures = list_images(frames) if frames.is_dir() else []
-        if not pictures:
+        images = list_images(frames) if frames.is_dir() else []
+        if not images:
             problems.append(f"{frames}: no frames; complete the dataset or name --sequences")
-        elif pictures[0].stem != truths[0].stem:
-            problems.append(f"{name}: the first frame is {pictures[0].name}, the first annotation {truths[0].name}")
+        elif images[0].stem != truths[0].stem:
+            problems.append(f"{name}: the first frame is {images[0].name}, the first annotation {truths[0].name}")
         else:
             binary = request.year == 2016
             work.append(Work(name, frames, truths[0], binary, request.out / name, request.config, threads))
@@ -141,7 +144,7 @@ def _work(request: DavisRequest, dataset: Dataset) -> list[Work]:
 
 
 def _segment(work: Work) -> float:
-    """Run one sequence; seconds spent on it. A process of its own, or this one."""
+    """Segment a sequence in the calling process and return the seconds spent."""
     import torch
 
     from slimevid.io import open_clip
@@ -150,7 +153,9 @@ def _segment(work: Work) -> float:
     torch.set_num_threads(work.threads)
     started = time.perf_counter()
     clip = open_clip(work.frames)
-    mask = fit_mask(_binary(read_mask(work.mask)) if work.binary else read_mask(work.mask), clip.size, str(work.mask))
+    mask = fit_mask(
+        _merge_objects(read_mask(work.mask)) if work.binary else read_mask(work.mask), clip.size, str(work.mask)
+    )
     parts = make_parts(mask)
     segmenter = Segmenter(work.config, _backbone(work.config))
     first = next(clip.read(0, 1))
@@ -163,13 +168,14 @@ def _segment(work: Work) -> float:
     return time.perf_counter() - started
 
 
-def _binary(mask: MaskFile) -> MaskFile:
+def _merge_objects(mask: MaskFile) -> MaskFile:
+    """Merge all objects of a mask into a single object of value 1."""
     return MaskFile((mask.labels > 0).astype(np.int32), {}, mask.notes)
 
 
 @lru_cache(1)
 def _backbone(config: RunConfig) -> Backbone | None:
-    """The model, loaded once a process."""
+    """Load the model, once per process. None if the propagator needs no model."""
     from slimecore.backbones import load_model
 
     needed = load_propagator(config.propagator)[0].needs_model
@@ -177,6 +183,7 @@ def _backbone(config: RunConfig) -> Backbone | None:
 
 
 def _settings_key(request: DavisRequest) -> str:
+    """Return a hash of everything but the inputs that results depend on: settings, model, task and program."""
     model = _backbone(request.config)
     content = {
         "settings": to_dict(request.config),
@@ -188,7 +195,19 @@ def _settings_key(request: DavisRequest) -> str:
 
 
 def zip_results(out: Path, names: Sequence[str]) -> Path:
-    """Pack ``<sequence>/<frame>.png`` of the sequences into ``<out>.zip``, the same bytes for the same masks.
+    """Pack ``<sequence>/<frame>.png`` of the sequences into ``<out>.zip``. Equal masks give equal bytes.
+
+    Parameters
+    ----------
+    out : Path
+        Result folder.
+    names : sequence of str
+        Sequences to pack.
+
+    Returns
+    -------
+    Path
+        The zip file.
 
     Raises
     ------
@@ -198,7 +217,7 @@ def zip_results(out: Path, names: Sequence[str]) -> Path:
         The file cannot be written.
     """
     target = out.resolve().with_name(f"{out.resolve().name}.zip")
-    with atomic_path(target) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name in names:
             masks = list_images(out / name) if (out / name).is_dir() else []
             if not masks:
@@ -209,10 +228,10 @@ def zip_results(out: Path, names: Sequence[str]) -> Path:
 
 
 def floors(request: DavisRequest) -> list[DavisRequest]:
-    """The same run by the two floors, into ``<out>-copy`` and ``<out>-flow_warp``."""
+    """Return requests for the two baselines, with results in ``<out>-copy`` and ``<out>-flow_warp``."""
     out = request.out.resolve()
-    alone = replace(request.config, bidirectional_span=0)  # a floor is nothing but what its name says
+    forward_only = replace(request.config, bidirectional_span=0)  # a baseline is the plain method, without extras
     return [
-        replace(request, out=out.with_name(f"{out.name}-{name}"), config=replace(alone, propagator=name))
+        replace(request, out=out.with_name(f"{out.name}-{name}"), config=replace(forward_only, propagator=name))
         for name in ("copy", "flow_warp")
     ]

@@ -1,4 +1,4 @@
-"""Figures: J and F over time for every sequence, and one summary. Needs matplotlib, imported only here."""
+"""Draw J and F over time for every sequence, and a summary. Only this module imports matplotlib."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_figures", "require_matplotlib"]
 
-# Okabe and Ito's colours: told apart by colour-blind readers, too.
+# Okabe and Ito's colours, which colour-blind readers can distinguish.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MOST_LEGENDS = 12
+_MAX_LEGEND_ENTRIES = 12
 
 
 def require_matplotlib() -> None:
-    """Say at once that figures cannot be drawn.
+    """Check that figures can be drawn.
 
     Raises
     ------
@@ -36,25 +36,25 @@ def require_matplotlib() -> None:
 
 
 def draw_figures(folder: Path, evaluations: Sequence[Evaluation]) -> list[Path]:
-    """Draw ``<sequence>.png/.svg``, a curve an object and folder, and ``summary.png/.svg``.
+    """Draw ``<sequence>.png/.svg``, with a curve per object and result folder, and ``summary.png/.svg``.
 
     Parameters
     ----------
     folder : Path
     evaluations : sequence of Evaluation
-        Result folders to show together; of the same ground truth.
+        Result folders to draw together, scored on the same ground truth.
 
     Returns
     -------
     list of Path
-        What was written.
+        The written files.
 
     Raises
     ------
     ConfigError
         matplotlib is not installed.
     OutputError
-        The folder takes no files.
+        The folder cannot be written.
     """
     require_matplotlib()
     make_folder(folder)
@@ -80,7 +80,7 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
 def _save(figure: Figure, stem: Path) -> list[Path]:
     import matplotlib as mpl
 
-    # The same figures give the same bytes: no date, and element names that do not depend on chance.
+    # Equal scores give equal bytes: no date, and element names from a fixed salt instead of random numbers.
     with mpl.rc_context({"svg.hashsalt": "slime", "svg.fonttype": "none"}):
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
             with atomic_path(stem.with_name(f"{stem.name}.{kind}")) as part:
@@ -89,7 +89,7 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
 
 
 def _short(label: str) -> str:
-    """End of a label: a long path would leave no room for the curves."""
+    """Return the last characters of a long label: a full path would leave no room for the curves."""
     return label if len(label) <= 28 else f"...{label[-25:]}"
 
 
@@ -102,7 +102,7 @@ def _sequence(sides: Sequence[tuple[str, SequenceScore]]) -> Figure:
     figure, axes = _figure(8, 4.8, rows=2)
     name, first = sides[0][1].name, sides[0][1].objects
     frames = sorted({f for o in first for f in o.frames}, key=[f for o in first for f in o.frames].index)
-    place = {frame: i for i, frame in enumerate(_in_order(frames))}
+    position = {frame: i for i, frame in enumerate(_natural_order(frames))}
     curves = [(label, o) for label, side in sides for o in side.objects]
     for axis, measure, title in ((axes[0, 0], "j", "J (region)"), (axes[1, 0], "f", "F (boundary)")):
         for i, (label, o) in enumerate(curves):
@@ -110,13 +110,13 @@ def _sequence(sides: Sequence[tuple[str, SequenceScore]]) -> Figure:
             text = f"{_label(label, o, len(sides), len(first))} {values.mean():.1f}"
             style = ("-", "--", ":", "-.")[i // len(COLORS) % 4]
             mark = "." if len(values) < 40 else None
-            x = [place[f] for f in o.frames]
+            x = [position[f] for f in o.frames]
             axis.plot(x, values, style, color=COLORS[i % len(COLORS)], label=text, linewidth=1.4, marker=mark)
         axis.set_ylabel(f"{title}, per cent")
         axis.set_ylim(-3, 103)
-        if len(curves) <= _MOST_LEGENDS:
+        if len(curves) <= _MAX_LEGEND_ENTRIES:
             axis.legend(loc="center left", bbox_to_anchor=(1.005, 0.5), frameon=False, fontsize=8)
-    ordered = list(place)
+    ordered = list(position)
     step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, len(ordered)) if len(ordered) <= 10 * s)
     ticks = range(0, len(ordered), step)
     axes[1, 0].set_xticks(ticks, [ordered[t] for t in ticks])
@@ -125,7 +125,7 @@ def _sequence(sides: Sequence[tuple[str, SequenceScore]]) -> Figure:
     return figure
 
 
-def _in_order(frames: Sequence[str]) -> list[str]:
+def _natural_order(frames: Sequence[str]) -> list[str]:
     from slimecore.io.images import natural_key
 
     return sorted(frames, key=lambda name: (natural_key(name), name))
@@ -144,7 +144,7 @@ def _summary(evaluations: Sequence[Evaluation]) -> Figure:
             values = [100 * getattr(scores[i][s], pick).mean for s in order]
             mean = 100 * getattr(evaluation.summary, pick).mean
             color = COLORS[i % len(COLORS)]
-            # The first folder on top, as in the legend; barh counts upwards.
+            # The first folder is on top, as in the legend, because barh counts upwards.
             bars = axis.barh(rows + 0.4 - bar * (i + 0.5), values, bar * 0.9, color=color)
             axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=7, color="#333333")
             label = f"{_short(evaluation.label)}, mean {mean:.1f}" if count > 1 else f"mean {mean:.1f}"

@@ -1,8 +1,8 @@
-"""Parts over time, measured with annotated joints: does the part that holds a joint still hold it later.
+"""Part consistency over time, measured with annotated joints (BADJA, Biggs et al., ACCV 2018).
 
-A joint says where a place of the animal is, not what a part is. The part under it in the reference frame is the one it
-belongs to; in every later annotated frame that part should lie under it again. Two floors stand beside the figure: the
-reference mask left where it was, and chance (a place drawn from the whole object).
+A joint is a point of the animal. It belongs to the part that covers it in the reference frame. In every later annotated
+frame, the same part should cover it again. Two baselines accompany the score: the reference mask without motion, and
+chance (a random pixel of the object).
 """
 
 from __future__ import annotations
@@ -29,23 +29,26 @@ __all__ = ["JointTrack", "TrackScore", "measure_tracks", "read_joints", "track_t
 Plane = npt.NDArray[np.uint8]
 Sample = tuple[bool, bool, bool, bool, float]
 Points = dict[str, dict[int, tuple[float, float]]]
-_FIGURES = ("held", "near", "on_object", "unmoved", "chance")
+_SCORE_FIELDS = ("held", "near", "on_object", "unmoved", "chance")
 
 
 @dataclass(frozen=True, slots=True)
 class JointTrack:
-    """One joint in the frames after the reference.
+    """Scores of a joint in the frames after the reference.
 
     Parameters
     ----------
-    joint, part : int
-        Its id, and the part under it in the reference frame.
+    joint : int
+        Id of the joint.
+    part : int
+        Value of the part that covers the joint in the reference frame.
     frames : int
-        Later frames in which it is annotated.
+        Number of later frames in which the joint is annotated.
     held, near, on_object : float
-        Share of them in which the part lies under it; within the tolerance of it; in which any part lies under it.
+        Shares of frames, 0..1: the part covers the joint, the part lies within the tolerance of the joint, any part
+        covers the joint.
     unmoved, chance : float
-        Floors of ``held``: the reference mask unmoved; the part's mean share of the object's area.
+        Baselines of ``held``, 0..1: the reference mask without motion, and the part's mean share of the object's area.
     """
 
     joint: int
@@ -60,7 +63,18 @@ class JointTrack:
 
 @dataclass(frozen=True, slots=True)
 class TrackScore:
-    """A sequence: its joints, and their means weighted by frames."""
+    """Scores of a sequence. Means over joints are weighted by the number of frames.
+
+    Parameters
+    ----------
+    sequence, reference : str
+        Name of the sequence, and of the reference frame.
+    tolerance_px : float
+        Tolerance of ``near``, in pixels.
+    joints : tuple of JointTrack
+    notes : tuple of str
+        Warnings, for instance about joints that no part covers.
+    """
 
     sequence: str
     reference: str
@@ -70,38 +84,38 @@ class TrackScore:
 
     @property
     def samples(self) -> int:
-        """Joints times later frames."""
+        """Number of samples: later frames, summed over joints."""
         return sum(joint.frames for joint in self.joints)
 
     @property
     def parts(self) -> int:
-        """Parts that hold a joint in the reference frame."""
+        """Number of parts that cover a joint in the reference frame."""
         return len({joint.part for joint in self.joints})
 
     def mean(self, figure: str) -> float:
-        """Mean of a figure over all samples."""
+        """Return the mean over all samples of a field of :class:`JointTrack`, 0..1."""
         return float(sum(getattr(joint, figure) * joint.frames for joint in self.joints) / self.samples)
 
 
 def read_joints(path: Path) -> Points:
-    """Joints of a BADJA file.
+    """Read the joints of a BADJA file (Biggs et al., ACCV 2018).
 
     Parameters
     ----------
     path : Path
-        ``[{"frame": "00000", "joints": [[id, x, y], ...]}, ...]``, x and y in pixels of the masks; or as published,
-        ``[{"image_path": ".../00000.jpg", "joints": [[row, column], ...], "visibility": [true, ...]}, ...]``, in
-        pixels of pictures at full resolution, which the masks must then be.
+        Either ``[{"frame": "00000", "joints": [[id, x, y], ...]}, ...]``, with x and y in pixels of the masks. Or the
+        published form ``[{"image_path": ".../00000.jpg", "joints": [[row, column], ...], "visibility": [true, ...]},
+        ...]``, in pixels of the full-resolution images. Masks must then have full resolution too.
 
     Returns
     -------
     dict
-        Frame name to joint id to ``(x, y)``, frames in the file's order.
+        Maps frame name to joint id to ``(x, y)``. Frames are in the file's order.
 
     Raises
     ------
     InputError
-        Missing, or of another form.
+        The file is missing, of another form, or has joints in fewer than two frames.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -122,8 +136,10 @@ def _plain(entry: dict[str, Any]) -> tuple[str, dict[int, tuple[float, float]]]:
 
 
 def _published(entry: dict[str, Any]) -> tuple[str, dict[int, tuple[float, float]]]:
-    seen = zip(entry["joints"], entry["visibility"], strict=True)
-    return Path(entry["image_path"]).stem, {i: (float(x), float(y)) for i, ((y, x), there) in enumerate(seen) if there}
+    points = zip(entry["joints"], entry["visibility"], strict=True)
+    return Path(entry["image_path"]).stem, {
+        i: (float(x), float(y)) for i, ((y, x), visible) in enumerate(points) if visible
+    }
 
 
 def measure_tracks(
@@ -138,33 +154,42 @@ def measure_tracks(
     Parameters
     ----------
     results : Path
-        ``<results>/<sequence>/<frame>.png``, or one sequence's masks, or what `slimevid run` writes.
+        Holds ``<sequence>/<frame>.png``. With a single joint file also a folder of masks, or a result folder of
+        ``slimevid run``.
     joints : Path
-        A BADJA file, or a folder of them.
+        A BADJA file, or a folder of BADJA files.
     sequences : sequence of str
-        Only these; empty = all.
+        Names to select. Empty selects all.
     reference : str, optional
-        Reference frame; the first with joints by default.
+        Name of the reference frame. By default the first frame with joints.
     tolerance : float
-        Distance for ``near``, as a share of the square root of the object's area in the reference frame.
+        Distance for ``near``, as a share of the square root of the object's area in the reference frame, 0..1.
+
+    Returns
+    -------
+    list of TrackScore
 
     Raises
     ------
+    ConfigError
+        The tolerance is out of range.
+    InputError
+        A joint file is missing.
     InputProblems
-        Masks that are missing, unreadable or too small for their joints: all of them.
+        All masks that are missing, unreadable, or of different sizes.
     """
     if not 0 <= tolerance <= 1:
         raise ConfigError(f"--tolerance is a share of the object's size, 0..1, got {tolerance}")
     files = sorted(joints.glob("*.json")) if joints.is_dir() else [joints]
-    named = {re.sub(r"_\d+p$", "", file.stem): file for file in files}
-    if not named:
+    files_by_sequence = {re.sub(r"_\d+p$", "", file.stem): file for file in files}
+    if not files_by_sequence:
         raise InputError(f"{joints}: no joint files (*.json)")
     for name in sequences:
-        if name not in named:
-            raise InputError(f"no joints of {name!r} in {joints}; {suggest_nearest(name, named)}")
+        if name not in files_by_sequence:
+            raise InputError(f"no joints of {name!r} in {joints}; {suggest_nearest(name, files_by_sequence)}")
     scores: list[TrackScore] = []
     problems: list[str] = []
-    for name, file in named.items():
+    for name, file in files_by_sequence.items():
         if sequences and name not in sequences:
             continue
         try:
@@ -179,11 +204,11 @@ def measure_tracks(
 
 
 def _masks(results: Path, name: str, sequences: int) -> dict[str, Path]:
-    places = [results / name / "masks", results / name]
+    candidates = [results / name / "masks", results / name]
     if sequences == 1:
-        places += [results / "masks", results]
-    for place in places:
-        files = mask_files(place)
+        candidates += [results / "masks", results]
+    for folder in candidates:
+        files = mask_files(folder)
         if files:
             return {file.stem: file for file in files}
     raise InputError(f"{results / name}: no masks; RESULTS holds one folder of masks a sequence")
@@ -194,8 +219,8 @@ def _sequence(name: str, points: Points, masks: dict[str, Path], reference: str 
     start = frames[0]
     first = _labels(masks[start])
     radius = tolerance * math.sqrt(int(np.count_nonzero(first)))
-    under = {joint: _under(first, place) for joint, place in points[start].items()}
-    parts = {joint: part for joint, part in under.items() if part}
+    part_under = {joint: _part_at(first, point) for joint, point in points[start].items()}
+    parts = {joint: part for joint, part in part_under.items() if part}
     samples: dict[int, list[Sample]] = {joint: [] for joint in parts}
     problems: list[str] = []
     for frame in frames[1:]:
@@ -205,9 +230,9 @@ def _sequence(name: str, points: Points, masks: dict[str, Path], reference: str 
             problems.append(str(error))
             continue
         for joint in sorted(parts.keys() & points[frame].keys()):
-            place = points[frame][joint]
-            if _under(plane, place) is not None:
-                samples[joint].append(_sample(plane, first, place, parts[joint], radius))
+            point = points[frame][joint]
+            if _part_at(plane, point) is not None:
+                samples[joint].append(_sample(plane, first, point, parts[joint], radius))
     if problems:
         raise InputProblems(problems)
     tracks = tuple(
@@ -217,13 +242,13 @@ def _sequence(name: str, points: Points, masks: dict[str, Path], reference: str 
     )
     if not tracks:
         raise InputError(f"{name}: no joint lies on a part in {start} and is seen later; choose another --ref-frame")
-    lost = ", ".join(str(joint) for joint, part in under.items() if not part)
+    lost = ", ".join(str(joint) for joint, part in part_under.items() if not part)
     notes = (f"{name}: joints {lost} lie on no part in frame {start} and do not count",) if lost else ()
     return TrackScore(name, start, radius, tracks, notes)
 
 
 def _frames(name: str, points: Points, masks: dict[str, Path], reference: str | None) -> list[str]:
-    """Frames with joints from the reference on, all of which have masks."""
+    """Return the frames with joints from the reference on, after checking that all have masks."""
     frames = [frame for frame, joints in points.items() if joints]
     start = frames[0] if reference is None else reference
     if start not in frames[:-1]:
@@ -238,7 +263,7 @@ def _frames(name: str, points: Points, masks: dict[str, Path], reference: str | 
 
 
 def _labels(path: Path, size: tuple[int, ...] | None = None) -> Plane:
-    """Part values of a mask, void as background."""
+    """Read the part values of a mask, (h, w) uint8. Void counts as background."""
     labels = read_labels(path)
     plane = labels.values
     if not labels.exact:
@@ -249,40 +274,40 @@ def _labels(path: Path, size: tuple[int, ...] | None = None) -> Plane:
     return (plane > 0).astype(np.uint8) if holds_only_255(plane) else np.where(plane == VOID, 0, plane).astype(np.uint8)
 
 
-def _under(plane: Plane, place: tuple[float, float]) -> int | None:
-    """Value of the pixel that holds a place; None outside the picture."""
-    x, y = math.floor(place[0]), math.floor(place[1])
+def _part_at(plane: Plane, point: tuple[float, float]) -> int | None:
+    """Return the part value at a point (x, y) in pixels, or None outside the image."""
+    x, y = math.floor(point[0]), math.floor(point[1])
     return int(plane[y, x]) if 0 <= y < plane.shape[0] and 0 <= x < plane.shape[1] else None
 
 
-def _sample(plane: Plane, first: Plane, place: tuple[float, float], part: int, radius: float) -> Sample:
-    """Figures of one joint in one frame, in the order of `JointTrack`."""
-    here = _under(plane, place)
+def _sample(plane: Plane, first: Plane, point: tuple[float, float], part: int, radius: float) -> Sample:
+    """Score a joint in a frame: held, near, on_object, unmoved, chance."""
+    part_here = _part_at(plane, point)
     y, x = np.nonzero(plane == part)
-    # Centres lie at +0.5; the pixel under the joint counts as at distance 0.
-    near = here == part or bool((np.hypot(x + 0.5 - place[0], y + 0.5 - place[1]) <= radius).any())
+    # Pixel centres lie at +0.5. The pixel under the joint counts as distance 0.
+    near = part_here == part or bool((np.hypot(x + 0.5 - point[0], y + 0.5 - point[1]) <= radius).any())
     area = int(np.count_nonzero(plane))
-    return (here == part, near, bool(here), _under(first, place) == part, len(x) / area if area else 0.0)
+    return (part_here == part, near, bool(part_here), _part_at(first, point) == part, len(x) / area if area else 0.0)
 
 
 def track_table(scores: Sequence[TrackScore]) -> str:
-    """Per cent, a row a sequence; the mean is over sequences."""
+    """Format scores in per cent, with a row per sequence and their mean over sequences."""
     head = ["per cent", "held", "near", "on object", "floor: unmoved", "floor: chance", "parts", "joints", "samples"]
     rows = []
     for score in scores:
-        figures = [f"{100 * score.mean(name):.1f}" for name in _FIGURES]
+        figures = [f"{100 * score.mean(name):.1f}" for name in _SCORE_FIELDS]
         rows.append([score.sequence, *figures, str(score.parts), str(len(score.joints)), str(score.samples)])
     if len(scores) > 1:
-        means = [f"{100 * float(np.mean([s.mean(name) for s in scores])):.1f}" for name in _FIGURES]
+        means = [f"{100 * float(np.mean([s.mean(name) for s in scores])):.1f}" for name in _SCORE_FIELDS]
         rows.append(["mean", *means, "", "", str(sum(s.samples for s in scores))])
     return table(head, rows)
 
 
 def tracks_json(scores: Sequence[TrackScore]) -> dict[str, Any]:
-    """Everything measured, as plain values: shares 0..1, distances in pixels."""
+    """Return all scores as plain values for JSON: shares 0..1, distances in pixels."""
     sequences = {
         s.sequence: {
-            **{name: s.mean(name) for name in _FIGURES},
+            **{name: s.mean(name) for name in _SCORE_FIELDS},
             "reference": s.reference,
             "tolerance_px": s.tolerance_px,
             "joints": [asdict(joint) for joint in s.joints],
@@ -290,5 +315,5 @@ def tracks_json(scores: Sequence[TrackScore]) -> dict[str, Any]:
         }
         for s in scores
     }
-    mean = {name: float(np.mean([s.mean(name) for s in scores])) for name in _FIGURES}
+    mean = {name: float(np.mean([s.mean(name) for s in scores])) for name in _SCORE_FIELDS}
     return {"schema": 1, **mean, "sequences": sequences}

@@ -1,4 +1,4 @@
-"""Masks of truths and results as object ids; every style is read, nothing is guessed."""
+"""Read masks of ground truth and results as object ids, from all common file styles, without guessing."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ Plane = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """A mask file.
+    """Values of a mask file.
 
     Parameters
     ----------
     path : Path
     values : (h, w) uint8
-        As stored in indexed and grey files and arrays; the DAVIS palette's number of a colour; else ids 1..K.
+        Values stored in indexed files, grey files and arrays. For colours, the index in the DAVIS palette, or numbers
+        1..K if the colours are not in the palette.
     kind : str
-        How the file stores them: ``indexed``, ``grey``, ``1-bit``, ``colours`` or ``array``.
+        Storage: ``indexed``, ``grey``, ``1-bit``, ``colours`` or ``array``.
     exact : bool
-        False: the values were told apart by colour, numbered in no order that other files share.
+        False for colours that are not in the palette. Their numbers differ between files.
     """
 
     path: Path
@@ -48,25 +49,25 @@ def read_labels(path: Path) -> Labels:
     Raises
     ------
     InputError
-        Missing, unreadable, or a photograph.
+        The file is missing, unreadable, or a photograph.
     """
     if path.suffix.lower() == ".npy":
-        checked = read_mask(path).labels  # refuses what is no array of labels
+        checked = read_mask(path).labels  # refuses arrays that hold no labels
         raw = np.load(path, allow_pickle=False)
-        return Labels(path, _bytes(raw if raw.min() >= 0 and raw.max() <= VOID else checked), "array")
+        return Labels(path, _as_uint8(raw if raw.min() >= 0 and raw.max() <= VOID else checked), "array")
     image = open_image(path)
-    if image.format != "JPEG":  # its greys are noisy: only the careful reader can tell them apart
-        plane = _stored(image)
+    if image.format != "JPEG":  # its grey levels are noisy: only read_mask can separate them
+        plane = _stored_values(image)
         if plane is not None:
             return Labels(path, plane, {"P": "indexed", "1": "1-bit"}.get(image.mode, "grey"))
     mask = read_mask(path)
     table = davis_palette()
     exact = all(tuple(table[value].tolist()) == mask.colors.get(value) for value in mask.values)
-    return Labels(path, _bytes(mask.labels), "colours", exact)
+    return Labels(path, _as_uint8(mask.labels), "colours", exact)
 
 
-def _stored(image: Image.Image) -> Plane | None:
-    """The numbers in an indexed or grey file; None when it holds colours, or levels above 255."""
+def _stored_values(image: Image.Image) -> Plane | None:
+    """Return the values of an indexed or grey file, or None for colours or levels above 255."""
     if image.mode in {"P", "L", "1"}:
         return np.asarray(image).view(np.uint8)
     pixels = np.asarray(image)
@@ -77,27 +78,27 @@ def _stored(image: Image.Image) -> Plane | None:
     return None
 
 
-def _bytes(labels: npt.NDArray[Any]) -> Plane:
+def _as_uint8(labels: npt.NDArray[Any]) -> Plane:
     return np.where(labels < 0, VOID, labels).astype(np.uint8)
 
 
 def values_of(plane: Plane) -> list[int]:
-    """Values a mask holds, without 0, increasing."""
+    """Return the values in a mask except 0, in increasing order."""
     return [int(v) for v in np.flatnonzero(np.bincount(plane.ravel(), minlength=256)) if v]
 
 
 def holds_only_255(plane: Plane) -> bool:
-    """Whether the mask is 0/255 with some 255 in it."""
+    """Return True if the mask holds 255, and no other value but 0."""
     return int(plane.max()) == VOID and int(np.count_nonzero(plane)) == int(np.count_nonzero(plane == VOID))
 
 
 def as_binary(labels: Labels) -> npt.NDArray[np.bool_]:
-    """The one object of a binary mask: (h, w) bool.
+    """Return the object of a binary mask, (h, w) bool.
 
     Raises
     ------
     InputError
-        The mask holds several objects.
+        The mask holds more than a single object.
     """
     plane = labels.values
     top = int(plane.max())
@@ -106,9 +107,9 @@ def as_binary(labels: Labels) -> npt.NDArray[np.bool_]:
     object_pixels = plane == top
     if int(np.count_nonzero(plane)) == int(np.count_nonzero(object_pixels)):
         return np.asarray(object_pixels)
-    careful = read_mask(labels.path)  # in-between levels of an anti-aliased mask
-    if careful.values == (1,) and not (careful.labels < 0).any():
-        return np.asarray(careful.labels > 0)
+    reread = read_mask(labels.path)  # resolves the grey levels of an anti-aliased mask
+    if reread.values == (1,) and not (reread.labels < 0).any():
+        return np.asarray(reread.labels > 0)
     raise InputError(
         f"{labels.path}: holds the values {listed(values_of(plane))} where one object is expected; save it as "
         "0 and 255, or 0 and 1"
@@ -116,15 +117,15 @@ def as_binary(labels: Labels) -> npt.NDArray[np.bool_]:
 
 
 def as_ids(labels: Labels, known: list[int]) -> Plane:
-    """Object ids of a result: (h, w) uint8, 0 background.
+    """Return the object ids of a result, (h, w) uint8, 0 is background.
 
     Raises
     ------
     InputError
-        A value is no object's id.
+        A value is not in `known`, the increasing list of object ids.
     """
     plane = labels.values
-    if int(plane.max()) == 0 or (labels.exact and int(plane.max()) <= known[-1] and not _foreign(plane, known)):
+    if int(plane.max()) == 0 or (labels.exact and int(plane.max()) <= known[-1] and not _has_foreign_ids(plane, known)):
         return plane
     if holds_only_255(plane):
         if known == [1]:
@@ -148,11 +149,11 @@ def as_ids(labels: Labels, known: list[int]) -> Plane:
     )
 
 
-def _foreign(plane: Plane, known: list[int]) -> bool:
+def _has_foreign_ids(plane: Plane, known: list[int]) -> bool:
     return known != list(range(1, known[-1] + 1)) and bool(set(values_of(plane)) - set(known))
 
 
 def listed(values: list[int]) -> str:
-    """Values as text, at most eight of them."""
-    shown = ", ".join(map(str, values[:8]))
-    return f"{shown}, ... ({len(values)} in all)" if len(values) > 8 else shown
+    """Return values as text, at most eight, and their number if more."""
+    text = ", ".join(map(str, values[:8]))
+    return f"{text}, ... ({len(values)} in all)" if len(values) > 8 else text

@@ -1,4 +1,4 @@
-"""Independent pieces of work in several processes, or in this one."""
+"""Process independent items in several processes, or in the calling process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Result = TypeVar("Result")
 
 
 def require_jobs(jobs: int) -> int:
-    """Give `jobs` back if it is a number of processes.
+    """Return `jobs` unchanged after checking it.
 
     Raises
     ------
     ConfigError
-        It is below 1.
+        `jobs` is below 1.
     """
     if jobs < 1:
         raise ConfigError(f"--jobs must be 1 or more, got {jobs}")
@@ -32,22 +32,27 @@ def require_jobs(jobs: int) -> int:
 def map_processes(
     function: Callable[[Item], Result], items: Sequence[Item], jobs: int
 ) -> Iterator[tuple[Item, Result]]:
-    """Call a function on every item; give pairs as they are done.
+    """Call a function on every item, in several processes.
 
     Parameters
     ----------
     function : callable
-        Of a module's top level: processes are started fresh (forking a process that has threads can hang).
+        A module's top-level function, because processes are spawned. Forking a process with threads can hang.
     items : sequence
     jobs : int
-        Processes; with 1 everything runs here, in order.
+        Number of processes. With 1, all items are processed in order in the calling process.
+
+    Yields
+    ------
+    tuple of (item, result)
+        In order of completion.
 
     Raises
     ------
     ConfigError
         `jobs` is below 1.
     OutputError
-        A process was killed, for want of memory most likely.
+        A process was killed, most likely for lack of memory.
     """
     if require_jobs(jobs) == 1 or len(items) < 2:
         yield from ((item, function(item)) for item in items)

@@ -1,4 +1,4 @@
-"""What is measured: which frames and objects count, and how frames become figures."""
+"""Evaluation protocol: rules for scored frames and objects, and statistics over frames."""
 
 from __future__ import annotations
 
@@ -35,29 +35,30 @@ OBJECT_RULES = ("count", "present", "growing")
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """The rules of one evaluation.
+    """Rules of an evaluation.
 
     Parameters
     ----------
     task : str
-        ``semi-supervised``: an id means the same object in truth and result, void is background. ``unsupervised``:
-        proposals are matched to objects, void pixels count for neither.
+        ``semi-supervised``: an id is the same object in truth and result, void is background. ``unsupervised``:
+        proposals are matched to objects, void pixels are ignored (Caelles et al., 2019).
     frames : str
-        ``inner``: all annotated frames but the first and the last (official, semi-supervised). ``all`` (official,
-        unsupervised). ``later``: all after the one in which an object first appears (YouTube-VOS).
+        ``inner``: all annotated frames except the first and the last (official, semi-supervised). ``all``: all
+        annotated frames (official, unsupervised). ``later``: all annotated frames after an object's first (YouTube-VOS,
+        Xu et al., ECCV 2018).
     objects : str
-        ``count``: ids 1 .. the largest of the first annotated frame (official). ``present``: the ids the first
-        annotated frame holds. ``growing``: every id, from its first annotated frame on (YouTube-VOS).
+        ``count``: ids from 1 to the largest in the first annotated frame (official). ``present``: ids in the first
+        annotated frame. ``growing``: every id, from its first annotated frame on (YouTube-VOS).
     coding : str
-        ``binary``: whatever is not 0 is the one object. ``ids``: values are objects, 255 is void. ``auto``: binary
-        where the first annotated frame holds nothing but 0 and 255.
+        ``binary``: all values except 0 are a single object. ``ids``: values are objects, 255 is void. ``auto``: binary
+        if the first annotated frame holds only 0 and 255.
     strict : int or None
-        Tolerance in pixels of a second, stricter F.
+        Tolerance in pixels of a second, stricter F, 1..100.
 
     Raises
     ------
     ConfigError
-        An unknown rule, or rules that contradict each other.
+        A rule is unknown, or two rules contradict each other.
     """
 
     task: str = "semi-supervised"
@@ -67,14 +68,14 @@ class Protocol:
     strict: int | None = None
 
     def __post_init__(self) -> None:
-        for value, known in (
+        for value, allowed in (
             (self.task, TASKS),
             (self.frames, FRAME_RULES),
             (self.objects, OBJECT_RULES),
             (self.coding, CODINGS),
         ):
-            if value not in known:
-                raise ConfigError(f"unknown evaluation rule {value!r}; known: {', '.join(known)}")
+            if value not in allowed:
+                raise ConfigError(f"unknown evaluation rule {value!r}; known: {', '.join(allowed)}")
         if (self.objects == "growing") != (self.frames == "later"):
             raise ConfigError("objects that appear one by one are scored on the frames after each appears, only those")
         if self.task == "unsupervised" and self.objects == "growing":
@@ -85,7 +86,17 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """Mean, recall (share of frames above 0.5) and decay (first quarter minus last quarter) of a curve, 0..1."""
+    """Statistics of a curve of J or F over time (Perazzi et al., CVPR 2016).
+
+    Parameters
+    ----------
+    mean : float
+        0..1.
+    recall : float
+        Share of frames above 0.5, 0..1.
+    decay : float
+        Mean of the first quarter minus mean of the last quarter.
+    """
 
     mean: float
     recall: float
@@ -94,17 +105,17 @@ class Statistic:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObjectScore:
-    """J and F of one object over time.
+    """J and F of an object over time.
 
     Parameters
     ----------
     sequence : str
     object : int
-        Its id in the truth.
+        Id of the object in the ground truth.
     frames : tuple of str
         File stems of the scored frames.
     j, f : (n,) float64
-        0..1, a value a frame.
+        Region similarity and boundary accuracy of every scored frame, 0..1.
     strict : (n,) float64 or None
         F at the strict tolerance.
     """
@@ -118,13 +129,22 @@ class ObjectScore:
 
     @property
     def name(self) -> str:
-        """Name in the official files."""
+        """Name of the object in the official result files."""
         return f"{self.sequence}_{self.object}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceScore:
-    """The objects of one sequence, by increasing id, and what was noticed on the way."""
+    """Scores of a sequence.
+
+    Parameters
+    ----------
+    name : str
+    objects : tuple of ObjectScore
+        In increasing order of ids.
+    notes : tuple of str
+        Warnings about the annotations.
+    """
 
     name: str
     objects: tuple[ObjectScore, ...]
@@ -133,7 +153,18 @@ class SequenceScore:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Means over objects: J&F is the mean of J's and F's means."""
+    """Means over objects.
+
+    Parameters
+    ----------
+    jf : float
+        J&F: mean of the means of J and F, 0..1.
+    j, f : Statistic
+    strict : Statistic or None
+        F at the strict tolerance.
+    objects, frames : int
+        Number of objects, and of distinct scored frames.
+    """
 
     jf: float
     j: Statistic
@@ -145,7 +176,15 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """Everything measured on one folder of results."""
+    """Scores of a result folder.
+
+    Parameters
+    ----------
+    label : str
+        Name of the folder in tables and figures.
+    protocol : Protocol
+    sequences : tuple of SequenceScore
+    """
 
     label: str
     protocol: Protocol
@@ -153,26 +192,27 @@ class Evaluation:
 
     @property
     def objects(self) -> tuple[ObjectScore, ...]:
-        """Objects of all sequences."""
+        """Scores of the objects of all sequences."""
         return tuple(score for sequence in self.sequences for score in sequence.objects)
 
     @property
     def summary(self) -> Summary:
-        """Figures over all objects."""
+        """Means over all objects."""
         return summarize(self.objects)
 
 
 def statistic(curve: Curve) -> Statistic:
-    """Mean, recall and decay of the values of one object's frames.
+    """Compute mean, recall and decay of an object's scores over time.
 
     Parameters
     ----------
-    curve : (n,) float64, n >= 1
+    curve : (n,) float64
+        Score of every frame, 0..1, n >= 1.
 
     Notes
     -----
-    Decay takes the official bin edges, ``round(linspace(1, n, 5)) - 1``, shared by neighbouring bins. The official tool
-    keeps them in 8 bits, which is wrong above 256 frames; here they are whole numbers.
+    Decay uses the official bin edges ``round(linspace(1, n, 5)) - 1``, shared by neighbouring bins. The official tool
+    stores the edges in 8 bits, an error above 256 frames. Here they are 64-bit integers.
     """
     edges = np.round(np.linspace(1, len(curve), 5) + 1e-10).astype(np.int64) - 1
     first, last = curve[edges[0] : edges[1] + 1], curve[edges[3] : edges[4] + 1]
@@ -180,7 +220,7 @@ def statistic(curve: Curve) -> Statistic:
 
 
 def summarize(objects: Sequence[ObjectScore]) -> Summary:
-    """Flat means over objects, whatever sequence they come from."""
+    """Average over the objects of all sequences, each with the same weight."""
     j, f = _average([o.j for o in objects]), _average([o.f for o in objects])
     sharp = [o.strict for o in objects if o.strict is not None]
     frames = {(o.sequence, frame) for o in objects for frame in o.frames}
@@ -188,12 +228,12 @@ def summarize(objects: Sequence[ObjectScore]) -> Summary:
 
 
 def _average(curves: Sequence[Curve]) -> Statistic:
-    each = [statistic(curve) for curve in curves]
-    return Statistic(*(float(np.mean([getattr(s, name) for s in each])) for name in ("mean", "recall", "decay")))
+    statistics = [statistic(curve) for curve in curves]
+    return Statistic(*(float(np.mean([getattr(s, name) for s in statistics])) for name in ("mean", "recall", "decay")))
 
 
 def match_proposals(j: npt.NDArray[Any], f: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Proposal of each object so that the sum of mean J&F is largest (Hungarian method).
+    """Assign a proposal to each object so that the sum of mean J&F is largest (Kuhn, Hungarian method, 1955).
 
     Parameters
     ----------
@@ -203,7 +243,7 @@ def match_proposals(j: npt.NDArray[Any], f: npt.NDArray[Any]) -> npt.NDArray[np.
     Returns
     -------
     (objects,) int64
-        Each proposal at most once.
+        Index of the proposal of each object. Each proposal is assigned at most once.
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -1,4 +1,4 @@
-"""What came out, as text: the official CSV files, one a frame, JSON, and tables for the screen."""
+"""Report scores: the official CSV files, per-frame CSV, JSON, and tables for the terminal."""
 
 from __future__ import annotations
 
@@ -30,36 +30,44 @@ GLOBAL = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-
 
 
 def unique_labels(folders: Sequence[Path]) -> list[str]:
-    """Last part of each path, or the whole path where two would read the same."""
+    """Return the last component of each path, or the full path if last components repeat."""
     short = [folder.resolve().name for folder in folders]
     return [str(f) if short.count(s) > 1 else s for f, s in zip(folders, short, strict=True)]
 
 
-def _figures(evaluation: Evaluation) -> tuple[float, ...]:
+def _global_values(evaluation: Evaluation) -> tuple[float, ...]:
     s = evaluation.summary
     return (s.jf, s.j.mean, s.j.recall, s.j.decay, s.f.mean, s.f.recall, s.f.decay)
 
 
 def write_csv(folder: Path, label: str, evaluation: Evaluation) -> list[Path]:
-    """Write the three CSV files; nothing ever reads them back.
+    """Write the three CSV files of an evaluation.
+
+    With the label ``val`` they are ``global_results-val.csv`` and ``per-sequence_results-val.csv``, with columns and
+    decimals of the official tool, and ``per-frame_results-val.csv``.
 
     Parameters
     ----------
     folder : Path
     label : str
-        Split: ``val`` gives ``global_results-val.csv`` and ``per-sequence_results-val.csv``, columns and decimals as
-        the official tool writes them, and ``per-frame_results-val.csv``.
+        Label of the data set, for instance its split.
+    evaluation : Evaluation
+
+    Returns
+    -------
+    list of Path
+        The written files.
 
     Raises
     ------
     OutputError
-        The folder takes no files.
+        The folder cannot be written.
     """
     make_folder(folder)
     objects = evaluation.objects
     strict = objects[0].strict is not None
     tables: dict[str, list[Sequence[Any]]] = {
-        "global": [GLOBAL, [f"{v:.3f}" for v in _figures(evaluation)]],
+        "global": [GLOBAL, [f"{v:.3f}" for v in _global_values(evaluation)]],
         "per-sequence": [
             ("Sequence", "J-Mean", "F-Mean"),
             *((o.name, f"{o.j.mean():.3f}", f"{o.f.mean():.3f}") for o in objects),
@@ -86,7 +94,7 @@ def _frame_rows(score: ObjectScore) -> Iterable[Sequence[str]]:
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Everything measured, as plain values: figures 0..1, full precision."""
+    """Return all scores as plain values for JSON: 0..1, in full precision."""
     sequences = {}
     for sequence in evaluation.sequences:
         s = summarize(sequence.objects)
@@ -123,7 +131,7 @@ def _object(score: ObjectScore) -> dict[str, Any]:
 
 
 def require_folder(path: Path) -> None:
-    """Say before the work, not after it, that a file cannot be written.
+    """Check before the work starts that a file can be written.
 
     Raises
     ------
@@ -135,19 +143,26 @@ def require_folder(path: Path) -> None:
 
 
 def write_report(path: Path, evaluations: Sequence[Evaluation], rows: Sequence[Comparison]) -> None:
-    """Write everything as one JSON file.
+    """Write evaluations and their comparison as a JSON file.
+
+    Parameters
+    ----------
+    path : Path
+    evaluations : sequence of Evaluation
+    rows : sequence of Comparison
+        Written only if more than a single folder was evaluated.
 
     Raises
     ------
     OutputError
-        It cannot be written.
+        The file cannot be written.
     """
     comparison = [asdict(row) for row in rows] if len(rows) > 1 else []
     write_json(path, {"schema": 1, "results": [as_json(e) for e in evaluations], "comparison": comparison})
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned text: the first column to the left, the others to the right."""
+    """Format rows as aligned text: the first column left-aligned, the others right-aligned."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     lines = []
     for row in (head, *rows):
@@ -159,14 +174,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def score_table(evaluation: Evaluation) -> str:
-    """Per cent, a row an object and the mean over objects."""
+    """Format scores in per cent, with a row per object and the mean over objects."""
     strict = evaluation.protocol.strict
     head = ["per cent", "frames", "J&F", "J", "recall", "decay", "F", "recall", "decay"]
     head += [] if strict is None else [f"F at {strict} px"]
-    several = any(len(s.objects) > 1 for s in evaluation.sequences)
+    multiple_objects = any(len(s.objects) > 1 for s in evaluation.sequences)
     rows = []
     for name, objects in (
-        *((o.name if several else o.sequence, [o]) for o in evaluation.objects),
+        *((o.name if multiple_objects else o.sequence, [o]) for o in evaluation.objects),
         ("mean", evaluation.objects),
     ):
         s = summarize(objects)
@@ -177,7 +192,7 @@ def score_table(evaluation: Evaluation) -> str:
 
 
 def scope(evaluation: Evaluation, label: str) -> str:
-    """One line: what the figures are about."""
+    """Describe the scored set in a line: split, task, and numbers of sequences, objects and frames."""
     p, s = evaluation.protocol, evaluation.summary
     rule = {
         "inner": "first and last frame not scored",
@@ -191,21 +206,21 @@ def scope(evaluation: Evaluation, label: str) -> str:
 
 
 def comparison_table(rows: Sequence[Comparison], evaluations: Sequence[Evaluation]) -> str:
-    """Per cent, a row a result folder."""
+    """Format a comparison in per cent, with a row per result folder."""
     strict = evaluations[0].protocol.strict
     head = ["per cent", "J&F", "95 %", "J", "F", *([] if strict is None else [f"F at {strict} px"])]
     head += ["to the first", "95 %"]
     lines = []
     for row, evaluation in zip(rows, evaluations, strict=True):
         s, d = evaluation.summary, row.difference
-        difference = ["", ""] if d is None else [f"{100 * d.value:+.1f}", _range(d, "+.1f")]
+        difference = ["", ""] if d is None else [f"{100 * d.value:+.1f}", _format_interval(d, "+.1f")]
         jf, j, f = (f"{100 * v:.1f}" for v in (row.jf.value, s.j.mean, s.f.mean))
         sharp = [] if s.strict is None else [f"{100 * s.strict.mean:.1f}"]
-        lines.append([row.label, jf, _range(row.jf, ".1f"), j, f, *sharp, *difference])
+        lines.append([row.label, jf, _format_interval(row.jf, ".1f"), j, f, *sharp, *difference])
     return table(head, lines)
 
 
-def _range(interval: Interval, form: str) -> str:
+def _format_interval(interval: Interval, form: str) -> str:
     if interval.low is None or interval.high is None:
         return "one sequence"
     return f"{100 * interval.low:{form}} .. {100 * interval.high:{form}}"

@@ -1,4 +1,4 @@
-"""Score sequences: frame after frame, two masks in memory at a time, whatever the length."""
+"""Score sequences frame by frame, with two masks in memory at a time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from slimevid.evaluation.protocol import Evaluation, ObjectScore, Protocol, Sequ
 
 __all__ = ["evaluate", "score_sequence"]
 
-MOST_PROPOSALS = 20  # the official limit of the unsupervised task
+MOST_PROPOSALS = 20  # official limit of the unsupervised task
 Plane = npt.NDArray[np.uint8]
-Values = tuple[float, ...]  # J, F and, if asked for, the strict F
+Values = tuple[float, ...]  # J, F and, if configured, the strict F
 
 
 def evaluate(
@@ -33,7 +33,7 @@ def evaluate(
     jobs: int = 1,
     notify: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
-    """Score a folder of results.
+    """Score a result folder.
 
     Parameters
     ----------
@@ -41,10 +41,10 @@ def evaluate(
     results : Path
     protocol : Protocol
     jobs : int
-        Processes; a sequence is never split, so the figures do not depend on it. Above 1, a script that calls this
-        needs its ``if __name__ == "__main__":``, as fresh processes import it.
+        Number of processes. Scores do not depend on it, because a sequence is never split. With more than 1, a calling
+        script needs ``if __name__ == "__main__":``, as spawned processes import it.
     notify : callable(stage, done, total), optional
-        Told after every sequence.
+        Called after every sequence, with numbers of annotated frames.
 
     Returns
     -------
@@ -53,10 +53,10 @@ def evaluate(
     Raises
     ------
     InputProblems
-        What is missing, or what is wrong in any of the masks. There is no figure then.
+        All missing and all invalid masks. No scores are returned then.
     """
     work = pair(dataset, results, protocol)
-    longest_first = sorted(work, key=lambda job: -len(job.truths))  # the last process to finish started early
+    longest_first = sorted(work, key=lambda job: -len(job.truths))  # so that the longest sequence does not finish last
     outcomes: dict[str, _Outcome] = {}
     total, done = sum(len(job.truths) for job in work), 0
     for (job, _), outcome in map_processes(_score, [(job, protocol) for job in longest_first], jobs):
@@ -87,17 +87,17 @@ def _score(work: tuple[Job, Protocol]) -> _Outcome:
 
 
 def score_sequence(job: Job, protocol: Protocol) -> SequenceScore:
-    """J and F of every object on every scored frame of a sequence.
+    """Compute J and F of every object on every scored frame of a sequence.
 
     Raises
     ------
     InputError
         The annotations cannot be used.
     InputProblems
-        Masks of a wrong size, with ids no object has, stored in mixed ways, or unreadable: all of them.
+        All masks of a wrong size, with unknown ids, of mixed storage, or unreadable.
     """
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # the pictures are small: threads cost more than they bring, and --jobs has the cores
+    cv2.setNumThreads(1)  # masks are small: threads cost more than they gain, and --jobs uses the cores
     try:
         reader = _Reader(job, protocol)
         score = (_unsupervised if protocol.task == "unsupervised" else _semi_supervised)(job, protocol, reader)
@@ -109,7 +109,7 @@ def score_sequence(job: Job, protocol: Protocol) -> SequenceScore:
 
 @dataclass(slots=True)
 class _Reader:
-    """Masks of a sequence as object ids; what is wrong is collected, not raised at once."""
+    """Reader of the masks of a sequence as object ids. It collects problems instead of raising the first."""
 
     job: Job
     protocol: Protocol
@@ -118,26 +118,26 @@ class _Reader:
     problems: list[str] = field(default_factory=list)
     _binary: bool = False
     _kinds: dict[str, Path] = field(default_factory=dict)
-    _late: set[int] = field(default_factory=set)
+    _late_ids: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         first = read_labels(self.job.truths[0])
-        coding, where = self.protocol.coding, self.job.truths[0]
+        coding, path = self.protocol.coding, self.job.truths[0]
         only_255 = holds_only_255(first.values)
         if coding == "ids" and only_255:
             raise InputError(
-                f"{where}: the truth is 0/255, which ids read as void only; is it DAVIS-2016 (--year 2016)?"
+                f"{path}: the truth is 0/255, which ids read as void only; is it DAVIS-2016 (--year 2016)?"
             )
         self._binary = coding == "binary" or (coding == "auto" and (only_255 or first.kind == "1-bit"))
-        held = [1] if self._binary and first.values.any() else [v for v in values_of(first.values) if v != VOID]
+        ids = [1] if self._binary and first.values.any() else [v for v in values_of(first.values) if v != VOID]
         if self._binary and len(values_of(first.values)) > 1:
             self.notes.append(f"{self.job.name}: all ids of the truth count as its one object")
-        if not held and self.protocol.objects != "growing":
-            raise InputError(f"{where}: the first annotated frame holds no object; there is nothing to score")
-        self.ids = list(range(1, held[-1] + 1)) if self.protocol.objects == "count" else held
+        if not ids and self.protocol.objects != "growing":
+            raise InputError(f"{path}: the first annotated frame holds no object; there is nothing to score")
+        self.ids = list(range(1, ids[-1] + 1)) if self.protocol.objects == "count" else ids
 
     def truth(self, index: int) -> tuple[Plane, npt.NDArray[np.bool_] | None]:
-        """Ids of an annotated frame (void is 0), and its void pixels where the task has any."""
+        """Return the ids of an annotated frame (void is 0), and its void pixels in the unsupervised task."""
         labels = read_labels(self.job.truths[index])
         if self._binary:
             return (labels.values > 0).astype(np.uint8), None
@@ -146,15 +146,15 @@ class _Reader:
             void = plane == VOID
             plane = np.where(void, 0, plane).astype(np.uint8)
         if self.protocol.objects != "count" or int(plane.max()) > self.ids[-1]:
-            self._late.update(set(values_of(plane)) - set(self.ids))
+            self._late_ids.update(set(values_of(plane)) - set(self.ids))
         return plane, void if self.protocol.task == "unsupervised" else None
 
     def late(self) -> list[int]:
-        """Objects of the truths read so far that were not known yet."""
-        return sorted(self._late - set(self.ids))
+        """Return the ids that appeared in annotated frames so far and are not in `ids`."""
+        return sorted(self._late_ids - set(self.ids))
 
     def result(self, index: int, size: tuple[int, ...]) -> Plane | None:
-        """Ids of the result of a frame; None when something is wrong with it, which is then on the list."""
+        """Return the ids of a frame's result, or None for an invalid mask, whose problem is recorded."""
         path = self.job.results[index]
         if path is None:
             return None
@@ -168,7 +168,7 @@ class _Reader:
                 return as_binary(labels).astype(np.uint8)
             if self.protocol.task == "unsupervised":
                 return as_ids(labels, list(range(1, MOST_PROPOSALS + 1)))
-            # Objects that appear later are not known yet: what their ids may be is checked at the end.
+            # Objects that appear later are unknown yet, so their ids are checked at the end.
             growing = self.protocol.objects == "growing"
             return as_ids(labels, list(range(1, VOID)) if growing else self.ids)
         except InputError as error:
@@ -181,7 +181,7 @@ class _Reader:
             self._kinds.setdefault(f"{labels.kind} {'0/255' if only_255 else 'ids'}", labels.path)
 
     def finish(self, score: Sequence[ObjectScore]) -> None:
-        """Raise what was wrong anywhere in the sequence."""
+        """Raise all problems of the sequence, and add the last notes."""
         if len(self._kinds) > 1:
             kinds = ", ".join(f"{kind} ({path.name})" for kind, path in self._kinds.items())
             folder = next(iter(self._kinds.values())).parent
@@ -197,13 +197,14 @@ class _Reader:
             )
 
 
-def _measures(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_], strict: int | None) -> Values:
-    one, other = Outline(a), Outline(b)
-    values = (region_j(a, b), outline_f(one, other, tolerance((a.shape[0], a.shape[1]))))
-    return values if strict is None else (*values, outline_f(one, other, strict))
+def _measure_masks(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_], strict: int | None) -> Values:
+    """Compute J, F and, if `strict` is a tolerance in pixels, F at this tolerance, of two masks (h, w) bool."""
+    first, second = Outline(a), Outline(b)
+    values = (region_j(a, b), outline_f(first, second, tolerance((a.shape[0], a.shape[1]))))
+    return values if strict is None else (*values, outline_f(first, second, strict))
 
 
-def _scored(job: Job) -> Iterator[int]:
+def _scored_indices(job: Job) -> Iterator[int]:
     return (i for i, path in enumerate(job.results) if path is not None)
 
 
@@ -211,12 +212,12 @@ def _semi_supervised(job: Job, protocol: Protocol, reader: _Reader) -> list[Obje
     growing = protocol.objects == "growing"
     curves: dict[int, list[tuple[str, Values]]] = {}
     used: set[int] = set()
-    for index in range(len(job.truths)) if growing else _scored(job):
+    for index in range(len(job.truths)) if growing else _scored_indices(job):
         truth, _ = reader.truth(index)
         result = reader.result(index, truth.shape)
         if result is not None:
             for number in reader.ids:
-                values = _measures(result == number, truth == number, protocol.strict)
+                values = _measure_masks(result == number, truth == number, protocol.strict)
                 curves.setdefault(number, []).append((job.truths[index].stem, values))
             used.update(values_of(result) if growing else ())
         if growing:
@@ -226,32 +227,32 @@ def _semi_supervised(job: Job, protocol: Protocol, reader: _Reader) -> list[Obje
         reader.problems.append(
             f"{job.name}: results hold the ids {listed(foreign)}, but the objects are {listed(reader.ids)}"
         )
-    return [_object(job.name, number, curve) for number, curve in sorted(curves.items())]
+    return [_object_score(job.name, number, curve) for number, curve in sorted(curves.items())]
 
 
-def _object(sequence: str, number: int, curve: Sequence[tuple[str, Values]]) -> ObjectScore:
+def _object_score(sequence: str, number: int, curve: Sequence[tuple[str, Values]]) -> ObjectScore:
     columns = np.array([values for _, values in curve], np.float64).T
     strict = columns[2] if len(columns) > 2 else None
     return ObjectScore(sequence, number, tuple(stem for stem, _ in curve), columns[0], columns[1], strict)
 
 
 def _unsupervised(job: Job, protocol: Protocol, reader: _Reader) -> list[ObjectScore]:
-    """Every proposal against every object; a proposal that a frame does not hold is empty there."""
-    frames = list(_scored(job))
+    """Score every proposal against every object, then the best assignment. Absent proposals count as empty masks."""
+    frames = list(_scored_indices(job))
     per_frame: list[dict[int, npt.NDArray[Any]]] = []
     for index in frames:
         truth, void = reader.truth(index)
         result = reader.result(index, truth.shape)
         if result is not None:
-            per_frame.append(_table(result, truth, void, reader.ids, protocol.strict))
+            per_frame.append(_score_proposals(result, truth, void, reader.ids, protocol.strict))
     if len(per_frame) < len(frames):
-        return []  # the reader has the reason
+        return []  # finish() raises the recorded problems
     proposals = sorted(set().union(*per_frame) - {0})
-    proposals += [0] * max(len(reader.ids) - len(proposals), 0)  # 0 stands for one that is always empty
+    proposals += [0] * max(len(reader.ids) - len(proposals), 0)  # 0 is an empty proposal
     cube = np.array([[frame.get(p, frame[0]) for frame in per_frame] for p in proposals]).transpose(3, 0, 2, 1)
     chosen = match_proposals(cube[0], cube[1])
     return [
-        _object(
+        _object_score(
             job.name,
             number,
             [(job.truths[i].stem, tuple(cube[:, chosen[row], row, t])) for t, i in enumerate(frames)],
@@ -260,17 +261,17 @@ def _unsupervised(job: Job, protocol: Protocol, reader: _Reader) -> list[ObjectS
     ]
 
 
-def _table(
+def _score_proposals(
     result: Plane, truth: Plane, void: npt.NDArray[np.bool_] | None, ids: Sequence[int], strict: int | None
 ) -> dict[int, npt.NDArray[Any]]:
-    """Measures (objects, 2 or 3) of every proposal in a frame; key 0 is an empty proposal."""
-    seen = np.ones(truth.shape, np.bool_) if void is None else ~void
-    objects = [(truth == number) & seen for number in ids]
+    """Score every proposal of a frame, (objects, 2 or 3) float64 each. Key 0 is an empty proposal."""
+    valid = np.ones(truth.shape, np.bool_) if void is None else ~void
+    objects = [(truth == number) & valid for number in ids]
     outlines = [Outline(mask) for mask in objects]
     radii = [tolerance((truth.shape[0], truth.shape[1])), *([] if strict is None else [strict])]
     table = {}
     for proposal in {0, *values_of(result)}:
-        mask = (result == proposal) & seen & (proposal > 0)
+        mask = (result == proposal) & valid & (proposal > 0)
         outline = Outline(mask)
         table[proposal] = np.array(
             [

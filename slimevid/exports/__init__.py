@@ -1,6 +1,6 @@
-"""Further forms of the results, made from the masks once all are written: one file each, ``write(out, clip, ...)``.
+"""Exports of finished results: a file per format, with a function ``write(results)``.
 
-They depend on nothing but masks and frames, so a run that was stopped and resumed, or corrected, gives the same.
+An export depends on masks and frames only. Therefore a resumed or corrected run gives the same files.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ __all__ = ["Results"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Results:
-    """A result folder whose masks are complete.
+    """A result folder with a mask of every labelled frame.
 
     Parameters
     ----------
     out : Path
     clip : Clip
     frames : range
-        Those that have masks.
+        Numbers of the labelled frames.
     parts : Parts
-    told : callable(done, total)
-        After every frame.
+    on_frame : callable(done, total)
+        Called after every exported frame.
     """
 
     out: Path
     clip: Clip
     frames: range
     parts: Parts
-    told: Callable[[int, int], None] = lambda _done, _total: None
+    on_frame: Callable[[int, int], None] = lambda _done, _total: None
 
     def mask(self, stem: str) -> Path:
-        """File of a frame's mask."""
+        """Return the path of a frame's mask file."""
         return self.out / "masks" / f"{stem}.png"

@@ -1,4 +1,7 @@
-"""``coco_rle.json``: all masks as one COCO data set, run-length encoded, written as it is read."""
+"""Export ``coco_rle.json``: all masks as a COCO data set (Lin et al., ECCV 2014), run-length encoded.
+
+Masks are read and written frame by frame, so memory stays constant.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +20,24 @@ __all__ = ["write"]
 
 
 def write(results: Results) -> None:
-    """Write images (numbered by frame), categories (numbered by part value) and an annotation a frame and part."""
+    """Write images (ids are frame numbers), categories (ids are part values), and annotations per frame and part."""
     stems = results.clip.stems()
     height, width = results.clip.size
     images = (
         {"id": i, "file_name": f"{stems[i]}.png", "height": height, "width": width, "frame": i} for i in results.frames
     )
     rows = zip(results.parts.values[1:], results.parts.names[1:], strict=True)
-    with atomic_path(results.out / "coco_rle.json") as part, part.open("w", encoding="utf-8") as file:
+    with atomic_path(results.out / "coco_rle.json") as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"images": [')
-        file.writelines(_joined(images))
+        file.writelines(_json_items(images))
         file.write('\n], "categories": [')
-        file.writelines(_joined({"id": value, "name": name} for value, name in rows))
+        file.writelines(_json_items({"id": value, "name": name} for value, name in rows))
         file.write('\n], "annotations": [')
-        file.writelines(_joined(_annotations(results, stems)))
+        file.writelines(_json_items(_annotations(results, stems)))
         file.write("\n]}\n")
 
 
-def _joined(items: Iterator[dict[str, Any]]) -> Iterator[str]:
+def _json_items(items: Iterator[dict[str, Any]]) -> Iterator[str]:
     for i, item in enumerate(items):
         yield f"{',' if i else ''}\n{json.dumps(item, ensure_ascii=False)}"
 
@@ -57,4 +60,4 @@ def _annotations(results: Results, stems: list[str]) -> Iterator[dict[str, Any]]
                 "bbox": [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1],
                 "iscrowd": 0,
             }
-        results.told(done, len(results.frames))
+        results.on_frame(done, len(results.frames))

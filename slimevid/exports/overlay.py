@@ -1,4 +1,4 @@
-"""``overlay.mp4``: masks laid over the frames, as long as the clip was."""
+"""Export ``overlay.mp4``: the masks drawn over the frames, with the clip's duration."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["write"]
 
 
 def write(results: Results) -> None:
-    """Draw every frame; with a stride the frame rate falls with it, so that time runs as in the clip."""
+    """Draw every labelled frame. The frame rate is divided by the stride, so the video has the clip's speed."""
     clip, frames = results.clip, results.frames
     with OverlayWriter(results.out / "overlay.mp4", clip.size, clip.fps / frames.step) as video:
         for done, frame in enumerate(read_range(clip, frames), 1):
             video.write(overlay(frame.rgb, read_mask(results.mask(frame.name)).labels))
-            results.told(done, len(frames))
+            results.on_frame(done, len(frames))

@@ -1,4 +1,4 @@
-"""``rgba/<frame>.png``: the parts cut out, everything else transparent."""
+"""Export ``rgba/<frame>.png``: the foreground cut out, on a transparent background."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["write"]
 
 
 def write(results: Results) -> None:
-    """Write every frame as RGBA; alpha is 255 where the mask holds a part. Colours under alpha 0 are black."""
+    """Write every labelled frame as RGBA, uint8. Foreground has alpha 255, background is black with alpha 0."""
     folder = make_folder(results.out / "rgba")
     for done, frame in enumerate(read_range(results.clip, results.frames), 1):
-        inside = read_mask(results.mask(frame.name)).labels > 0
-        picture = np.dstack([frame.rgb * inside[..., None], np.where(inside, 255, 0)]).astype(np.uint8)
-        write_png(folder / f"{frame.name}.png", picture)
-        results.told(done, len(results.frames))
+        foreground = read_mask(results.mask(frame.name)).labels > 0
+        rgba = np.dstack([frame.rgb * foreground[..., None], np.where(foreground, 255, 0)]).astype(np.uint8)
+        write_png(folder / f"{frame.name}.png", rgba)
+        results.on_frame(done, len(results.frames))

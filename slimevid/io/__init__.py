@@ -1,4 +1,4 @@
-"""Clips in: a video file or a folder of frames, streamed; nothing holds a whole clip."""
+"""Read clips, from a video file or a folder of frames, as a stream. No reader holds a whole clip in memory."""
 
 from __future__ import annotations
 
@@ -19,8 +19,14 @@ class Clip(Protocol):
 
     Attributes
     ----------
+    name : str
+        Name of the folder, or of the file without its suffix.
+    size : (int, int)
+        Height and width of every frame, in pixels.
+    fps : Fraction
+        Frames per second.
     notes : tuple of str
-        What looks amiss but can be read: frames that are missing.
+        Warnings about a readable but incomplete clip: missing frames, a truncated file.
     """
 
     name: str
@@ -29,29 +35,51 @@ class Clip(Protocol):
     notes: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Number of frames."""
+        """Return the number of frames."""
         ...
 
     def read(self, start: int, stop: int, step: int = 1) -> Iterator[Frame]:
-        """Frames of ``range(start, stop, step)`` in order.
+        """Yield the frames of ``range(start, stop, step)`` in order.
+
+        Parameters
+        ----------
+        start, stop, step : int
+            Frame numbers, counted from 0. `step` is positive.
+
+        Yields
+        ------
+        Frame
 
         Raises
         ------
         InputError
-            A frame is corrupt, missing or of another size; the message names it.
+            A frame is corrupt, missing or of another size. The message names it.
         """
         ...
 
     def read_reversed(self, start: int, stop: int, step: int = 1) -> Iterator[Frame]:
-        """Frames of ``range(start, stop, step)`` from the last to the first."""
+        """Yield the frames of ``range(start, stop, step)`` from the last to the first.
+
+        Parameters
+        ----------
+        start, stop, step : int
+            As in :meth:`read`.
+
+        Yields
+        ------
+        Frame
+        """
         ...
 
     def stems(self) -> list[str]:
-        """File stem of every frame's mask."""
+        """Return the file stem of every frame's mask, in frame order."""
         ...
 
     def fingerprint(self) -> str:
-        """Hash of the files' names, sizes and (of large ones, a sample of) contents; nothing is decoded."""
+        """Return a hash of the files' names, sizes and contents, without decoding them.
+
+        Large files are sampled instead of read in full.
+        """
         ...
 
 
@@ -62,12 +90,16 @@ def open_clip(path: Path, leave_out: Sequence[Path] = ()) -> Clip:
     ----------
     path : Path
     leave_out : sequence of Path
-        Files in the folder that are no frames: masks, when they lie among them.
+        Files in the folder that are not frames, for instance masks beside them.
+
+    Returns
+    -------
+    Clip
 
     Raises
     ------
     InputError
-        Missing, empty, or not readable as a clip.
+        The path is missing, empty, or not readable as a clip.
     """
     if path.is_dir():
         from slimevid.io.image_folder import FolderClip
@@ -81,7 +113,7 @@ def open_clip(path: Path, leave_out: Sequence[Path] = ()) -> Clip:
 
 
 def read_range(clip: Clip, frames: range) -> Iterator[Frame]:
-    """Frames of a range of either direction."""
+    """Yield the frames of a range with a positive or a negative step."""
     if frames.step > 0:
         return clip.read(frames.start, frames.stop, frames.step)
     ascending = frames[::-1]
@@ -89,7 +121,10 @@ def read_range(clip: Clip, frames: range) -> Iterator[Frame]:
 
 
 def _folder_hint(path: Path) -> str:
-    inner = [p.name for p in sorted(path.iterdir()) if p.is_dir() and list_images(p)][:3]
+    """Return the end of an error message about a folder without frames, with the path to give instead."""
+    subfolders = [p.name for p in sorted(path.iterdir()) if p.is_dir() and list_images(p)][:3]
     return (
-        f"; its folders {', '.join(inner)} do: give one of them" if inner else "; give a folder of JPEG or PNG frames"
+        f"; its folders {', '.join(subfolders)} do: give one of them"
+        if subfolders
+        else "; give a folder of JPEG or PNG frames"
     )

@@ -1,4 +1,4 @@
-"""Random access through decord, where it is installed."""
+"""Random access to video frames through the optional package decord."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimecore.types import Frame
 __all__ = ["agrees", "read_chunk"]
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=1)  # the last file stays open
 def _reader(path: Path) -> Any:
     import decord
 
@@ -20,7 +20,21 @@ def _reader(path: Path) -> Any:
 
 
 def agrees(path: Path, count: int, size: tuple[int, int]) -> bool:
-    """Whether decord sees as many frames as PyAV does, of the same ``(h, w)`` (it may count cut-off frames)."""
+    """Return True if decord reports the same frames as PyAV. It may count truncated frames too.
+
+    Parameters
+    ----------
+    path : Path
+    count : int
+        Number of frames according to PyAV.
+    size : (int, int)
+        Their height and width in pixels.
+
+    Returns
+    -------
+    bool
+        False also if decord cannot read the file.
+    """
     try:
         reader = _reader(path)
         return len(reader) == count and tuple(reader[0].shape[:2]) == size
@@ -29,7 +43,7 @@ def agrees(path: Path, count: int, size: tuple[int, int]) -> bool:
 
 
 def read_chunk(path: Path, frames: range) -> list[Frame]:
-    """Some frames of a video file, in order.
+    """Decode the frames of a range, in order.
 
     Raises
     ------
@@ -37,7 +51,7 @@ def read_chunk(path: Path, frames: range) -> list[Frame]:
         decord cannot decode them.
     """
     try:
-        pictures = _reader(path).get_batch(list(frames)).asnumpy()
+        images = _reader(path).get_batch(list(frames)).asnumpy()
     except Exception as error:  # decord raises its own untyped errors
         raise InputError(f"{path}: frames {frames[0]}..{frames[-1]} cannot be decoded ({error})") from error
-    return [Frame(i, rgb, f"{i:05d}") for i, rgb in zip(frames, pictures, strict=True)]
+    return [Frame(i, rgb, f"{i:05d}") for i, rgb in zip(frames, images, strict=True)]

@@ -1,4 +1,4 @@
-"""Whether files are the ones they were, without reading all of them."""
+"""Recognise unchanged files without reading all of their contents."""
 
 from __future__ import annotations
 
@@ -12,32 +12,37 @@ __all__ = ["fingerprint"]
 
 
 def fingerprint(files: Iterable[Path], *, block: int, blocks: int) -> str:
-    """Hash of names, sizes and contents.
+    """Return the SHA-256 of names, sizes and contents of files.
 
     Parameters
     ----------
     files : iterable of Path
     block, blocks : int
-        A file of up to ``block * blocks`` bytes is read whole, of a larger one this many blocks of this many bytes,
-        spread evenly, first and last included.
+        Bytes of a block, and number of blocks. A file of up to ``block * blocks`` bytes is read in full. Of a larger
+        file `blocks` evenly spaced blocks are read, the first and the last included.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
 
     Raises
     ------
     InputError
-        A file is gone or cannot be read.
+        A file is missing or cannot be read.
     """
-    total = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in files:
         try:
             with path.open("rb") as file:
                 size = path.stat().st_size
-                total.update(f"{path.name}\0{size}\0".encode())
+                digest.update(f"{path.name}\0{size}\0".encode())
                 if size <= block * blocks:
-                    total.update(file.read())
+                    digest.update(file.read())
                     continue
                 for i in range(blocks):
                     file.seek((size - block) * i // (blocks - 1))
-                    total.update(file.read(block))
+                    digest.update(file.read(block))
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    return total.hexdigest()
+    return digest.hexdigest()

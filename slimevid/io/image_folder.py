@@ -1,4 +1,4 @@
-"""A folder of frames in natural order, whatever their names."""
+"""Read a folder of image files as a clip. Frames are in natural order of their names (2 before 10)."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from slimevid.io.fingerprint import fingerprint
 
 __all__ = ["FolderClip"]
 
-_FPS = Fraction(24)  # a folder has no clock: DAVIS and film run at 24
+_DEFAULT_FPS = Fraction(24)  # a folder has no frame rate: DAVIS and film run at 24
 
 
 class FolderClip:
-    """Frames of a folder.
+    """A folder of image files as a :class:`slimevid.io.Clip`.
 
     Parameters
     ----------
     path : Path
     leave_out : sequence of Path
-        Files in it that are no frames.
+        Files in the folder that are not frames.
 
     Raises
     ------
     InputError
-        No image in it, or two images would write the same mask.
+        The folder holds no image, or two images with the same stem, whose masks would overwrite each other.
     """
 
     def __init__(self, path: Path, leave_out: Sequence[Path] = ()) -> None:
         self.name = path.resolve().name
-        self.fps = _FPS
-        others = {other.resolve() for other in leave_out}
-        self._files = [file for file in list_images(path) if file.resolve() not in others]
+        self.fps = _DEFAULT_FPS
+        excluded = {file.resolve() for file in leave_out}
+        self._files = [file for file in list_images(path) if file.resolve() not in excluded]
         if not self._files:
             raise InputError(f"{path}: no frame found{_folder_hint(path)}")
         stems = self.stems()
         if len(set(stems)) != len(stems):
-            twice = next(s for s in stems if stems.count(s) > 1)
-            raise InputError(f"{path}: several frames are called {twice!r}; masks would overwrite each other")
+            duplicate = next(s for s in stems if stems.count(s) > 1)
+            raise InputError(f"{path}: several frames are called {duplicate!r}; masks would overwrite each other")
         self.notes = tuple(f"{path}: {note}" for note in missing_numbers(stems))
         first = read_rgb(self._files[0])
         self.size = (first.shape[0], first.shape[1])
@@ -52,19 +52,39 @@ class FolderClip:
         return len(self._files)
 
     def stems(self) -> list[str]:
-        """File stems, in frame order."""
+        """Return the file stems, in frame order."""
         return [file.stem for file in self._files]
 
     def read(self, start: int, stop: int, step: int = 1) -> Iterator[Frame]:
-        """Frames in order."""
+        """Yield frames in order.
+
+        Parameters
+        ----------
+        start, stop, step : int
+            Frame numbers, see :meth:`slimevid.io.Clip.read`.
+
+        Yields
+        ------
+        Frame
+        """
         return (self._frame(i) for i in range(start, stop, step))
 
     def read_reversed(self, start: int, stop: int, step: int = 1) -> Iterator[Frame]:
-        """Frames from the last to the first."""
+        """Yield frames from the last to the first.
+
+        Parameters
+        ----------
+        start, stop, step : int
+            Frame numbers, see :meth:`slimevid.io.Clip.read`.
+
+        Yields
+        ------
+        Frame
+        """
         return (self._frame(i) for i in reversed(range(start, stop, step)))
 
     def fingerprint(self) -> str:
-        """Hash of names and contents."""
+        """Return a hash of names and contents. Of files above 64 KiB, 16 blocks of 4 KiB are read."""
         return fingerprint(self._files, block=4096, blocks=16)
 
     def _frame(self, index: int) -> Frame:

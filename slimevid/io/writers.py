@@ -1,4 +1,4 @@
-"""Results out, one frame at a time; the overlay's stream is :mod:`slimecore.io.video_writer`."""
+"""Write results frame by frame. The overlay video is written by :mod:`slimecore.io.video_writer`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ __all__ = ["OverlayWriter", "ScoreWriter", "sort_scores", "write_soft"]
 
 
 class ScoreWriter:
-    """``scores.csv``: one row a frame and part, flushed a frame at a time.
+    """Writer of ``scores.csv``: a row per frame and part, flushed after every frame.
 
     Parameters
     ----------
     path : Path
     keep : int
-        Bytes of an earlier run to keep, 0 starts anew.
+        Bytes of an earlier run to keep. 0 starts a new file.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
     """
 
     header = ("frame", "name", "part", "part_name", "present", "presence", "confidence", "area")
@@ -43,13 +48,19 @@ class ScoreWriter:
 
     @property
     def size(self) -> int:
-        """Bytes on disk."""
+        """Size of the file in bytes."""
         return self._path.stat().st_size
 
     def write(self, rows: list[tuple[Any, ...]]) -> None:
-        """Append the rows of one frame."""
+        """Append the rows of a frame, with the columns of `header`.
+
+        Raises
+        ------
+        OutputError
+            The disk is full or the file cannot be written.
+        """
         try:
-            self._rows.writerows([_one_line(cell) for cell in row] for row in rows)
+            self._rows.writerows([_without_line_breaks(cell) for cell in row] for row in rows)
             self._file.flush()
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror}; the masks so far are kept") from error
@@ -61,37 +72,38 @@ class ScoreWriter:
         self._file.close()
 
 
-def _one_line(cell: Any) -> Any:
-    """Names may hold line breaks; a row is a line."""
+def _without_line_breaks(cell: Any) -> Any:
+    """Replace line breaks by spaces: part names may hold them, and a row must be a single line."""
     return " ".join(cell.splitlines()) if isinstance(cell, str) else cell
 
 
 def sort_scores(path: Path) -> None:
-    """Bring ``scores.csv`` into the clip's order; of a frame labelled several times, the last rows stay.
+    """Sort ``scores.csv`` by frame and keep the last rows of every frame.
 
-    Passes go backward too, and a correction replaces frames. Where a frame's rows lie is remembered, not the rows.
+    Backward passes append rows in reverse, and corrections append rows of frames that have rows already. Only the byte
+    ranges of the rows are held in memory.
     """
-    found: dict[int, tuple[int, int]] = {}
-    last, seen = -1, set[str]()  # frame of the row before, and parts among its latest rows
+    byte_ranges: dict[int, tuple[int, int]] = {}
+    previous_frame, parts_seen = -1, set[str]()  # frame of the row before, parts among its latest rows
     with path.open("rb") as source:
         header = source.readline()
         while line := source.readline():
             number, _, value, *_ = next(csv.reader([line.decode()]))
             frame, end = int(number), source.tell()
-            if frame != last or value in seen:
-                found[frame], seen = (end - len(line), end), set()
-            found[frame] = found[frame][0], end
-            last = frame
-            seen.add(value)
-        with atomic_path(path) as part, part.open("wb") as target:
+            if frame != previous_frame or value in parts_seen:
+                byte_ranges[frame], parts_seen = (end - len(line), end), set()
+            byte_ranges[frame] = byte_ranges[frame][0], end
+            previous_frame = frame
+            parts_seen.add(value)
+        with atomic_path(path) as temporary, temporary.open("wb") as target:
             target.write(header)
-            for frame in sorted(found):
-                start, end = found[frame]
+            for frame in sorted(byte_ranges):
+                start, end = byte_ranges[frame]
                 source.seek(start)
                 target.write(source.read(end - start))
 
 
 def write_soft(path: Path, soft: npt.NDArray[Any]) -> None:
-    """Write soft labels (P, h, w), 0..1, as a float16 ``.npy``, atomically."""
-    with atomic_path(path) as part, part.open("wb") as file:
+    """Write soft labels (P, h, w), probabilities 0..1, atomically as a float16 ``.npy`` file."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, soft.astype(np.float16))

@@ -1,4 +1,4 @@
-"""Carry a soft mask along optical flow, and say where that can be trusted."""
+"""Warp soft masks along optical flow, and estimate the reliability of the flow."""
 
 from __future__ import annotations
 
@@ -12,48 +12,50 @@ from slimecore.imaging.resize import resize_soft
 __all__ = ["FLOW_TOLERANCE", "reliability", "resized_sampling_grid", "sampling_grid", "warp_soft"]
 
 FLOW_TOLERANCE = 1.0
-"""Round-trip error of the flow of one step, in pixels, at which trust in it falls to 1/e."""
+"""Forward-backward error of the flow between neighbouring frames, in pixels, at which reliability falls to 1/e."""
 
 
 def warp_soft(soft: Array, maps: tuple[Array, Array]) -> Array:
-    """Previous soft mask seen from the present frame.
+    """Warp the soft mask of the previous frame to the present frame.
 
     Parameters
     ----------
     soft : (P, h, w) float32
-        Soft labels of the previous frame.
+        Soft labels of the previous frame, 0..1.
     maps : pair of (h, w) float32
-        :func:`targets` of the flow from the present frame into the previous one.
+        :func:`sampling_grid` of the flow from the present frame into the previous frame.
 
     Returns
     -------
     (P, h, w) float32
-        Bilinear; outside the picture the border repeats.
+        Sampled bilinearly. Outside the image the border repeats.
     """
     out = np.zeros((len(soft), *maps[0].shape), np.float32)
-    for plane, moved in zip(soft, out, strict=True):
-        cv2.remap(plane, *maps, cv2.INTER_LINEAR, dst=moved, borderMode=cv2.BORDER_REPLICATE)
+    for plane, warped in zip(soft, out, strict=True):
+        cv2.remap(plane, *maps, cv2.INTER_LINEAR, dst=warped, borderMode=cv2.BORDER_REPLICATE)
     return out
 
 
 def reliability(flow: Array, back: Array, maps: tuple[Array, Array], tolerance: float) -> Array:
-    """Trust in `flow`, 0..1, by the forward-backward check (Sundaram et al., ECCV 2010).
+    """Compute the reliability of `flow` by the forward-backward check (Sundaram et al., ECCV 2010).
+
+    With forward-backward error e, it is ``exp(-(e / (tolerance + 0.05 |flow|))**2)``.
 
     Parameters
     ----------
     flow : (h, w, 2) float32
-        From the present frame into the previous one.
+        Displacements in pixels from the present frame into the previous frame.
     back : (h, w, 2) float32
-        From the previous frame into the present one.
+        Displacements in pixels from the previous frame into the present frame.
     maps : pair of (h, w) float32
-        :func:`targets` of `flow`.
+        :func:`sampling_grid` of `flow`.
     tolerance : float
-        Round-trip error in pixels at which trust falls to 1/e; grows by 5 % of the motion's length.
+        Error in pixels at which the reliability of a pixel without motion falls to 1/e.
 
     Returns
     -------
     (h, w) float32
-        0 where the motion leaves the picture.
+        0..1. 0 where the motion leaves the image.
     """
     map_x, map_y = maps
     returned = cv2.remap(back, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
@@ -65,19 +67,35 @@ def reliability(flow: Array, back: Array, maps: tuple[Array, Array], tolerance: 
 
 
 def _length(vectors: Array) -> Array:
-    """Length (h, w) float32 of vectors (h, w, 2) float32; several times faster than `numpy.linalg.norm`."""
+    """Compute the lengths (h, w) float32 of vectors (h, w, 2) float32."""
+    # several times faster than numpy.linalg.norm
     return np.asarray(cv2.magnitude(*cv2.split(vectors)))
 
 
 def sampling_grid(flow: Array) -> tuple[Array, Array]:
-    """Where each pixel's motion leads: x and y, (h, w) float32 each, of a flow (h, w, 2) float32 in pixels."""
+    """Return the end point of each pixel's motion, x and y (h, w) float32 each, for a flow (h, w, 2) in pixels."""
     h, w = flow.shape[:2]
     x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
     return x + flow[..., 0], y + flow[..., 1]
 
 
 def resized_sampling_grid(flow: Array, size: tuple[int, int], box: Box) -> tuple[Array, Array]:
-    """:func:`targets` of a flow brought to a picture of another size, within a box of that."""
+    """Compute :func:`sampling_grid` of a flow resized to another image size, within a box.
+
+    Parameters
+    ----------
+    flow : (h, w, 2) float32
+        Displacements in pixels.
+    size : (int, int)
+        Height and width of the other image, in pixels.
+    box : Box
+        Rows and columns of that image.
+
+    Returns
+    -------
+    pair of (h, w) float32
+        x and y of the end points, for the pixels of `box`, in pixels of the other image.
+    """
     h, w = flow.shape[:2]
     motion = resize_soft(np.stack(cv2.split(flow)), size)[(slice(None), *box)]
     y, x = np.mgrid[box].astype(np.float32)

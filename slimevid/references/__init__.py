@@ -1,1 +1,1 @@
-"""Annotated frames: mask files brought to the clip's size and to one set of parts."""
+"""Reference frames: frames of the clip with the user's masks, at the clip's size and with a common set of parts."""

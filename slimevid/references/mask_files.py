@@ -1,4 +1,4 @@
-"""The user's masks of frames, brought to the clip's size and to one set of parts."""
+"""Read the user's mask files and bring them to the clip's size and to a common set of parts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["MaskRef", "References", "parse_drop", "parse_reference", "read_refer
 
 @dataclass(frozen=True, slots=True)
 class MaskRef:
-    """A mask file and the frame it was drawn on."""
+    """A mask file and the number of the frame it was drawn on."""
 
     path: Path
     frame: int = 0
@@ -31,16 +31,16 @@ class MaskRef:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class References:
-    """Annotated frames of a clip.
+    """Reference frames of a clip.
 
     Parameters
     ----------
     items : tuple of Reference
         In increasing order of frames.
     parts : Parts
-        Of all of them.
+        Union of the parts of all references.
     notes : tuple of str
-        What was decided about doubtful masks.
+        Decisions about ambiguous masks.
     """
 
     items: tuple[Reference, ...]
@@ -48,28 +48,29 @@ class References:
     notes: tuple[str, ...]
 
     def digests(self) -> dict[int, str]:
-        """A hash of every reference's picture and labels, by frame."""
-        found = {}
+        """Return a hash of every reference's image and labels, by frame number."""
+        hashes = {}
         for item in self.items:
-            values = np.append(item.annotation.parts.values, -1).astype(np.int16)  # rows change when parts are added
+            # Hash part values instead of rows: rows change when parts are added.
+            values = np.append(item.annotation.parts.values, -1).astype(np.int16)
             content = values[item.annotation.rows].tobytes() + zlib.crc32(item.frame.rgb.data).to_bytes(4, "big")
-            found[item.frame.index] = hashlib.sha256(content).hexdigest()[:16]
-        return found
+            hashes[item.frame.index] = hashlib.sha256(content).hexdigest()[:16]
+        return hashes
 
 
 def parse_reference(text: str, frame: int) -> MaskRef:
-    """``MASK`` or ``N=MASK``; a mask without a number belongs to `frame`."""
+    """Parse ``MASK`` or ``N=MASK``. A mask without a number belongs to `frame`."""
     number, path = parse_numbered(text)
     return MaskRef(path, frame if number is None else number)
 
 
 def parse_drop(text: str) -> tuple[int, tuple[int, ...]]:
-    """Frame and part values of ``N=VALUE[,VALUE ...]``.
+    """Parse ``N=VALUE[,VALUE ...]`` and return the frame number and the part values.
 
     Raises
     ------
     InputError
-        It is written otherwise.
+        The text has another form.
     """
     frame, _, values = text.partition("=")
     try:
@@ -86,19 +87,23 @@ def read_references(
     Parameters
     ----------
     refs : sequence of MaskRef
-        In the order given: where colours are numbered, the first mask's come first.
+        In the user's order. Colours outside the palette are numbered in this order.
     clip : Clip
     names : Path or None
-        JSON ``{"1": "head"}``.
+        JSON file ``{"1": "head"}`` with part names.
     given : PartEmbeddings or None
-        Its names serve parts that `names` does not name.
+        Supplies the names of parts that `names` leaves out.
+
+    Returns
+    -------
+    references : References
+        A mask without parts marks a frame that shows no part, provided another mask has parts.
 
     Raises
     ------
     InputError
-        A mask that cannot be read or does not fit, a frame outside the clip or given twice, or values that mean
-        something else in another mask. A mask without any part is one only if all are: else it says that the frame
-        shows none.
+        A mask is unreadable or of another shape than the clip, or all masks are empty. A frame lies outside the clip
+        or has two masks. A value means different parts in two masks.
     """
     _check_frames(refs, clip)
     for ref in refs:
@@ -106,16 +111,18 @@ def read_references(
             raise InputError(f"no such mask: {ref.path}; --ref takes a file, or N=FILE with the number of its frame")
         if ref.path.is_dir():
             raise InputError(f"--ref {ref.path} is a folder; give a mask there, and the clip before it")
-    raw = [read_mask(ref.path) for ref in refs]
-    marked = [i for i, mask in enumerate(raw) if mask.values] or list(range(len(raw)))
-    fitted = [fit_mask(raw[i], clip.size, str(refs[i].path)) for i in marked]
-    masks, notes = harmonize_values(fitted, [str(refs[i].path) for i in marked])
-    known = _names(names, masks, given)
-    own = [make_parts(mask, {v: n for v, n in known.items() if v in (0, *mask.values)}) for mask in masks]
-    parts = union_parts([_plainly_colored(p, masks) for p in own])
-    labels = dict(zip(marked, (mask.labels for mask in masks), strict=True))
+    mask_files = [read_mask(ref.path) for ref in refs]
+    nonempty = [i for i, mask in enumerate(mask_files) if mask.values] or list(range(len(mask_files)))
+    fitted = [fit_mask(mask_files[i], clip.size, str(refs[i].path)) for i in nonempty]
+    masks, notes = harmonize_values(fitted, [str(refs[i].path) for i in nonempty])
+    names_by_value = _part_names(names, masks, given)
+    parts_per_mask = [
+        make_parts(mask, {v: n for v, n in names_by_value.items() if v in (0, *mask.values)}) for mask in masks
+    ]
+    parts = union_parts([_with_first_colors(p, masks) for p in parts_per_mask])
+    labels = dict(zip(nonempty, (mask.labels for mask in masks), strict=True))
     items = []
-    for i, ref in sorted(enumerate(refs), key=lambda found: found[1].frame):
+    for i, ref in sorted(enumerate(refs), key=lambda numbered: numbered[1].frame):
         frame: Frame = next(clip.read(ref.frame, ref.frame + 1))
         rows = np.zeros(clip.size, np.int16) if i not in labels else parts.index(labels[i])
         items.append(Reference(frame, Annotation(frame.rgb, rows, parts, i not in labels)))
@@ -137,28 +144,28 @@ def _check_frames(refs: Sequence[MaskRef], clip: Clip) -> None:
                 + (f" ({ref.path})" if len(refs) > 1 else "")
             )
     frames = [ref.frame for ref in refs]
-    twice = [frame for frame in frames if frames.count(frame) > 1]
-    if twice:
-        raise InputError(f"frame {twice[0]} has two reference masks; give one a frame")
+    duplicates = [frame for frame in frames if frames.count(frame) > 1]
+    if duplicates:
+        raise InputError(f"frame {duplicates[0]} has two reference masks; give one a frame")
 
 
-def _plainly_colored(parts: Parts, masks: Sequence[MaskFile]) -> Parts:
-    """A part has the colour of the first mask that says one."""
+def _with_first_colors(parts: Parts, masks: Sequence[MaskFile]) -> Parts:
+    """Give every part the colour it has in the first mask that stores its colour."""
     colors = {value: color for mask in reversed(masks) for value, color in mask.colors.items()}
     return replace(parts, colors=tuple(colors.get(v, c) for v, c in zip(parts.values, parts.colors, strict=True)))
 
 
-def _names(path: Path | None, masks: Sequence[MaskFile], given: PartEmbeddings | None) -> Mapping[int, str]:
-    """Names the user gave, else those the part embeddings carry."""
+def _part_names(path: Path | None, masks: Sequence[MaskFile], given: PartEmbeddings | None) -> Mapping[int, str]:
+    """Return the part names of the user's file, completed by those of the part embeddings."""
     names = dict(zip(given.parts.values, given.parts.names, strict=True)) if given else {}
     if path:
-        own = read_names(path)
+        names_in_file = read_names(path)
         values = sorted({value for mask in masks for value in mask.values})
-        unknown = sorted(set(own) - {0, *values})
+        unknown = sorted(set(names_in_file) - {0, *values})
         if unknown:
             raise InputError(
                 f"{path}: the mask has no part {', '.join(map(str, unknown))}, its values are "
                 f"{', '.join(map(str, values))}"
             )
-        names |= own
+        names |= names_in_file
     return names

@@ -1,4 +1,4 @@
-"""A small U-Net that recovers thin structures the cues miss.
+"""Refinement network: a small U-Net that recovers thin structures missed by the cues.
 
-Its training samples, and its test-time adaptation on lucid dreams (Khoreva et al., IJCV 2019).
+Also its training samples, and its test-time adaptation on lucid dreams (Khoreva et al., IJCV 2019).
 """

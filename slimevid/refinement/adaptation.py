@@ -1,9 +1,9 @@
-"""Adapt the completing network to a clip, on lucid dreams of its references.
+"""Test-time adaptation: fine-tune the refinement network on lucid dreams of the clip's references.
 
-A dream is segmented from its first frame as the clip will be; where that errs is known, and the network learns it for
-the very things and surroundings it will see. What it knew before is the beginning, and a few small steps leave most of
-it alone. Record 32 says what it is worth; after Khoreva et al., "Lucid Data Dreaming for Video Object Segmentation",
-IJCV 2019.
+A lucid dream is a synthetic clip with known masks, made from an annotated frame (Khoreva et al., "Lucid Data Dreaming
+for Video Object Segmentation", IJCV 2019). It is segmented from its first frame, with the settings of the real clip.
+The network then learns to correct the errors. It starts from the shipped weights and takes few small steps. See
+docs/adr/0032.
 """
 
 from __future__ import annotations
@@ -28,126 +28,136 @@ from slimevid.refinement.samples import RefinementSample, batch_of, loss, make_s
 
 __all__ = ["ProgressCounter", "Session", "adapt"]
 
-_FRAMES = 10  # of a dream
-_KEPT_EVERY = 2
-_STEPS = 20  # for every dream
-_BATCH, _SIDE = 4, 128  # pieces a step looks at, and their side in pixels of the working size
-_RATE = 1e-4
+_CLIP_FRAMES = 10
+_SAMPLE_INTERVAL_FRAMES = 2  # frames whose number is a multiple of it are left out
+_STEPS_PER_CLIP = 20
+_CROPS_PER_BATCH, _CROP_PIXELS = 4, 128  # side of the crops, at the size of soft masks
+_LEARNING_RATE = 1e-4
 
 
 class Session(Protocol):
-    """What segments a dream: :class:`slimevid.Segmenter`."""
+    """Interface of :class:`slimevid.Segmenter` as far as synthetic clips need it."""
 
     def add_reference(self, frame: Frame, mask: Annotation) -> object:
-        """Take the first frame and its labels."""
+        """Set the first frame and its labels as the reference."""
         ...
 
     def follow(self, frames: Iterable[Frame]) -> Iterable[object]:
-        """Label the next frames."""
+        """Segment the following frames."""
         ...
 
 
 class _RecordingRefiner:
-    """A network, and what it was shown beside the truth."""
+    """A refiner that keeps its inputs, with the true masks, as training samples."""
 
     def __init__(self, network: Refiner, masks: Array) -> None:
         self._network, self._masks = network, masks
-        self.records: list[RefinementSample] = []
+        self.samples: list[RefinementSample] = []
 
     def __call__(self, state: FrameFeatures, box: Box, planes: Array) -> Array:
-        if state.frame.index % _KEPT_EVERY:
-            self.records.append(make_sample(state, box, planes, self._masks[state.frame.index]))
+        if state.frame.index % _SAMPLE_INTERVAL_FRAMES:
+            self.samples.append(make_sample(state, box, planes, self._masks[state.frame.index]))
         return self._network(state, box, planes)
 
 
 class ProgressCounter:
-    """Steps of learning parts and of dreaming, told as one count.
+    """Report the steps of part learning and of adaptation as a single count.
 
     Parameters
     ----------
     progress : callable(step, steps, loss), optional
-    dreams : int
-        That will be dreamt; 0 for none.
+    clips : int
+        Number of synthetic clips. 0 without adaptation.
     """
 
-    def __init__(self, progress: Progress | None, dreams: int) -> None:
-        self._progress, self._further = progress, dreams * (1 + _STEPS)
+    def __init__(self, progress: Progress | None, clips: int) -> None:
+        self._progress, self._adaptation_steps = progress, clips * (1 + _STEPS_PER_CLIP)
         self._learned = self._dreamt = 0
 
     def learned(self, step: int, steps: int, loss: float) -> None:
-        """Step of `steps`, of learning parts."""
+        """Report a step of part learning.
+
+        Parameters
+        ----------
+        step, steps : int
+            Number of the step, and of all steps of part learning.
+        loss : float
+        """
         self._learned = steps
-        self._tell(step, loss)
+        self._report(step, loss)
 
     def dreamt(self, loss: float) -> None:
-        """One more step of dreaming."""
+        """Report another step of adaptation: a clip segmented, or a step of the optimiser."""
         self._dreamt += 1
-        self._tell(self._learned + self._dreamt, loss)
+        self._report(self._learned + self._dreamt, loss)
 
-    def _tell(self, step: int, loss: float) -> None:
+    def _report(self, step: int, loss: float) -> None:
         if self._progress is not None:
-            self._progress(step, self._learned + self._further, loss)
+            self._progress(step, self._learned + self._adaptation_steps, loss)
 
 
 def adapt(
     annotations: Sequence[Annotation],
-    dreams: int,
+    clips: int,
     session: Callable[[Refiner], Session],
     network: Refiner,
     seed: int,
-    told: Callable[[float], None],
+    on_step: Callable[[float], None],
 ) -> RefinementNet:
-    """Fit the shipped network to what is annotated.
+    """Fine-tune the shipped network on synthetic clips of the annotated frames.
 
     Parameters
     ----------
     annotations : sequence of Annotation
-        With parts on them; they are dreamt of by turns.
-    dreams : int
-    session : callable(Complete)
-        Makes a session that asks the given network.
-    network : Complete
-        What is asked while dreaming.
+        Each marks at least a single part. Clips are made from them in turn.
+    clips : int
+        Number of synthetic clips.
+    session : callable(Refiner) -> Session
+        Makes a session that segments with the given network.
+    network : Refiner
+        Network that segments the synthetic clips.
     seed : int
-        Of dreams and steps.
-    told : callable(loss)
-        After every dream and every step.
+        Seed of the clips and of the optimiser's batches.
+    on_step : callable(loss)
+        Called after every clip (loss NaN) and after every step of the optimiser.
 
     Returns
     -------
-    CompletionNet
+    RefinementNet
         In single precision, for inference.
     """
     rng = np.random.default_rng((seed, 32))
-    records: list[RefinementSample] = []
-    for number in range(dreams):
-        one = dream_clip(annotations[number % len(annotations)], _FRAMES, rng)
-        watching = _RecordingRefiner(network, one.rows > 0)
-        segmenter = session(watching)
-        frames = [Frame(i, rgb, str(i)) for i, rgb in enumerate(one.rgb)]
-        segmenter.add_reference(frames[0], Annotation(frames[0].rgb, one.rows[0], one.parts))
+    samples: list[RefinementSample] = []
+    for number in range(clips):
+        clip = dream_clip(annotations[number % len(annotations)], _CLIP_FRAMES, rng)
+        recorder = _RecordingRefiner(network, clip.rows > 0)
+        segmenter = session(recorder)
+        frames = [Frame(i, rgb, str(i)) for i, rgb in enumerate(clip.rgb)]
+        segmenter.add_reference(frames[0], Annotation(frames[0].rgb, clip.rows[0], clip.parts))
         for _ in segmenter.follow(frames[1:]):
             pass
-        records += watching.records
-        told(math.nan)
-    return _fitted(records, dreams * _STEPS, rng, told)
+        samples += recorder.samples
+        on_step(math.nan)
+    return _fine_tune(samples, clips * _STEPS_PER_CLIP, rng, on_step)
 
 
-def _fitted(
-    records: Sequence[RefinementSample], steps: int, rng: np.random.Generator, told: Callable[[float], None]
+def _fine_tune(
+    samples: Sequence[RefinementSample], steps: int, rng: np.random.Generator, on_step: Callable[[float], None]
 ) -> RefinementNet:
     net = deepcopy(load_completion()).requires_grad_()
-    optimiser = torch.optim.Adam(net.parameters(), _RATE)
-    for step in range(steps if records else 0):
+    optimiser = torch.optim.Adam(net.parameters(), _LEARNING_RATE)
+    for step in range(steps if samples else 0):
         for group in optimiser.param_groups:
-            group["lr"] = _RATE * max(0.05, 1 - step / steps)
-        pieces = [random_crop(rng, records[int(rng.integers(len(records)))], _SIDE) for _ in range(_BATCH)]
-        planes, rgb, truth = batch_of(pieces)
+            group["lr"] = _LEARNING_RATE * max(0.05, 1 - step / steps)
+        crops = [
+            random_crop(rng, samples[int(rng.integers(len(samples)))], _CROP_PIXELS) for _ in range(_CROPS_PER_BATCH)
+        ]
+        planes, rgb, truth = batch_of(crops)
         with torch.enable_grad():
             value = loss(net(planes, rgb), planes, truth)
         optimiser.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
-        told(value.item())
+        on_step(value.item())
     return net.eval().requires_grad_(requires_grad=False)

@@ -99,8 +99,8 @@ def test_a_thing_that_fills_the_picture_and_one_of_a_pixel_can_be_dreamt_of():
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(lucid, "_STEPS", 2)
-    monkeypatch.setattr(lucid, "_FRAMES", 4)
+    monkeypatch.setattr(lucid, "_STEPS_PER_CLIP", 2)
+    monkeypatch.setattr(lucid, "_CLIP_FRAMES", 4)
 
 
 def weights(session: Segmenter) -> list[torch.Tensor]:
@@ -165,7 +165,7 @@ def test_steps_lessen_what_is_lost_where_the_evidence_errs():
     rgb = np.where(truth[..., None] | (away > 52)[..., None], (90, 120, 60), (120, 90, 60)).astype(np.uint8)
     records = [RefinementSample(planes.astype(np.float16), rgb, (truth * 255).astype(np.uint8))]
     rng = np.random.default_rng(0)
-    fitted = lucid._fitted(records, 150, rng, lambda _loss: None)
+    fitted = lucid._fine_tune(records, 150, rng, lambda _loss: None)
     pieces = batch_of([random_crop(rng, records[0], 128) for _ in range(12)])
     before, after = (float(loss(net(*pieces[:2]), pieces[0], pieces[2])) for net in (load_completion(), fitted))
     assert after < 0.9 * before
@@ -226,17 +226,17 @@ def test_dreams_take_turns_are_answered_by_the_network_and_kept_beside_the_truth
         kept.extend(records)
         return steps
 
-    monkeypatch.setattr(lucid, "_fitted", fitted)
+    monkeypatch.setattr(lucid, "_fine_tune", fitted)
     small, large = red_on_blue(48, 64), red_on_blue(64, 80)
 
     def network(_state, _box, planes):
         return np.full(planes.shape[1:], 2.5, np.float32)
 
-    assert lucid.adapt([small, large], 3, Asking, network, 0, lambda _loss: None) == 3 * lucid._STEPS
+    assert lucid.adapt([small, large], 3, Asking, network, 0, lambda _loss: None) == 3 * lucid._STEPS_PER_CLIP
     assert [mask.rows.shape for _, mask in begun] == [(48, 64), (64, 80), (48, 64)]
-    assert len(answers) == 3 * (lucid._FRAMES - 1)
+    assert len(answers) == 3 * (lucid._CLIP_FRAMES - 1)
     assert all((answer == 2.5).all() for answer in answers)
-    assert len(kept) == 3 * (lucid._FRAMES // 2)
+    assert len(kept) == 3 * (lucid._CLIP_FRAMES // 2)
     red = [piece.rgb[..., 0].astype(int) > piece.rgb[..., 2] for piece in kept]
     agreed = [region_j(r, piece.truth > 127) for r, piece in zip(red, kept, strict=True)]
     assert np.mean(agreed) > 0.9  # both halves of the thing are the thing

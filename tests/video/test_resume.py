@@ -355,8 +355,8 @@ def test_a_run_that_is_done_does_nothing_more(command, tmp_path, stopped):
 def test_a_network_that_was_adapted_is_taken_up_again_unless_it_is_damaged(
     command, slide, tmp_path, read_results, monkeypatch
 ):
-    monkeypatch.setattr(lucid, "_STEPS", 2)
-    monkeypatch.setattr(lucid, "_FRAMES", 3)
+    monkeypatch.setattr(lucid, "_STEPS_PER_CLIP", 2)
+    monkeypatch.setattr(lucid, "_CLIP_FRAMES", 3)
     more = ["--ref", tmp_path / "ref_0.png", "--end", 4, "--set", "adaptation_clips=1"]
     assert command(*more, propagator="fused") == 0
     expected = read_results(tmp_path / "out", "masks", "completion.safetensors")

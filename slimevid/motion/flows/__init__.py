@@ -1,4 +1,4 @@
-"""Optical flow: one file a method, holding ``build() -> Flow``."""
+"""Optical flow methods: a file per method, with a function ``build() -> Flow``."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ __all__ = ["Flow"]
 
 
 class Flow(Protocol):
-    """Dense motion between two pictures."""
+    """Dense optical flow between two images."""
 
     def __call__(self, source: npt.NDArray[Any], target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-        """Displacement of every pixel of `source` into `target`.
+        """Estimate the displacement of every pixel of `source` into `target`.
 
         Parameters
         ----------
         source, target : (h, w, 3) uint8
-            RGB.
+            RGB images of the same size.
 
         Returns
         -------
         (h, w, 2) float32 or None
-            ``(dx, dy)`` in pixels: ``source[y, x]`` shows what ``target[y + dy, x + dx]`` shows. None: no motion known.
+            ``(dx, dy)`` in pixels: ``source[y, x]`` corresponds to ``target[y + dy, x + dx]``. None if the method gives
+            no flow.
         """
         ...

@@ -1,4 +1,4 @@
-"""Dense inverse search (Kroeger et al., ECCV 2016) from OpenCV: CPU, milliseconds, no weights."""
+"""Dense inverse search (DIS, Kroeger et al., ECCV 2016) from OpenCV: milliseconds on the CPU, without weights."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from slimevid.motion.flows import Flow
 
 __all__ = ["build"]
 
-
-_LEAST = 16  # pixels: of smaller pictures OpenCV's pyramid has no patch, and it may crash the process
+_MIN_SIDE_PIXELS = 16  # smaller images have no patch in OpenCV's pyramid, and may crash the process
 
 
 def _flow(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    # A new object each time: of pictures of few pixels an old one remembers others, and costs no less.
+    # A new object for each pair: an old object keeps state between small images, and is no cheaper.
     method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     method.setVariationalRefinementIterations(0)
     first, second = (cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2GRAY) for rgb in (source, target))
     height, width = first.shape
-    down, right = max(0, _LEAST - height), max(0, _LEAST - width)
+    down, right = max(0, _MIN_SIDE_PIXELS - height), max(0, _MIN_SIDE_PIXELS - width)
     if down or right:
         edge = cv2.BORDER_REPLICATE
         first, second = (cv2.copyMakeBorder(grey, 0, down, 0, right, edge) for grey in (first, second))
@@ -30,9 +29,9 @@ def _flow(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> npt.NDArray[Any
 
 
 def build() -> Flow:
-    """DIS with the medium preset, but no variational refinement.
+    """Build DIS with the medium preset, but without variational refinement.
 
-    That smooths across the borders of what moves: masks carried one frame lose half a point of J and F by it, and it
-    takes a third of the time (docs/benchmarks.md).
+    The refinement smooths across motion boundaries. With it, masks warped by a single frame lose half a point of J and
+    F, and it takes a third of the time (docs/benchmarks.md).
     """
     return _flow

@@ -1,4 +1,4 @@
-"""No motion estimate: masks are not warped (ablation)."""
+"""No optical flow: masks are not warped (ablation)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy.typing as npt
 __all__ = ["build"]
 
 
-class _None:
+class _NoFlow:
     def __call__(self, source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
         return None
 
 
-def build() -> _None:
-    """A flow that knows nothing."""
-    return _None()
+def build() -> _NoFlow:
+    """Build a method that always returns None."""
+    return _NoFlow()

@@ -1,6 +1,6 @@
-"""RAFT, small (Teed and Deng, ECCV 2020), through torchvision: learned flow, for machines with an accelerator.
+"""RAFT-small (Teed and Deng, ECCV 2020) through torchvision: learned flow, for machines with an accelerator.
 
-Neither torchvision nor its weights come with this toolkit, and nothing is downloaded here.
+Neither torchvision nor its weights are part of this toolkit, and this module downloads nothing.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from slimecore.runtime.device import pick_device
 
 __all__ = ["build", "weights_file"]
 
-_MULTIPLE, _LEAST = 8, 128  # RAFT correlates at an eighth, on four levels
+_SIDE_MULTIPLE_PIXELS, _MIN_SIDE_PIXELS = 8, 128  # RAFT correlates at 1/8 of the size, on four levels
 
 
 class _Raft:
+    """RAFT as a :class:`slimevid.motion.flows.Flow`. Images are resized to multiples of 8, at least 128."""
+
     def __init__(self, network: torch.nn.Module, device: torch.device) -> None:
         self._network = network.to(device).eval()
         self._device = device
@@ -31,29 +33,31 @@ class _Raft:
     @torch.no_grad()
     def __call__(self, source: npt.NDArray[Any], target: npt.NDArray[Any]) -> npt.NDArray[Any]:
         h, w = source.shape[:2]
-        size = tuple(max(_LEAST, round(side / _MULTIPLE) * _MULTIPLE) for side in (h, w))
-        first, second = (self._tensor(rgb, (size[0], size[1])) for rgb in (source, target))
+        size = tuple(
+            max(_MIN_SIDE_PIXELS, round(side / _SIDE_MULTIPLE_PIXELS) * _SIDE_MULTIPLE_PIXELS) for side in (h, w)
+        )
+        first, second = (self._to_tensor(rgb, (size[0], size[1])) for rgb in (source, target))
         flow = self._network(first, second)[-1][0].permute(1, 2, 0).cpu().numpy()
         resized = np.asarray(cv2.resize(flow, (w, h), interpolation=cv2.INTER_LINEAR))
         return np.asarray(resized * np.array([w / size[1], h / size[0]]), np.float32)
 
-    def _tensor(self, rgb: npt.NDArray[Any], size: tuple[int, int]) -> torch.Tensor:
-        picture = torch.from_numpy(np.array(rgb)).to(self._device).permute(2, 0, 1)[None].float() / 127.5 - 1
-        return functional.interpolate(picture, size=size, mode="bilinear", align_corners=False, antialias=True)
+    def _to_tensor(self, rgb: npt.NDArray[Any], size: tuple[int, int]) -> torch.Tensor:
+        image = torch.from_numpy(np.array(rgb)).to(self._device).permute(2, 0, 1)[None].float() / 127.5 - 1
+        return functional.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def weights_file(url: str) -> Path:
-    """Where torchvision keeps the weights of an address when it has fetched them."""
+    """Return the path in torchvision's cache of the weights downloaded from `url`."""
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
 
 
 def build() -> _Raft:
-    """RAFT with the weights of torchvision's cache, read by torchvision as plain tensors.
+    """Build RAFT with the weights in torchvision's cache, loaded as plain tensors.
 
     Raises
     ------
     ModelError
-        torchvision or the weights are not there.
+        torchvision cannot be imported, or its weights are missing or damaged.
     """
     try:
         models = importlib.import_module("torchvision.models.optical_flow")
