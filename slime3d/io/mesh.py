@@ -158,11 +158,11 @@ def load_mesh(path: Path) -> Mesh:
     # is a separate geometry, and trimesh returns the runs in reverse order.
     obj_runs = path.suffix.lower() == ".obj"
     options = {"group_material": False} if obj_runs else {}
-    with _collect_trimesh_warnings() as warnings_logged, polygons_in_order() as polygon_counts:
+    with _collect_trimesh_warnings() as messages, polygons_in_order() as polygons:
         try:
             data = repaired_gltf(path, head)
-            file_type = {} if data is None else {"file_type": path.suffix[1:].lower()}
-            scene = trimesh.load_scene(path if data is None else data, process=False, **file_type, **options)
+            type_option = {} if data is None else {"file_type": path.suffix[1:].lower()}
+            scene = trimesh.load_scene(path if data is None else data, process=False, **type_option, **options)
         except Exception as error:  # every reader of trimesh raises its own type
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(f"{path}: cannot be read as a mesh ({reason})") from error
@@ -173,12 +173,12 @@ def load_mesh(path: Path) -> Mesh:
         if corners.min() < 0 or corners.max() >= len(points):
             bad_index = corners.min() if corners.min() < 0 else corners.max()
             raise InputError(f"{path}: a face has vertex {bad_index}, there are {len(points)}; repair the mesh")
-    notes = tuple(f"{path.name}: {text}; going on without it" for text in warnings_logged)
+    notes = tuple(f"{path.name}: {text}; going on without it" for text in messages)
     if fans := gltf_fans(head):
         notes += (f"{path.name}: {fans} triangle fans cannot be read; going on without them",)
-    if any(polygon_counts):
+    if any(polygons):
         notes += (
-            f"{path.name}: {sum(polygon_counts)} polygons are cut into triangles where they stand; labels count triangles",
+            f"{path.name}: {sum(polygons)} polygons are cut into triangles where they stand; labels count triangles",
         )
     counts = [len(corners) for corners in faces_of_node]
     require_memory(path, sum(counts))
