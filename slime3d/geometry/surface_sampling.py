@@ -47,6 +47,10 @@ def sample_surface(mesh: Mesh, target_count: int) -> SurfaceSamples:
     mesh : Mesh
     target_count : int
         Approximate number of samples of a mesh of small faces of equal size. At least one sample a face is taken.
+
+    Returns
+    -------
+    SurfaceSamples
     """
     areas = mesh.areas()
     total = float(areas.sum())

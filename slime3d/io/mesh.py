@@ -75,7 +75,7 @@ class Mesh:
         return np.asarray(np.divide(normal, length, out=np.zeros_like(normal), where=length > 0))
 
     def corner_normals(self, crease: float, most: int = 64) -> Array:
-        """Compute smooth normals (F, 3, 3) float64 at the corners of faces, for shading.
+        """Compute smooth normals at the corners of faces, for shading.
 
         Normals of faces at the same position are averaged, weighted by area. Faces with opposite winding count with
         inverted normal.
@@ -86,6 +86,11 @@ class Mesh:
             Largest angle between averaged normals, radians.
         most : int
             Faces keep their own normal at positions with more corners.
+
+        Returns
+        -------
+        (F, 3, 3) float64
+            Unit vectors.
         """
         normals, areas = self.normals(), self.areas()
         corner = self.welded()[self.faces].reshape(-1)
@@ -113,7 +118,7 @@ class Mesh:
         return np.asarray(0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1))
 
     def welded(self, tolerance: float = 1e-5) -> Array:
-        """Return an index (V,) int64 that is equal for vertices at the same position.
+        """Return an index that is equal for vertices at the same position.
 
         Formats like glTF split vertices at texture seams and hard edges, and adjacency must ignore the splits. Faces
         keep their own vertices. Vertices without a face have an arbitrary index.
@@ -122,6 +127,10 @@ class Mesh:
         ----------
         tolerance : float
             Grid size for equal positions, as a share of the bounding box's diagonal.
+
+        Returns
+        -------
+        (V,) int64
         """
         used = np.unique(self.faces)  # a vertex without a face may lie far away and would enlarge the box
         points = self.vertices[used]
@@ -140,6 +149,10 @@ def load_mesh(path: Path) -> Mesh:
     ----------
     path : Path
         Any format of trimesh: obj, glb, gltf, ply, off, stl ...
+
+    Returns
+    -------
+    Mesh
 
     Raises
     ------

@@ -66,7 +66,7 @@ def read_references(
         Faces shown by the annotated views, in the same order, -1 = none.
     names : mapping of int to str, optional
         Names of part values.
-    unmarked : str
+    unlabelled_faces : str
         Meaning of 0 on the object. See :class:`slime3d.config.RunConfig`.
 
     Returns
@@ -91,7 +91,7 @@ def read_references(
                 f"it on view_{reference.view:03d}.png of slime3d render, with the same --views, --size and --up"
             )
         notes += _note_labels_outside(source, mask_labels, faces_shown)
-        notes += _ignore_unlabelled_slivers(source, mask_labels, faces_shown, unlabelled_faces)
+        notes += _ignore_unlabelled_pixels(source, mask_labels, faces_shown, unlabelled_faces)
     labels[face_id < 0] = IGNORE
     present = replace(masks[0], labels=labels.reshape(len(labels) * size[0], size[1]))
     colors = {value: color for mask in reversed(masks) for value, color in mask.colors.items()}
@@ -110,8 +110,8 @@ def _note_labels_outside(source: str, mask_labels: Array, faces_shown: Array) ->
     return [f"{source}: {share:.0%} of what is marked lies beside the object; was it drawn on another view?"]
 
 
-def _ignore_unlabelled_slivers(source: str, mask_labels: Array, faces_shown: Array, unlabelled_faces: str) -> list[str]:
-    """Set small unlabelled regions of the object to `IGNORE`, in place, and return a note about them."""
+def _ignore_unlabelled_pixels(source: str, mask_labels: Array, faces_shown: Array, unlabelled_faces: str) -> list[str]:
+    """Set unlabelled pixels of the object to `IGNORE`, in place, unless they are a part. Return a note about them."""
     unlabelled = (mask_labels == 0) & (faces_shown >= 0)
     share = float(unlabelled.sum() / max(1, (faces_shown >= 0).sum()))
     if (

@@ -28,7 +28,7 @@ _MIN_MATCHED_SHARE = 0.9  # share of the area that a symmetry must map onto the 
 _MATCH_DISTANCE_SPACINGS = 1.5  # distance up to which a mapped sample matches another, in sample spacings
 _MIN_NORMAL_COSINE = 0.8  # cosine between the normals of matching samples
 _MIN_EXPLAINED_SHARE = 0.9  # share of the doubly annotated area that the part correspondence must explain
-_MIN_IDENTITY_SHARE = 0.8  # share of it on equal parts, above which parts without data are their own images
+_MIN_IDENTITY_SHARE = 0.8  # share of that area on equal parts, above which parts without data are their own images
 _MIN_PART_SAMPLES = 50  # doubly annotated area that determines the image of a part, in squared sample spacings
 _SAME_MATRIX_TOLERANCE = 0.05  # largest difference of entries of two equal symmetries
 
@@ -159,7 +159,7 @@ class _SampleIndex:
         return self._indices[np.where(matched, nearest, 0)], matched
 
     def mapped(self, queries: Array, matrix: Array, centre: Array, *, outward: bool) -> tuple[Array, Array]:
-        """Return the sample index (n,) at the image of every query, and a mask (n,) of matches in position and normal.
+        """Find the sample at the image of every query.
 
         Parameters
         ----------
@@ -171,6 +171,13 @@ class _SampleIndex:
             Fixed point.
         outward : bool
             Normals must agree in sign. Windings of whole meshes are too inconsistent to require that of a symmetry.
+
+        Returns
+        -------
+        image : (n,) int64
+            Index of the sample.
+        matched : (n,) bool
+            Position and normal agree.
         """
         surface = self._surface
         moved = (surface.points[queries] - centre) @ matrix.T + centre

@@ -192,8 +192,8 @@ def _run_job(job: Job, work: Callable[[Job], str], made_of: Callable[[Job], dict
         reason = stale_reason(job.out, made_of(job)) if made_of else ""
         if made_of and not reason:
             return Outcome(job.name, "kept", "finished before, nothing changed")
-        said = work(job)
-        return Outcome(job.name, "done", f"{said}; made again: {reason}" if reason not in {"", NEW} else said)
+        summary = work(job)
+        return Outcome(job.name, "done", f"{summary}; made again: {reason}" if reason not in {"", NEW} else summary)
     except (ConfigError, UnknownPlugin):
         raise
     except SlimeError as error:

@@ -123,6 +123,10 @@ class SourceMesh:
         parts : int
             P.
 
+        Returns
+        -------
+        SourceMesh
+
         Raises
         ------
         InputError

@@ -50,6 +50,10 @@ class ViewLabeller:
         rest : bool
             See the class.
 
+        Returns
+        -------
+        ViewLabeller
+
         Raises
         ------
         SlimeError

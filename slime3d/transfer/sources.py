@@ -50,6 +50,10 @@ def read_annotated(source: Path, mesh: Path | None) -> LabelledSource:
     mesh : Path, optional
         The labelled mesh. The default is the mesh recorded by the run, or the mesh beside the labels.
 
+    Returns
+    -------
+    LabelledSource
+
     Raises
     ------
     InputError

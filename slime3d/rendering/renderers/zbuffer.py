@@ -65,13 +65,17 @@ class ZBuffer:
         self._draw = (_draw_numba() if compiled else None) or _draw_numpy
 
     def face_ids(self, vertices: Array, faces: Array, cameras: Cameras) -> Array:
-        """Return the nearest face (N, h, w) int32 of every pixel, -1 = none.
+        """Find the nearest face of every pixel, -1 = none.
 
         Parameters
         ----------
         vertices : (V, 3) float64
         faces : (F, 3) int
         cameras : Cameras
+
+        Returns
+        -------
+        (N, h, w) int32
         """
         h, w = cameras.size
         face_id = np.full((len(cameras), h, w), -1, np.int32)
