@@ -24,9 +24,7 @@ __all__ = [
     "require_memory",
 ]
 
-_BYTES_PER_FACE = (
-    2000  # peak of `slime3d run`: 1.2 KB at half a million faces, rounded up as matrix factors grow faster
-)
+_BYTES_PER_FACE = 2000  # peak memory of `slime3d run`: 1.2 KB at 0.5 million faces, rounded up as factors grow faster
 _TEXT_FACE_MARKERS = {".obj": (b"\nf ", 1 << 20), ".stl": (b"endfacet", 1 << 20)}
 _BLOCK_BYTES = 1 << 16
 _TRIANGLES, _FAN, _UNSIGNED_SHORT = 4, 6, 5123  # glTF primitive modes, and a component type
@@ -119,9 +117,7 @@ def free_memory() -> int | None:
         group = Path("/sys/fs/cgroup")
         limit, used = ((group / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
         statistics = (group / "memory.stat").read_text(encoding="ascii") if limit != "max" else ""
-        cached = re.findall(
-            r"^(?:in)?active_file (\d+)$", statistics, re.MULTILINE
-        )  # file cache, which the kernel frees on demand
+        cached = re.findall(r"^(?:in)?active_file (\d+)$", statistics, re.MULTILINE)  # freed by the kernel on demand
         amounts.append(max(0, int(limit) - int(used) + sum(map(int, cached))))
     except (OSError, ValueError):  # no such file, or "max": no limit
         pass
