@@ -99,17 +99,17 @@ def random_walk_labels(mesh: Mesh, evidence: Sequence[FaceVotes], config: WalkCo
     InputError
         No source votes on any face.
     """
-    total, certain, weight = _combine_votes(evidence)
-    if not (weight > 0).any():
+    total, fixed, vote_sum = _combine_votes(evidence)
+    if not (vote_sum > 0).any():
         raise InputError("no face has any evidence: the annotation shows no face of this mesh")
-    weights = _edge_weights(mesh, config or WalkConfig())
-    component = connected_components(len(mesh.faces), np.stack(weights.nonzero(), 1))
-    reached = np.bincount(component, weight)[component] > 0
+    edge_weights = _edge_weights(mesh, config or WalkConfig())
+    component = connected_components(len(mesh.faces), np.stack(edge_weights.nonzero(), 1))
+    reached = np.bincount(component, vote_sum)[component] > 0
     probability = np.zeros_like(total)
-    probability[certain] = total[certain] / weight[certain, None]
-    free = np.flatnonzero(reached & ~certain)
-    probability[free] = _solve_free_faces(weights, total, weight, certain, probability, free)
-    source = np.where(certain, ANNOTATED, WALKED).astype(np.uint8)
+    probability[fixed] = total[fixed] / vote_sum[fixed, None]
+    free = np.flatnonzero(reached & ~fixed)
+    probability[free] = _solve_free_faces(edge_weights, total, vote_sum, fixed, probability, free)
+    source = np.where(fixed, ANNOTATED, WALKED).astype(np.uint8)
     unreached = np.flatnonzero(~reached)
     if len(unreached):
         probability[unreached] = probability[_nearest_labelled_faces(mesh, np.flatnonzero(reached), unreached)]
@@ -128,13 +128,13 @@ def _combine_votes(evidence: Sequence[FaceVotes]) -> tuple[Array, Array, Array]:
     soft_votes = [e.votes for e in evidence if not e.is_fixed]
     zero = np.zeros_like(evidence[0].votes)
     fixed_sum: Array = sum(fixed_votes, zero)
-    certain = fixed_sum.sum(1) > 0
-    total = np.where(certain[:, None], fixed_sum, sum(soft_votes, zero))
-    return total, certain, total.sum(1)
+    fixed = fixed_sum.sum(1) > 0
+    total = np.where(fixed[:, None], fixed_sum, sum(soft_votes, zero))
+    return total, fixed, total.sum(1)
 
 
 def _edge_weights(mesh: Mesh, config: WalkConfig) -> Any:
-    """Return the symmetric sparse (F, F) edge weights of the face graph, 0..1."""
+    """Return the symmetric sparse (F, F) edge weights of the face graph, 0 or more."""
     from scipy.sparse import coo_array
 
     edges = face_adjacency(mesh)
@@ -144,12 +144,12 @@ def _edge_weights(mesh: Mesh, config: WalkConfig) -> Any:
     bridge_weight = _BRIDGE_WEIGHT / (1 + (distance / typical_edge) ** 2)
     pairs, value = np.concatenate([edges.pairs, bridge_pairs]), np.concatenate([edge_weight, bridge_weight])
     count = len(mesh.faces)
-    upper = coo_array((value, (pairs[:, 0], pairs[:, 1])), (count, count)).tocsr()
-    return upper + upper.T
+    directed = coo_array((value, (pairs[:, 0], pairs[:, 1])), (count, count)).tocsr()
+    return directed + directed.T
 
 
 def _solve_free_faces(
-    weights: Any, total: Array, weight: Array, certain: Array, probability: Array, free: Array
+    edge_weights: Any, total: Array, vote_sum: Array, fixed: Array, probability: Array, free: Array
 ) -> Array:
     """Return part probabilities (free, P) of the faces without fixed votes, from one sparse linear system."""
     from scipy.sparse import diags_array
@@ -157,10 +157,10 @@ def _solve_free_faces(
 
     if not len(free):
         return np.zeros((0, int(total.shape[1])))
-    rows = weights[free]
-    degree = np.asarray(rows.sum(1)).ravel() + weight[free]
+    rows = edge_weights[free]
+    degree = np.asarray(rows.sum(1)).ravel() + vote_sum[free]
     system = (diags_array(degree) - rows[:, free]).tocsc()
-    constants = rows[:, np.flatnonzero(certain)] @ probability[certain] + total[free]
+    constants = rows[:, np.flatnonzero(fixed)] @ probability[fixed] + total[free]
     try:  # surfaces have small separators: factors of half a million faces take seconds and serve all parts
         factors = splu(system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         return np.asarray(factors.solve(constants))
