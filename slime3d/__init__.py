@@ -1,4 +1,4 @@
-"""Meshes: annotate one view, label every face."""
+"""Part labels for the faces of meshes, from masks of rendered views."""
 
 from __future__ import annotations
 

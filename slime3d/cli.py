@@ -1,4 +1,4 @@
-"""``slime3d``: meshes."""
+"""Command line of ``slime3d``."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _info(arguments: argparse.Namespace) -> int:
     from slime3d.io.mesh import load_mesh
 
     mesh = load_mesh(arguments.mesh)
-    _say(mesh.notes)
+    _print_notes(mesh.notes)
     used = mesh.used()
     low, high = used.min(0), used.max(0)
     positions = int(mesh.welded().max()) + 1
@@ -192,13 +192,13 @@ def _render(arguments: argparse.Namespace) -> int:
     shading, cameras = arguments.shading, arguments.cameras
 
     def work(job: Job) -> str:
-        _say(render_mesh(job.path, job.out, config, shading=shading, cameras=cameras))
+        _print_notes(render_mesh(job.path, job.out, config, shading=shading, cameras=cameras))
         return "rendered"
 
     def made(job: Job) -> dict[str, str]:
         return provenance(job.path, render_settings(config, shading), cameras=cameras)
 
-    return _each(arguments, arguments.out, work, made, quiet=True)
+    return _run_jobs(arguments, arguments.out, work, made, quiet=True)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -209,12 +209,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from slime3d.run.provenance import provenance
     from slimecore.io.masks import read_names
 
-    arguments.device = arguments.seed = None  # no options: appearance.device, appearance.seed
+    arguments.device = arguments.seed = None  # no such options: the device is the setting appearance.device
     keys = ("method", "views", "size", "up", "renderer", "smooth", "keep_texture", "part_files")
     config = configured(RunConfig(), arguments, {key: getattr(arguments, key) for key in keys})
     given = [parse_reference(text, arguments.view) for text in arguments.ref]
     names = read_names(arguments.names) if arguments.names else None
-    many = _many(arguments.mesh)
+    many = _is_batch(arguments.mesh)
     out = arguments.out
     if out is None and many:
         raise InputError("several meshes need --out DIR; results go into DIR/NAME")
@@ -225,24 +225,24 @@ def _run(arguments: argparse.Namespace) -> int:
         masks = masks_of(given, job.name, alone=alone)
         result = run(job.path, masks, job.out, config, names, arguments.cameras)
         if not arguments.quiet:
-            _say(result.notes)
+            _print_notes(result.notes)
         share = ", ".join(f"{v:.1%} {k}" for k, v in result.report["area_share"].items())
         return f"{len(result.labels.rows)} faces labelled: by area {share}"
 
     def made(job: Job) -> dict[str, str]:
         return provenance(job.path, config, masks_of(given, job.name, alone=alone), names, arguments.cameras)
 
-    status = _each(arguments, out, work, made, quiet=arguments.quiet)
+    status = _run_jobs(arguments, out, work, made, quiet=arguments.quiet)
     if not (many or arguments.quiet or status):
         print(f"look at {out / ('viewer.html' if config.viewer_faces else 'labels.png')}")
     return status
 
 
-def _many(meshes: Sequence[Path]) -> bool:
+def _is_batch(meshes: Sequence[Path]) -> bool:
     return len(meshes) > 1 or meshes[0].is_dir()
 
 
-def _each(
+def _run_jobs(
     arguments: argparse.Namespace,
     out: Path,
     work: Callable[[Job], str],
@@ -250,19 +250,37 @@ def _each(
     *,
     quiet: bool,
 ) -> int:
-    """One mesh into `out`; several, or a folder of them, into folders there, with ``batch.json``."""
+    """Run a single mesh into `out`, or a batch into folders below `out` with a ``batch.json``.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+    out : Path
+        Result folder.
+    work : callable
+        Runs a job and returns its summary.
+    made : callable
+        Returns the provenance of a job.
+    quiet : bool
+        Print no summary.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 1 an unexpected error, 2 bad input.
+    """
     from slime3d.run.batch import Job, Outcome, gather, run_batch, write_summary
     from slime3d.run.provenance import stale_reason
     from slimecore.io.atomic_files import make_folder
 
-    if not _many(arguments.mesh):
+    if not _is_batch(arguments.mesh):
         job = Job(arguments.mesh[0].stem, arguments.mesh[0], out)
         if arguments.resume and not stale_reason(job.out, made(job)):
-            said = "finished before, nothing changed"
+            summary = "finished before, nothing changed"
         else:
-            said = work(job)
+            summary = work(job)
         if not quiet:
-            print(said)
+            print(summary)
         return 0
 
     def notify(outcome: Outcome) -> None:
@@ -303,7 +321,7 @@ def _transfer(arguments: argparse.Namespace) -> int:
     if arguments.quiet:
         return 0
     for name, report in reports.items():
-        _say(report["notes"])
+        _print_notes(report["notes"])
         rests = ", ".join(f"{key} {value:.2f}" for key, value in report.get("weights", {}).items() if value)
         rests = f" ({rests})" if rests else ""
         print(f"{arguments.out / name}: {report['mesh']['faces']} faces in {report['seconds']:.1f} s{rests}")
@@ -323,12 +341,12 @@ def _eval(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _say(notes: Sequence[str]) -> None:
+def _print_notes(notes: Sequence[str]) -> None:
     sys.stderr.writelines(f"note: {note}\n" for note in notes)
 
 
-def _with_axes(words: Sequence[str]) -> list[str]:
-    """Arguments in which ``--up -z`` is one word: argparse would take ``-z`` for an option."""
+def _join_negative_axes(words: Sequence[str]) -> list[str]:
+    """Join ``--up -z`` to ``--up=-z``, as argparse would parse ``-z`` as an option."""
     joined: list[str] = []
     for word in words:
         if joined[-1:] == ["--up"] and word in ("-x", "-y", "-z"):
@@ -338,6 +356,6 @@ def _with_axes(words: Sequence[str]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``slime3d``."""
-    arguments = _parser().parse_args(_with_axes(sys.argv[1:] if argv is None else argv))
+    """Run ``slime3d`` and return its exit status."""
+    arguments = _parser().parse_args(_join_negative_axes(sys.argv[1:] if argv is None else argv))
     return run_guarded("slime3d", arguments.debug, lambda: arguments.action(arguments))

@@ -21,38 +21,38 @@ UNMARKED = ("auto", "part", "ignore")
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """Settings of one run.
+    """Settings of a run on a mesh.
 
     Parameters
     ----------
     method : str
-        ``geometry``: the annotation and the shape, symmetry included, and what views look like; ``walk``: the random
-        walk alone, the floor.
+        ``geometry``: annotation, symmetry and appearance, combined by the random walk. ``walk``: annotation and random
+        walk alone, the baseline.
     views : int
-        Views around the mesh; ``--view`` and ``--ref`` count in them.
+        Views around the mesh. ``--view`` and ``--ref`` are numbers of views.
     size : int
-        Side of the square pictures, pixels.
+        Side of the square views, pixels.
     up : str
-        Axis of the file that points up.
+        Up axis of the file: x, y, z, -x, -y or -z.
     renderer : str
         ``zbuffer``, ``embree`` or ``pytorch3d``.
     unlabelled_faces : str
-        What 0 in a mask means on the mesh: ``part``, the rest of the object, labelled 0; ``ignore``, nothing;
-        ``auto``, the rest if it covers more than 3 % of what the view shows, else a careless outline.
+        Meaning of 0 in a mask on the object. ``part``: the rest of the object, labelled 0. ``ignore``: unlabelled.
+        ``auto``: ``part`` if it covers more than 3 % of the visible object, else ``ignore``.
     turntable_frames : int
-        Frames of the turntable, 0 for none.
+        Frames of the turntable, 0 .. 10000, 0 = no turntable.
     viewer_faces : int
-        Most faces ``viewer.html`` shows, a larger mesh being shown simplified; 0 for no viewer.
+        Largest number of faces of ``viewer.html``, 1000 .. 16000000, 0 = no viewer. Larger meshes are simplified.
     keep_texture : bool
-        ``segmented.glb`` and part files look as the mesh's file does, not coloured by part.
+        ``segmented.glb`` and part files keep the colours and textures of the mesh, instead of colours of parts.
     part_files : str
-        A file a part in ``parts/``: ``glb``, ``obj``, ``ply``, ``stl``; ``none``.
+        Format of a separate file for each part in ``parts/``: ``glb``, ``obj``, ``ply``, ``stl``, or ``none``.
     smooth : str
-        ``none``: labels are those most probable for each face; ``expansion``: shorter borders by alpha-expansion.
+        ``none``: the most probable label of each face. ``expansion``: shorter borders by alpha-expansion.
     walk : WalkConfig
     symmetry : SymmetryConfig
     appearance : AppearanceConfig
-        What the annotated views look like, where the shape leaves doubt.
+        Appearance of the annotated views, used where the shape leaves the label uncertain.
     expansion : ExpansionConfig
     """
 
@@ -76,9 +76,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         choices = {"method": METHODS, "unlabelled_faces": UNMARKED, "part_files": PART_FILES, "smooth": SMOOTHS}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         if not 0 <= self.turntable_frames <= 10000:
             raise ConfigError(f"turntable_frames must be 0 .. 10000, got {self.turntable_frames}")
         if self.viewer_faces != 0 and not 1000 <= self.viewer_faces <= 16_000_000:

@@ -1,4 +1,4 @@
-"""The face graph: which faces touch, how sharply they bend, and which shells lie close together."""
+"""Face graph of a mesh: adjacent faces, their dihedral angles, and bridges between nearby shells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from slimecore.array_types import Array
 
 __all__ = ["Edges", "connected_components", "face_adjacency", "shell_bridges"]
 
-_FEW = 8  # nearest faces looked at first, when shells are bridged
+_INITIAL_NEIGHBOURS = 8  # nearest faces of a face, the first search size for a face of another shell
+_MAX_NEIGHBOURS = 4096  # the search does not grow beyond it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,9 +23,11 @@ class Edges:
     Parameters
     ----------
     pairs : (E, 2) int64
+        Face indices.
     angle : (E,) float64
-        Between the normals, radians, 0 flat .. pi folded; 0 where a face has no area.
+        Angle between the normals, radians, 0 (coplanar) .. pi (folded). 0 if a face has no area.
     concave : (E,) bool
+        The edge bends inwards.
     """
 
     pairs: Array
@@ -33,66 +36,66 @@ class Edges:
 
 
 def face_adjacency(mesh: Mesh) -> Edges:
-    """Pairs of faces that share an edge, whatever vertices the file split.
+    """Find all pairs of faces that share an edge, regardless of vertices split by the file.
 
-    Where more than two faces share one edge they are chained in face order. Which side is out follows the winding;
-    shells whose signed volume is negative are taken as inside out, and a neighbour wound the other way is turned.
+    More than two faces at an edge are chained in face order. The winding defines the outside. Shells with negative
+    signed volume are inverted, and neighbours with opposite winding are flipped before the comparison.
     """
     corners = mesh.welded()[mesh.faces]
     ends = np.stack([corners, np.roll(corners, -1, 1)], -1).reshape(-1, 2)
     owner = np.repeat(np.arange(len(corners)), 3)
-    real = ends[:, 0] != ends[:, 1]
-    ends, owner = ends[real], owner[real]
+    nondegenerate = ends[:, 0] != ends[:, 1]
+    ends, owner = ends[nondegenerate], owner[nondegenerate]
     forward = ends[:, 0] < ends[:, 1]
     key = ends.min(1) * (int(corners.max()) + 1) + ends.max(1)
     order = np.argsort(key, kind="stable")
-    same = key[order][1:] == key[order][:-1]
-    one, two = order[:-1][same], order[1:][same]
-    distinct = owner[one] != owner[two]
-    one, two = one[distinct], two[distinct]
-    pairs = np.stack([owner[one], owner[two]], 1)
-    same_way = forward[one] == forward[two]
-    normals, middles = mesh.normals(), mesh.middles()
-    outward = _outward(mesh, pairs, same_way)
+    shared = key[order][1:] == key[order][:-1]
+    first, second = order[:-1][shared], order[1:][shared]
+    distinct = owner[first] != owner[second]
+    first, second = first[distinct], second[distinct]
+    pairs = np.stack([owner[first], owner[second]], 1)
+    same_way = forward[first] == forward[second]
+    normals, centroids = mesh.normals(), mesh.middles()
+    outward_sign = _outward_signs(mesh, pairs, same_way)
     a, b = normals[pairs[:, 0]], normals[pairs[:, 1]] * np.where(same_way, -1, 1)[:, None]
     sine, cosine = np.linalg.norm(np.cross(a, b), axis=1), (a * b).sum(1)
-    flat = (a == 0).all(1) | (b == 0).all(1)
-    angle = np.where(flat, 0.0, np.arctan2(sine, cosine))
-    rise = ((middles[pairs[:, 1]] - middles[pairs[:, 0]]) * a).sum(1) * outward[pairs[:, 0]]
-    return Edges(pairs, angle, (rise > 0) & ~flat)
+    undefined = (a == 0).all(1) | (b == 0).all(1)
+    angle = np.where(undefined, 0.0, np.arctan2(sine, cosine))
+    height = ((centroids[pairs[:, 1]] - centroids[pairs[:, 0]]) * a).sum(1) * outward_sign[pairs[:, 0]]
+    return Edges(pairs, angle, (height > 0) & ~undefined)
 
 
-def _outward(mesh: Mesh, pairs: Array, same_way: Array) -> Array:
-    """(F,) +1, or -1 for faces whose normal points into their shell."""
+def _outward_signs(mesh: Mesh, pairs: Array, same_way: Array) -> Array:
+    """Return (F,) +1, or -1 for faces whose normal points into their shell."""
     shell = connected_components(len(mesh.faces), pairs)
-    turned = _turned(shell, pairs, same_way) if same_way.any() else np.ones(len(shell))
+    winding_sign = _winding_signs(shell, pairs, same_way) if same_way.any() else np.ones(len(shell))
     corner = mesh.vertices[mesh.faces] - mesh.vertices.mean(0)
-    volume = np.bincount(shell, turned * (corner[:, 0] * np.cross(corner[:, 1], corner[:, 2])).sum(1))
-    return np.asarray(np.where(volume < 0, -1.0, 1.0)[shell] * turned)
+    volume = np.bincount(shell, winding_sign * (corner[:, 0] * np.cross(corner[:, 1], corner[:, 2])).sum(1))
+    return np.asarray(np.where(volume < 0, -1.0, 1.0)[shell] * winding_sign)
 
 
-def _turned(shell: Array, pairs: Array, same_way: Array) -> Array:
-    """(F,) +1, or -1 for faces wound against the first face of their shell, followed from neighbour to neighbour."""
+def _winding_signs(shell: Array, pairs: Array, same_way: Array) -> Array:
+    """Return (F,) +1, or -1 for faces wound against the first face of their shell, by breadth-first search."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import breadth_first_order
 
     count = len(shell)
-    firsts = np.unique(shell, return_index=True)[1]
-    one = np.concatenate([pairs[:, 0], np.full(len(firsts), count)])  # a root beside the faces, joined to every shell
-    two = np.concatenate([pairs[:, 1], firsts])
-    graph = coo_array((np.ones(len(one), np.int8), (one, two)), (count + 1, count + 1)).tocsr()
-    order, before = breadth_first_order(graph, count, directed=False)
+    roots = np.unique(shell, return_index=True)[1]
+    start = np.concatenate([pairs[:, 0], np.full(len(roots), count)])  # an extra root node, joined to every shell
+    end = np.concatenate([pairs[:, 1], roots])
+    graph = coo_array((np.ones(len(start), np.int8), (start, end)), (count + 1, count + 1)).tocsr()
+    order, predecessor = breadth_first_order(graph, count, directed=False)
     key = np.sort(pairs, 1) @ np.array([count, 1])
-    against = set(key[same_way].tolist())
+    reversed_keys = set(key[same_way].tolist())
     sign = [1.0] * (count + 1)
-    for face, parent in zip(order[1:].tolist(), before[order[1:]].tolist(), strict=True):
+    for face, parent in zip(order[1:].tolist(), predecessor[order[1:]].tolist(), strict=True):
         edge = min(face, parent) * count + max(face, parent)
-        sign[face] = -sign[parent] if parent != count and edge in against else sign[parent]
+        sign[face] = -sign[parent] if parent != count and edge in reversed_keys else sign[parent]
     return np.array(sign[:count])
 
 
 def connected_components(count: int, pairs: Array) -> Array:
-    """(F,) index of the connected component of every face."""
+    """Return the index (F,) of the connected component of every face, for `count` faces and (E, 2) pairs."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -101,41 +104,47 @@ def connected_components(count: int, pairs: Array) -> Array:
 
 
 def shell_bridges(mesh: Mesh, shell: Array) -> tuple[Array, Array]:
-    """Pairs of faces (B, 2) of different shells that lie close together, and the distances of their middles.
+    """Find pairs of nearby faces of different shells.
 
-    Every face is joined to the nearest face of another shell, if one is among its nearest faces; the search widens
-    for shells that found none, so that most of a mesh hangs together. What stays alone is very far from the rest.
+    Every face is joined to the nearest face of another shell, if its nearest faces include any. The search
+    widens for shells without a bridge. Shells that stay isolated are very far from the others.
+
+    Returns
+    -------
+    pairs : (B, 2) int64
+    distance : (B,) float64
+        Between the centroids of both faces, in the file's units.
     """
     from scipy.spatial import cKDTree
 
     count = int(shell.max()) + 1
     if count == 1:
         return np.zeros((0, 2), np.int64), np.zeros(0)
-    middles = mesh.middles()
-    tree = cKDTree(middles)
-    found: list[Array] = []
-    asking = np.arange(len(shell))
-    few = _FEW
-    alone = np.ones(count, bool)
-    while len(asking):
-        few = min(few, len(shell))
-        near = tree.query(middles[asking], few)[1].reshape(len(asking), few)
-        foreign = shell[near] != shell[asking][:, None]
+    centroids = mesh.middles()
+    tree = cKDTree(centroids)
+    bridges: list[Array] = []
+    queries = np.arange(len(shell))
+    neighbours = _INITIAL_NEIGHBOURS
+    isolated = np.ones(count, bool)
+    while len(queries):
+        neighbours = min(neighbours, len(shell))
+        near = tree.query(centroids[queries], neighbours)[1].reshape(len(queries), neighbours)
+        foreign = shell[near] != shell[queries][:, None]
         first = foreign.argmax(1)
-        hit = foreign.any(1)
-        pairs = np.stack([asking[hit], near[np.arange(len(asking)), first][hit]], 1)
-        found.append(pairs)
-        alone[shell[pairs]] = False
-        if few >= len(shell) or few > 4096:
+        bridged = foreign.any(1)
+        pairs = np.stack([queries[bridged], near[np.arange(len(queries)), first][bridged]], 1)
+        bridges.append(pairs)
+        isolated[shell[pairs]] = False
+        if neighbours >= len(shell) or neighbours > _MAX_NEIGHBOURS:
             break
-        few *= 8
-        asking = _samples(shell, alone, budget=max(1, (1 << 24) // few))
-    pairs = np.unique(np.sort(np.concatenate(found), 1), axis=0)
-    return pairs, np.linalg.norm(middles[pairs[:, 0]] - middles[pairs[:, 1]], axis=1)
+        neighbours *= 8
+        queries = _isolated_faces(shell, isolated, budget=max(1, (1 << 24) // neighbours))
+    pairs = np.unique(np.sort(np.concatenate(bridges), 1), axis=0)
+    return pairs, np.linalg.norm(centroids[pairs[:, 0]] - centroids[pairs[:, 1]], axis=1)
 
 
-def _samples(shell: Array, alone: Array, budget: int) -> Array:
-    """Faces of the shells that stand alone: all of them if the budget allows, else evenly chosen ones."""
-    faces = np.flatnonzero(alone[shell])
+def _isolated_faces(shell: Array, isolated: Array, budget: int) -> Array:
+    """Return all faces of isolated shells, or an even subset of about `budget` of them."""
+    faces = np.flatnonzero(isolated[shell])
     step = max(1, math.ceil(len(faces) / budget))
     return faces[::step]

@@ -1,8 +1,8 @@
-"""Which place of one body is which place of another, however both are bent.
+"""Dense correspondence of two surfaces under bending, by functional maps (Ovsjanikov et al., 2012).
 
-Functional maps refined by ZoomOut (Melzi et al. 2019), from several guesses; the one that keeps distances along the
-surface best is taken. Bodies are their own mirror images along the surface: the guesses that also agree with the
-alignment in space are preferred, so left stays left where the space can tell.
+Several initial maps are refined by ZoomOut (Melzi et al., 2019). The map with the least distortion of distances along
+the surface is selected. Bodies have an intrinsic mirror symmetry, so maps that agree with the registration in space
+are preferred, which separates left from right.
 """
 
 from __future__ import annotations
@@ -20,33 +20,34 @@ from slimecore.array_types import Array
 
 __all__ = ["LandmarkedSpectrum", "SurfaceMap", "fit_functional_map", "intrinsic_mirror_images", "intrinsic_symmetry"]
 
-_LANDMARKS = 400  # nodes that guesses are tried and judged on
-_NODES = 2000  # nodes that refine the best
-_FIRST = 20  # functions up to which all guesses are refined
-_KEPT = 3  # guesses refined to the end
-_SIGNS = 5  # smoothest functions whose signs are tried in all ways
-_SPACE = 0.1  # weight of the alignment in space beside distances along the surface
-_MIRROR = 40  # eigenfunctions of a mirror map
-_MOVED = 0.1  # mean way of places, of the mean distance, below which a map is the identity
-_INITIAL = 12  # functions of a guess made from places and signatures
+_LANDMARKS = 400  # nodes on which candidate maps are computed and compared
+_REFINEMENT_NODES = 2000  # nodes on which the best candidates are refined
+_CANDIDATE_FUNCTIONS = 20  # eigenfunctions of the candidate maps
+_REFINED_CANDIDATES = 3  # candidates refined with all eigenfunctions
+_SIGNED_FUNCTIONS = 5  # lowest eigenfunctions whose sign patterns are initial maps
+_SPATIAL_WEIGHT = 0.1  # weight of the distance in space beside the distortion along the surface
+_MIRROR_FUNCTIONS = 40  # eigenfunctions of a mirror map
+_MIN_MEAN_DISPLACEMENT = 0.1  # share of the mean distance, below which a map counts as the identity
+_INITIAL_FUNCTIONS = 12  # eigenfunctions of an initial map from positions and signatures
+_CANDIDATE_STEP, _REFINEMENT_STEP = 2, 8  # eigenfunctions added by a ZoomOut step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LandmarkedSpectrum:
-    """A spectrum with what maps are judged by.
+    """Laplacian spectrum with landmarks, their distances, and wave kernel signatures.
 
     Parameters
     ----------
     shape : Spectrum
     marks : (m,) int64
-        Landmarks.
+        Landmark nodes.
     apart : (m, m) float64
-        Distances along the surface between landmarks, as multiples of their mean: ways along edges are longer than the
-        true ones by a factor that depends on the triangles.
+        Distances between landmarks along the surface, divided by their mean. The division removes a factor of the
+        triangulation, as paths along edges are longer than geodesics.
     nodes : (M,) int64
-        Evenly spread nodes.
+        Evenly spread nodes, the landmarks first.
     signature : (n, s) float64
-        Wave kernel signatures.
+        Wave kernel signatures (Aubry et al., 2011) of all nodes.
     """
 
     shape: Spectrum
@@ -57,8 +58,8 @@ class LandmarkedSpectrum:
 
     @classmethod
     def of(cls, shape: Spectrum, landmarks: int = _LANDMARKS) -> LandmarkedSpectrum:
-        """Landmarks of a spectrum."""
-        nodes = shape.farthest_points(_NODES)
+        """Select landmarks and compute their distances."""
+        nodes = shape.farthest_points(_REFINEMENT_NODES)
         marks = nodes[:landmarks]
         apart = shape.distances(marks)[:, marks]
         return cls(shape, marks, apart / apart.mean(), nodes, wave_kernel(shape))
@@ -66,14 +67,14 @@ class LandmarkedSpectrum:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SurfaceMap:
-    """A map from a target to its source.
+    """Map from the nodes of a target to the nodes of its source.
 
     Parameters
     ----------
     source_of : (n,) int64
-        Node of the source for every node of the target.
+        Source node of every target node.
     distortion : float
-        Mean change of distances along the surface, as a share of the mean distance; 0 for an isometry.
+        Mean absolute change of distances along the surface, as a share of the mean distance. 0 for an isometry.
     """
 
     source_of: Array
@@ -81,133 +82,162 @@ class SurfaceMap:
 
 
 def fit_functional_map(
-    source: LandmarkedSpectrum, target: LandmarkedSpectrum, place: Array
+    source: LandmarkedSpectrum, target: LandmarkedSpectrum, registered: Array
 ) -> tuple[SurfaceMap, float]:
-    """Map a target to its source; also the distortion of plain nearest places.
+    """Fit a surface map from a target to its source.
 
     Parameters
     ----------
-    source, target : Anchored
-    place : (n, 3) float64
-        Nodes of the target, laid onto the source in space.
+    source, target : LandmarkedSpectrum
+    registered : (n, 3) float64
+        Nodes of the target, registered to the source in space.
+
+    Returns
+    -------
+    surface_map : SurfaceMap
+    nearest_distortion : float
+        Distortion of the map to the nearest source node in space, for comparison.
     """
     radius = float(np.sqrt(((source.shape.points - source.shape.points.mean(0)) ** 2).sum(1).mean()))
     marked_source = source.shape.points[source.marks] / radius
-    marked_target = place[target.marks] / radius
+    marked_target = registered[target.marks] / radius
 
-    def judged(image: Array) -> tuple[float, float]:
-        """Distortion, and distortion with what the space says, of an image (m,) of the target's landmarks."""
-        bent = float(np.abs(source.apart[np.ix_(image, image)] - target.apart).mean())
-        return bent, bent + _SPACE * float(np.linalg.norm(marked_source[image] - marked_target, axis=1).mean())
+    def score(image: Array) -> tuple[float, float]:
+        """Return the distortion of the map `image` (m,) of the landmarks, and its cost with the distance in space."""
+        distortion = float(np.abs(source.apart[np.ix_(image, image)] - target.apart).mean())
+        return distortion, distortion + _SPATIAL_WEIGHT * float(
+            np.linalg.norm(marked_source[image] - marked_target, axis=1).mean()
+        )
 
-    tried: list[tuple[float, int, Array]] = []
-    for start in _guesses(source, target, marked_source, marked_target):
-        matrix = _refined(source, target, source.marks, target.marks, start, _FIRST, 2)
-        width = len(matrix)
-        at = target.shape.functions[target.marks, :width] @ matrix
-        image = _nearest(source.shape.functions[source.marks, :width], at)
-        tried.append((judged(image)[1], len(tried), matrix))
+    candidates: list[tuple[float, int, Array]] = []
+    for initial in _initial_maps(source, target, marked_source, marked_target):
+        matrix = _zoom_out(source, target, source.marks, target.marks, initial, _CANDIDATE_FUNCTIONS, _CANDIDATE_STEP)
+        size = len(matrix)
+        embedding = target.shape.functions[target.marks, :size] @ matrix
+        image = _nearest_rows(source.shape.functions[source.marks, :size], embedding)
+        candidates.append((score(image)[1], len(candidates), matrix))
     best: tuple[float, float, Array] | None = None
-    for _, _, first in sorted(tried, key=lambda t: t[:2])[:_KEPT]:
-        most = len(source.shape.values)
-        matrix = _refined(source, target, source.nodes, target.nodes, first, most, 8)
-        at = target.shape.functions[target.marks] @ matrix
-        image = _nearest(source.shape.functions[source.marks], at)
-        bent, worth = judged(image)
-        if best is None or worth < best[0]:
-            best = (worth, bent, matrix)
+    for _, _, candidate in sorted(candidates, key=lambda t: t[:2])[:_REFINED_CANDIDATES]:
+        function_count = len(source.shape.values)
+        matrix = _zoom_out(source, target, source.nodes, target.nodes, candidate, function_count, _REFINEMENT_STEP)
+        embedding = target.shape.functions[target.marks] @ matrix
+        image = _nearest_rows(source.shape.functions[source.marks], embedding)
+        distortion, cost = score(image)
+        if best is None or cost < best[0]:
+            best = (cost, distortion, matrix)
     assert best is not None
-    found = _nearest(source.shape.functions, target.shape.functions @ best[2])
-    plain, _ = judged(_nearest(marked_source, marked_target))
-    return SurfaceMap(found, best[1]), plain
+    source_of = _nearest_rows(source.shape.functions, target.shape.functions @ best[2])
+    nearest_distortion, _ = score(_nearest_rows(marked_source, marked_target))
+    return SurfaceMap(source_of, best[1]), nearest_distortion
 
 
 def intrinsic_symmetry(body: LandmarkedSpectrum) -> SurfaceMap | None:
-    """The map of a body to itself that swaps left and right along its surface, however it is bent; None if none is.
+    """Find the map of a body to itself that swaps left and right along its surface.
 
-    Of all guesses that move places by a tenth of the mean distance on average, the one that keeps distances best.
+    Candidates that move nodes by less than a tenth of the mean distance on average are near the identity and left
+    out. The remaining candidate with the least distortion is refined.
+
+    Returns
+    -------
+    SurfaceMap or None
+        None if all candidates are near the identity.
     """
-    every = np.arange(len(body.marks))
-    tried: list[tuple[float, int, Array]] = []
-    for signs in itertools.product((1.0, -1.0), repeat=_SIGNS - 1):
-        matrix = _refined(body, body, body.marks, body.marks, np.diag([1.0, *signs]), _FIRST, 2)
-        width = len(matrix)
-        functions = body.shape.functions[body.marks, :width]
-        image = _nearest(functions, functions @ matrix)
-        if body.apart[every, image].mean() < _MOVED:
+    all_marks = np.arange(len(body.marks))
+    candidates: list[tuple[float, int, Array]] = []
+    for signs in itertools.product((1.0, -1.0), repeat=_SIGNED_FUNCTIONS - 1):
+        matrix = _zoom_out(
+            body, body, body.marks, body.marks, np.diag([1.0, *signs]), _CANDIDATE_FUNCTIONS, _CANDIDATE_STEP
+        )
+        size = len(matrix)
+        functions = body.shape.functions[body.marks, :size]
+        image = _nearest_rows(functions, functions @ matrix)
+        if body.apart[all_marks, image].mean() < _MIN_MEAN_DISPLACEMENT:
             continue
-        bent = float(np.abs(body.apart[np.ix_(image, image)] - body.apart).mean())
-        tried.append((bent, len(tried), matrix))
-    if not tried:
+        distortion = float(np.abs(body.apart[np.ix_(image, image)] - body.apart).mean())
+        candidates.append((distortion, len(candidates), matrix))
+    if not candidates:
         return None
-    first = min(tried, key=lambda t: t[:2])[2]
-    matrix = _refined(body, body, body.nodes, body.nodes, first, len(body.shape.values), 8)
-    found = _nearest(body.shape.functions, body.shape.functions @ matrix)
-    marked = _nearest(body.shape.points[body.marks], body.shape.points[found[body.marks]])
-    bent = float(np.abs(body.apart[np.ix_(marked, marked)] - body.apart).mean())
-    return SurfaceMap(found, bent)
+    candidate = min(candidates, key=lambda t: t[:2])[2]
+    matrix = _zoom_out(body, body, body.nodes, body.nodes, candidate, len(body.shape.values), _REFINEMENT_STEP)
+    image_of = _nearest_rows(body.shape.functions, body.shape.functions @ matrix)
+    mark_image = _nearest_rows(body.shape.points[body.marks], body.shape.points[image_of[body.marks]])
+    distortion = float(np.abs(body.apart[np.ix_(mark_image, mark_image)] - body.apart).mean())
+    return SurfaceMap(image_of, distortion)
 
 
-def intrinsic_mirror_images(mesh: Mesh, surface: SurfaceSamples, most: float) -> list[Array]:
-    """Where a bent body's mirror map takes the samples of its surface: one (S, 3) array, NaN = nowhere, or none.
+def intrinsic_mirror_images(mesh: Mesh, surface: SurfaceSamples, tolerance: float) -> list[Array]:
+    """Map surface samples to their mirror images along the surface of a bent body.
 
     Parameters
     ----------
     mesh : Mesh
-    surface : Surface
-    most : float
-        Distortion up to which the map is believed.
+    surface : SurfaceSamples
+        S samples.
+    tolerance : float
+        Largest accepted distortion of the mirror map.
+
+    Returns
+    -------
+    list of (S, 3) float64
+        A single array of positions, NaN = no image. Empty if no map is accepted.
     """
-    shape = spectrum(mesh, _MIRROR)
+    shape = spectrum(mesh, _MIRROR_FUNCTIONS)
     if shape is None:
         return []
-    found = intrinsic_symmetry(LandmarkedSpectrum.of(shape, landmarks=_LANDMARKS // 2))
-    if found is None or found.distortion > most:
+    mirror = intrinsic_symmetry(LandmarkedSpectrum.of(shape, landmarks=_LANDMARKS // 2))
+    if mirror is None or mirror.distortion > tolerance:
         return []
     node = shape.node_of[mesh.faces[surface.face, surface.bary.argmax(1)]]
-    return [np.where(node[:, None] >= 0, shape.points[found.source_of[node]], np.nan)]
+    return [np.where(node[:, None] >= 0, shape.points[mirror.source_of[node]], np.nan)]
 
 
-def _guesses(
+def _initial_maps(
     source: LandmarkedSpectrum, target: LandmarkedSpectrum, marked_source: Array, marked_target: Array
 ) -> list[Array]:
-    """Matrices (k, k) that take functions of the source to functions of the target."""
-    out = [np.diag([1.0, *signs]) for signs in itertools.product((1.0, -1.0), repeat=_SIGNS - 1)]
-    for space, form in ((0.0, 1.0), (0.3, 1.0), (1.0, 1.0), (1.0, 0.0)):
-        a = np.concatenate([form * source.signature[source.marks], space * marked_source], 1)
-        b = np.concatenate([form * target.signature[target.marks], space * marked_target], 1)
-        out.append(_fitted(source, target, source.marks[_nearest(a, b)], target.marks, _INITIAL))
+    """Return initial functional maps (k, k) from the source to the target.
+
+    They are sign patterns of the lowest eigenfunctions, and fits to nearest landmarks by signature and position.
+    """
+    out = [np.diag([1.0, *signs]) for signs in itertools.product((1.0, -1.0), repeat=_SIGNED_FUNCTIONS - 1)]
+    for spatial, spectral in ((0.0, 1.0), (0.3, 1.0), (1.0, 1.0), (1.0, 0.0)):
+        a = np.concatenate([spectral * source.signature[source.marks], spatial * marked_source], 1)
+        b = np.concatenate([spectral * target.signature[target.marks], spatial * marked_target], 1)
+        out.append(_fit_matrix(source, target, source.marks[_nearest_rows(a, b)], target.marks, _INITIAL_FUNCTIONS))
     return out
 
 
-def _refined(
+def _zoom_out(
     source: LandmarkedSpectrum,
     target: LandmarkedSpectrum,
-    some: Array,
-    others: Array,
+    source_nodes: Array,
+    target_nodes: Array,
     matrix: Array,
-    most: int,
+    function_count: int,
     step: int,
 ) -> Any:
-    """ZoomOut: the map of places gives a larger map of functions, which gives a finer map of places."""
-    width = len(matrix)
+    """Refine a functional map by ZoomOut (Melzi et al., 2019) up to `function_count` eigenfunctions.
+
+    Each step computes the nearest nodes under the functional map, and fits a larger map to them.
+    """
+    size = len(matrix)
     while True:
-        at = target.shape.functions[others, :width] @ matrix
-        image = some[_nearest(source.shape.functions[some, :width], at)]
-        width = min(width + step, most)
-        matrix = _fitted(source, target, image, others, width)
-        if width == most:
+        embedding = target.shape.functions[target_nodes, :size] @ matrix
+        image = source_nodes[_nearest_rows(source.shape.functions[source_nodes, :size], embedding)]
+        size = min(size + step, function_count)
+        matrix = _fit_matrix(source, target, image, target_nodes, size)
+        if size == function_count:
             return matrix
 
 
-def _fitted(source: LandmarkedSpectrum, target: LandmarkedSpectrum, image: Array, nodes: Array, width: int) -> Any:
-    a, b = target.shape.functions[nodes, :width], source.shape.functions[image, :width]
+def _fit_matrix(source: LandmarkedSpectrum, target: LandmarkedSpectrum, image: Array, nodes: Array, size: int) -> Any:
+    """Return the least-squares functional map (size, size) of a map `image` of target nodes to source nodes."""
+    a, b = target.shape.functions[nodes, :size], source.shape.functions[image, :size]
     return np.linalg.lstsq(a, b, rcond=None)[0]
 
 
-def _nearest(known: Array, asking: Array) -> Array:
-    """Index of the nearest known row for every asking row; exact, by products of matrices."""
-    a, b = known.astype(np.float32), asking.astype(np.float32)
-    half = 0.5 * (a**2).sum(1)
-    out = [(half[None] - b[i : i + 1024] @ a.T).argmin(1) for i in range(0, len(b), 1024)]
-    return np.concatenate(out)
+def _nearest_rows(rows: Array, queries: Array) -> Array:
+    """Return the index of the nearest row (n, d) for every query (m, d), exact, by matrix products."""
+    a, b = rows.astype(np.float32), queries.astype(np.float32)
+    half_norm = 0.5 * (a**2).sum(1)
+    nearest = [(half_norm[None] - b[i : i + 1024] @ a.T).argmin(1) for i in range(0, len(b), 1024)]
+    return np.concatenate(nearest)

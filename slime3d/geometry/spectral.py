@@ -1,6 +1,6 @@
-"""The shape of a surface as it knows itself: eigenfunctions of its Laplacian and distances along it.
+"""Intrinsic geometry of a surface: Laplacian eigenfunctions and distances along the surface.
 
-Neither changes when a body bends, which is why they find the elbow of a raised arm.
+Both are invariant to bending, so they match the elbow of a raised arm with that of a hanging arm.
 """
 
 from __future__ import annotations
@@ -15,28 +15,30 @@ from slimecore.array_types import Array
 
 __all__ = ["Spectrum", "spectrum", "wave_kernel"]
 
-_MOST = 15_000  # vertices; finer meshes are clustered on a grid first
-_WHOLE = 0.9  # share of the surface that must hang together
+_MAX_NODES = 15_000  # finer meshes are clustered on a grid first
+_MIN_COMPONENT_SHARE = 0.9  # share of the area that the largest component must have
+_MAX_COTANGENT = 20  # of an angle of a triangle, for slivers
+_MIN_EDGE_WEIGHT = 1e-4  # of the Laplacian, so that no node is isolated
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spectrum:
-    """The largest connected piece of a mesh, coarsened, scaled to area 1, and its smoothest functions.
+    """Laplacian spectrum of the largest connected component of a mesh, coarsened and scaled to area 1.
 
     Parameters
     ----------
     points : (n, 3) float64
-        In the file's units.
+        Positions of the nodes, in the file's units.
     node_of : (V,) int64
-        Node of every vertex of the mesh; -1 = of another piece.
+        Node of every vertex of the mesh, -1 = of another component.
     mass : (n,) float64
-        Areas, sum 1.
+        Areas of the nodes, sum 1.
     values : (k,) float64
-        Eigenvalues, rising from 0.
+        Eigenvalues, ascending from 0.
     functions : (n, k) float64
         Eigenfunctions, orthonormal under `mass`.
     edges : sparse (n, n)
-        Lengths of edges, for distances along the surface.
+        Lengths of the edges, for distances along the surface.
     """
 
     points: Array
@@ -47,132 +49,155 @@ class Spectrum:
     edges: Any
 
     def distances(self, nodes: Array) -> Array:
-        """(m, n) shortest ways from some nodes to all, along edges."""
+        """Compute the (m, n) shortest path lengths along edges from m nodes to all nodes."""
         from scipy.sparse.csgraph import dijkstra
 
         return np.asarray(dijkstra(self.edges, directed=False, indices=nodes))
 
     def farthest_points(self, count: int) -> Array:
-        """(count,) nodes far from each other in space, the first the one farthest from the middle."""
-        middle = np.average(self.points, axis=0, weights=self.mass)
-        chosen = [int(((self.points - middle) ** 2).sum(1).argmax())]
-        far = ((self.points - self.points[chosen[0]]) ** 2).sum(1)
+        """Select `count` nodes by farthest point sampling in space, starting farthest from the centroid."""
+        centroid = np.average(self.points, axis=0, weights=self.mass)
+        chosen = [int(((self.points - centroid) ** 2).sum(1).argmax())]
+        squared_distance = ((self.points - self.points[chosen[0]]) ** 2).sum(1)
         while len(chosen) < min(count, len(self.points)):
-            chosen.append(int(far.argmax()))
-            far = np.minimum(far, ((self.points - self.points[chosen[-1]]) ** 2).sum(1))
+            chosen.append(int(squared_distance.argmax()))
+            squared_distance = np.minimum(squared_distance, ((self.points - self.points[chosen[-1]]) ** 2).sum(1))
         return np.array(chosen)
 
 
 def spectrum(mesh: Mesh, count: int) -> Spectrum | None:
-    """Eigenfunctions of the Laplacian of a mesh; None if it is made of pieces, or too small for `count` of them."""
+    """Compute the `count` lowest eigenfunctions of the Laplacian of a mesh.
+
+    Returns
+    -------
+    Spectrum or None
+        None if no component has most of the area, or if the mesh has too few nodes.
+    """
     from scipy.sparse import coo_array, csr_array
     from scipy.sparse.csgraph import connected_components
 
-    node, points = _clustered(mesh)
+    node, points = _cluster_vertices(mesh)
     faces = node[mesh.faces]
     faces = faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
     faces = faces[np.unique(np.sort(faces, 1), axis=0, return_index=True)[1]]
-    total = len(points)
-    one, two = faces.reshape(-1), np.roll(faces, -1, 1).reshape(-1)
-    piece = connected_components(coo_array((np.ones(len(one)), (one, two)), (total, total)), directed=False)[1]
+    node_count = len(points)
+    start, end = faces.reshape(-1), np.roll(faces, -1, 1).reshape(-1)
+    component = connected_components(
+        coo_array((np.ones(len(start)), (start, end)), (node_count, node_count)), directed=False
+    )[1]
     corner = points[faces]
     area = 0.5 * np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1)
-    by_piece = np.bincount(piece[faces[:, 0]], area, minlength=int(piece.max()) + 1)
-    if by_piece.max() < _WHOLE * by_piece.sum():
+    component_area = np.bincount(component[faces[:, 0]], area, minlength=int(component.max()) + 1)
+    if component_area.max() < _MIN_COMPONENT_SHARE * component_area.sum():
         return None
-    faces = faces[piece[faces[:, 0]] == by_piece.argmax()]
-    used, flat = np.unique(faces, return_inverse=True)
+    faces = faces[component[faces[:, 0]] == component_area.argmax()]
+    used, local = np.unique(faces, return_inverse=True)
     if len(used) < 4 * count:
         return None
-    faces, points = flat.reshape(-1, 3), points[used]
-    place = np.full(total, -1)
-    place[used] = np.arange(len(used))
-    unit = points / np.sqrt(by_piece.max())
-    stiff, mass = _laplacian(unit, faces)
-    values, functions = _smoothest(stiff, mass, count)
-    one, two = faces.reshape(-1), np.roll(faces, -1, 1).reshape(-1)
-    length = np.linalg.norm(unit[one] - unit[two], axis=1).clip(1e-9)
-    key = np.unique(np.minimum(one, two) * len(used) + np.maximum(one, two), return_index=True)[1]
-    edges = csr_array((length[key], (one[key], two[key])), (len(used), len(used)))
-    return Spectrum(points, place[node], mass, values, functions, edges)
+    faces, points = local.reshape(-1, 3), points[used]
+    new_index = np.full(node_count, -1)
+    new_index[used] = np.arange(len(used))
+    unit_points = points / np.sqrt(component_area.max())
+    stiffness, mass = _laplacian(unit_points, faces)
+    values, functions = _lowest_eigenfunctions(stiffness, mass, count)
+    start, end = faces.reshape(-1), np.roll(faces, -1, 1).reshape(-1)
+    length = np.linalg.norm(unit_points[start] - unit_points[end], axis=1).clip(1e-9)
+    key = np.unique(np.minimum(start, end) * len(used) + np.maximum(start, end), return_index=True)[1]
+    edges = csr_array((length[key], (start[key], end[key])), (len(used), len(used)))
+    return Spectrum(points, new_index[node], mass, values, functions, edges)
 
 
-def _clustered(mesh: Mesh) -> tuple[Array, Array]:
-    """Node of every vertex and the nodes' positions: welded vertices, or cells of a grid if those are too many."""
+def _cluster_vertices(mesh: Mesh) -> tuple[Array, Array]:
+    """Return the node (V,) of every vertex and the positions (n, 3) of the nodes.
+
+    Nodes are welded vertices, or clusters of vertices in a grid if the mesh is too fine.
+    """
     weld = mesh.welded()
     node = weld
     count = int(node.max()) + 1
-    if count > _MOST:
+    if count > _MAX_NODES:
         used = mesh.used()
-        low = used.min(0)
-        side = float(np.sqrt(mesh.areas().sum() / _MOST))
-        for _ in range(20):  # a cell of the surface's size, until the number fits
-            keys = np.floor((mesh.vertices - low) / side).astype(np.int64)
+        origin = used.min(0)
+        cell_side = float(np.sqrt(mesh.areas().sum() / _MAX_NODES))
+        for _ in range(20):  # cells grow until the number of nodes fits
+            keys = np.floor((mesh.vertices - origin) / cell_side).astype(np.int64)
             cell = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
-            node = _pieces(mesh.faces, weld, cell)
-            if len(np.unique(node[mesh.faces])) <= _MOST:
+            node = _split_cells(mesh.faces, weld, cell)
+            if len(np.unique(node[mesh.faces])) <= _MAX_NODES:
                 break
-            side *= 1.1
+            cell_side *= 1.1
         count = int(node.max()) + 1
-    members = np.bincount(node, minlength=count)[:, None]
-    points = np.stack([np.bincount(node, mesh.vertices[:, i], minlength=count) for i in range(3)], 1) / members
+    member_count = np.bincount(node, minlength=count)[:, None]
+    points = np.stack([np.bincount(node, mesh.vertices[:, i], minlength=count) for i in range(3)], 1) / member_count
     return node, points
 
 
-def _pieces(faces: Array, weld: Array, cell: Array) -> Array:
-    """(V,) connected pieces of the surface within cells: a hand on a thigh shares its cell and stays a hand."""
+def _split_cells(faces: Array, weld: Array, cell: Array) -> Array:
+    """Return the connected component (V,) of the surface within each grid cell.
+
+    A hand that rests on a thigh shares its cell but stays a separate node.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     count = int(weld.max()) + 1
-    first = np.zeros(count, np.int64)
-    first[weld] = cell  # vertices at one position are in one cell
-    one, two = weld[faces].reshape(-1), weld[np.roll(faces, -1, 1)].reshape(-1)
-    within = first[one] == first[two]
-    graph = coo_array((np.ones(int(within.sum()), np.int8), (one[within], two[within])), (count, count))
+    cell_of_node = np.zeros(count, np.int64)
+    cell_of_node[weld] = cell  # vertices at one position are in one cell
+    start, end = weld[faces].reshape(-1), weld[np.roll(faces, -1, 1)].reshape(-1)
+    inside_cell = cell_of_node[start] == cell_of_node[end]
+    graph = coo_array(
+        (np.ones(int(inside_cell.sum()), np.int8), (start[inside_cell], end[inside_cell])), (count, count)
+    )
     return np.asarray(connected_components(graph, directed=False)[1])[weld]
 
 
 def _laplacian(points: Array, faces: Array) -> tuple[Any, Array]:
-    """Cotangent stiffness (n, n), weights clipped at 0, and lumped areas (n,)."""
+    """Return the sparse cotangent stiffness matrix (n, n) (Pinkall and Polthier, 1993) and lumped areas (n,), sum 1.
+
+    Edge weights are clipped to positive values.
+    """
     from scipy.sparse import coo_array, diags_array
 
     count = len(points)
-    half: list[Array] = []
-    one: list[Array] = []
-    two: list[Array] = []
+    half_weights: list[Array] = []
+    starts: list[Array] = []
+    ends: list[Array] = []
     mass = np.zeros(count)
     for i in range(3):
         a, b, c = (faces[:, (i + k) % 3] for k in range(3))
         u, v = points[b] - points[a], points[c] - points[a]
-        twice = np.linalg.norm(np.cross(u, v), axis=1).clip(1e-12)
-        half.append(0.5 * ((u * v).sum(1) / twice).clip(-20, 20))
-        one.append(b)
-        two.append(c)
-        mass += np.bincount(a, twice / 6, minlength=count)
-    start, end, bond = np.concatenate(one), np.concatenate(two), np.concatenate(half)
-    both = np.concatenate([start, end]), np.concatenate([end, start])
-    bonds = coo_array((np.concatenate([bond, bond]), both), (count, count)).tocsr()
-    bonds.data = bonds.data.clip(1e-4)
-    stiff = diags_array(np.asarray(bonds.sum(1)).ravel()) - bonds
-    return stiff.tocsc(), mass / mass.sum()
+        double_area = np.linalg.norm(np.cross(u, v), axis=1).clip(1e-12)
+        half_weights.append(0.5 * ((u * v).sum(1) / double_area).clip(-_MAX_COTANGENT, _MAX_COTANGENT))
+        starts.append(b)
+        ends.append(c)
+        mass += np.bincount(a, double_area / 6, minlength=count)
+    start, end, weight = np.concatenate(starts), np.concatenate(ends), np.concatenate(half_weights)
+    symmetric = np.concatenate([start, end]), np.concatenate([end, start])
+    weights = coo_array((np.concatenate([weight, weight]), symmetric), (count, count)).tocsr()
+    weights.data = weights.data.clip(_MIN_EDGE_WEIGHT)
+    stiffness = diags_array(np.asarray(weights.sum(1)).ravel()) - weights
+    return stiffness.tocsc(), mass / mass.sum()
 
 
-def _smoothest(stiff: Any, mass: Array, count: int) -> tuple[Array, Array]:
+def _lowest_eigenfunctions(stiffness: Any, mass: Array, count: int) -> tuple[Array, Array]:
+    """Return the `count` smallest eigenvalues, ascending, and their eigenfunctions (n, count)."""
     from scipy.sparse import diags_array
     from scipy.sparse.linalg import eigsh
 
-    start = np.cos(np.arange(len(mass)) * 0.7)  # any vector that is not random
-    values, functions = eigsh(stiff, count, diags_array(mass.clip(1e-12)).tocsc(), sigma=-0.1, v0=start)
+    start_vector = np.cos(np.arange(len(mass)) * 0.7)  # fixed, so that results are reproducible
+    values, functions = eigsh(stiffness, count, diags_array(mass.clip(1e-12)).tocsc(), sigma=-0.1, v0=start_vector)
     order = values.argsort()
     return values[order].clip(0), functions[:, order]
 
 
 def wave_kernel(shape: Spectrum, count: int = 40) -> Array:
-    """(n, count) wave kernel signatures (Aubry et al. 2011), each level scaled to mean 1 over the surface."""
-    log = np.log(shape.values[1:].clip(1e-9))
-    levels = np.linspace(log[0], log[-1] / 1.02, count)
-    width = 7 * (levels[1] - levels[0])
-    gain = np.exp(-((levels[:, None] - log[None]) ** 2) / (2 * width**2))
-    signature = (shape.functions[:, 1:] ** 2) @ (gain / gain.sum(1, keepdims=True)).T
+    """Compute wave kernel signatures (n, count) (Aubry et al., ICCV Workshops 2011).
+
+    Each energy level is scaled to mean 1 over the surface.
+    """
+    log_eigenvalues = np.log(shape.values[1:].clip(1e-9))
+    energies = np.linspace(log_eigenvalues[0], log_eigenvalues[-1] / 1.02, count)
+    width = 7 * (energies[1] - energies[0])
+    filters = np.exp(-((energies[:, None] - log_eigenvalues[None]) ** 2) / (2 * width**2))
+    signature = (shape.functions[:, 1:] ** 2) @ (filters / filters.sum(1, keepdims=True)).T
     return np.asarray(signature / np.average(signature, axis=0, weights=shape.mass))

@@ -1,4 +1,4 @@
-"""Points spread evenly over the surface of a mesh."""
+"""Evenly spread samples of the surface of a mesh, without randomness."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class SurfaceSamples:
     ----------
     points, normals : (S, 3) float64
     face : (S,) int64
-        Face of the mesh each sample lies on.
+        Face of every sample.
     area : (S,) float64
-        Piece of the surface it stands for.
+        Area of the surface represented by every sample, in squared file units.
     spacing : float
-        Distance samples typically have.
+        Typical distance between neighbouring samples, in file units.
     bary : (S, 3) float64
-        Where in its face it lies.
+        Barycentric coordinates in the face.
     """
 
     points: Array
@@ -37,27 +37,33 @@ class SurfaceSamples:
     bary: Array
 
 
-def sample_surface(mesh: Mesh, about: int) -> SurfaceSamples:
-    """Samples spread evenly: every face has one, large ones more (a low-discrepancy sequence, nothing random).
+def sample_surface(mesh: Mesh, target_count: int) -> SurfaceSamples:
+    """Sample every face at least once, and large faces in proportion to their area.
+
+    Samples within a face follow the R2 low-discrepancy sequence (Roberts, 2018).
 
     Parameters
     ----------
     mesh : Mesh
-    about : int
-        How many there are on a mesh of small faces of equal size; never fewer than faces.
+    target_count : int
+        Approximate number of samples of a mesh of small faces of equal size. At least one sample a face is taken.
+
+    Returns
+    -------
+    SurfaceSamples
     """
     areas = mesh.areas()
     total = float(areas.sum())
-    count = np.maximum(1, np.round(areas / total * max(about, len(areas)))).astype(np.int64)
+    count = np.maximum(1, np.round(areas / total * max(target_count, len(areas)))).astype(np.int64)
     face = np.repeat(np.arange(len(areas)), count)
     rank = np.arange(len(face)) - np.repeat(np.cumsum(count) - count, count)
     u, v = (0.5 + rank * 0.7548776662466927) % 1, (0.5 + rank * 0.5698402909980532) % 1
-    over = u + v > 1
-    u, v = np.where(over, 1 - u, u), np.where(over, 1 - v, v)
+    outside = u + v > 1
+    u, v = np.where(outside, 1 - u, u), np.where(outside, 1 - v, v)
     single = count[face] == 1
     u, v = np.where(single, 1 / 3, u), np.where(single, 1 / 3, v)
     bary = np.stack([1 - u - v, u, v], 1)
     points = np.einsum("sc,scd->sd", bary, mesh.vertices[mesh.faces[face]])
     return SurfaceSamples(
-        points, mesh.normals()[face], face, (areas / count)[face], float(np.sqrt(total / about)), bary
+        points, mesh.normals()[face], face, (areas / count)[face], float(np.sqrt(total / target_count)), bary
     )

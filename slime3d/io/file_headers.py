@@ -1,4 +1,4 @@
-"""What mesh files say of themselves before they are loaded: faces to expect, decoders they need, colours to mend."""
+"""Headers of mesh files, read before loading: face counts, required decoders, and colours to repair."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = [
     "require_memory",
 ]
 
-BYTES_A_FACE = 2000  # peak of `slime3d run`: 1.2 KB on half a million faces, rounded up as factors grow faster
-_TEXT_FACES = {".obj": (b"\nf ", 1 << 20), ".stl": (b"endfacet", 1 << 20)}
-_BLOCK = 1 << 16
-_TRIANGLES, _FAN, _WIDE = 4, 6, 5123  # glTF's modes of triangles and fans, and component type of 16-bit integers
+_BYTES_PER_FACE = 2000  # peak memory of `slime3d run`: 1.2 KB at 0.5 million faces, rounded up as factors grow faster
+_TEXT_FACE_MARKERS = {".obj": (b"\nf ", 1 << 20), ".stl": (b"endfacet", 1 << 20)}
+_BLOCK_BYTES = 1 << 16
+_TRIANGLES, _FAN, _UNSIGNED_SHORT = 4, 6, 5123  # glTF primitive modes, and a component type
 
 
 def gltf_head(path: Path) -> dict[str, Any]:
-    """The JSON document of a .glb or .gltf; empty for other files and for what is none."""
+    """Read the JSON document of a .glb or .gltf, empty for other or invalid files."""
     if path.suffix.lower() not in {".glb", ".gltf"}:
         return {}
     try:
@@ -43,38 +43,40 @@ def gltf_head(path: Path) -> dict[str, Any]:
                 data = start + stream.read()
         head = json.loads(data)
     except (OSError, ValueError):
-        return {}  # loading it will say what is wrong
+        return {}  # the loader reports the error
     return head if isinstance(head, dict) else {}
 
 
 def gltf_fans(head: Mapping[str, Any]) -> int:
-    """Primitives of a glTF document that are triangle fans, which trimesh leaves out."""
+    """Count the triangle fans of a glTF document, which trimesh drops."""
     meshes = [mesh for mesh in head.get("meshes") or () if isinstance(mesh, Mapping)]
-    return sum(one.get("mode") == _FAN for mesh in meshes for one in mesh.get("primitives") or ())
+    return sum(primitive.get("mode") == _FAN for mesh in meshes for primitive in mesh.get("primitives") or ())
 
 
 def original_names(head: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Names of nodes without what trimesh draws at random for the primitives of one mesh; they are numbered instead."""
-    given = {str(one.get("name")) for key in ("nodes", "meshes") for one in head.get(key) or () if one.get("name")}
+    """Replace the random suffixes that trimesh gives the primitives of a mesh by numbers."""
+    recorded = {
+        str(entry.get("name")) for key in ("nodes", "meshes") for entry in head.get(key) or () if entry.get("name")
+    }
     counts: dict[str, int] = {}
-    found = []
+    restored = []
     for name in names:
-        own = re.sub(r"_[0-9a-z]{6}$", "", name)
-        if not head or name in given or own == name or own not in given:
-            found.append(name)
+        stripped = re.sub(r"_[0-9a-z]{6}$", "", name)
+        if not head or name in recorded or stripped == name or stripped not in recorded:
+            restored.append(name)
             continue
-        counts[own] = counts.get(own, -1) + 1
-        found.append(f"{own}.{counts[own]}")
-    return found
+        counts[stripped] = counts.get(stripped, -1) + 1
+        restored.append(f"{stripped}.{counts[stripped]}")
+    return restored
 
 
 def require_decoder(path: Path, head: Mapping[str, Any]) -> None:
-    """Refuse compressed geometry without a decoder: Draco's loads as zeros, with no more than a line in a log.
+    """Refuse compressed geometry without a decoder, as trimesh loads Draco geometry as zeros and only logs it.
 
     Raises
     ------
     InputError
-        The file needs DracoPy, which is not installed, or meshopt's decoder, which trimesh has not.
+        The file needs DracoPy and it is not installed, or it needs a meshopt decoder.
     """
     if "EXT_meshopt_compression" in head.get("extensionsRequired", ()):
         raise InputError(
@@ -91,31 +93,31 @@ def require_decoder(path: Path, head: Mapping[str, Any]) -> None:
 
 
 def require_memory(path: Path, faces: int) -> None:
-    """Refuse more faces than there is memory for.
+    """Refuse a mesh whose faces need more memory than is free.
 
     Raises
     ------
     InputError
-        With the number of faces and both amounts.
+        Names the number of faces, and the required and free memory.
     """
     free = free_memory()
-    if free is not None and faces * BYTES_A_FACE > free:
+    if free is not None and faces * _BYTES_PER_FACE > free:
         raise InputError(
-            f"{path}: {faces} faces need about {faces * BYTES_A_FACE / 2**30:.1f} GiB of memory and "
+            f"{path}: {faces} faces need about {faces * _BYTES_PER_FACE / 2**30:.1f} GiB of memory and "
             f"{free / 2**30:.1f} GiB are free; decimate the mesh or free memory"
         )
 
 
 def free_memory() -> int | None:
-    """Bytes a process can still take, of the machine or of its container; None where the system does not say."""
+    """Return the free memory of the machine or of its container in bytes, None if unknown."""
     amounts = []
     try:
-        found = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text(encoding="ascii"))
-        amounts = [int(found[1]) * 1024] if found else []
+        available = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text(encoding="ascii"))
+        amounts = [int(available[1]) * 1024] if available else []
         group = Path("/sys/fs/cgroup")
         limit, used = ((group / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
-        told = (group / "memory.stat").read_text(encoding="ascii") if limit != "max" else ""
-        cached = re.findall(r"^(?:in)?active_file (\d+)$", told, re.MULTILINE)  # given up as soon as it is asked for
+        statistics = (group / "memory.stat").read_text(encoding="ascii") if limit != "max" else ""
+        cached = re.findall(r"^(?:in)?active_file (\d+)$", statistics, re.MULTILINE)  # freed by the kernel on demand
         amounts.append(max(0, int(limit) - int(used) + sum(map(int, cached))))
     except (OSError, ValueError):  # no such file, or "max": no limit
         pass
@@ -128,78 +130,82 @@ def free_memory() -> int | None:
 
 
 def declared_face_count(path: Path, head: Mapping[str, Any]) -> int:
-    """Faces (at least) that a file will turn out to hold, as far as a look into it tells; 0: it does not.
+    """Estimate a lower bound of the face count from a file's header or from samples of its text, 0 if unknown.
 
-    Loading takes memory too, so what is far too large is better refused before.
+    Loading needs memory too, so files that are far too large are refused before.
     """
     try:
         if head:
-            return _gltf_faces(head)
+            return _gltf_face_count(head)
         with path.open("rb") as stream:
             start = stream.read(4096)
-        found = _counted(path.suffix.lower(), start, path.stat().st_size)
-        return _sampled(path, *_TEXT_FACES[path.suffix.lower()]) if found < 0 else found
+        count = _face_count_in_header(path.suffix.lower(), start, path.stat().st_size)
+        return _estimate_face_count(path, *_TEXT_FACE_MARKERS[path.suffix.lower()]) if count < 0 else count
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error):
         return 0
 
 
-def _counted(suffix: str, start: bytes, size: int) -> int:
+def _face_count_in_header(suffix: str, start: bytes, size: int) -> int:
+    """Return the face count in the first bytes of a file, 0 if unknown, -1 if faces are lines of text."""
     if suffix == ".ply":
-        found = re.search(rb"element\s+face\s+(\d+)", start)
-        return int(found[1]) if found else 0
+        match = re.search(rb"element\s+face\s+(\d+)", start)
+        return int(match[1]) if match else 0
     if suffix == ".off":
         words = [word for line in start.split(b"\n") for word in line.split(b"#")[0].split()]
         return int(words[2] if words[0] == b"OFF" else 0)
     if suffix == ".stl":
         count = int(struct.unpack_from("<I", start, 80)[0])
-        return count if size == 84 + 50 * count else -1  # a text
+        return count if size == 84 + 50 * count else -1  # text format
     return -1 if suffix == ".obj" else 0
 
 
-def _sampled(path: Path, line: bytes, least: int) -> int:
-    """Faces of a text file that has a `line` for each: counted in blocks all over it, and a tenth taken off.
+def _estimate_face_count(path: Path, line: bytes, min_bytes: int) -> int:
+    """Estimate the faces of a text file with a `line` marker each, from blocks over the file, reduced by 10 %.
 
-    A file of fewer than `least` bytes is not worth the question.
+    The estimate is 0 for files below `min_bytes`.
     """
     size, blocks, hits = path.stat().st_size, 0, 0
-    if size < least:
+    if size < min_bytes:
         return 0
     with path.open("rb") as stream:
-        for place in range(0, size, max(_BLOCK, size // 64)):
-            stream.seek(place)
-            data = stream.read(_BLOCK)
+        for offset in range(0, size, max(_BLOCK_BYTES, size // 64)):
+            stream.seek(offset)
+            data = stream.read(_BLOCK_BYTES)
             blocks, hits = blocks + len(data), hits + data.count(line)
     return int(0.9 * hits / max(1, blocks) * size)
 
 
-def _gltf_faces(head: Mapping[str, Any]) -> int:
+def _gltf_face_count(head: Mapping[str, Any]) -> int:
+    """Count the triangles of a glTF document."""
     total = 0
     for mesh in head.get("meshes", ()):
         for primitive in mesh["primitives"]:
-            corners = primitive.get("indices", primitive["attributes"]["POSITION"])
+            accessor = primitive.get("indices", primitive["attributes"]["POSITION"])
             if primitive.get("mode", _TRIANGLES) == _TRIANGLES:
-                total += int(head["accessors"][corners]["count"]) // 3
+                total += int(head["accessors"][accessor]["count"]) // 3
     return total
 
 
 def repaired_gltf(path: Path, head: dict[str, Any]) -> io.BytesIO | None:
-    """A .glb that trimesh reads rightly; None where it does anyway.
+    """Return a .glb with repaired vertex colours, or None if no repair is needed.
 
-    Vertex colours in 16 bits are cut to their low bytes where a primitive has no material, and kept where it has one:
-    those without are given glTF's default material, which changes nothing else.
+    trimesh truncates 16-bit vertex colours to their low bytes on primitives without a material. They get
+    glTF's default material, which changes nothing else.
     """
     if path.suffix.lower() != ".glb":
         return None
     try:
-        bare = [p for mesh in head.get("meshes", ()) for p in mesh["primitives"] if "material" not in p]
-        colored = [p for p in bare if "COLOR_0" in p["attributes"]]
-        wide = [p for p in colored if head["accessors"][p["attributes"]["COLOR_0"]]["componentType"] == _WIDE]
+        without_material = [p for mesh in head.get("meshes", ()) for p in mesh["primitives"] if "material" not in p]
+        colored = [p for p in without_material if "COLOR_0" in p["attributes"]]
+        sixteen_bit = [
+            p for p in colored if head["accessors"][p["attributes"]["COLOR_0"]]["componentType"] == _UNSIGNED_SHORT
+        ]
     except (KeyError, IndexError, TypeError, AttributeError):
         return None
-    if not wide:
+    if not sixteen_bit:
         return None
     materials = head.setdefault("materials", [])
-    for primitive in wide:
+    for primitive in sixteen_bit:
         primitive["material"] = len(materials)
     materials.append({})
     data = path.read_bytes()

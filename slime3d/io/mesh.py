@@ -1,4 +1,4 @@
-"""Meshes as files have them: every face, in the file's own order."""
+"""Triangle meshes with all faces in the order of their file."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ _NO_COLORS = Appearance(None, None, np.zeros(0, np.int32), ())
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mesh:
-    """Triangles in the file's face order.
+    """Triangle mesh in the face order of its file.
 
     Parameters
     ----------
     vertices : (V, 3) float64
-        In the file's own units and axes.
+        Positions in the units and axes of the file.
     faces : (F, 3) int64
-        Vertex indices; order and count are the file's.
+        Vertex indices, in the order and number of the file.
     node : (F,) int32
-        Which node of the scene a face belongs to.
+        Scene node of every face.
     node_names : tuple of str
     appearance : Appearance
         Colours and textures.
     notes : tuple of str
-        What loading left out, one sentence each.
+        Warnings about skipped content, a sentence each.
     """
 
     vertices: Array
@@ -60,25 +60,37 @@ class Mesh:
     notes: tuple[str, ...] = ()
 
     def used(self) -> Array:
-        """(U, 3) float64 positions that faces use; a file may hold others."""
+        """Return the positions (U, 3) float64 of all vertices that belong to a face."""
         return np.asarray(self.vertices[np.unique(self.faces)])
 
     def middles(self) -> Array:
-        """(F, 3) float64 centroids of the faces."""
+        """Return the centroids (F, 3) float64 of the faces."""
         return np.asarray(self.vertices[self.faces].mean(1))
 
     def normals(self) -> Array:
-        """(F, 3) float64 unit normals by the winding; zeros for faces without area."""
+        """Return the unit normals (F, 3) float64 by the winding, zeros for faces without area."""
         a, b, c = (self.vertices[self.faces[:, i]] for i in range(3))
         normal = np.cross(b - a, c - a)
         length = np.linalg.norm(normal, axis=1, keepdims=True)
         return np.asarray(np.divide(normal, length, out=np.zeros_like(normal), where=length > 0))
 
     def corner_normals(self, crease: float, most: int = 64) -> Array:
-        """(F, 3, 3) float64 normals for shading: neighbours that bend less than `crease` radians are averaged in.
+        """Compute smooth normals at the corners of faces, for shading.
 
-        Windings may disagree: a neighbour turned over counts by its back. Where more than `most` corners meet, faces
-        keep their own normal.
+        Normals of faces at the same position are averaged, weighted by area. Faces with opposite winding count with
+        inverted normal.
+
+        Parameters
+        ----------
+        crease : float
+            Largest angle between averaged normals, radians.
+        most : int
+            Faces keep their own normal at positions with more corners.
+
+        Returns
+        -------
+        (F, 3, 3) float64
+            Unit vectors.
         """
         normals, areas = self.normals(), self.areas()
         corner = self.welded()[self.faces].reshape(-1)
@@ -87,54 +99,66 @@ class Mesh:
         order = np.argsort(corner, kind="stable")
         rank = np.zeros_like(order)
         rank[order] = np.arange(len(order)) - start[corner[order]]
-        own = np.repeat(normals, 3, axis=0)
-        out = own * np.repeat(areas, 3)[:, None]
-        meeting = np.where(count <= most, count, 1)
-        for step in range(1, int(meeting.max())):  # each corner meets the others at its place, one by one
-            mine = np.flatnonzero(meeting[corner] > step)
-            place = corner[mine]
-            other = order[start[place] + (rank[mine] + step) % count[place]] // 3
-            cosine = (own[mine] * normals[other]).sum(1)
-            near = np.abs(cosine) >= np.cos(crease)
-            out[mine[near]] += normals[other[near]] * (np.sign(cosine) * areas[other])[near, None]
+        face_normal = np.repeat(normals, 3, axis=0)
+        out = face_normal * np.repeat(areas, 3)[:, None]
+        corner_count = np.where(count <= most, count, 1)
+        for step in range(1, int(corner_count.max())):  # pair each corner with the others at its position, in turn
+            corners = np.flatnonzero(corner_count[corner] > step)
+            vertex = corner[corners]
+            other = order[start[vertex] + (rank[corners] + step) % count[vertex]] // 3
+            cosine = (face_normal[corners] * normals[other]).sum(1)
+            smooth = np.abs(cosine) >= np.cos(crease)
+            out[corners[smooth]] += normals[other[smooth]] * (np.sign(cosine) * areas[other])[smooth, None]
         out /= np.linalg.norm(out, axis=1, keepdims=True).clip(1e-30)
         return np.asarray(out.reshape(-1, 3, 3))
 
     def areas(self) -> Array:
-        """(F,) float64 face areas in squared file units."""
+        """Return the face areas (F,) float64 in squared file units."""
         a, b, c = (self.vertices[self.faces[:, i]] for i in range(3))
         return np.asarray(0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1))
 
     def welded(self, tolerance: float = 1e-5) -> Array:
-        """(V,) int64: an index that vertices at one position share.
+        """Return an index that is equal for vertices at the same position.
 
-        Formats such as glTF split vertices at texture seams and hard edges; adjacency must not see those cuts. For
-        adjacency only: faces keep their own vertices. `tolerance` is a share of the diagonal of the box around the
-        faces. Vertices that no face uses get any index.
+        Formats like glTF split vertices at texture seams and hard edges, and adjacency must ignore the splits. Faces
+        keep their own vertices. Vertices without a face have an arbitrary index.
+
+        Parameters
+        ----------
+        tolerance : float
+            Grid size for equal positions, as a share of the bounding box's diagonal.
+
+        Returns
+        -------
+        (V,) int64
         """
-        used = np.unique(self.faces)  # one that no face uses may lie anywhere, and would make the cells as large
+        used = np.unique(self.faces)  # a vertex without a face may lie far away and would enlarge the box
         points = self.vertices[used]
-        low, high = points.min(0), points.max(0)
-        cell = max(float(np.linalg.norm(high - low)) * tolerance, 1e-12)
-        keys = np.round((points - low) / cell).astype(np.int64)
-        place = np.zeros(len(self.vertices), np.int64)
-        place[used] = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
-        return place
+        origin, high = points.min(0), points.max(0)
+        cell = max(float(np.linalg.norm(high - origin)) * tolerance, 1e-12)
+        keys = np.round((points - origin) / cell).astype(np.int64)
+        index = np.zeros(len(self.vertices), np.int64)
+        index[used] = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+        return index
 
 
 def load_mesh(path: Path) -> Mesh:
-    """Load a mesh or scene; nothing is merged, dropped or reordered.
+    """Load a mesh or scene without merging, dropping or reordering faces.
 
     Parameters
     ----------
     path : Path
-        Anything trimesh reads: obj, glb, gltf, ply, off, stl ...
+        Any format of trimesh: obj, glb, gltf, ply, off, stl ...
+
+    Returns
+    -------
+    Mesh
 
     Raises
     ------
     InputError
-        Missing, unreadable, without faces (a point cloud), with NaN vertices, or Draco-compressed without its decoder,
-        which trimesh would load as zeros.
+        The file is missing or unreadable, has no faces (a point cloud) or NaN vertices, or is Draco-compressed and
+        the decoder is not installed.
     """
     import trimesh
 
@@ -143,60 +167,63 @@ def load_mesh(path: Path) -> Mesh:
     head = gltf_head(path)
     require_decoder(path, head)
     require_memory(path, declared_face_count(path, head))
-    # OBJ faces are grouped by material unless told not to, which would change their order; then every run of
-    # faces is a geometry of its own, and trimesh hands the runs over last to first.
-    runs = path.suffix.lower() == ".obj"
-    options = {"group_material": False} if runs else {}
-    with _listening() as said, polygons_in_order() as cuts:
+    # By default trimesh groups OBJ faces by material, which changes their order. Without grouping, every run of faces
+    # is a separate geometry, and trimesh returns the runs in reverse order.
+    obj_runs = path.suffix.lower() == ".obj"
+    options = {"group_material": False} if obj_runs else {}
+    with _collect_trimesh_warnings() as messages, polygons_in_order() as polygons:
         try:
             data = repaired_gltf(path, head)
-            given = {} if data is None else {"file_type": path.suffix[1:].lower()}
-            scene = trimesh.load_scene(path if data is None else data, process=False, **given, **options)
-        except Exception as error:  # every reader of trimesh raises its own kind
+            type_option = {} if data is None else {"file_type": path.suffix[1:].lower()}
+            scene = trimesh.load_scene(path if data is None else data, process=False, **type_option, **options)
+        except Exception as error:  # every reader of trimesh raises its own type
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(f"{path}: cannot be read as a mesh ({reason})") from error
-    vertices, local, names, geometries = _flattened(scene, last_first=runs)
-    if not local:
+    vertices, faces_of_node, names, geometries = _flatten_scene(scene, last_first=obj_runs)
+    if not faces_of_node:
         raise InputError(f"{path}: no faces in it; a point cloud or empty scene cannot be labelled face by face")
-    for points, corners in zip(vertices, local, strict=True):
+    for points, corners in zip(vertices, faces_of_node, strict=True):
         if corners.min() < 0 or corners.max() >= len(points):
-            bad = corners.min() if corners.min() < 0 else corners.max()
-            raise InputError(f"{path}: a face has vertex {bad}, there are {len(points)}; repair the mesh")
-    notes = tuple(f"{path.name}: {text}; going on without it" for text in said)
+            bad_index = corners.min() if corners.min() < 0 else corners.max()
+            raise InputError(f"{path}: a face has vertex {bad_index}, there are {len(points)}; repair the mesh")
+    notes = tuple(f"{path.name}: {text}; going on without it" for text in messages)
     if fans := gltf_fans(head):
         notes += (f"{path.name}: {fans} triangle fans cannot be read; going on without them",)
-    if any(cuts):
-        notes += (f"{path.name}: {sum(cuts)} polygons are cut into triangles where they stand; labels count triangles",)
-    counts = [len(corners) for corners in local]
+    if any(polygons):
+        notes += (
+            f"{path.name}: {sum(polygons)} polygons are cut into triangles where they stand; labels count triangles",
+        )
+    counts = [len(corners) for corners in faces_of_node]
     require_memory(path, sum(counts))
     starts = np.cumsum([0, *map(len, vertices[:-1])])
-    faces = np.concatenate([corners + start for corners, start in zip(local, starts, strict=True)])
+    faces = np.concatenate([corners + start for corners, start in zip(faces_of_node, starts, strict=True)])
     mesh = Mesh(
-        _without_strays(np.concatenate(vertices), faces),
+        _move_invalid_vertices(np.concatenate(vertices), faces),
         faces,
-        np.repeat(np.arange(len(local), dtype=np.int32), counts),
+        np.repeat(np.arange(len(faces_of_node), dtype=np.int32), counts),
         tuple(original_names(head, names)),
-        appearance_of(geometries, local, linear=path.suffix.lower() in {".glb", ".gltf"}),
+        appearance_of(geometries, faces_of_node, linear=path.suffix.lower() in {".glb", ".gltf"}),
         notes,
     )
-    _require_shape(path, mesh)
+    _require_surface(path, mesh)
     return mesh
 
 
-def _without_strays(vertices: Array, faces: Array) -> Array:
-    """Vertices, with those that are no numbers and that no face uses moved onto one that is used."""
-    stray: Array = np.asarray(~np.isfinite(vertices).all(1))
-    if stray.any():
-        stray[faces] = False
-        vertices[stray] = vertices[faces[0, 0]]
+def _move_invalid_vertices(vertices: Array, faces: Array) -> Array:
+    """Move vertices with NaN or infinite coordinates, in place, onto a valid vertex if they belong to no face."""
+    invalid: Array = np.asarray(~np.isfinite(vertices).all(1))
+    if invalid.any():
+        invalid[faces] = False
+        vertices[invalid] = vertices[faces[0, 0]]
     return vertices
 
 
-def _require_shape(path: Path, mesh: Mesh) -> None:
+def _require_surface(path: Path, mesh: Mesh) -> None:
+    """Refuse meshes with invalid vertices or without area."""
     corners = mesh.vertices[mesh.faces]
     if not np.isfinite(corners).all():
-        bad = int((~np.isfinite(mesh.vertices)).any(1).sum())
-        raise InputError(f"{path}: {bad} vertices are NaN or infinite; repair the mesh")
+        bad_count = int((~np.isfinite(mesh.vertices)).any(1).sum())
+        raise InputError(f"{path}: {bad_count} vertices are NaN or infinite; repair the mesh")
     if not np.ptp(corners.reshape(-1, 3), axis=0).any():
         raise InputError(
             f"{path}: all vertices are equal; if it is Draco-compressed, decompress it (gltf-transform copy) "
@@ -207,33 +234,52 @@ def _require_shape(path: Path, mesh: Mesh) -> None:
 
 
 @contextmanager
-def _listening() -> Iterator[list[str]]:
-    """Collect what trimesh tells its log about textures and materials it could not load."""
-    said: list[str] = []
+def _collect_trimesh_warnings() -> Iterator[list[str]]:
+    """Yield a list that collects trimesh's log messages about missing textures and materials."""
+    messages: list[str] = []
 
-    class Ear(logging.Handler):
+    class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             text = " ".join(record.getMessage().split())
-            if any(word in text for word in ("image", "material", "texture")) and "load" in text and text not in said:
-                said.append(text)
+            if (
+                any(word in text for word in ("image", "material", "texture"))
+                and "load" in text
+                and text not in messages
+            ):
+                messages.append(text)
 
-    logger, ear = logging.getLogger("trimesh"), Ear(logging.DEBUG)
-    level, passes = logger.level, logger.propagate
-    logger.addHandler(ear)
+    logger, collector = logging.getLogger("trimesh"), Collector(logging.DEBUG)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(collector)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     try:
-        with warnings.catch_warnings():  # such as an empty slice, where some faces have no texture coordinates
+        with warnings.catch_warnings():  # e.g. an empty slice, if faces have no texture coordinates
             warnings.simplefilter("ignore", RuntimeWarning)
-            yield said
+            yield messages
     finally:
-        logger.removeHandler(ear)
+        logger.removeHandler(collector)
         logger.setLevel(level)
-        logger.propagate = passes
+        logger.propagate = propagate
 
 
-def _flattened(scene: Any, *, last_first: bool) -> tuple[list[Array], list[Array], list[str], list[Any]]:
-    """Of every node with faces: vertices in the scene, faces by their numbers in these, name, geometry."""
+def _flatten_scene(scene: Any, *, last_first: bool) -> tuple[list[Array], list[Array], list[str], list[Any]]:
+    """Return vertices in scene coordinates, faces, names and geometries of all nodes with faces.
+
+    Parameters
+    ----------
+    scene : trimesh.Scene
+    last_first : bool
+        Reverse the order of the nodes.
+
+    Returns
+    -------
+    vertices : list of (n, 3) float64
+    faces : list of (m, 3) int64
+        Indices into the node's vertices.
+    names : list of str
+    geometries : list of trimesh.Trimesh
+    """
     vertices: list[Array] = []
     faces: list[Array] = []
     names: list[str] = []
@@ -245,10 +291,10 @@ def _flattened(scene: Any, *, last_first: bool) -> tuple[list[Array], list[Array
         if not len(getattr(geometry, "faces", ())):
             continue
         points = np.asarray(geometry.vertices, np.float64)
-        with np.errstate(invalid="ignore"):  # infinite positions are found later, and named
+        with np.errstate(invalid="ignore"):  # infinite positions are reported later
             vertices.append(points @ transform[:3, :3].T + transform[:3, 3])
         corners = np.asarray(geometry.faces, np.int64)
-        mirrored = np.linalg.det(transform[:3, :3]) < 0  # glTF: then the winding is the other way round
+        mirrored = np.linalg.det(transform[:3, :3]) < 0  # a mirroring transform inverts the winding (glTF)
         faces.append(corners[:, ::-1] if mirrored else corners)
         names.append(str(name))
         geometries.append(geometry)

@@ -1,7 +1,7 @@
-"""Integer arrays out of ``.npy`` files of Python objects (PartNet-E's ``label.npy``), without running any of them.
+"""Integer arrays from ``.npy`` files of Python objects (PartNet-E's ``label.npy``), without unpickling.
 
-Such a file is a program for Python's unpickler, which may call anything. Here its steps are only read: lists, dicts,
-texts, numbers and numpy arrays of whole numbers are built, and every other step ends the reading.
+A pickle is a program for Python's unpickler and may call any function. This reader interprets its opcodes itself. It
+builds lists, dicts, strings, numbers and integer arrays of numpy, and refuses every other opcode.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from slimecore.array_types import Array
 __all__ = ["read_object_array"]
 
 _MARK = object()
-_VALUES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_IGNORED = {"PROTO", "FRAME"}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_IGNORED_OPCODES = {"PROTO", "FRAME"}
 _ARRAY, _BUFFER, _DTYPE, _TEXT = "array", "array of a buffer", "type", "bytes"
-_NAMES = {
+_ALLOWED_GLOBALS = {
     ("numpy.core.multiarray", "_reconstruct"): _ARRAY,
     ("numpy._core.multiarray", "_reconstruct"): _ARRAY,
     ("numpy.core.numeric", "_frombuffer"): _BUFFER,
@@ -31,8 +31,8 @@ _NAMES = {
 }
 
 
-class _Made:
-    """An array or type under construction."""
+class _Unfinished:
+    """Array or type under construction."""
 
     def __init__(self, kind: str, arguments: Any) -> None:
         self.kind, self.arguments = kind, arguments
@@ -40,12 +40,12 @@ class _Made:
 
 
 def read_object_array(path: Path) -> Any:
-    """What a ``.npy`` of one object holds: dicts and lists of texts, numbers and integer arrays.
+    """Read a ``.npy`` with a single object made of dicts, lists, strings, numbers and integer arrays.
 
     Raises
     ------
     ValueError
-        Anything else is in it.
+        The object contains anything else.
     """
     with path.open("rb") as stream:
         version = np.lib.format.read_magic(stream)
@@ -53,17 +53,18 @@ def read_object_array(path: Path) -> Any:
         shape, _, dtype = read(stream)
         if not dtype.hasobject or shape != ():
             raise ValueError(f"expected one object, got {dtype} {shape}")
-        return _plain(_Reader().read(stream.read()))
+        return _finish(_PickleReader().read(stream.read()))
 
 
-class _Reader:
-    """The unpickler's stack, for the few steps that plain data needs."""
+class _PickleReader:
+    """Stack machine for the pickle opcodes of plain data."""
 
     def __init__(self) -> None:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
 
     def read(self, data: bytes) -> Any:
+        """Interpret a pickle and return its object."""
         for step, argument, _ in pickletools.genops(data):
             if step.name == "STOP":
                 break
@@ -71,10 +72,10 @@ class _Reader:
         return self._stack[-1]
 
     def _take(self, name: str, argument: Any) -> None:
-        if name in _IGNORED:
+        if name in _IGNORED_OPCODES:
             return
-        if name in _VALUES:
-            self._stack.append(_VALUES[name])
+        if name in _CONSTANTS:
+            self._stack.append(_CONSTANTS[name])
         elif name == "MARK":
             self._stack.append(_MARK)
         elif name.startswith(("BININT", "SHORT_BIN", "BINUNICODE", "BINBYTES", "BYTEARRAY", "LONG1")):
@@ -100,12 +101,12 @@ class _Reader:
             stack[-1].extend(items)
         elif name in {"GLOBAL", "STACK_GLOBAL"}:
             module, word = argument.split(" ") if name == "GLOBAL" else [stack.pop(), stack.pop()][::-1]
-            if (module, word) not in _NAMES:
+            if (module, word) not in _ALLOWED_GLOBALS:
                 raise ValueError(f"it would call {module}.{word}")
-            stack.append(_NAMES[module, word])
+            stack.append(_ALLOWED_GLOBALS[module, word])
         elif name == "REDUCE":
             arguments, kind = stack.pop(), stack.pop()
-            stack.append(_Made(kind, arguments))
+            stack.append(_Unfinished(kind, arguments))
         elif name == "BUILD":
             state = stack.pop()
             stack[-1].state = state
@@ -119,31 +120,33 @@ class _Reader:
         return items
 
 
-def _plain(value: Any) -> Any:
-    """Values with arrays finished."""
+def _finish(value: Any) -> Any:
+    """Replace arrays under construction by numpy arrays, recursively."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _finish(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if not isinstance(value, _Made):
+        return [_finish(item) for item in value]
+    if not isinstance(value, _Unfinished):
         return value
-    if value.kind == _TEXT:  # bytes, as old protocols have them
+    if value.kind == _TEXT:  # bytes in old pickle protocols
         return str(value.arguments[0]).encode("latin-1")
     if value.kind == _BUFFER:
         data, dtype, shape, order = value.arguments
-        return _whole(_plain(data), dtype, shape, turned=order == "F")
+        return _integer_array(_finish(data), dtype, shape, fortran_order=order == "F")
     if value.kind != _ARRAY or len(value.state) != 5:
         raise ValueError("a bare numpy type")
-    _, shape, dtype, turned, data = value.state
+    _, shape, dtype, fortran_order, data = value.state
     if str(dtype.arguments[0]).startswith("O"):
-        items = _plain(data)
+        items = _finish(data)
         return items[0] if shape == () else items
-    return _whole(_plain(data), dtype, shape, turned=bool(turned))
+    return _integer_array(_finish(data), dtype, shape, fortran_order=bool(fortran_order))
 
 
-def _whole(data: bytes, dtype: _Made, shape: tuple[int, ...], *, turned: bool) -> Array:
-    kind = np.dtype(str(dtype.arguments[0]))
-    if kind.kind not in "iub":
-        raise ValueError(f"an array of {kind}")
-    big = len(dtype.state) > 1 and dtype.state[1] == ">"
-    return np.frombuffer(data, kind.newbyteorder(">" if big else "<")).reshape(shape, order="F" if turned else "C")
+def _integer_array(data: bytes, dtype: _Unfinished, shape: tuple[int, ...], *, fortran_order: bool) -> Array:
+    element_type = np.dtype(str(dtype.arguments[0]))
+    if element_type.kind not in "iub":
+        raise ValueError(f"an array of {element_type}")
+    big_endian = len(dtype.state) > 1 and dtype.state[1] == ">"
+    return np.frombuffer(data, element_type.newbyteorder(">" if big_endian else "<")).reshape(
+        shape, order="F" if fortran_order else "C"
+    )

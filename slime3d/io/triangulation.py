@@ -1,7 +1,7 @@
-"""Polygons cut into triangles in their own order.
+"""Triangulation of polygons in the order of the file.
 
-trimesh puts all triangles of a file first, then the first halves of its quads, then the second halves, then fans of
-larger polygons. Labels have to follow the file, so while one is read its function stands back for the one below.
+trimesh reorders faces: triangles, first halves of quads, second halves of quads, then fans of larger polygons. Face
+labels must follow the file, so trimesh's function is replaced during loading.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ from slimecore.array_types import Array
 
 __all__ = ["fan_triangulate", "polygons_in_order"]
 
-_NAME = "triangulate_quads"
-_USERS = ("trimesh.geometry", "trimesh.exchange.off", "trimesh.exchange.ply")
+_PATCHED_FUNCTION = "triangulate_quads"
+_PATCHED_MODULES = ("trimesh.geometry", "trimesh.exchange.off", "trimesh.exchange.ply")
 
 
 def fan_triangulate(polygons: Any) -> Array:
-    """(T, 3) int64 triangles of polygons with k corners each: fans of k - 2 triangles, one polygon after the other.
+    """Triangulate polygons with k corners to fans of k - 2 triangles, in the order of the polygons.
 
     Parameters
     ----------
     polygons : (n, k) int array, or sequence of n sequences of int
-        Those with fewer than three corners are left out.
+        Polygons with fewer than three corners are left out.
+
+    Returns
+    -------
+    (T, 3) int64
     """
     try:
         table = np.array(polygons, np.int64)
         corners, flat = np.full(len(table), table.shape[1]), table.reshape(-1)
-    except ValueError:  # of different lengths
+    except ValueError:  # polygons of different lengths
         corners = np.array([len(p) for p in polygons])
         flat = np.array([int(c) for p in polygons for c in p], np.int64)
     count = (corners - 2).clip(0)
@@ -43,25 +47,31 @@ def fan_triangulate(polygons: Any) -> Array:
 
 @contextmanager
 def polygons_in_order() -> Iterator[list[int]]:
-    """While it lasts, trimesh cuts polygons as :func:`cut` does; gives a list that grows by how many each call cut."""
-    found: list[int] = []
+    """Make trimesh triangulate by :func:`fan_triangulate` within the context.
 
-    def ours(quads: Any, dtype: Any = np.int64, use_fan: bool = True) -> Array:
+    Yields
+    ------
+    list of int
+        Number of triangulated polygons of every call so far.
+    """
+    polygon_counts: list[int] = []
+
+    def triangulate(quads: Any, dtype: Any = np.int64, use_fan: bool = True) -> Array:
         if isinstance(quads, np.ndarray) and quads.ndim == 2 and quads.shape[1] == 3:
             return quads.astype(dtype)
         if not len(quads):
             return np.zeros((0, 3), dtype)
         faces = fan_triangulate(quads)
         if len(faces) != len(quads):
-            found.append(sum(len(p) > 3 for p in quads))
+            polygon_counts.append(sum(len(p) > 3 for p in quads))
         return faces.astype(dtype)
 
-    modules = [m for m in map(import_module, _USERS) if hasattr(m, _NAME)]
-    before = [getattr(m, _NAME) for m in modules]
+    modules = [m for m in map(import_module, _PATCHED_MODULES) if hasattr(m, _PATCHED_FUNCTION)]
+    originals = [getattr(m, _PATCHED_FUNCTION) for m in modules]
     try:
         for module in modules:
-            setattr(module, _NAME, ours)
-        yield found
+            setattr(module, _PATCHED_FUNCTION, triangulate)
+        yield polygon_counts
     finally:
-        for module, function in zip(modules, before, strict=True):
-            setattr(module, _NAME, function)
+        for module, function in zip(modules, originals, strict=True):
+            setattr(module, _PATCHED_FUNCTION, function)

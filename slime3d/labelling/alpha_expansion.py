@@ -1,4 +1,4 @@
-"""Shorter borders, on request: alpha-expansion over the face graph, with minimum cuts from PyMaxflow."""
+"""Optional smoothing by alpha-expansion (Boykov et al., TPAMI 2001) on the face graph, with cuts by PyMaxflow."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ import numpy as np
 
 from slime3d.geometry.face_graph import face_adjacency
 from slime3d.io.mesh import Mesh
-from slime3d.labelling.random_walk import ANNOTATED, FaceLabels, WalkConfig
+from slime3d.labelling.random_walk import ANNOTATED, CONVEX_SCALE_RADIANS, FaceLabels, WalkConfig
 from slimecore.array_types import Array
 from slimecore.errors import ConfigError
 
 __all__ = ["ExpansionConfig", "alpha_expansion"]
 
-_SWEEPS = 5
-_SURE = 1e-3  # probabilities are kept this far from 0 and 1
+_MAX_SWEEPS = 5
+_MIN_PROBABILITY = 1e-3  # probabilities are clipped to this distance from 0 and 1, so that logarithms are finite
 
 
 @dataclass(frozen=True, slots=True)
 class ExpansionConfig:
-    """How much shorter borders are worth.
+    """Setting of alpha-expansion.
 
     Parameters
     ----------
     weight : float
-        Price of a border between two flat neighbours, against the negative logarithm of a face's probability.
+        Cost of a border between two coplanar neighbours, in units of the negative log-probability of a face, 0 or
+        more.
     """
 
     weight: float = 1.0
@@ -36,87 +37,110 @@ class ExpansionConfig:
 
 
 def alpha_expansion(
-    mesh: Mesh, labels: FaceLabels, parts: int, bonds: WalkConfig, config: ExpansionConfig | None = None
+    mesh: Mesh, labels: FaceLabels, parts: int, walk: WalkConfig, config: ExpansionConfig | None = None
 ) -> FaceLabels:
-    """Labels that lower ``sum -log p_i(x_i) + weight sum w_ij [x_i != x_j]``; annotated faces keep theirs.
+    """Shorten part borders by minimising ``sum -log p_i(x_i) + weight sum w_ij [x_i != x_j]``.
 
-    Bonds w between neighbours are those of the walk: cheap to cut where the surface bends, above all inwards. Of a
-    face's probabilities the largest is known; the others share the rest.
+    Annotated faces keep their labels. The edge weights w are those of the random walk within a shell, so borders are
+    cheap along concave edges. The labelled part has the face's confidence as probability, and all other parts share
+    the rest equally.
 
     Parameters
     ----------
     mesh : Mesh
     labels : FaceLabels
+        Result of the random walk.
     parts : int
         P.
-    bonds : WalkConfig
+    walk : WalkConfig
+        Scale of the edge weights.
     config : ExpansionConfig, optional
+
+    Returns
+    -------
+    FaceLabels
+        Relabelled faces have the probability of their new part as confidence.
 
     Raises
     ------
     ConfigError
         PyMaxflow is not installed.
     """
-    _require_cut()
+    _require_pymaxflow()
     weight = (config or ExpansionConfig()).weight
-    sure = labels.confidence.astype(np.float64).clip(_SURE, 1 - _SURE)
-    other = (1 - sure) / max(1, parts - 1)
-    price = np.repeat(-np.log(other)[:, None], parts, 1)
-    price[np.arange(len(sure)), labels.rows] = -np.log(sure)
+    confidence = labels.confidence.astype(np.float64).clip(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+    other_probability = (1 - confidence) / max(1, parts - 1)
+    unary = np.repeat(-np.log(other_probability)[:, None], parts, 1)
+    unary[np.arange(len(confidence)), labels.rows] = -np.log(confidence)
     edges = face_adjacency(mesh)
-    bond = weight * np.exp(-edges.angle / np.where(edges.concave, bonds.concave_scale, bonds.convex_scale))
-    rows = _lowered(labels.rows, price, edges.pairs, bond, labels.source == ANNOTATED)
+    edge_weight = weight * np.exp(-edges.angle / np.where(edges.concave, walk.concave_scale, CONVEX_SCALE_RADIANS))
+    rows = _minimise_energy(labels.rows, unary, edges.pairs, edge_weight, labels.source == ANNOTATED)
     changed = rows != labels.rows
-    return replace(labels, rows=rows, confidence=np.where(changed, other, labels.confidence).astype(np.float32))
+    return replace(
+        labels, rows=rows, confidence=np.where(changed, other_probability, labels.confidence).astype(np.float32)
+    )
 
 
-def _lowered(rows: Array, price: Array, pairs: Array, bond: Array, fixed: Array) -> Array:
-    best = _energy(rows, price, pairs, bond)
-    for _ in range(_SWEEPS):
-        before = best
+def _minimise_energy(rows: Array, unary: Array, pairs: Array, edge_weight: Array, fixed: Array) -> Array:
+    """Return part rows (F,) after expansion moves of all parts, repeated while the energy falls."""
+    best = _energy(rows, unary, pairs, edge_weight)
+    for _ in range(_MAX_SWEEPS):
+        previous = best
         for part in np.unique(rows):
-            tried = np.where(_takes(int(part), rows, price, pairs, bond, fixed), part, rows)
-            energy = _energy(tried, price, pairs, bond)
+            candidate = np.where(_expansion_move(int(part), rows, unary, pairs, edge_weight, fixed), part, rows)
+            energy = _energy(candidate, unary, pairs, edge_weight)
             if energy < best - 1e-9:
-                rows, best = tried, energy
-        if best == before:
+                rows, best = candidate, energy
+        if best == previous:
             break
     return rows
 
 
-def _energy(rows: Array, price: Array, pairs: Array, bond: Array) -> float:
-    cut = rows[pairs[:, 0]] != rows[pairs[:, 1]]
-    return float(price[np.arange(len(rows)), rows].sum() + bond[cut].sum())
+def _energy(rows: Array, unary: Array, pairs: Array, edge_weight: Array) -> float:
+    """Return the sum of unary costs and of the weights of edges between two parts."""
+    crosses_border = rows[pairs[:, 0]] != rows[pairs[:, 1]]
+    return float(unary[np.arange(len(rows)), rows].sum() + edge_weight[crosses_border].sum())
 
 
-def _takes(part: int, rows: Array, price: Array, pairs: Array, bond: Array, fixed: Array) -> Array:
-    """(F,) bool: faces that go over to `part` in the best move in which any may."""
-    one, two = rows[pairs[:, 0]], rows[pairs[:, 1]]
-    both_stay, first_stays, second_stays = bond * (one != two), bond * (one != part), bond * (two != part)
-    # The pair's price as one term of each face and one of "the first stays, the second goes" (Kolmogorov and Zabih).
-    gain = price[:, part] - price[np.arange(len(rows)), rows]
-    gain = gain + np.bincount(pairs[:, 0], second_stays - both_stay, minlength=len(rows))
-    gain = gain - np.bincount(pairs[:, 1], second_stays, minlength=len(rows))
-    gain[fixed & (rows != part)] = 1e9
-    return _cut(gain.clip(0), (-gain).clip(0), pairs, first_stays + second_stays - both_stay)
+def _expansion_move(part: int, rows: Array, unary: Array, pairs: Array, edge_weight: Array, fixed: Array) -> Array:
+    """Return a mask (F,) of the faces that switch to `part` in the best expansion move."""
+    first_rows, second_rows = rows[pairs[:, 0]], rows[pairs[:, 1]]
+    both_stay, first_stays, second_stays = (
+        edge_weight * (first_rows != second_rows),
+        edge_weight * (first_rows != part),
+        edge_weight * (second_rows != part),
+    )
+    # The pairwise cost splits into a term of each face and a term of "the first stays, the second moves" (Kolmogorov
+    # and Zabih, TPAMI 2004).
+    cost_of_move = unary[:, part] - unary[np.arange(len(rows)), rows]
+    cost_of_move = cost_of_move + np.bincount(pairs[:, 0], second_stays - both_stay, minlength=len(rows))
+    cost_of_move = cost_of_move - np.bincount(pairs[:, 1], second_stays, minlength=len(rows))
+    cost_of_move[fixed & (rows != part)] = 1e9
+    return _minimum_cut(cost_of_move.clip(0), (-cost_of_move).clip(0), pairs, first_stays + second_stays - both_stay)
 
 
-def _cut(goes: Array, stays: Array, pairs: Array, capacity: Array) -> Array:
-    """(F,) bool: who goes in the cheapest choice.
+def _minimum_cut(move_cost: Array, stay_cost: Array, pairs: Array, capacity: Array) -> Array:
+    """Return a mask (F,) of the faces that move in the cheapest binary labelling, by a minimum cut.
 
-    Prices are `goes` and `stays` (F,), and `capacity` (E,) of every pair whose first stays while its second goes.
+    Parameters
+    ----------
+    move_cost, stay_cost : (F,) float64
+        Costs of both choices of every face, 0 or more.
+    pairs : (E, 2) int64
+    capacity : (E,) float64
+        Cost of every pair whose first face stays while its second moves.
     """
     import maxflow
 
-    graph = maxflow.GraphFloat(len(goes), len(pairs))
-    nodes = graph.add_nodes(len(goes))
-    graph.add_grid_tedges(nodes, goes, stays)
+    graph = maxflow.GraphFloat(len(move_cost), len(pairs))
+    nodes = graph.add_nodes(len(move_cost))
+    graph.add_grid_tedges(nodes, move_cost, stay_cost)
     graph.add_edges(pairs[:, 0], pairs[:, 1], capacity, np.zeros(len(pairs)))
     graph.maxflow()
     return np.asarray(graph.get_grid_segments(nodes), bool)
 
 
-def _require_cut() -> None:
+def _require_pymaxflow() -> None:
     try:
         import maxflow  # noqa: F401
     except ImportError as error:

@@ -1,4 +1,7 @@
-"""From evidence to labels: a random walk over the face graph, and nearest faces for what it cannot reach."""
+"""Random walker segmentation of a mesh (Grady, TPAMI 2006), on its face graph.
+
+Faces that no weighted path joins to a vote take the label of the nearest labelled face.
+"""
 
 from __future__ import annotations
 
@@ -15,46 +18,54 @@ from slime3d.labelling.votes import FaceVotes
 from slimecore.array_types import Array
 from slimecore.errors import ConfigError, InputError
 
-__all__ = ["ANNOTATED", "FILLED", "PERSUADED", "SOURCES", "WALKED", "FaceLabels", "WalkConfig", "random_walk_labels"]
+__all__ = [
+    "ANNOTATED",
+    "CONVEX_SCALE_RADIANS",
+    "FILLED",
+    "RELABELLED_BY_APPEARANCE",
+    "SOURCES",
+    "WALKED",
+    "FaceLabels",
+    "WalkConfig",
+    "random_walk_labels",
+]
+
+CONVEX_SCALE_RADIANS = 1.0  # dihedral angle of a convex edge at which its weight has fallen to 1/e
+_BRIDGE_WEIGHT = 1e-3  # weight between touching faces of two shells, beside at most 1 for faces of one shell
 
 SOURCES = ("annotated", "walked", "filled", "appearance")
-ANNOTATED, WALKED, FILLED, PERSUADED = range(4)
+ANNOTATED, WALKED, FILLED, RELABELLED_BY_APPEARANCE = range(4)
 
 
 @dataclass(frozen=True, slots=True)
 class WalkConfig:
-    """How easily the walk crosses edges.
+    """Settings of the edge weights of the random walk.
 
     Parameters
     ----------
-    concave_scale, convex_scale : float
-        Radians of bending after which the bond between neighbours has fallen to 1/e.
-    bridge : float
-        Bond between faces of different shells that touch; it falls with their distance.
+    concave_scale : float
+        Dihedral angle of a concave edge at which its weight has fallen to 1/e, radians, above 0.
     """
 
     concave_scale: float = 0.25
-    convex_scale: float = 1.0
-    bridge: float = 1e-3
 
-    RENAMED = MappingProxyType({"concave": "concave_scale", "convex": "convex_scale"})
+    RENAMED = MappingProxyType({"concave": "concave_scale", "convex": "", "convex_scale": "", "bridge": ""})
 
     def __post_init__(self) -> None:
-        for name in ("concave_scale", "convex_scale", "bridge"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"walk.{name} must be above 0, got {getattr(self, name)}")
+        if not self.concave_scale > 0:
+            raise ConfigError(f"walk.concave_scale must be above 0, got {self.concave_scale}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceLabels:
-    """A part for every face.
+    """Part labels of all faces of a mesh, in the order of its file.
 
     Parameters
     ----------
     rows : (F,) int64
-        Part row; a face's order is the file's.
+        Part row of every face.
     confidence : (F,) float32
-        Probability of that part, 0..1.
+        Probability of the labelled part, 0..1.
     source : (F,) uint8
         Index into :data:`SOURCES`.
     """
@@ -65,90 +76,101 @@ class FaceLabels:
 
 
 def random_walk_labels(mesh: Mesh, evidence: Sequence[FaceVotes], config: WalkConfig | None = None) -> FaceLabels:
-    """Label every face.
+    """Label every face by the random walker algorithm (Grady, TPAMI 2006).
 
-    The probabilities x minimise ``sum w_ij |x_i - x_j|^2 + sum c_i |x_i - v_i|^2`` over bonds w and votes v of
-    weight c, with x fixed on faces whose evidence is certain. They are the chances that a walker who starts at a face
-    meets each part first.
+    The probabilities x minimise ``sum w_ij |x_i - x_j|^2 + sum c_i |x_i - v_i|^2`` with edge weights w and votes v of
+    weight c. On faces with fixed votes, x equals these votes. The minimum is the probability that a random walker who
+    starts at a face meets each part first. See docs/adr/0012.
 
     Parameters
     ----------
     mesh : Mesh
-    evidence : sequence of Evidence
-        Same number of parts in each.
+        F faces.
+    evidence : sequence of FaceVotes
+        Votes (F, P) of every source, all with the same P.
     config : WalkConfig, optional
+
+    Returns
+    -------
+    FaceLabels
 
     Raises
     ------
     InputError
-        Nobody votes on any face.
+        No source votes on any face.
     """
-    total, certain, weight = _added(evidence)
-    if not (weight > 0).any():
+    total, fixed, vote_sum = _combine_votes(evidence)
+    if not (vote_sum > 0).any():
         raise InputError("no face has any evidence: the annotation shows no face of this mesh")
-    bonds = _edge_weights(mesh, config or WalkConfig())
-    group = connected_components(len(mesh.faces), np.stack(bonds.nonzero(), 1))
-    reached = np.bincount(group, weight)[group] > 0
-    chance = np.zeros_like(total)
-    chance[certain] = total[certain] / weight[certain, None]
-    free = np.flatnonzero(reached & ~certain)
-    chance[free] = _solved(bonds, total, weight, certain, chance, free)
-    source = np.where(certain, ANNOTATED, WALKED).astype(np.uint8)
-    lost = np.flatnonzero(~reached)
-    if len(lost):
-        chance[lost] = chance[_nearest(mesh, np.flatnonzero(reached), lost)]
-        source[lost] = FILLED
-    rows = chance.argmax(1)
-    top = chance[np.arange(len(rows)), rows] / chance.sum(1).clip(1e-12)
-    return FaceLabels(rows, top.clip(0, 1).astype(np.float32), source)
+    edge_weights = _edge_weights(mesh, config or WalkConfig())
+    component = connected_components(len(mesh.faces), np.stack(edge_weights.nonzero(), 1))
+    reached = np.bincount(component, vote_sum)[component] > 0
+    probability = np.zeros_like(total)
+    probability[fixed] = total[fixed] / vote_sum[fixed, None]
+    free = np.flatnonzero(reached & ~fixed)
+    probability[free] = _solve_free_faces(edge_weights, total, vote_sum, fixed, probability, free)
+    source = np.where(fixed, ANNOTATED, WALKED).astype(np.uint8)
+    unreached = np.flatnonzero(~reached)
+    if len(unreached):
+        probability[unreached] = probability[_nearest_labelled_faces(mesh, np.flatnonzero(reached), unreached)]
+        source[unreached] = FILLED
+    rows = probability.argmax(1)
+    confidence = probability[np.arange(len(rows)), rows] / probability.sum(1).clip(1e-12)
+    return FaceLabels(rows, confidence.clip(0, 1).astype(np.float32), source)
 
 
-def _added(evidence: Sequence[FaceVotes]) -> tuple[Array, Array, Array]:
-    """Votes of the deciding source of every face, which faces are certain, and the votes' sums."""
-    sure = [e.votes for e in evidence if e.is_fixed]
-    guess = [e.votes for e in evidence if not e.is_fixed]
+def _combine_votes(evidence: Sequence[FaceVotes]) -> tuple[Array, Array, Array]:
+    """Return votes (F, P), a mask (F,) of fixed faces, and the votes' sums (F,).
+
+    Fixed votes replace soft ones on the faces that have both.
+    """
+    fixed_votes = [e.votes for e in evidence if e.is_fixed]
+    soft_votes = [e.votes for e in evidence if not e.is_fixed]
     zero = np.zeros_like(evidence[0].votes)
-    fixed: Array = sum(sure, zero)
-    certain = fixed.sum(1) > 0
-    total = np.where(certain[:, None], fixed, sum(guess, zero))
-    return total, certain, total.sum(1)
+    fixed_sum: Array = sum(fixed_votes, zero)
+    fixed = fixed_sum.sum(1) > 0
+    total = np.where(fixed[:, None], fixed_sum, sum(soft_votes, zero))
+    return total, fixed, total.sum(1)
 
 
 def _edge_weights(mesh: Mesh, config: WalkConfig) -> Any:
-    """Symmetric sparse (F, F) weights."""
+    """Return the symmetric sparse (F, F) edge weights of the face graph, 0 or more."""
     from scipy.sparse import coo_array
 
     edges = face_adjacency(mesh)
-    bond = np.exp(-edges.angle / np.where(edges.concave, config.concave_scale, config.convex_scale))
-    far, distance = shell_bridges(mesh, connected_components(len(mesh.faces), edges.pairs))
-    reach = np.sqrt(mesh.areas().mean()) + 1e-12
-    weak = config.bridge / (1 + (distance / reach) ** 2)
-    pairs, value = np.concatenate([edges.pairs, far]), np.concatenate([bond, weak])
+    edge_weight = np.exp(-edges.angle / np.where(edges.concave, config.concave_scale, CONVEX_SCALE_RADIANS))
+    bridge_pairs, distance = shell_bridges(mesh, connected_components(len(mesh.faces), edges.pairs))
+    typical_edge = np.sqrt(mesh.areas().mean()) + 1e-12
+    bridge_weight = _BRIDGE_WEIGHT / (1 + (distance / typical_edge) ** 2)
+    pairs, value = np.concatenate([edges.pairs, bridge_pairs]), np.concatenate([edge_weight, bridge_weight])
     count = len(mesh.faces)
-    half = coo_array((value, (pairs[:, 0], pairs[:, 1])), (count, count)).tocsr()
-    return half + half.T
+    directed = coo_array((value, (pairs[:, 0], pairs[:, 1])), (count, count)).tocsr()
+    return directed + directed.T
 
 
-def _solved(bonds: Any, total: Array, weight: Array, certain: Array, chance: Array, free: Array) -> Array:
-    """Probabilities (free, P) of the free faces."""
+def _solve_free_faces(
+    edge_weights: Any, total: Array, vote_sum: Array, fixed: Array, probability: Array, free: Array
+) -> Array:
+    """Return part probabilities (free, P) of the faces without fixed votes, from one sparse linear system."""
     from scipy.sparse import diags_array
     from scipy.sparse.linalg import splu
 
     if not len(free):
         return np.zeros((0, int(total.shape[1])))
-    rows = bonds[free]
-    degree = np.asarray(rows.sum(1)).ravel() + weight[free]
+    rows = edge_weights[free]
+    degree = np.asarray(rows.sum(1)).ravel() + vote_sum[free]
     system = (diags_array(degree) - rows[:, free]).tocsc()
-    right = rows[:, np.flatnonzero(certain)] @ chance[certain] + total[free]
-    try:  # surfaces have small separators: factors of half a million faces take seconds, and serve all parts
+    constants = rows[:, np.flatnonzero(fixed)] @ probability[fixed] + total[free]
+    try:  # surfaces have small separators: factors of half a million faces take seconds and serve all parts
         factors = splu(system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-        return np.asarray(factors.solve(right))
+        return np.asarray(factors.solve(constants))
     except MemoryError as error:
         raise InputError(f"{len(free)} faces are too many for the memory of this machine; decimate the mesh") from error
 
 
-def _nearest(mesh: Mesh, known: Array, asking: Array) -> Array:
+def _nearest_labelled_faces(mesh: Mesh, labelled: Array, queries: Array) -> Array:
+    """Return the labelled face with the nearest centroid for every queried face."""
     from scipy.spatial import cKDTree
 
-    middles = mesh.middles()
-    return np.asarray(known[cKDTree(middles[known]).query(middles[asking])[1]])
+    centroids = mesh.middles()
+    return np.asarray(labelled[cKDTree(centroids[labelled]).query(centroids[queries])[1]])

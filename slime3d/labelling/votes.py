@@ -1,4 +1,4 @@
-"""Evidence: what several sources say about the part of every face, added up before anything is decided."""
+"""Votes of several sources for the part of every face, summed before labels are decided (docs/adr/0012)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["FaceVotes", "cast_votes"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceVotes:
-    """Soft votes of one source.
+    """Soft votes of a single source of evidence.
 
     Parameters
     ----------
     votes : (F, P) float64
-        Votes >= 0 of every face for every part row; a face without votes has a row of zeros.
-    certain : bool
-        The faces it votes on keep its verdict (an annotation). False: they are drawn to it, as strongly as the votes
-        weigh against the bonds to the neighbours (appearance).
+        Non-negative votes of every face for every part row. A face without votes has a row of zeros.
+    is_fixed : bool
+        True: voted faces keep these votes (an annotation). False: votes pull a face with their weight, against the
+        weights of the edges to its neighbours (symmetry, appearance).
     """
 
     votes: Array
@@ -29,27 +29,32 @@ class FaceVotes:
 
 
 def cast_votes(face_id: Array, soft: Array, faces: int) -> Array:
-    """Votes (F, P) of soft labels, summed over the pixels that show a face.
+    """Sum the labels of all pixels that show a face to votes (F, P).
 
     Parameters
     ----------
     face_id : (N, h, w) int32
-        -1 = none.
+        Face shown by every pixel, -1 = none.
     soft : (N, P, h, w) float, or (N, h, w) int
-        Probabilities, or rows with -1 for pixels that say nothing.
+        Probabilities of P parts, or part rows with -1 for unlabelled pixels.
     faces : int
         F.
 
+    Returns
+    -------
+    (F, P) float64
+        Pixel counts or sums of probabilities. P is the largest row plus one if `soft` holds rows.
+
     Notes
     -----
-    Pixel counts carry the cosine of the viewing angle already; a further normal weight makes things worse.
+    Pixel counts carry the cosine of the viewing angle already. A further normal weight lowers the IoU.
     """
-    shown = face_id >= 0
-    ids = face_id[shown]
+    visible = face_id >= 0
+    ids = face_id[visible]
     if soft.ndim == 3:
-        rows = soft[shown]
-        says = rows >= 0
+        rows = soft[visible]
+        labelled = rows >= 0
         parts = int(soft.max()) + 1
-        flat = np.bincount(ids[says].astype(np.int64) * parts + rows[says], minlength=faces * parts)
+        flat = np.bincount(ids[labelled].astype(np.int64) * parts + rows[labelled], minlength=faces * parts)
         return flat.reshape(faces, parts).astype(np.float64)
-    return np.stack([np.bincount(ids, soft[:, p][shown], minlength=faces) for p in range(soft.shape[1])], 1)
+    return np.stack([np.bincount(ids, soft[:, p][visible], minlength=faces) for p in range(soft.shape[1])], 1)

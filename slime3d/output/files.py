@@ -1,4 +1,4 @@
-"""Results as files: labels, contact sheets, a turntable."""
+"""Writers of result files: labels, contact sheets, turntable."""
 
 from __future__ import annotations
 
@@ -28,35 +28,52 @@ __all__ = [
     "write_turntable",
 ]
 
-_COLUMNS = 4
-_LEGEND_ROW = 22
-_FPS = Fraction(16)
+_SHEET_COLUMNS = 4
+_LEGEND_ROW_PIXELS = 22
+_TURNTABLE_FPS = Fraction(16)
 
 
 def write_face_labels(path: Path, labels: FaceLabels, parts: Parts) -> None:
-    """``face_labels.npy``: (F,) int32 part values in the file's face order."""
+    """Write ``face_labels.npy``: part values (F,) int32 in the file's face order.
+
+    Parameters
+    ----------
+    path : Path
+    labels : FaceLabels
+    parts : Parts
+    """
     buffer = io.BytesIO()
     np.save(buffer, np.asarray(parts.values, np.int32)[labels.rows], allow_pickle=False)
     write_bytes(path, buffer.getvalue())
 
 
 def write_labels_json(path: Path, mesh: Mesh, name: str, labels: FaceLabels, parts: Parts, seen: Array) -> None:
-    """``labels.json``: parts with names and colours; label, confidence, source and visibility of every face.
+    """Write ``labels.json``: parts, and label, confidence, source and visibility of every face.
 
-    Faces of a scene's nodes follow each other; ``nodes`` says where each begins.
+    Parameters
+    ----------
+    path : Path
+    mesh : Mesh
+        F faces. The faces of a scene node are consecutive, and ``nodes`` holds the first face of each.
+    name : str
+        File name of the mesh.
+    labels : FaceLabels
+    parts : Parts
+    seen : (F,) bool
+        Faces visible in an annotated view.
     """
     areas = mesh.areas()
-    listed = []
+    part_entries = []
     for row, (value, part, color) in enumerate(zip(parts.values, parts.names, parts.colors, strict=True)):
-        mine = labels.rows == row
-        sure = float(labels.confidence[mine].mean()) if mine.any() else 0.0
-        counts = {"faces": int(mine.sum()), "area": float(areas[mine].sum()), "confidence": round(sure, 4)}
-        listed.append({"value": value, "name": part, "color": list(color), **counts})
-    count = np.bincount(mesh.node, minlength=len(mesh.node_names))  # the faces of a node lie together
+        in_part = labels.rows == row
+        confidence = float(labels.confidence[in_part].mean()) if in_part.any() else 0.0
+        counts = {"faces": int(in_part.sum()), "area": float(areas[in_part].sum()), "confidence": round(confidence, 4)}
+        part_entries.append({"value": value, "name": part, "color": list(color), **counts})
+    count = np.bincount(mesh.node, minlength=len(mesh.node_names))  # the faces of a node are consecutive
     spans = zip(mesh.node_names, (np.cumsum(count) - count).tolist(), count.tolist(), strict=True)
     nodes = [{"name": node, "first": first, "faces": faces} for node, first, faces in spans]
-    about = {"schema": 1, "mesh": name, "n_faces": len(mesh.faces), "nodes": nodes, "parts": listed}
-    head = json.dumps(about, indent=2)
+    header = {"schema": 1, "mesh": name, "n_faces": len(mesh.faces), "nodes": nodes, "parts": part_entries}
+    header_text = json.dumps(header, indent=2)
     rows = {
         "labels": np.asarray(parts.values)[labels.rows].tolist(),
         "confidence": [round(float(c), 3) for c in labels.confidence],
@@ -65,28 +82,40 @@ def write_labels_json(path: Path, mesh: Mesh, name: str, labels: FaceLabels, par
         "seen": seen.astype(int).tolist(),
     }
     lines = [f"  {json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in rows.items()]
-    write_text(path, head[:-2] + ",\n" + ",\n".join(lines) + "\n}\n")
+    write_text(path, header_text[:-2] + ",\n" + ",\n".join(lines) + "\n}\n")
 
 
 def picture_colors(parts: Parts) -> Array:
-    """(P, 3) uint8 colours of parts in pictures: lighter, as dark ones show no shape; the rest (row 0) is grey."""
+    """Return the colours (P, 3) uint8 of parts in images, lightened so that shading is visible, with row 0 in grey."""
     colors = (np.asarray(parts.colors, np.int64) * 3 // 2 + 24).clip(0, 255)
     colors[0] = 200
     return colors.astype(np.uint8)
 
 
 def write_contact_sheet(path: Path, pictures: Array, parts: Parts | None = None, cell: int = 320) -> None:
-    """All views (N, h, w, 3) on one page, numbered; with `parts`, a legend below, in the colours of pictures."""
+    """Write a page of numbered views.
+
+    Parameters
+    ----------
+    path : Path
+    pictures : (N, h, w, 3) uint8
+    parts : Parts, optional
+        Parts of a legend below the views.
+    cell : int
+        Side of a view on the page, pixels.
+    """
     from PIL import Image, ImageDraw
 
     from slimecore.imaging.resize import resize_rgb
 
     count = len(pictures)
-    columns = min(_COLUMNS, count)
+    columns = min(_SHEET_COLUMNS, count)
     rows = math.ceil(count / columns)
     width = columns * cell
-    legend = [] if parts is None else _legend(parts, width)
-    page = Image.new("RGB", (width, rows * cell + (legend[-1][1] + _LEGEND_ROW if legend else 0)), (255, 255, 255))
+    legend = [] if parts is None else _legend_entries(parts, width)
+    page = Image.new(
+        "RGB", (width, rows * cell + (legend[-1][1] + _LEGEND_ROW_PIXELS if legend else 0)), (255, 255, 255)
+    )
     pen = ImageDraw.Draw(page)
     for i, picture in enumerate(pictures):
         corner = (i % columns * cell, i // columns * cell)
@@ -101,17 +130,18 @@ def write_contact_sheet(path: Path, pictures: Array, parts: Parts | None = None,
     write_png(path, np.asarray(page))
 
 
-def _legend(parts: Parts, width: int) -> list[tuple[int, int, str, tuple[int, int, int]]]:
-    out = []
+def _legend_entries(parts: Parts, width: int) -> list[tuple[int, int, str, tuple[int, int, int]]]:
+    """Return x, y, text and colour of every legend entry, wrapped at `width` pixels."""
+    entries = []
     x = y = 0
     for value, name, color in zip(parts.values, parts.names, picture_colors(parts).tolist(), strict=True):
         text = f"{value} {name}".encode("latin-1", "replace").decode("latin-1")[:60]
-        need = 40 + 7 * len(text)
-        if x and x + need > width:
-            x, y = 0, y + _LEGEND_ROW
-        out.append((x, y, text, (color[0], color[1], color[2])))
-        x += need
-    return out
+        width_needed = 40 + 7 * len(text)
+        if x and x + width_needed > width:
+            x, y = 0, y + _LEGEND_ROW_PIXELS
+        entries.append((x, y, text, (color[0], color[1], color[2])))
+        x += width_needed
+    return entries
 
 
 def write_turntable(
@@ -124,14 +154,31 @@ def write_turntable(
     size: int = 384,
     normals: Array | None = None,
 ) -> None:
-    """One full turn as a video, faces in the colours (F, 3) given; `normals` are those of `lighting_normals`."""
+    """Write a video of a full turn.
+
+    Parameters
+    ----------
+    path : Path
+    mesh : Mesh
+    renderer : Renderer
+    face_colors : (F, 3)
+        RGB, 0..255.
+    up : str
+        Up axis of the file.
+    frames : int
+        Number of frames of the turn.
+    size : int
+        Side of the square frames, pixels.
+    normals : (F, 3, 3) float64, optional
+        Result of :func:`slime3d.rendering.shading.lighting_normals`.
+    """
     from slimecore.io.video_writer import VideoWriter
 
     cameras = turntable_views(mesh.used(), frames, size, up)
     normals = lighting_normals(mesh) if normals is None else normals
-    with VideoWriter(path, (size, size), _FPS) as video:
+    with VideoWriter(path, (size, size), _TURNTABLE_FPS) as video:
         for first in range(0, frames, 8):
-            few = cameras[first : first + 8]
-            fragments = renderer.rasterize(mesh.vertices, mesh.faces, few)
-            for picture in shade_colors(fragments, mesh, few, face_colors, normals):
+            batch = cameras[first : first + 8]
+            fragments = renderer.rasterize(mesh.vertices, mesh.faces, batch)
+            for picture in shade_colors(fragments, mesh, batch, face_colors, normals):
                 video.write(picture)

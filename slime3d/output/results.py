@@ -1,4 +1,4 @@
-"""Everything a labelled mesh is written as, into one folder."""
+"""Result folder of a labelled mesh."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ __all__ = ["LabelledMesh", "Outputs", "safe_name", "write_results"]
 
 REPORT = "report.json"
 _SHEET_VIEWS = 12
-_SHEET_SIZE = 320
+_SHEET_SIZE_PIXELS = 320
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledMesh:
-    """A mesh with a part for every face.
+    """Mesh with a part label for every face.
 
     Parameters
     ----------
     mesh : Mesh
     name : str
-        Name of its file.
+        Name of the mesh file.
     labels : FaceLabels
     parts : Parts
     seen : (F,) bool
-        Faces that some annotated view shows.
+        Faces visible in an annotated view.
     """
 
     mesh: Mesh
@@ -63,7 +63,7 @@ class LabelledMesh:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What is written beside the labels; see :class:`slime3d.config.RunConfig` for the fields."""
+    """Optional outputs. See :class:`slime3d.config.RunConfig` for the fields."""
 
     up: str = RunConfig().up
     frames: int = RunConfig().turntable_frames
@@ -73,63 +73,69 @@ class Outputs:
 
     @classmethod
     def of(cls, config: Any) -> Outputs:
-        """Those of a command's settings; defaults for what it has no setting for."""
+        """Take the fields from a command's settings, and defaults for missing settings."""
         return cls(**{f.name: getattr(config, f.name) for f in fields(cls) if hasattr(config, f.name)})
 
 
-def write_results(out: Path, found: LabelledMesh, config: Any, renderer: Renderer) -> tuple[str, ...]:
-    """Write all of a command's files but its report; return their names.
+def write_results(out: Path, labelled: LabelledMesh, config: Any, renderer: Renderer) -> tuple[str, ...]:
+    """Write all result files except the report.
 
-    Files that the folder's last ``report.json`` lists and that are not made now (a part that is gone, a turntable that
-    was switched off) are removed, and that report with them, until the new one is written.
+    The previous ``report.json`` is removed first. Files it lists that are not written again are removed afterwards,
+    e.g. of a part that no longer exists.
 
     Parameters
     ----------
     out : Path
-    found : Labelled
+        Result folder.
+    labelled : LabelledMesh
     config : dataclass
-        The command's settings: written as ``config.yaml``, and asked for what :class:`Outputs` has fields for.
+        Settings of the command, written as ``config.yaml``. Their fields of :class:`Outputs` select optional files.
     renderer : Renderer
+
+    Returns
+    -------
+    tuple of str
+        Names of the files, relative to `out`.
 
     Raises
     ------
     OutputError
-        A place that cannot be written.
+        A file or folder cannot be written.
     """
     make_folder(out)
-    before = _listed(out)
-    remove(out, [REPORT] if before else [])
-    mesh, labels, parts, wanted = found.mesh, found.labels, found.parts, Outputs.of(config)
+    earlier_files = _listed_files(out)
+    remove(out, [REPORT] if earlier_files else [])
+    mesh, labels, parts, outputs = labelled.mesh, labelled.labels, labelled.parts, Outputs.of(config)
     files = ["config.yaml", "face_labels.npy", "labels.json", "segmented.glb", "labels.png"]
     write_text(out / "config.yaml", dump_yaml(config))
     write_face_labels(out / "face_labels.npy", labels, parts)
-    write_labels_json(out / "labels.json", mesh, found.name, labels, parts, found.seen)
+    write_labels_json(out / "labels.json", mesh, labelled.name, labels, parts, labelled.seen)
     pieces = pieces_of(labels, parts)
-    write_bytes(out / "segmented.glb", glb_bytes(mesh, pieces, keep_texture=wanted.keep_texture))
-    if wanted.part_files != "none":
-        files += write_part_files(out / "parts", mesh, pieces, wanted.part_files, keep_texture=wanted.keep_texture)
+    write_bytes(out / "segmented.glb", glb_bytes(mesh, pieces, keep_texture=outputs.keep_texture))
+    if outputs.part_files != "none":
+        files += write_part_files(out / "parts", mesh, pieces, outputs.part_files, keep_texture=outputs.keep_texture)
     normals, palette = lighting_normals(mesh), picture_colors(parts)
-    small = orbit_cameras(mesh.used(), _SHEET_VIEWS, _SHEET_SIZE, wanted.up)
-    fragments = renderer.rasterize(mesh.vertices, mesh.faces, small)
-    pictures = shade_colors(fragments, mesh, small, palette[labels.rows], normals)
+    sheet_cameras = orbit_cameras(mesh.used(), _SHEET_VIEWS, _SHEET_SIZE_PIXELS, outputs.up)
+    fragments = renderer.rasterize(mesh.vertices, mesh.faces, sheet_cameras)
+    pictures = shade_colors(fragments, mesh, sheet_cameras, palette[labels.rows], normals)
     write_contact_sheet(out / "labels.png", pictures, parts)
-    if wanted.viewer:
+    if outputs.viewer:
         files.append("viewer.html")
         page = viewer_page(
-            mesh, found.name, labels, parts, palette, up=wanted.up, limit=wanted.viewer, corner_normals=normals
+            mesh, labelled.name, labels, parts, palette, up=outputs.up, limit=outputs.viewer, corner_normals=normals
         )
         write_text(out / "viewer.html", page)
-    if wanted.frames:
+    if outputs.frames:
         files.append("turntable.mp4")
         write_turntable(
-            out / "turntable.mp4", mesh, renderer, palette[labels.rows], wanted.up, wanted.frames, normals=normals
+            out / "turntable.mp4", mesh, renderer, palette[labels.rows], outputs.up, outputs.frames, normals=normals
         )
-    remove(out, sorted(before - set(files)))
+    remove(out, sorted(earlier_files - set(files)))
     return tuple(files)
 
 
 def pieces_of(labels: FaceLabels, parts: Parts) -> list[Piece]:
-    """Parts with their faces, in the order of part values."""
+    """Return the parts with their faces, in the order of part values."""
     rows = zip(parts.names, parts.values, parts.colors, strict=True)
     return [
         Piece(name, int(value), (color[0], color[1], color[2]), np.flatnonzero(labels.rows == row))
@@ -140,7 +146,24 @@ def pieces_of(labels: FaceLabels, parts: Parts) -> list[Piece]:
 def write_part_files(
     folder: Path, mesh: Mesh, pieces: Sequence[Piece], kind: str, *, keep_texture: bool = False
 ) -> list[str]:
-    """A file per part that has faces, ``parts/VALUE_NAME.KIND``; return their names from the folder above."""
+    """Write a file ``VALUE_NAME.KIND`` for each part with faces.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder ``parts`` of the results.
+    mesh : Mesh
+    pieces : sequence of Piece
+    kind : str
+        ``glb``, ``obj``, ``ply`` or ``stl``.
+    keep_texture : bool
+        GLB files keep the colours and textures of the mesh.
+
+    Returns
+    -------
+    list of str
+        Names of the files, relative to the parent of `folder`.
+    """
     import trimesh
 
     make_folder(folder)
@@ -163,12 +186,12 @@ def write_part_files(
 
 
 def safe_name(name: str) -> str:
-    """A part's name as a piece of a file name on any system."""
+    """Convert a part's name to a valid piece of a file name on all systems."""
     return re.sub(r"[^\w-]+", "_", name).strip("_")[:60] or "part"
 
 
-def _listed(out: Path) -> set[str]:
-    """Files that an earlier run says it wrote into the folder."""
+def _listed_files(out: Path) -> set[str]:
+    """Return the files listed in the folder's report, empty without a valid report."""
     try:
         files = json.loads((out / REPORT).read_text(encoding="utf-8"))["files"]
         return {str(f) for f in files if re.fullmatch(r"(parts/)?[\w-]+\.\w+", str(f))}
@@ -177,12 +200,12 @@ def _listed(out: Path) -> set[str]:
 
 
 def remove(out: Path, files: Sequence[str]) -> None:
-    """Delete files of a result folder that no longer hold.
+    """Delete outdated files of a result folder.
 
     Raises
     ------
     OutputError
-        One cannot be deleted.
+        A file cannot be deleted.
     """
     for file in files:
         try:

@@ -1,4 +1,4 @@
-"""Many meshes in one go: which files they are, which masks are whose, what is done already, and who failed."""
+"""Batches of meshes: file search, assignment of masks, resuming, and a summary of outcomes (docs/adr/0019)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from slimecore.io.images import IMAGE_SUFFIXES, natural_key
 
 __all__ = ["Job", "Outcome", "gather", "masks_of", "run_batch", "write_summary"]
 
-_MASKS = (*IMAGE_SUFFIXES, ".npy")
+_MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A mesh, what it is called, and the folder its results go to."""
+    """A mesh file with its name and result folder."""
 
     name: str
     path: Path
@@ -31,7 +31,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended.
+    """Outcome of a job.
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ class Outcome:
     status : str
         ``done``, ``kept`` (finished before, nothing changed since) or ``failed``.
     message : str
-        What was done, why it was made again, or what was wrong.
+        Summary of the result, reason for a repetition, or error message.
     bad_input : bool
-        It failed for a reason the user can mend; False: an error of this program, or not enough memory.
+        True: a failure the user can correct. False: an error of this program, or a lack of memory.
     trace : str
-        Traceback of an error of this program.
+        Traceback of an error of this program, else empty.
     """
 
     name: str
@@ -54,26 +54,27 @@ class Outcome:
 
 
 def gather(given: Sequence[Path], out: Path) -> list[Job]:
-    """Jobs of mesh files and folders of them.
+    """List the jobs of mesh files and of folders of mesh files.
 
-    Folders are searched to their bottom, in natural order; what lies in `out` and what a run wrote is left out. A
-    mesh of a folder is named by its path inside it, another by its file's name, both without suffix.
+    Folders are searched recursively, in natural order. Files in `out` and results of earlier runs are left out. The
+    name of a mesh is its path inside the given folder, or its file name, both without suffix.
 
     Raises
     ------
     InputError
-        A folder without meshes, or two meshes of one name. Files that do not exist are left to fail on their own.
+        A folder holds no meshes, or two meshes have the same name. Missing files fail later, each on its own.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in given:
-        for name, file in _meshes(path, out) if path.is_dir() else [(path.stem, path)]:
-            if name in found:
-                raise InputError(f"{found[name]} and {file} would both write into {out / name}; run them apart")
-            found[name] = file
-    return [Job(name, file, out / name) for name, file in found.items()]
+        for name, file in _find_meshes(path, out) if path.is_dir() else [(path.stem, path)]:
+            if name in files:
+                raise InputError(f"{files[name]} and {file} would both write into {out / name}; run them apart")
+            files[name] = file
+    return [Job(name, file, out / name) for name, file in files.items()]
 
 
-def _meshes(folder: Path, out: Path) -> list[tuple[str, Path]]:
+def _find_meshes(folder: Path, out: Path) -> list[tuple[str, Path]]:
+    """Return (name, file) of all meshes below a folder, without hidden files and results of earlier runs."""
     target = out.resolve()
     files = sorted(folder.rglob("*"), key=lambda p: natural_key(p.as_posix()))
     results = {p.parent for p in files if p.name == "face_labels.npy"}
@@ -93,20 +94,25 @@ def _meshes(folder: Path, out: Path) -> list[tuple[str, Path]]:
 
 
 def masks_of(given: Sequence[Reference], name: str, *, alone: bool) -> list[Reference]:
-    """Masks of the mesh called `name`.
+    """Return the masks of the mesh called `name`.
 
     Parameters
     ----------
     given : sequence of Reference
-        Files, or folders: ``NAME.png`` in one is a mask of the reference's view, ``NAME/mask_005.png`` (for a mesh
-        alone ``mask_005.png``) one of view 5. Any kind of mask file.
+        Mask files, or folders of masks of any file type. ``NAME.png`` in a folder is a mask of the reference's view,
+        ``NAME/mask_005.png`` is a mask of view 5. For a single mesh, ``mask_005.png`` is too.
+    name : str
     alone : bool
-        There is one mesh; a file is its mask then.
+        The batch has a single mesh, to which mask files belong.
+
+    Returns
+    -------
+    list of Reference
 
     Raises
     ------
     InputError
-        A file although there are several meshes, or a folder without masks of this one.
+        A mask file is given for several meshes, or a folder has no masks of this mesh.
     """
     out: list[Reference] = []
     for reference in given:
@@ -117,27 +123,29 @@ def masks_of(given: Sequence[Reference], name: str, *, alone: bool) -> list[Refe
                 )
             out.append(reference)
             continue
-        own = reference.path / name
-        direct = _masks_like(own.parent, own.name, exact=True)
-        numbered = _numbered(own) or (_numbered(reference.path) if alone else [])
-        if len(direct) > 1:
-            raise InputError(f"{direct[0]} and {direct[1]}: which is the mask of {name}?")
-        if not direct and not numbered:
-            places = f"{name}.png or {'' if alone else name + '/'}mask_000.png"
-            raise InputError(f"{reference.path}: no mask of {name}; expected {places} there")
-        out += [Reference(reference.view, direct[0])] if direct else numbered
+        candidate = reference.path / name
+        named = _find_masks(candidate.parent, candidate.name, exact=True)
+        numbered = _numbered_masks(candidate) or (_numbered_masks(reference.path) if alone else [])
+        if len(named) > 1:
+            raise InputError(f"{named[0]} and {named[1]}: which is the mask of {name}?")
+        if not named and not numbered:
+            expected = f"{name}.png or {'' if alone else name + '/'}mask_000.png"
+            raise InputError(f"{reference.path}: no mask of {name}; expected {expected} there")
+        out += [Reference(reference.view, named[0])] if named else numbered
     return out
 
 
-def _masks_like(folder: Path, start: str, *, exact: bool) -> list[Path]:
+def _find_masks(folder: Path, start: str, *, exact: bool) -> list[Path]:
+    """Return the mask files of a folder whose stem equals `start`, or begins with it."""
     if not folder.is_dir():
         return []
-    files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in _MASKS and p.is_file()]
+    files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in _MASK_SUFFIXES and p.is_file()]
     return [p for p in files if (p.stem == start if exact else p.stem.startswith(start))]
 
 
-def _numbered(folder: Path) -> list[Reference]:
-    masks = _masks_like(folder, "mask_", exact=False)
+def _numbered_masks(folder: Path) -> list[Reference]:
+    """Return the masks ``mask_NNN.*`` of a folder with NNN as view number."""
+    masks = _find_masks(folder, "mask_", exact=False)
     return [Reference(int(p.stem[5:]), p) for p in masks if p.stem[5:].isdecimal()]
 
 
@@ -147,52 +155,58 @@ def run_batch(
     made_of: Callable[[Job], dict[str, Any]] | None = None,
     notify: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
-    """Work through jobs; one that fails does not keep the others from running.
+    """Run all jobs. A failing job does not stop the others.
 
     Parameters
     ----------
     jobs : sequence of Job
     work : callable
-        Does a job and returns what to say about it.
+        Runs a job and returns its summary.
     made_of : callable, optional
-        What a job is made of; given, jobs whose folder holds finished results of the same are kept as they are.
+        Returns the provenance of a job. If given, finished results with equal provenance are kept.
     notify : callable, optional
-        Told every outcome.
+        Called with every outcome.
+
+    Returns
+    -------
+    list of Outcome
+        In the order of `jobs`.
 
     Raises
     ------
     ConfigError, UnknownPlugin
-        A setting no mesh could do with.
+        A setting is invalid for every mesh.
     """
     outcomes = []
     for job in jobs:
-        outcome = _attempt(job, work, made_of)
+        outcome = _run_job(job, work, made_of)
         outcomes.append(outcome)
         if notify:
             notify(outcome)
     return outcomes
 
 
-def _attempt(job: Job, work: Callable[[Job], str], made_of: Callable[[Job], dict[str, Any]] | None) -> Outcome:
+def _run_job(job: Job, work: Callable[[Job], str], made_of: Callable[[Job], dict[str, Any]] | None) -> Outcome:
+    """Run a job unless finished results with equal provenance exist, and turn errors into an outcome."""
     try:
         reason = stale_reason(job.out, made_of(job)) if made_of else ""
         if made_of and not reason:
             return Outcome(job.name, "kept", "finished before, nothing changed")
-        said = work(job)
-        return Outcome(job.name, "done", f"{said}; made again: {reason}" if reason not in {"", NEW} else said)
+        summary = work(job)
+        return Outcome(job.name, "done", f"{summary}; made again: {reason}" if reason not in {"", NEW} else summary)
     except (ConfigError, UnknownPlugin):
         raise
     except SlimeError as error:
         return Outcome(job.name, "failed", " ".join(str(error).split()))
     except MemoryError:
         return Outcome(job.name, "failed", "out of memory; decimate the mesh or free memory", bad_input=False)
-    except Exception as error:  # noqa: BLE001 # whatever one mesh does to us, the others are worked on
+    except Exception as error:  # noqa: BLE001 # the remaining meshes must still run
         text = f"unexpected {type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)"
         return Outcome(job.name, "failed", text, bad_input=False, trace=traceback.format_exc())
 
 
 def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """``batch.json``: how every mesh ended."""
+    """Write ``batch.json`` with the outcome of every mesh."""
     counts = {s: sum(o.status == s for o in outcomes) for s in ("done", "kept", "failed")}
     meshes = [{"name": o.name, "status": o.status, "message": o.message} for o in outcomes]
     write_json(path, {**counts, "meshes": meshes})

@@ -1,4 +1,4 @@
-"""``slime3d render`` and ``slime3d run``, as functions."""
+"""Functions behind ``slime3d render`` and ``slime3d run``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slime3d.io.mesh import Mesh, load_mesh
 from slime3d.labelling.alpha_expansion import alpha_expansion
 from slime3d.labelling.annotated_views import Reference, read_references
 from slime3d.labelling.appearance import AnnotatedViews, appearance_votes
-from slime3d.labelling.random_walk import PERSUADED, SOURCES, FaceLabels, random_walk_labels
+from slime3d.labelling.random_walk import RELABELLED_BY_APPEARANCE, SOURCES, FaceLabels, random_walk_labels
 from slime3d.labelling.symmetry import symmetry_evidence
 from slime3d.labelling.votes import FaceVotes, cast_votes
 from slime3d.output.files import write_contact_sheet
@@ -35,22 +35,23 @@ from slimecore.types import Parts
 
 __all__ = ["Result", "label_mesh", "render_mesh", "render_settings", "run"]
 
-_TURNED = 1e-3  # more than rounding
+_SAME_ROTATION_TOLERANCE = 1e-3  # largest difference of matrix entries, above rounding errors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """What a run found.
+    """Result of a run.
 
     Parameters
     ----------
     labels : FaceLabels
     parts : Parts
     seen : (F,) bool
-        Faces some annotated view shows.
+        Faces visible in an annotated view.
     notes : tuple of str
+        Warnings for the user, a sentence each.
     report : mapping
-        What ``report.json`` holds.
+        Content of ``report.json``.
     """
 
     labels: FaceLabels
@@ -63,34 +64,40 @@ class Result:
 def render_mesh(
     path: Path, out: Path, config: RunConfig, *, shading: str = "auto", cameras: Path | None = None
 ) -> tuple[str, ...]:
-    """Write views of a mesh: pictures, face ids, a contact sheet and ``cameras.json``; return notes.
+    """Write views of a mesh: images, face ids, a contact sheet and ``cameras.json``.
 
     Parameters
     ----------
     path, out : Path
+        Mesh file and result folder.
     config : RunConfig
         Views, size, up and renderer.
     shading : str
-        One of :data:`slime3d.rendering.shading.SHADINGS`.
+        An entry of :data:`slime3d.rendering.shading.SHADINGS`.
     cameras : Path, optional
-        A ``cameras.json`` to look through instead of views all around.
+        A ``cameras.json``, used instead of the orbit cameras.
+
+    Returns
+    -------
+    tuple of str
+        Notes of the mesh.
 
     Raises
     ------
     SlimeError
-        A mesh, setting or place that does not do; nothing is written then.
+        The mesh, a setting or the folder is invalid. Nothing is written in this case.
     """
     import io
 
-    made = provenance(path, render_settings(config, shading), cameras=cameras)
+    made_of = provenance(path, render_settings(config, shading), cameras=cameras)
     mesh = load_mesh(path)
-    looks = _cameras(mesh, config, cameras)
-    tool = build_renderer(config.renderer)
+    views = _orbit_or_read_cameras(mesh, config, cameras)
+    rasterizer = build_renderer(config.renderer)
     normals = lighting_normals(mesh)
     sheet, files = [], []
-    for index in range(len(looks)):  # one by one: a hundred big views would not fit in memory
-        camera = looks[index : index + 1]
-        fragments = tool.rasterize(mesh.vertices, mesh.faces, camera)
+    for index in range(len(views)):  # view by view, as a hundred large views exceed the memory
+        camera = views[index : index + 1]
+        fragments = rasterizer.rasterize(mesh.vertices, mesh.faces, camera)
         picture = shade(fragments, mesh, camera, shading, normals)[0]
         if index == 0:
             make_folder(out)
@@ -101,22 +108,23 @@ def render_mesh(
         write_png(out / files[-1], picture)
         sheet.append(picture)
     write_contact_sheet(out / "contact_sheet.png", np.stack(sheet))
-    more = {"mesh": path.name, "n_faces": len(mesh.faces), "up": config.up, "made_of": made}
-    write_json(out / "cameras.json", cameras_entry(looks, **more, files=[*files, "contact_sheet.png"]))
+    more = {"mesh": path.name, "n_faces": len(mesh.faces), "up": config.up, "made_of": made_of}
+    write_json(out / "cameras.json", cameras_entry(views, **more, files=[*files, "contact_sheet.png"]))
     return mesh.notes
 
 
 def render_settings(config: RunConfig, shading: str) -> dict[str, Any]:
-    """Settings that pictures depend on."""
+    """Return the settings that determine the rendered images."""
     return {key: getattr(config, key) for key in ("views", "size", "up", "renderer")} | {"shading": shading}
 
 
-def _cameras(mesh: Mesh, config: RunConfig, file: Path | None) -> Cameras:
+def _orbit_or_read_cameras(mesh: Mesh, config: RunConfig, file: Path | None) -> Cameras:
+    """Return the cameras of a ``cameras.json``, or orbit cameras without a file."""
     if file is None:
         return orbit_cameras(mesh.used(), config.views, config.size, config.up)
     cameras = read_cameras(file)
-    shown = [np.isfinite(cameras[i : i + 1].project(mesh.used())[0]).any() for i in range(len(cameras))]
-    if not any(shown):
+    visible = [np.isfinite(cameras[i : i + 1].project(mesh.used())[0]).any() for i in range(len(cameras))]
+    if not any(visible):
         raise InputError(f"{file}: the mesh lies behind every camera; a pose takes world to camera, looking along -z")
     return cameras
 
@@ -136,15 +144,19 @@ def label_mesh(
     ----------
     mesh : Mesh
     face_id : (A, h, w) int32
-        What the annotated views show.
+        Faces shown by the annotated views, -1 = none.
     rows : (A, h, w) int
-        Part row at every pixel, -1 = says nothing.
+        Part row at every pixel, -1 = unlabelled.
     parts : Parts
     config : RunConfig
     cameras : Cameras, optional
-        Those of the annotated views; without them, what the views look like (``config.appearance``) is not asked.
+        Cameras of the annotated views. Without them, appearance (``config.appearance``) is not used.
     renderer : Renderer, optional
-        For other views; the configuration's by default.
+        Renderer of further views. The default is `config.renderer`.
+
+    Returns
+    -------
+    FaceLabels
     """
     votes = cast_votes(face_id, rows, len(mesh.faces))
     votes = np.pad(votes, ((0, 0), (0, len(parts) - votes.shape[1])))
@@ -154,10 +166,10 @@ def label_mesh(
     labels = random_walk_labels(mesh, evidence, config.walk)
     if config.method == "geometry" and config.appearance.weight and cameras is not None:
         given = AnnotatedViews(face_id, rows, cameras, renderer or build_renderer(config.renderer), config.up)
-        looks = appearance_votes(mesh, votes, given, (1 - labels.confidence) ** 2, config.appearance)
+        appearance = appearance_votes(mesh, votes, given, (1 - labels.confidence) ** 2, config.appearance)
         labels = (
-            _persuaded(labels, random_walk_labels(mesh, [*evidence, looks], config.walk))
-            if looks.votes.any()
+            _relabelled_by_appearance(labels, random_walk_labels(mesh, [*evidence, appearance], config.walk))
+            if appearance.votes.any()
             else labels
         )
     return (
@@ -167,10 +179,12 @@ def label_mesh(
     )
 
 
-def _persuaded(before: FaceLabels, after: FaceLabels) -> FaceLabels:
-    """The labels `after` appearance was asked, saying which it changed."""
+def _relabelled_by_appearance(before: FaceLabels, after: FaceLabels) -> FaceLabels:
+    """Return the labels `after` the appearance votes, with changed faces marked as such in `source`."""
     changed = after.rows != before.rows
-    return FaceLabels(after.rows, after.confidence, np.where(changed, PERSUADED, after.source).astype(np.uint8))
+    return FaceLabels(
+        after.rows, after.confidence, np.where(changed, RELABELLED_BY_APPEARANCE, after.source).astype(np.uint8)
+    )
 
 
 def run(
@@ -181,78 +195,93 @@ def run(
     names: Mapping[int, str] | None = None,
     cameras: Path | None = None,
 ) -> Result:
-    """Label a mesh from masks of some of its views and write everything into `out`.
+    """Label a mesh from masks of its views and write all results into `out`.
 
     Parameters
     ----------
     path : Path
+        Mesh file.
     references : sequence of Reference
+        Masks with their view numbers, not empty.
     out : Path
+        Result folder.
     config : RunConfig
     names : mapping of int to str, optional
         Names of part values.
     cameras : Path, optional
-        A ``cameras.json``; references count in its views instead of those of
-        :func:`slime3d.rendering.cameras.frame_views`.
+        A ``cameras.json``. View numbers then count its views instead of those of
+        :func:`slime3d.rendering.cameras.orbit_cameras`.
+
+    Returns
+    -------
+    Result
 
     Raises
     ------
     SlimeError
-        A mesh, mask, setting or place that does not do; nothing is written then.
+        The mesh, a mask, a setting or the folder is invalid. Nothing is written in this case.
     """
     clock = StageTimer()
-    made = provenance(path, config, references, names, cameras)
+    made_of = provenance(path, config, references, names, cameras)
     mesh = load_mesh(path)
     clock.lap("load")
-    looks = _cameras(mesh, config, cameras)
-    _require_views(references, len(looks))
-    _require_same_views(references, looks)
+    views = _orbit_or_read_cameras(mesh, config, cameras)
+    _require_views(references, len(views))
+    _require_same_views(references, views)
     renderer = build_renderer(config.renderer)
-    shown = looks.at([r.view for r in references])
-    each = [shown[i : i + 1] for i in range(len(shown))]
-    face_id = np.concatenate([renderer.rasterize(mesh.vertices, mesh.faces, camera).face_id for camera in each])
+    annotated_cameras = views.at([r.view for r in references])
+    single_cameras = [annotated_cameras[i : i + 1] for i in range(len(annotated_cameras))]
+    face_id = np.concatenate(
+        [renderer.rasterize(mesh.vertices, mesh.faces, camera).face_id for camera in single_cameras]
+    )
     clock.lap("render")
     given = read_references(references, face_id, names, config.unlabelled_faces)
-    labels = label_mesh(mesh, face_id, given.rows, given.parts, config, shown, renderer)
+    labels = label_mesh(mesh, face_id, given.rows, given.parts, config, annotated_cameras, renderer)
     clock.lap("label")
     seen = np.zeros(len(mesh.faces), bool)
     seen[face_id[face_id >= 0]] = True
-    found = LabelledMesh(mesh, path.name, labels, given.parts, seen)
-    files = write_results(out, found, config, renderer)
-    used = [r.view for r in references]
-    write_json(out / "cameras.json", cameras_entry(looks, mesh=path.name, up=config.up, annotated=used))
+    labelled = LabelledMesh(mesh, path.name, labels, given.parts, seen)
+    files = write_results(out, labelled, config, renderer)
+    annotated = [r.view for r in references]
+    write_json(out / "cameras.json", cameras_entry(views, mesh=path.name, up=config.up, annotated=annotated))
     clock.lap("write")
     notes = (*mesh.notes, *given.notes)
-    report = _report(found, references, config, clock.seconds, notes)
-    report.update(made_of=made, files=[*files, "cameras.json"])
-    report["mesh"]["path"] = os.path.relpath(path, out)  # for slime3d transfer
+    report = _report(labelled, references, config, clock.seconds, notes)
+    report.update(made_of=made_of, files=[*files, "cameras.json"])
+    report["mesh"]["path"] = os.path.relpath(path, out)  # read by slime3d transfer
     write_json(out / "report.json", report)
     return Result(labels, given.parts, seen, notes, report)
 
 
 class StageTimer:
+    """Wall time of consecutive stages, in seconds."""
+
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
+        """Record the time since the last call under `name`."""
         now = time.perf_counter()
         self.seconds[name] = round(now - self._last, 3)
         self._last = now
 
 
-def _require_same_views(references: Sequence[Reference], looks: Cameras) -> None:
-    """Refuse a mask beside views that were rendered otherwise: it would mark other faces, without a sign of it."""
+def _require_same_views(references: Sequence[Reference], cameras: Cameras) -> None:
+    """Refuse a mask beside views rendered with other cameras, as it would label the wrong faces unnoticed."""
     for reference in references:
         file = reference.path.parent / "cameras.json"
         try:
-            before = read_cameras(file).pose[:, :3, :3]  # a mesh that was edited is seen from the same sides
-        except InputError:  # there is none, or it says nothing
+            rendered = read_cameras(file).pose[:, :3, :3]  # rotations only: an edited mesh keeps its view directions
+        except InputError:  # no such file, or no cameras in it
             continue
-        number = reference.view
-        if number >= len(before) or np.abs(before[number] - looks.pose[number, :3, :3]).max() > _TURNED:
+        view = reference.view
+        if (
+            view >= len(rendered)
+            or np.abs(rendered[view] - cameras.pose[view, :3, :3]).max() > _SAME_ROTATION_TOLERANCE
+        ):
             raise InputError(
-                f"{reference.path}: {file.name} beside it says that view {number} was rendered from another side; give "
+                f"{reference.path}: {file.name} beside it says that view {view} was rendered from another side; give "
                 f"the same --views and --up as then, or --cameras {file}"
             )
 
@@ -268,36 +297,36 @@ def _require_views(references: Sequence[Reference], views: int) -> None:
                 f"{reference.path}: there is no view {reference.view}, views are 0 .. {views - 1}; see --views"
             )
     numbers = [r.view for r in references]
-    twice = sorted({n for n in numbers if numbers.count(n) > 1})
-    if twice:
-        raise InputError(f"view {twice[0]} has two masks; give each its own view: --ref 0=a.png --ref 5=b.png")
+    duplicates = sorted({n for n in numbers if numbers.count(n) > 1})
+    if duplicates:
+        raise InputError(f"view {duplicates[0]} has two masks; give each its own view: --ref 0=a.png --ref 5=b.png")
 
 
 def _report(
-    found: LabelledMesh,
+    labelled: LabelledMesh,
     references: Sequence[Reference],
     config: RunConfig,
     seconds: Mapping[str, float],
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    mesh, labels = found.mesh, found.labels
+    mesh, labels = labelled.mesh, labelled.labels
     areas = mesh.areas()
     share = np.bincount(labels.source, areas, minlength=len(SOURCES)) / areas.sum()
     return {
         "versions": versions("trimesh", "scipy", "numba", "PyMaxflow"),
         "mesh": {
-            "file": found.name,
+            "file": labelled.name,
             "faces": len(mesh.faces),
             "vertices": len(mesh.vertices),
             "nodes": len(mesh.node_names),
             "without_area": int((areas == 0).sum()),
         },
         "references": [{"view": r.view, "file": r.path.name} for r in references],
-        "parts": parts_entry(found.parts),
+        "parts": parts_entry(labelled.parts),
         "settings": to_dict(config),
         "faces": {name: int((labels.source == i).sum()) for i, name in enumerate(SOURCES)},
         "area_share": {name: round(float(share[i]), 4) for i, name in enumerate(SOURCES)},
-        "seen": int(found.seen.sum()),
+        "seen": int(labelled.seen.sum()),
         "confidence": round(float((labels.confidence * areas).sum() / areas.sum()), 4),
         "seconds": dict(seconds),
         "peak_memory_mb": peak_memory_mb(),

@@ -1,4 +1,4 @@
-"""What results were made of: a mesh counts as done only while all of it still holds."""
+"""Provenance of results: hashes of inputs, settings and code, compared by ``--resume`` (docs/adr/0019)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slimecore.provenance.code_hash import code_hash
 __all__ = ["NEW", "provenance", "referenced_files", "stale_reason"]
 
 NEW = "not made before"
-_ENDS = ("report.json", "cameras.json")  # the file a command writes last
+_FINAL_FILES = ("report.json", "cameras.json")  # written last by a command
 
 
 def provenance(
@@ -27,32 +27,48 @@ def provenance(
     names: Mapping[int, str] | None = None,
     cameras: Path | None = None,
 ) -> dict[str, str]:
-    """Hashes of a mesh with the files it names, of masks and cameras, of settings and of this program.
+    """Compute SHA-256 hashes of a mesh with its referenced files, masks and cameras, settings, and program.
 
-    Missing files count as empty: what reads them says so.
+    Missing files count as empty, as their readers report them.
+
+    Parameters
+    ----------
+    path : Path
+        Mesh file.
+    settings : mapping or dataclass
+    references : sequence of Reference
+    names : mapping of int to str, optional
+        Names of part values.
+    cameras : Path, optional
+        A ``cameras.json``.
+
+    Returns
+    -------
+    dict
+        Hashes by ``mesh``, ``masks``, ``settings`` and ``program``.
     """
     views = "".join(f"{r.view}," for r in references)
-    drawn = [*(r.path for r in references), *([cameras] if cameras else [])]
-    chosen = settings if isinstance(settings, Mapping) else to_dict(settings)
+    mask_files = [*(r.path for r in references), *([cameras] if cameras else [])]
+    settings_dict = settings if isinstance(settings, Mapping) else to_dict(settings)
     return {
-        "mesh": _digest([path, *referenced_files(path)]),
-        "masks": _digest(drawn, views),
-        "settings": _digest([], json.dumps([chosen, sorted((names or {}).items())], sort_keys=True)),
+        "mesh": _sha256([path, *referenced_files(path)]),
+        "masks": _sha256(mask_files, views),
+        "settings": _sha256([], json.dumps([settings_dict, sorted((names or {}).items())], sort_keys=True)),
         "program": code_hash("slimecore", "slime3d"),
     }
 
 
-def stale_reason(out: Path, made: Mapping[str, str]) -> str:
-    """Why the results in a folder do not do; empty if they do."""
-    end = next((out / name for name in _ENDS if (out / name).is_file()), None)
-    if end is None:
+def stale_reason(out: Path, current: Mapping[str, str]) -> str:
+    """Explain why the results in a folder are out of date. The text is empty if they are up to date."""
+    final_file = next((out / name for name in _FINAL_FILES if (out / name).is_file()), None)
+    if final_file is None:
         return "not finished before" if out.is_dir() else NEW
     try:
-        entry = json.loads(end.read_text(encoding="utf-8"))
-        before, files = dict(entry["made_of"]), list(entry["files"])
+        entry = json.loads(final_file.read_text(encoding="utf-8"))
+        recorded, files = dict(entry["made_of"]), list(entry["files"])
     except (OSError, ValueError, KeyError, TypeError):
-        return f"{end.name} does not say what it was made of"
-    changed = [key for key, value in made.items() if before.get(key) != value]
+        return f"{final_file.name} does not say what it was made of"
+    changed = [key for key, value in current.items() if recorded.get(key) != value]
     if changed:
         return f"{', '.join(changed)} changed"
     missing = [file for file in files if not (out / file).is_file()]
@@ -60,7 +76,7 @@ def stale_reason(out: Path, made: Mapping[str, str]) -> str:
 
 
 def referenced_files(path: Path) -> list[Path]:
-    """Files beside a mesh that it names: buffers and pictures of glTF, materials and textures of OBJ, those of PLY."""
+    """List the files a mesh refers to: buffers and images of glTF, materials and textures of OBJ, textures of PLY."""
     suffix = path.suffix.lower()
     try:
         if suffix == ".gltf":
@@ -68,38 +84,43 @@ def referenced_files(path: Path) -> list[Path]:
             named = [entry.get("uri", "") for key in ("buffers", "images") for entry in document.get(key, ())]
             return [path.parent / unquote(uri) for uri in named if uri and not uri.startswith("data:")]
         if suffix == ".obj":
-            libraries = [path.parent / name for name in _lines(path, "mtllib")]
-            maps = [_map(library.parent, text) for library in libraries for text in _lines(library, r"map_\w+")]
+            libraries = [path.parent / name for name in _values_after(path, "mtllib")]
+            maps = [
+                _texture_file(library.parent, text)
+                for library in libraries
+                for text in _values_after(library, r"map_\w+")
+            ]
             return [*libraries, *maps]
         if suffix == ".ply":
-            return [path.parent / name for name in _lines(path, r"comment\s+TextureFile", until="end_header")]
+            return [path.parent / name for name in _values_after(path, r"comment\s+TextureFile", until="end_header")]
     except (OSError, ValueError, AttributeError, TypeError):
-        pass  # loading it will say what is wrong
+        pass  # the loader reports the error
     return []
 
 
-def _lines(path: Path, key: str, *, until: str = "") -> list[str]:
-    """What follows `key` at the beginning of lines; of those before the line `until`, if there is one."""
+def _values_after(path: Path, key: str, *, until: str = "") -> list[str]:
+    """Return the text after `key` in every line that begins with it, up to a line that begins with `until`."""
     pattern = re.compile(rf"\s*{key}\s+(.+?)\s*$")
-    found = []
+    values = []
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if until and line.startswith(until):
                 break
-            hit = pattern.match(line) if line.lstrip()[:1] in {"m", "c"} else None
-            if hit:
-                found.append(hit[1])
-    return found
+            match = pattern.match(line) if line.lstrip()[:1] in {"m", "c"} else None
+            if match:
+                values.append(match[1])
+    return values
 
 
-def _map(folder: Path, text: str) -> Path:
-    """File that a map of a material names: after its options, and there may be blanks in it."""
+def _texture_file(folder: Path, text: str) -> Path:
+    """Return the file of a material's texture map. It follows the options and may contain blanks."""
     words = text.split(" ")
-    ends = [folder / " ".join(words[i:]) for i in range(len(words))]
-    return next((end for end in ends if end.is_file()), ends[-1])
+    candidates = [folder / " ".join(words[i:]) for i in range(len(words))]
+    return next((candidate for candidate in candidates if candidate.is_file()), candidates[-1])
 
 
-def _digest(files: Iterable[Path], text: str = "") -> str:
+def _sha256(files: Iterable[Path], text: str = "") -> str:
+    """Hash a text and the names and contents of files."""
     total = hashlib.sha256(text.encode())
     for file in files:
         total.update(f"\0{file.name}\0".encode())

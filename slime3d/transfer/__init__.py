@@ -1,1 +1,1 @@
-"""Labels of one mesh applied to others of its kind."""
+"""Transfer of part labels from a labelled mesh, or from learned parts, to other meshes."""

@@ -1,8 +1,9 @@
-"""Labels of one mesh applied to others of its kind."""
+"""Transfer of part labels from a labelled mesh to another mesh of the same category."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -20,7 +21,12 @@ from slimecore.errors import ConfigError, InputError
 __all__ = ["METHODS", "PreparedMesh", "SourceMesh", "TransferConfig", "TransferResult", "transfer_labels"]
 
 METHODS = ("auto", "nearest")
-_FORM, _COLOR = 0.05, 0.05  # widths within which extents (of the radius) and colours (of 0..1) are alike
+_EXTENT_WIDTH_RADII = 0.05  # kernel width over extents of shells, in radii of the source
+_COLOR_WIDTH = 0.05  # kernel width over colours of 0..1
+_FUNCTIONS = 60  # eigenfunctions of the surface maps
+_DISTORTION_SCALE = 0.02  # difference of distortion at which surface counts e times position, or the reverse
+_COLOR_PASSES = 3  # repetitions of the votes by the target's own colours
+_UNSMOOTHED_WEIGHT = 1e6  # of votes beside edge weights: the random walk only fills faces without a sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +36,17 @@ class TransferConfig:
     Parameters
     ----------
     method : str
-        ``auto``, or ``nearest``: the nearest place after alignment, the floor.
+        ``auto``, or ``nearest``: label of the nearest source sample after registration, the baseline.
     search : bool
-        Try all orientations; otherwise the meshes are taken to stand the same way up and look the same way.
+        Test all 24 axis orientations. Otherwise both meshes must have the same up axis and front.
     form, color, own_color : float
-        Weights of the sources beside place, before trust; 0 switches one off.
+        Weights of the votes by shell extents, by colours of the source, and by colours of the target, 0 .. 1000,
+        multiplied by their measured trust. Position has weight 1. 0 switches a vote off.
     surface : bool
-        Map bodies along the surface, however they are bent.
-    functions : int
-        Eigenfunctions of those maps.
-    prefer : float
-        Difference of distortion at which one of place and surface counts e times the other.
+        Use surface maps between bodies made of a single component, in any pose.
     weight : float
-        Of all evidence against the bonds of the walk; 0: every face is taken as it is.
+        Weight of the votes in the random walk, 0 .. 1000, beside edge weights of at most 1. 0: faces keep their most
+        probable label.
     walk : WalkConfig
     """
 
@@ -52,10 +56,10 @@ class TransferConfig:
     color: float = 1.0
     own_color: float = 1.0
     surface: bool = True
-    functions: int = 60
-    prefer: float = 0.02
     weight: float = 0.1
     walk: WalkConfig = field(default_factory=WalkConfig)
+
+    RENAMED = MappingProxyType({"functions": "", "prefer": ""})
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -63,21 +67,17 @@ class TransferConfig:
         for name in ("form", "color", "own_color", "weight"):
             if not 0 <= getattr(self, name) <= 1e3:
                 raise ConfigError(f"{name} must be 0 .. 1000, got {getattr(self, name)}")
-        if not 20 <= self.functions <= 200:
-            raise ConfigError(f"functions must be 20 .. 200, got {self.functions}")
-        if not self.prefer > 0:
-            raise ConfigError(f"prefer must be above 0, got {self.prefer}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedMesh:
-    """A mesh prepared for transfer; one source serves many targets.
+    """Precomputed features of a mesh. A prepared source serves many targets.
 
     Parameters
     ----------
-    form : Form
-    body : Anchored or None
-        None where the mesh is made of pieces, or surface maps are off.
+    form : MeshSamples
+    body : LandmarkedSpectrum or None
+        None if the mesh consists of several components, or if surface maps are off.
     """
 
     form: MeshSamples
@@ -85,20 +85,20 @@ class PreparedMesh:
 
     @classmethod
     def of(cls, mesh: Mesh, config: TransferConfig) -> PreparedMesh:
-        """Prepare a mesh."""
-        shape = spectrum(mesh, config.functions) if config.surface and config.method == "auto" else None
+        """Sample a mesh and compute its spectrum."""
+        shape = spectrum(mesh, _FUNCTIONS) if config.surface and config.method == "auto" else None
         return cls(form_of(mesh), None if shape is None else LandmarkedSpectrum.of(shape))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceMesh:
-    """A labelled mesh, and what of it may be trusted on others.
+    """Labelled mesh with the measured trust in its shape and colour features.
 
     Parameters
     ----------
-    kin : Kin
+    kin : PreparedMesh
     rows : (F,) int64
-        Part row of every face, -1 = not labelled.
+        Part row of every face, -1 = unlabelled.
     parts : int
         P.
     form, color : float
@@ -113,7 +113,19 @@ class SourceMesh:
 
     @classmethod
     def of(cls, kin: PreparedMesh, rows: Array, parts: int) -> SourceMesh:
-        """Test form and colour on the mesh itself.
+        """Measure the trust in shape and colour by cross-validation on the mesh itself.
+
+        Parameters
+        ----------
+        kin : PreparedMesh
+        rows : (F,) int64
+            Part row of every face, -1 = unlabelled.
+        parts : int
+            P.
+
+        Returns
+        -------
+        SourceMesh
 
         Raises
         ------
@@ -121,31 +133,36 @@ class SourceMesh:
             No face is labelled.
         """
         form = kin.form
-        known = np.flatnonzero(rows[form.surface.face] >= 0)
-        if not len(known):
+        labelled = np.flatnonzero(rows[form.surface.face] >= 0)
+        if not len(labelled):
             raise InputError("the source of a transfer has no labelled face")
-        face = form.surface.face[known]
-        labels, region, area = rows[face], _regions(form, rows)[face], form.surface.area[known]
+        face = form.surface.face[labelled]
+        labels, region, area = rows[face], _label_regions(form, rows)[face], form.surface.area[labelled]
         extents = form.extents(np.eye(3), 1 / form.radius)
-        shape = (
-            cross_validated_trust(extents[known], labels, region, area, parts, _FORM) if len(form.middle) > 1 else 0.0
+        extent_trust = (
+            cross_validated_trust(extents[labelled], labels, region, area, parts, _EXTENT_WIDTH_RADII)
+            if len(form.shell_centroid) > 1
+            else 0.0
         )
-        color = (
-            0.0 if form.color is None else cross_validated_trust(form.color[known], labels, region, area, parts, _COLOR)
+        color_trust = (
+            0.0
+            if form.color is None
+            else cross_validated_trust(form.color[labelled], labels, region, area, parts, _COLOR_WIDTH)
         )
-        return cls(kin, rows, parts, shape, color)
+        return cls(kin, rows, parts, extent_trust, color_trust)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TransferResult:
-    """Labels of a target, and what they rest on.
+    """Labels of a target with the registration and vote weights behind them.
 
     Parameters
     ----------
     labels : FaceLabels
-    alignment : Alignment
+    alignment : SimilarityTransform
+        From the target to the source.
     weights : mapping of str to float
-        How much each source of evidence counted.
+        Weight of every kind of vote.
     """
 
     labels: FaceLabels
@@ -154,86 +171,118 @@ class TransferResult:
 
 
 def transfer_labels(donor: SourceMesh, target: PreparedMesh, config: TransferConfig | None = None) -> TransferResult:
-    """Label a target as its source is labelled.
+    """Transfer the labels of a source mesh to a target mesh (docs/adr/0016).
 
     Parameters
     ----------
-    donor : Donor
-    target : Kin
+    donor : SourceMesh
+    target : PreparedMesh
     config : TransferConfig, optional
+
+    Returns
+    -------
+    TransferResult
     """
     config = config or TransferConfig()
-    a, b, parts = donor.kin.form, target.form, donor.parts
-    laid = register_similarity(a.surface, b.surface, search=config.search)
-    known = np.flatnonzero(donor.rows[a.surface.face] >= 0)
-    labels = donor.rows[a.surface.face[known]]
+    source, samples, parts = donor.kin.form, target.form, donor.parts
+    transform = register_similarity(source.surface, samples.surface, search=config.search)
+    labelled = np.flatnonzero(donor.rows[source.surface.face] >= 0)
+    labels = donor.rows[source.surface.face[labelled]]
     if config.method == "nearest":
-        near = vote_by_position(a.surface.points[known], labels, laid(b.surface.points), parts, nearest=True)
-        return TransferResult(_decided(b, near, config, plain=True), laid, {"place": 1.0})
-    size = 1 / a.radius
-    known_at = a.places(np.eye(3), size, np.zeros(3))[known]
-    asking_at = b.places(laid.turn, laid.scale * size, laid.shift * size)
-    total = np.log(vote_by_position(known_at, labels, asking_at, parts))
-    total, weights = _with_surface(donor, target, laid, total, config)
-    offers = {"form": (a.extents(np.eye(3), size), b.extents(laid.turn, laid.scale * size), _FORM)}
-    if a.color is not None and b.color is not None:
-        offers["color"] = (a.color, b.color, _COLOR)
-    for name, (have, want, width) in offers.items():
+        votes = vote_by_position(
+            source.surface.points[labelled], labels, transform(samples.surface.points), parts, nearest=True
+        )
+        return TransferResult(_label_faces(samples, votes, config, unsmoothed=True), transform, {"place": 1.0})
+    unit = 1 / source.radius
+    source_features = source.places(np.eye(3), unit, np.zeros(3))[labelled]
+    target_features = samples.places(transform.turn, transform.scale * unit, transform.shift * unit)
+    log_votes = np.log(vote_by_position(source_features, labels, target_features, parts))
+    log_votes, weights = _combine_position_and_surface(donor, target, transform, log_votes, config)
+    features = {
+        "form": (
+            source.extents(np.eye(3), unit),
+            samples.extents(transform.turn, transform.scale * unit),
+            _EXTENT_WIDTH_RADII,
+        )
+    }
+    if source.color is not None and samples.color is not None:
+        features["color"] = (source.color, samples.color, _COLOR_WIDTH)
+    for name, (source_feature, target_feature, width) in features.items():
         weights[name] = getattr(config, name) * getattr(donor, name)
         if weights[name] > 0:
-            total += weights[name] * np.log(vote_by_feature(have[known], labels, want, parts, width))
-    own = config.own_color * donor.color
-    if b.color is not None and own > 0:
-        first = total
-        for _ in range(3):
-            total = first + own * np.log(vote_by_target_color(b.color, _chances(total), b.surface.area))
-    return TransferResult(_decided(b, _chances(total), config, plain=config.weight == 0), laid, weights)
+            log_votes += weights[name] * np.log(
+                vote_by_feature(source_feature[labelled], labels, target_feature, parts, width)
+            )
+    own_color_weight = config.own_color * donor.color
+    if samples.color is not None and own_color_weight > 0:
+        initial = log_votes
+        for _ in range(_COLOR_PASSES):
+            log_votes = initial + own_color_weight * np.log(
+                vote_by_target_color(samples.color, _softmax(log_votes), samples.surface.area)
+            )
+    return TransferResult(
+        _label_faces(samples, _softmax(log_votes), config, unsmoothed=config.weight == 0), transform, weights
+    )
 
 
-def _with_surface(
-    donor: SourceMesh, target: PreparedMesh, laid: SimilarityTransform, place: Array, config: TransferConfig
+def _combine_position_and_surface(
+    donor: SourceMesh, target: PreparedMesh, transform: SimilarityTransform, position: Array, config: TransferConfig
 ) -> tuple[Array, dict[str, float]]:
-    """Place and surface map, weighted by how well each keeps distances along the surface."""
+    """Average the log votes (S, P) by position and by surface map.
+
+    The weights are logistic in the difference of both distortions of distances along the surface.
+    """
     source, rows, parts = donor.kin, donor.rows, donor.parts
     if not config.surface or source.body is None or target.body is None:
-        return place, {"place": 1.0}
-    found, plain = fit_functional_map(source.body, target.body, laid(target.body.shape.points))
-    share = float(1 / (1 + np.exp((found.distortion - plain) / config.prefer)))
+        return position, {"place": 1.0}
+    surface_map, nearest_distortion = fit_functional_map(source.body, target.body, transform(target.body.shape.points))
+    surface_share = float(1 / (1 + np.exp((surface_map.distortion - nearest_distortion) / _DISTORTION_SCALE)))
     shape, mesh = source.body.shape, source.form.mesh
     votes = np.zeros((len(shape.points), parts))
     nodes, areas = shape.node_of[mesh.faces], mesh.areas()
     for corner in range(3):
-        good = (nodes[:, corner] >= 0) & (rows >= 0)
-        np.add.at(votes, (nodes[good, corner], rows[good]), areas[good])
-    chance = (votes + 1e-12) / (votes.sum(1, keepdims=True) + 1e-12 * parts)
+        usable = (nodes[:, corner] >= 0) & (rows >= 0)
+        np.add.at(votes, (nodes[usable, corner], rows[usable]), areas[usable])
+    probability = (votes + 1e-12) / (votes.sum(1, keepdims=True) + 1e-12 * parts)
     surface = target.form.surface
     corner = surface.bary.argmax(1)
     node = target.body.shape.node_of[target.form.mesh.faces[surface.face, corner]]
-    says = np.full((len(node), parts), 1 / parts)
-    says[node >= 0] = (chance[found.source_of[node[node >= 0]]] + 0.01 / parts) / 1.01
-    return (1 - share) * place + share * np.log(says), {"place": 1 - share, "surface": share}
+    surface_votes = np.full((len(node), parts), 1 / parts)
+    surface_votes[node >= 0] = (probability[surface_map.source_of[node[node >= 0]]] + 0.01 / parts) / 1.01
+    return (1 - surface_share) * position + surface_share * np.log(surface_votes), {
+        "place": 1 - surface_share,
+        "surface": surface_share,
+    }
 
 
-def _regions(form: MeshSamples, rows: Array) -> Array:
-    """(F,) connected regions of equal label."""
+def _label_regions(form: MeshSamples, rows: Array) -> Array:
+    """Return the index (F,) of the connected region of equal label of every face."""
     from slime3d.geometry.face_graph import connected_components
 
-    same = rows[form.pairs[:, 0]] == rows[form.pairs[:, 1]]
-    return connected_components(len(rows), form.pairs[same])
+    equal_labels = rows[form.pairs[:, 0]] == rows[form.pairs[:, 1]]
+    return connected_components(len(rows), form.pairs[equal_labels])
 
 
-def _chances(total: Array) -> Array:
-    chance = np.exp(total - total.max(1, keepdims=True))
-    return np.asarray(chance / chance.sum(1, keepdims=True))
+def _softmax(log_votes: Array) -> Array:
+    """Return probabilities (S, P) that sum to 1 over P."""
+    probability = np.exp(log_votes - log_votes.max(1, keepdims=True))
+    return np.asarray(probability / probability.sum(1, keepdims=True))
 
 
-def _decided(form: MeshSamples, chance: Array, config: TransferConfig, *, plain: bool) -> FaceLabels:
-    """Faces from samples, then the walk; `plain`: a walk so weak that only faces without a sample notice it."""
+def _label_faces(form: MeshSamples, probability: Array, config: TransferConfig, *, unsmoothed: bool) -> FaceLabels:
+    """Average samples to votes of faces, and label all faces by the random walk.
+
+    With `unsmoothed`, votes outweigh the edges so far that the walk only labels faces without a sample.
+    """
     surface, count = form.surface, len(form.mesh.faces)
-    tiny = 1e-9 * float(surface.area.mean())
-    area = surface.area + tiny
-    summed = [np.bincount(surface.face, area * chance[:, p], minlength=count) for p in range(chance.shape[1])]
-    votes = np.stack(summed, 1) / np.bincount(surface.face, area, minlength=count).clip(tiny / 2)[:, None]
+    min_area = 1e-9 * float(surface.area.mean())
+    area = surface.area + min_area
+    weighted = [
+        np.bincount(surface.face, area * probability[:, p], minlength=count) for p in range(probability.shape[1])
+    ]
+    votes = np.stack(weighted, 1) / np.bincount(surface.face, area, minlength=count).clip(min_area / 2)[:, None]
     return random_walk_labels(
-        form.mesh, [FaceVotes(votes * (1e6 if plain else config.weight), is_fixed=False)], config.walk
+        form.mesh,
+        [FaceVotes(votes * (_UNSMOOTHED_WEIGHT if unsmoothed else config.weight), is_fixed=False)],
+        config.walk,
     )

@@ -1,4 +1,4 @@
-"""Parts learned on pictures, read on rendered views of a mesh and lifted to its faces."""
+"""Label a mesh by part embeddings learned on images, read on rendered views and lifted to the faces."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from slimecore.types import Parts
 
 __all__ = ["ViewLabeller"]
 
-_AT_ONCE = 4  # views in memory
+_VIEWS_PER_BATCH = 4  # views in memory at the same time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ViewLabeller:
-    """Label meshes by what learned parts look like.
+    """Label meshes by learned part embeddings.
 
     Parameters
     ----------
     segmenter : PartSegmenter
     rest : bool
-        A face may be of row 0, the rest. Otherwise what the pictures call background is no option on the mesh.
+        Faces may get row 0, the rest. Otherwise, votes for the background of the images are dropped.
     """
 
     segmenter: Any
@@ -41,10 +41,23 @@ class ViewLabeller:
     def load(cls, path: Path, *, device: str, seed: int, rest: bool) -> ViewLabeller:
         """Read a ``parts.safetensors`` and the model it was learned with.
 
+        Parameters
+        ----------
+        path : Path
+        device : str
+            ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        seed : int
+        rest : bool
+            See the class.
+
+        Returns
+        -------
+        ViewLabeller
+
         Raises
         ------
         SlimeError
-            A file or model that does not do.
+            The file or model is not usable.
         """
         from slimecore.backbones import load_model
         from slimecore.io.embeddings import load_embeddings
@@ -59,24 +72,39 @@ class ViewLabeller:
 
     @property
     def parts(self) -> Parts:
-        """Parts of the file."""
+        """Return the parts of the file."""
         parts: Parts = self.segmenter.parts
         return parts
 
     def __call__(
         self, mesh: Mesh, cameras: Cameras, renderer: Renderer, config: TransferConfig
     ) -> tuple[FaceLabels, Array]:
-        """Labels, and the faces (F,) some view shows."""
+        """Label a mesh on views of the given cameras.
+
+        Parameters
+        ----------
+        mesh : Mesh
+        cameras : Cameras
+        renderer : Renderer
+        config : TransferConfig
+            Weight of the votes and settings of the random walk.
+
+        Returns
+        -------
+        labels : FaceLabels
+        seen : (F,) bool
+            Faces visible in a view.
+        """
         from slimecore.imaging.resize import resize_soft
 
         normals = lighting_normals(mesh)
         votes = np.zeros((len(mesh.faces), len(self.parts)))
         seen = np.zeros(len(mesh.faces), bool)
-        for first in range(0, len(cameras), _AT_ONCE):
-            few = cameras[first : first + _AT_ONCE]
-            fragments = renderer.rasterize(mesh.vertices, mesh.faces, few)
-            pictures = shade(fragments, mesh, few, "auto", normals)
-            soft = np.stack([resize_soft(s.scores.values, few.size) for s in self.segmenter.segment(list(pictures))])
+        for first in range(0, len(cameras), _VIEWS_PER_BATCH):
+            batch = cameras[first : first + _VIEWS_PER_BATCH]
+            fragments = renderer.rasterize(mesh.vertices, mesh.faces, batch)
+            pictures = shade(fragments, mesh, batch, "auto", normals)
+            soft = np.stack([resize_soft(s.scores.values, batch.size) for s in self.segmenter.segment(list(pictures))])
             votes += cast_votes(fragments.face_id, soft, len(mesh.faces))
             seen[fragments.face_id[fragments.face_id >= 0]] = True
         if not self.rest:

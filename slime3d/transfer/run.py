@@ -1,4 +1,4 @@
-"""``slime3d transfer``, as a function."""
+"""Function behind ``slime3d transfer``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from slimecore.types import Parts
 
 __all__ = ["TransferRunConfig", "run_transfer"]
 
-Found = tuple[FaceLabels, Array, dict[str, Any]]
+LabelledTarget = tuple[FaceLabels, Array, dict[str, Any]]  # labels, visible faces (F,) bool, report entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +36,19 @@ class TransferRunConfig:
     Parameters
     ----------
     views : int
-        Views learned parts are read on.
+        Rendered views on which learned parts are read.
     size : int
-        Side of those pictures, pixels.
+        Side of the square views, pixels.
     up : str
-        Axis of the files that points up.
+        Up axis of the files.
     renderer : str
         ``zbuffer``, ``embree`` or ``pytorch3d``.
     rest : bool
-        Learned parts: a face may also be labelled 0, the rest.
+        With learned parts, faces may also be labelled 0, the rest.
     frames : int
-        Frames of a turntable, 0 for none.
+        Frames of the turntable, 0 .. 10000, 0 = no turntable.
     device : str
-        Of the model that learned parts are read with.
+        Device of the model of learned parts: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     seed : int
     transfer : TransferConfig
     """
@@ -76,20 +76,21 @@ def run_transfer(
     source_mesh: Path | None = None,
     notify: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Label meshes as another mesh is labelled, or by learned parts; a folder a mesh below `out`.
+    """Label meshes by transfer from a labelled mesh, or by learned parts, into a folder for each below `out`.
 
     Parameters
     ----------
     source : Path
         Folder of ``slime3d run``, a label file, or a ``parts.safetensors``.
     targets : sequence of Path
-        Meshes, or folders of them.
+        Mesh files, or folders of meshes.
     out : Path
+        Result folder.
     config : TransferRunConfig, optional
     source_mesh : Path, optional
-        Mesh of the source's labels, if it is not where the labels say.
+        Mesh of the source's labels, if its recorded path is out of date.
     notify : callable, optional
-        Told ``("transfer", done, all)`` after every mesh.
+        Called with ``("transfer", done, total)`` after every mesh.
 
     Returns
     -------
@@ -99,30 +100,30 @@ def run_transfer(
     Raises
     ------
     SlimeError
-        A source or setting that does not do: nothing is written then. A target that does not do: the others are
-        labelled first.
+        The source or a setting is invalid, and nothing is written. An invalid target is reported after the other
+        targets are labelled.
     """
     config = config or TransferRunConfig()
     jobs = mesh_files(targets)
-    tool = build_renderer(config.renderer)
+    renderer = build_renderer(config.renderer)
     if source.suffix == ".safetensors":
-        parts, label = _by_views(source, config, tool)
+        parts, label = _view_labeller(source, config, renderer)
     else:
-        parts, label = _by_mesh(source, source_mesh, config)
+        parts, label = _mesh_labeller(source, source_mesh, config)
     reports: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
     for done, (name, path) in enumerate(jobs, 1):
         started = time.perf_counter()
         try:
             mesh = load_mesh(path)
-            labels, seen, how = label(mesh)
+            labels, seen, details = label(mesh)
             make_folder(out)
             folder = make_folder(out / name)
-            files = write_results(folder, LabelledMesh(mesh, path.name, labels, parts, seen), config, tool)
+            files = write_results(folder, LabelledMesh(mesh, path.name, labels, parts, seen), config, renderer)
         except InputError as error:
             problems.append(" ".join(str(error).split()))
             continue
-        reports[name] = _report(source, path, mesh, labels, parts, config, how, time.perf_counter() - started)
+        reports[name] = _report(source, path, mesh, labels, parts, config, details, time.perf_counter() - started)
         reports[name]["files"] = list(files)
         write_json(folder / "report.json", reports[name])
         if notify:
@@ -132,35 +133,39 @@ def run_transfer(
     return reports
 
 
-def _by_mesh(
+def _mesh_labeller(
     source: Path, source_mesh: Path | None, config: TransferRunConfig
-) -> tuple[Parts, Callable[[Mesh], Found]]:
+) -> tuple[Parts, Callable[[Mesh], LabelledTarget]]:
+    """Return the parts of a labelled mesh, and a function that transfers its labels to a target."""
     given = read_annotated(source, source_mesh)
     donor = SourceMesh.of(PreparedMesh.of(given.mesh, config.transfer), given.rows, len(given.parts))
 
-    def label(mesh: Mesh) -> Found:
-        found = transfer_labels(donor, PreparedMesh.of(mesh, config.transfer), config.transfer)
-        how = {
-            "weights": {name: round(weight, 4) for name, weight in found.weights.items()},
+    def label(mesh: Mesh) -> LabelledTarget:
+        result = transfer_labels(donor, PreparedMesh.of(mesh, config.transfer), config.transfer)
+        details = {
+            "weights": {name: round(weight, 4) for name, weight in result.weights.items()},
             "alignment": {
-                "turn": np.round(found.alignment.turn, 6).tolist(),
-                "scale": found.alignment.scale,
-                "distance": round(found.alignment.distance, 4),
+                "turn": np.round(result.alignment.turn, 6).tolist(),
+                "scale": result.alignment.scale,
+                "distance": round(result.alignment.distance, 4),
             },
         }
-        return found.labels, np.zeros(len(mesh.faces), bool), how
+        return result.labels, np.zeros(len(mesh.faces), bool), details
 
     return given.parts, label
 
 
-def _by_views(source: Path, config: TransferRunConfig, tool: Any) -> tuple[Parts, Callable[[Mesh], Found]]:
+def _view_labeller(
+    source: Path, config: TransferRunConfig, renderer: Any
+) -> tuple[Parts, Callable[[Mesh], LabelledTarget]]:
+    """Return the parts of a ``parts.safetensors``, and a function that labels a target on rendered views."""
     from slime3d.transfer.learned_parts import ViewLabeller
 
     labeller = ViewLabeller.load(source, device=config.device, seed=config.seed, rest=config.rest)
 
-    def label(mesh: Mesh) -> Found:
+    def label(mesh: Mesh) -> LabelledTarget:
         cameras = orbit_cameras(mesh.used(), config.views, config.size, config.up)
-        labels, seen = labeller(mesh, cameras, tool, config.transfer)
+        labels, seen = labeller(mesh, cameras, renderer, config.transfer)
         return labels, seen, {"views": config.views}
 
     return labeller.parts, label
@@ -173,7 +178,7 @@ def _report(
     labels: FaceLabels,
     parts: Parts,
     config: TransferRunConfig,
-    how: dict[str, Any],
+    details: dict[str, Any],
     seconds: float,
 ) -> dict[str, Any]:
     areas = mesh.areas()
@@ -183,7 +188,7 @@ def _report(
         "mesh": {"file": path.name, "faces": len(mesh.faces), "vertices": len(mesh.vertices)},
         "parts": parts_entry(parts),
         "settings": to_dict(config),
-        **how,
+        **details,
         "confidence": round(float((labels.confidence * areas).sum() / areas.sum()), 4),
         "seconds": round(seconds, 3),
         "peak_memory_mb": peak_memory_mb(),

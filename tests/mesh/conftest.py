@@ -55,7 +55,7 @@ def dumbbell() -> Mesh:
 def small_sheets(monkeypatch):
     """Runs in tests of other things need no large picture of twelve views."""
     monkeypatch.setattr("slime3d.output.results._SHEET_VIEWS", 1)
-    monkeypatch.setattr("slime3d.output.results._SHEET_SIZE", 16)
+    monkeypatch.setattr("slime3d.output.results._SHEET_SIZE_PIXELS", 16)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_faces_are_announced(tmp_path, suffix):
 
 @pytest.mark.parametrize("kind", ["obj", "stl_ascii"])
 def test_faces_of_long_texts_are_estimated_and_never_too_many(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr(headers, "_BLOCK", 1 << 10)  # the blocks are few beside the file
+    monkeypatch.setattr(headers, "_BLOCK_BYTES", 1 << 10)  # the blocks are few beside the file
     ball = trimesh.creation.icosphere(subdivisions=5)
     if kind == "obj":
         ball.visual = trimesh.visual.TextureVisuals(uv=np.random.default_rng(0).random((len(ball.vertices), 2)))

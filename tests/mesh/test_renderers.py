@@ -11,7 +11,7 @@ import trimesh
 
 from slime3d.rendering.cameras import Cameras, orbit_cameras
 from slime3d.rendering.renderers import build_renderer
-from slime3d.rendering.renderers.zbuffer import ZBuffer, _draw, _loops
+from slime3d.rendering.renderers.zbuffer import ZBuffer, _draw_loops, _draw_numpy
 from slimecore.errors import ConfigError, UnknownPlugin
 from tests.mesh.shapes import from_trimesh, make_mesh
 
@@ -114,9 +114,9 @@ def test_on_a_closed_surface_renderers_differ_only_where_faces_meet(name):
 def test_the_loops_that_numba_compiles_draw_what_numpy_draws(soup, monkeypatch):
     cameras = orbit_cameras(soup.used(), 3, 40)
     plain = ZBuffer(compiled=False)
-    assert plain._draw is _draw
+    assert plain._draw is _draw_numpy
     first = plain.face_ids(soup.vertices, soup.faces, cameras)
-    plain._draw = _loops  # as Python
+    plain._draw = _draw_loops  # as Python
     np.testing.assert_array_equal(plain.face_ids(soup.vertices, soup.faces, cameras), first)
 
 
@@ -128,7 +128,7 @@ def test_pixels_a_hair_outside_a_triangle_s_box_are_never_drawn():
     renderer = ZBuffer(compiled=False)
     ids = renderer.face_ids(vertices, np.array([[0, 1, 2]]), cameras)
     assert np.argwhere(ids[0] >= 0)[:, 1].max() == 9
-    renderer._draw = _loops
+    renderer._draw = _draw_loops
     np.testing.assert_array_equal(renderer.face_ids(vertices, np.array([[0, 1, 2]]), cameras), ids)
 
 
@@ -137,8 +137,8 @@ def test_batches_of_views_give_what_single_views_give(soup, monkeypatch):
 
     cameras = orbit_cameras(soup.used(), 5, 48)
     whole = ZBuffer(False).face_ids(soup.vertices, soup.faces, cameras)
-    monkeypatch.setattr(module, "_TRIANGLES", 2 * len(soup.faces))
-    monkeypatch.setattr(module, "_PIXELS", 64)
+    monkeypatch.setattr(module, "_TRIANGLES_PER_BATCH", 2 * len(soup.faces))
+    monkeypatch.setattr(module, "_PIXELS_PER_BATCH", 64)
     np.testing.assert_array_equal(ZBuffer(False).face_ids(soup.vertices, soup.faces, cameras), whole)
 
 
@@ -188,7 +188,7 @@ def test_a_view_that_shows_nothing_is_empty(compiled):
     """As a sheet seen from its edge."""
     sheet = np.array([[-1.0, 0, -4], [1, 0, -4], [0, 0, -6]])
     renderer = ZBuffer(False)
-    renderer._draw = _loops if compiled else renderer._draw
+    renderer._draw = _draw_loops if compiled else renderer._draw
     cameras = Cameras(np.eye(4)[None], 40.0, np.full((1, 2), 16.0), (32, 32))
     assert (renderer.face_ids(sheet, np.array([[0, 1, 2]]), cameras) == -1).all()
     assert (renderer.rasterize(sheet, np.array([[0, 1, 2]]), cameras).face_id == -1).all()

@@ -13,9 +13,13 @@ from PIL import Image
 
 import slime3d.io.file_headers as headers
 from slime3d.cli import main
+from slime3d.config import RunConfig
 from slime3d.io.label_files import read_label_file
 from slime3d.labelling.annotated_views import Reference, parse_reference
 from slime3d.rendering.cameras import read_cameras
+from slime3d.transfer.run import TransferRunConfig
+from slimecore.config import apply, parse_assignments
+from slimecore.errors import ConfigError
 from slimecore.io.masks import write_mask
 
 
@@ -339,3 +343,21 @@ def test_a_mask_of_views_rendered_otherwise_is_refused(bar, tmp_path, capsys):
     assert run(path, tmp_path / "o", *arguments, "--up", "z", "--cameras", str(views / "cameras.json")) == 0
     (views / "cameras.json").write_text("{}")
     assert run(path, tmp_path / "p", *arguments, "--up", "z") == 0
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("walk.convex", "walk.convex_scale", "walk.bridge", "symmetry.share", "symmetry.min_matched_share"),
+        *("appearance.views", "appearance.size", "appearance.seed"),
+    ],
+)
+def test_a_setting_that_became_a_constant_says_so(key):
+    with pytest.raises(ConfigError, match=f"'{key}' is no longer a setting"):
+        apply(RunConfig(), parse_assignments([f"{key}=1"]), where="--set")
+
+
+@pytest.mark.parametrize("key", ["transfer.functions", "transfer.prefer", "transfer.walk.bridge"])
+def test_a_transfer_setting_that_became_a_constant_says_so(key):
+    with pytest.raises(ConfigError, match=f"'{key}' is no longer a setting"):
+        apply(TransferRunConfig(), parse_assignments([f"{key}=1"]), where="--set")

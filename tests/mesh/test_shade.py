@@ -11,7 +11,7 @@ from slime3d.cli import main
 from slime3d.io.mesh import load_mesh
 from slime3d.rendering.cameras import Cameras, orbit_cameras
 from slime3d.rendering.renderers import build_renderer
-from slime3d.rendering.shading import SHADINGS, _sample, lighting_normals, shade, shade_colors
+from slime3d.rendering.shading import SHADINGS, _sample_texture, lighting_normals, shade, shade_colors
 from slimecore.errors import ConfigError
 from tests.mesh.shapes import from_trimesh, make_mesh
 
@@ -58,7 +58,7 @@ def test_bilinear_samples_repeat_and_meet_texel_centres():
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3) * 10
     uv = np.array([[0.25, 0.75], [0.75, 0.25], [1.25, -0.25], [0.5, 0.75]])
     expected = [image[0, 0], image[1, 1], image[0, 0], (image[0, 0].astype(float) + image[0, 1]) / 2]
-    np.testing.assert_allclose(_sample(image, uv), expected)
+    np.testing.assert_allclose(_sample_texture(image, uv), expected)
 
 
 def test_vertex_colours_are_interpolated_and_linear_light_in_gltf(tmp_path):

@@ -44,7 +44,7 @@ def test_a_mesh_of_pieces_has_no_spectrum():
 
 def test_fine_meshes_are_clustered_and_keep_their_spectrum(monkeypatch):
     ball = from_trimesh(trimesh.creation.icosphere(5))
-    monkeypatch.setattr(spectral_module, "_MOST", 2000)
+    monkeypatch.setattr(spectral_module, "_MAX_NODES", 2000)
     shape = spectrum(ball, 9)
     assert len(shape.points) <= 2000
     assert len(shape.node_of) == len(ball.vertices)
@@ -57,7 +57,7 @@ def test_sheets_that_lie_close_stay_apart_when_clustered(monkeypatch):
     index = np.arange(t.size).reshape(t.shape)
     a, b, c, d = (q.ravel() for q in (index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]))
     faces = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
-    monkeypatch.setattr(spectral_module, "_MOST", 1500)
+    monkeypatch.setattr(spectral_module, "_MAX_NODES", 1500)
     shape = spectrum(make_mesh(np.stack([x, gap, w], -1).reshape(-1, 3), faces), 9)
     assert len(shape.points) <= 1500
     ends = shape.node_of[index[[0, -1], 16]]

@@ -101,7 +101,7 @@ def test_weight_bounds_the_votes_and_zero_switches_them_off():
     assert symmetry_evidence(mesh, votes, SymmetryConfig(weight=0.5)).votes.sum(1).max() == pytest.approx(0.5, rel=0.01)
     assert not symmetry_evidence(mesh, votes, SymmetryConfig(weight=0)).votes.any()
     with pytest.raises(ConfigError, match="symmetry"):
-        SymmetryConfig(min_matched_share=0)
+        SymmetryConfig(weight=-1)
 
 
 def test_faces_without_area_and_tiny_units_are_no_obstacle():

@@ -12,7 +12,7 @@ from slime3d.cli import main
 from slime3d.config import RunConfig
 from slime3d.io.materials import Appearance
 from slime3d.labelling.appearance import AnnotatedViews, AppearanceConfig, appearance_votes, calibrate, read_views
-from slime3d.labelling.random_walk import ANNOTATED, PERSUADED, SOURCES
+from slime3d.labelling.random_walk import ANNOTATED, RELABELLED_BY_APPEARANCE, SOURCES
 from slime3d.labelling.symmetry import SymmetryConfig
 from slime3d.rendering.cameras import orbit_cameras
 from slime3d.rendering.renderers import build_renderer
@@ -21,7 +21,13 @@ from slimecore.errors import ConfigError
 from slimecore.io.masks import MaskFile, make_parts, write_mask
 from tests.mesh.shapes import from_trimesh
 
-SMALL = AppearanceConfig(weight=3.0, views=6, size=128)
+STRONG = AppearanceConfig(weight=3.0)
+
+
+@pytest.fixture(autouse=True)
+def few_small_views(monkeypatch):
+    monkeypatch.setattr("slime3d.labelling.appearance._VIEWS", 6)
+    monkeypatch.setattr("slime3d.labelling.appearance._NETWORK_SIDE_PIXELS", 128)
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +55,18 @@ def test_colour_finds_the_far_side_that_the_shape_gets_wrong(ball):
     mesh, truth = ball
     far = np.setdiff1d(np.arange(len(truth)), labelled(mesh, truth, AppearanceConfig(weight=0))[2])
     by_shape = labelled(mesh, truth, AppearanceConfig(weight=0))[0]
-    by_looks, found, shown = labelled(mesh, truth, SMALL)
+    by_looks, found, shown = labelled(mesh, truth, STRONG)
     assert (by_shape == truth)[far].mean() < 0.8
     assert (by_looks == truth)[far].mean() > 0.93
     np.testing.assert_array_equal(by_looks[shown], truth[shown])
     assert (found.source[shown] == ANNOTATED).all()
-    np.testing.assert_array_equal(found.source == PERSUADED, by_looks != by_shape)
-    assert SOURCES[PERSUADED] == "appearance"
+    np.testing.assert_array_equal(found.source == RELABELLED_BY_APPEARANCE, by_looks != by_shape)
+    assert SOURCES[RELABELLED_BY_APPEARANCE] == "appearance"
 
 
 def test_same_seed_same_result(ball):
     mesh, truth = ball
-    first, second = (labelled(mesh, truth, SMALL)[1] for _ in range(2))
+    first, second = (labelled(mesh, truth, STRONG)[1] for _ in range(2))
     np.testing.assert_array_equal(first.rows, second.rows)
     np.testing.assert_array_equal(first.confidence, second.confidence)
 
@@ -73,17 +79,17 @@ def test_weight_0_or_no_cameras_is_the_shape_alone(ball, monkeypatch):
 
     monkeypatch.setattr("slime3d.labelling.appearance.read_views", never)
     off = labelled(mesh, truth, AppearanceConfig(weight=0))[1]
-    blind = labelled(mesh, truth, SMALL, with_cameras=False)[1]
+    blind = labelled(mesh, truth, STRONG, with_cameras=False)[1]
     for name in ("rows", "confidence", "source"):
         np.testing.assert_array_equal(getattr(off, name), getattr(blind, name))
-    assert not (off.source == PERSUADED).any()
+    assert not (off.source == RELABELLED_BY_APPEARANCE).any()
 
 
 def test_clay_is_not_made_worse(ball):
     mesh, truth = ball
     clay = replace(mesh, appearance=Appearance(None, None, mesh.appearance.texture, ()))
     by_shape = labelled(clay, truth, AppearanceConfig(weight=0))[0]
-    by_looks = labelled(clay, truth, SMALL)[0]
+    by_looks = labelled(clay, truth, STRONG)[0]
     assert (by_looks == truth).mean() >= (by_shape == truth).mean()
 
 
@@ -94,10 +100,10 @@ def test_only_open_faces_get_votes_as_far_as_they_are_open(ball, monkeypatch):
     monkeypatch.setattr("slime3d.labelling.appearance.read_views", lambda *_: chance)
     votes = np.where(np.arange(count)[:, None] < 700, chance, 0)
     given = AnnotatedViews(np.arange(count)[None, None], truth[None, None], orbit_cameras(mesh.used(), 1), None)
-    doubt = np.linspace(0, 1, count)
-    evidence = appearance_votes(mesh, votes, given, doubt, AppearanceConfig(weight=0.5))
+    uncertainty = np.linspace(0, 1, count)
+    evidence = appearance_votes(mesh, votes, given, uncertainty, AppearanceConfig(weight=0.5))
     assert not evidence.is_fixed
-    np.testing.assert_allclose(evidence.votes, np.where(np.arange(count) < 700, 0, 0.5 * doubt)[:, None] * chance)
+    np.testing.assert_allclose(evidence.votes, np.where(np.arange(count) < 700, 0, 0.5 * uncertainty)[:, None] * chance)
 
 
 def test_trust_is_the_half_of_the_mean_iou_that_guessing_does_not_give():
@@ -112,16 +118,18 @@ def test_trust_is_the_half_of_the_mean_iou_that_guessing_does_not_give():
     assert calibrate(np.zeros((5, 3)), votes, areas) == 0.0
 
 
-def test_what_the_annotated_view_shows_is_not_read_on_itself(ball):
+def test_what_the_annotated_view_shows_is_not_read_on_itself(ball, monkeypatch):
     """The only view to read is the annotated one: nothing is learned of how far that holds elsewhere."""
     mesh, truth = ball
+    monkeypatch.setattr("slime3d.labelling.appearance._VIEWS", 1)
+    monkeypatch.setattr("slime3d.labelling.appearance._NETWORK_SIDE_PIXELS", 64)
     cameras = orbit_cameras(mesh.used(), 1, 128)
     ids = build_renderer().rasterize(mesh.vertices, mesh.faces, cameras).face_id
     given = AnnotatedViews(ids, np.where(ids >= 0, truth[ids], -1), cameras, build_renderer())
-    assert not read_views(mesh, given, 3, AppearanceConfig(views=1, size=64)).any()
+    assert not read_views(mesh, given, 3, AppearanceConfig()).any()
 
 
-@pytest.mark.parametrize("wrong", [{"weight": -1}, {"weight": np.nan}, {"views": 0}, {"size": 32}, {"seed": -1}])
+@pytest.mark.parametrize("wrong", [{"weight": -1}, {"weight": np.nan}])
 def test_settings_out_of_range(wrong):
     with pytest.raises(ConfigError, match="appearance"):
         AppearanceConfig(**wrong)

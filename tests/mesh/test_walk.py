@@ -97,11 +97,12 @@ def naive_walk(mesh, votes, config):
     return x
 
 
-def test_the_walk_agrees_with_relaxation():
+def test_the_walk_agrees_with_relaxation(monkeypatch):
     mesh = from_trimesh(trimesh.creation.icosphere(subdivisions=1))
     votes = np.zeros((len(mesh.faces), 3))
     votes[3, 0], votes[40, 1], votes[41, 2], votes[70] = 5, 2, 1, (1, 0, 3)
-    config = WalkConfig(concave_scale=0.5, convex_scale=0.5)
+    monkeypatch.setattr(walk_module, "CONVEX_SCALE_RADIANS", 0.5)
+    config = WalkConfig(concave_scale=0.5)
     found = random_walk_labels(mesh, [FaceVotes(votes, is_fixed=True)], config)
     chance = naive_walk(mesh, votes, config)
     np.testing.assert_array_equal(found.rows, chance.argmax(1))
@@ -225,5 +226,5 @@ def test_both_sides_of_a_t_junction_are_reached():
 def test_no_evidence_is_an_error(cube):
     with pytest.raises(InputError, match="no face has any evidence"):
         random_walk_labels(cube, [FaceVotes(np.zeros((12, 2)), is_fixed=True)])
-    with pytest.raises(ConfigError, match=r"walk\.bridge"):
-        WalkConfig(bridge=0)
+    with pytest.raises(ConfigError, match=r"walk\.concave_scale"):
+        WalkConfig(concave_scale=0)

@@ -1,7 +1,7 @@
-"""Renderers: which face each pixel shows. One file each, found by its name, with ``build()``.
+"""Rasterisers that return the face id of every pixel. Each is a module with ``build()``, found by its name.
 
-Ids, depths and barycentric coordinates follow docs/conventions.md, whatever made them. Renderers agree up to pixels
-whose centre two faces share; depths that tie go to the lowest face id.
+Ids, depths and barycentric coordinates of all renderers follow docs/conventions.md. Renderers may differ only at pixels
+whose centre lies on two faces. At equal depth the lowest face id wins.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from slimecore.errors import ConfigError
 
 __all__ = ["NEAR", "Fragments", "Renderer", "build_renderer", "fragments_of"]
 
-NEAR = 1e-6  # faces with a vertex nearer than this share of the farthest vertex's depth are dropped
+NEAR = 1e-6  # share of the largest vertex depth; faces with a nearer vertex are dropped
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fragments:
-    """What the pixels of N views show.
+    """Visible face, depth and barycentric coordinates of the pixels of N views.
 
     Parameters
     ----------
     face_id : (N, h, w) int32
-        Index into the mesh's faces; -1 = none.
+        Index into the mesh's faces, -1 = none.
     depth : (N, h, w) float32
-        Distance along the camera axis in the file's units; infinite where there is no face.
+        Distance along the camera axis in the file's units, infinite for pixels without a face.
     bary : (N, h, w, 3) float32
-        Perspective-correct barycentric coordinates in the order of the face's vertices; 0 where there is no face.
+        Perspective-correct barycentric coordinates in the order of the face's vertices, 0 for pixels without a face.
     """
 
     face_id: Array
@@ -40,29 +40,33 @@ class Fragments:
 
 
 class Renderer(Protocol):
-    """What every renderer offers."""
+    """Interface of all renderers."""
 
     def rasterize(self, vertices: Array, faces: Array, cameras: Cameras) -> Fragments:
-        """Nearest face of every pixel; both sides of a face are shown.
+        """Find the nearest face of every pixel, without culling back faces.
 
         Parameters
         ----------
         vertices : (V, 3) float64
         faces : (F, 3) int
         cameras : Cameras
+
+        Returns
+        -------
+        Fragments
         """
         ...
 
 
 def build_renderer(name: str = "zbuffer") -> Renderer:
-    """Renderer by name.
+    """Build a renderer by name.
 
     Raises
     ------
     UnknownPlugin
-        No such file.
+        No renderer has this name.
     ConfigError
-        What it needs is not installed.
+        A dependency of the renderer is not installed.
     """
     from slimecore.runtime.plugins import load
 
@@ -75,7 +79,20 @@ def build_renderer(name: str = "zbuffer") -> Renderer:
 
 
 def fragments_of(face_id: Array, vertices: Array, faces: Array, cameras: Cameras) -> Fragments:
-    """Depths and barycentric coordinates of given face ids (N, h, w)."""
+    """Compute depths and perspective-correct barycentric coordinates of given face ids.
+
+    Parameters
+    ----------
+    face_id : (N, h, w) int32
+        -1 = none.
+    vertices : (V, 3) float64
+    faces : (F, 3) int
+    cameras : Cameras
+
+    Returns
+    -------
+    Fragments
+    """
     shape = face_id.shape
     depth, bary = np.full(shape, np.inf, np.float32), np.zeros((*shape, 3), np.float32)
     for view in range(shape[0]):
@@ -84,7 +101,7 @@ def fragments_of(face_id: Array, vertices: Array, faces: Array, cameras: Cameras
         corners = faces[face_id[view, y, x]]
         a, b, c = (pixels[corners[:, i]] for i in range(3))
         point = np.stack([x + 0.5, y + 0.5], -1)
-        # Areas of the triangles against each side, over depths: perspective-correct up to their sum.
+        # Areas of the sub-triangles divided by depth are perspective-correct up to normalisation.
         weights = np.stack([_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)])
         weights = (weights / weights.sum(0)).clip(0, 1)
         weights /= weights.sum(0) * z[corners].T
@@ -95,4 +112,5 @@ def fragments_of(face_id: Array, vertices: Array, faces: Array, cameras: Cameras
 
 
 def _cross(a: Array, b: Array) -> Array:
+    """Return the z component of the cross products of vectors (P, 2)."""
     return np.asarray(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])

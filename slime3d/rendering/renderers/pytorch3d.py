@@ -1,4 +1,4 @@
-"""PyTorch3D's rasteriser, for CUDA: on a CPU it tests every face at every pixel, thousands of times slower."""
+"""Rasteriser of PyTorch3D, for CUDA. On a CPU it tests every face at every pixel, thousands of times slower."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from slimecore.errors import ConfigError
 
 __all__ = ["PyTorch3D", "build"]
 
-_CPU_FACES = 2000
+_MAX_CPU_FACES = 2000
 
 
 class PyTorch3D:
-    """One view after the other on the GPU; its camera is x left, y up, z forward, with row vectors."""
+    """GPU rasteriser that processes views in sequence.
+
+    Cameras of PyTorch3D have x left, y up, z forward, and multiply row vectors.
+    """
 
     def rasterize(self, vertices: Array, faces: Array, cameras: Cameras) -> Fragments:
         """See :class:`slime3d.rendering.renderers.Renderer`.
@@ -23,7 +26,7 @@ class PyTorch3D:
         Raises
         ------
         ConfigError
-            Many faces and no GPU.
+            The mesh has many faces and no GPU is available.
         """
         import torch
         from pytorch3d.renderer import PerspectiveCameras, RasterizationSettings
@@ -31,36 +34,36 @@ class PyTorch3D:
         from pytorch3d.structures import Meshes
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        if device.type == "cpu" and len(faces) > _CPU_FACES:
+        if device.type == "cpu" and len(faces) > _MAX_CPU_FACES:
             raise ConfigError(
                 f"pytorch3d without a GPU would take hours for {len(faces)} faces; use --renderer zbuffer"
             )
         h, w = cameras.size
-        half = min(h, w) / 2
+        half_side = min(h, w) / 2
         settings = RasterizationSettings(
             image_size=(h, w), blur_radius=0.0, faces_per_pixel=1, bin_size=0 if device.type == "cpu" else None
         )
         points = torch.as_tensor(vertices, dtype=torch.float32, device=device)
         mesh = Meshes([points], [torch.as_tensor(faces, device=device)])
-        flip = np.diag([-1.0, 1.0, -1.0])
-        out = np.full((len(cameras), h, w), -1, np.int32)
+        axis_signs = np.diag([-1.0, 1.0, -1.0])
+        face_id = np.full((len(cameras), h, w), -1, np.int32)
         for view, pose in enumerate(cameras.pose):
-            # Its normalised coordinates: x left, y up, 1 at half the shorter side from the middle of the picture.
-            offset = (np.array([w / 2, h / 2]) - cameras.centre[view]) / half
+            # Normalised coordinates of PyTorch3D: x left, y up, 1 at half the shorter side from the image centre.
+            offset = (np.array([w / 2, h / 2]) - cameras.centre[view]) / half_side
             camera = PerspectiveCameras(
-                focal_length=cameras.focal / half,
+                focal_length=cameras.focal / half_side,
                 principal_point=torch.tensor(offset[None], dtype=torch.float32),
-                R=torch.tensor((flip @ pose[:3, :3]).T[None], dtype=torch.float32),
-                T=torch.tensor((flip @ pose[:3, 3])[None], dtype=torch.float32),
+                R=torch.tensor((axis_signs @ pose[:3, :3]).T[None], dtype=torch.float32),
+                T=torch.tensor((axis_signs @ pose[:3, 3])[None], dtype=torch.float32),
                 device=device,
             )
-            found = MeshRasterizer(cameras=camera, raster_settings=settings)(mesh)
-            out[view] = found.pix_to_face[0, ..., 0].cpu().numpy()
-        return fragments_of(out, vertices, faces, cameras)
+            fragments = MeshRasterizer(cameras=camera, raster_settings=settings)(mesh)
+            face_id[view] = fragments.pix_to_face[0, ..., 0].cpu().numpy()
+        return fragments_of(face_id, vertices, faces, cameras)
 
 
 def build() -> PyTorch3D:
-    """The renderer; ImportError without ``pytorch3d``."""
+    """Build the renderer. Raises ImportError without ``pytorch3d``."""
     import pytorch3d  # noqa: F401
 
     return PyTorch3D()
