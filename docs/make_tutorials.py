@@ -31,6 +31,7 @@ MAX_BYTES = 80_000
 GROUPS = (("first-video", "correcting-a-frame"), ("parts-from-one-picture",), ("chair-in-3d",))
 PROGRAMS = {"slime": "slimecore.cli", "slimevid": "slimevid.cli", "slime3d": "slime3d.cli"}
 BLOCK = re.compile(r'```(sh|python title="[^"]+")\n(.*?)```(?:\n\n```text\n(.*?)```)?', re.DOTALL)
+PARTS_MASKS = ("truth", "segmented/masks", "segmented_anywhere/masks")
 WIDTH = 300  # pixels of one frame in a strip
 
 
@@ -46,7 +47,13 @@ def run_page(page: Path, folder: Path, path: str) -> None:
         print(f"+ {code.strip()}", flush=True)
         settings = {**os.environ, "PATH": path, "NO_COLOR": "1", "COLUMNS": "100"}
         result = subprocess.run(
-            ["bash", "-ec", code], cwd=folder, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            ["bash", "-ec", code],
+            cwd=folder,
+            env=settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
         print(result.stdout, flush=True)
         if result.returncode:
@@ -77,6 +84,8 @@ def save(name: str, picture: Image.Image) -> None:
         picture.convert("RGB").save(buffer, "JPEG", quality=quality, optimize=True)
         if buffer.tell() <= MAX_BYTES:
             break
+    else:
+        raise SystemExit(f"{name}: {buffer.tell()} bytes at the lowest quality; make it smaller")
     PICTURES.mkdir(parents=True, exist_ok=True)
     (PICTURES / name).write_bytes(buffer.getvalue())
     print(f"{name}: {picture.size}, {buffer.tell()} bytes")
@@ -123,15 +132,18 @@ def first_video(folder: Path) -> None:
 def correcting(folder: Path) -> None:
     """Make the picture of the second tutorial: before above, after below."""
     frames = (44, 52, 60, 68)
-    rows = [[blend(clip_frame(i), folder / f"{out}/masks/{i:05d}.png") for i in frames] for out in ("walker", "walker_corrected")]
+    rows = [
+        [blend(clip_frame(i), folder / f"{out}/masks/{i:05d}.png") for i in frames]
+        for out in ("walker", "walker_corrected")
+    ]
     save("correcting-result.jpg", grid(rows))
 
 
 def parts(folder: Path) -> None:
-    """Make the picture of the third tutorial: truth above, result below."""
+    """Make the picture of the third tutorial: truth, result with position, result without."""
     files = sorted((folder / "pictures").glob("*.png"))
-    rows = [[blend(Image.open(f), folder / masks / f.name) for f in files] for masks in ("truth", "segmented/masks")]
-    save("parts-result.jpg", grid(rows))
+    rows = [[blend(Image.open(f), folder / masks / f.name) for f in files] for masks in PARTS_MASKS]
+    save("parts-result.jpg", grid(rows, 260))
 
 
 def chair(folder: Path) -> None:

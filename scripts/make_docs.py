@@ -136,7 +136,12 @@ def settings_page() -> str:
         for prefix, config, own in walk(getattr(importlib.import_module(module), kind)()):
             heading = f"`{prefix[:-1]}`" if prefix else "top level"
             if prefix:
-                section += [f"### {title}: {heading}", "", GROUP.get(prefix[:-1].split(".")[-1]) or first_line(config), ""]
+                section += [
+                    f"### {title}: {heading}",
+                    "",
+                    GROUP.get(prefix[:-1].split(".")[-1]) or first_line(config),
+                    "",
+                ]
             section += ["| setting | type | default | meaning |", "|---|---|---|---|"]
             section += [
                 f"| `{s.name}` | {markdown(s.kind)} | {value_text(s.default)} | {markdown(s.meaning)} |" for s in own
@@ -150,7 +155,8 @@ def settings_page() -> str:
         sections += section
     head = f"""# Settings
 
-Every setting has a dotted name. Give it on the command line with `--set NAME=VALUE`, or in a YAML file with `--config FILE`:
+Every setting has a dotted name. Give it on the command line with `--set NAME=VALUE`, or in a YAML file with
+`--config FILE`:
 
 ```yaml
 keyframe_interval: 1
@@ -158,8 +164,8 @@ memory:
   keys_per_frame: 1500
 ```
 
-The order is: defaults, preset, file, `--set`. An unknown name is an error that says the nearest known one. Every result folder holds
-`config.yaml` with all settings of its run. This page lists all {count} settings.
+The order is: defaults, preset, file, `--set`. An unknown name is an error that says the nearest known one. Every
+result folder holds `config.yaml` with all settings of its run. This page lists all {count} settings.
 """
     tail = ["## Old names", "", "Names before version 0.1 was finished. The decision records use them.", ""]
     tail += ["| | old | new |", "|---|---|---|"]
@@ -180,8 +186,8 @@ def cli_page() -> str:
     lines = [
         "# Command line",
         "",
-        "Exit status: 0 done, 1 failed, 2 wrong use or bad input. Every error is one line that says what is wrong, where, and what to do.",
-        "`--debug` shows the traceback. The texts below are what `--help` prints.",
+        "Exit status: 0 done, 1 failed, 2 wrong use or bad input. Every error is one line that says what is wrong, where,",
+        "and what to do. `--debug` shows the traceback. The texts below are what `--help` prints.",
         "",
     ]
     for words in names:
@@ -200,9 +206,22 @@ def public_names(package: str) -> dict[str, str]:
         if isinstance(value, ast.Dict) and len(value.keys) > 2:
             table = ast.literal_eval(value)
             if all(isinstance(item, str) for pair in table.items() for item in pair):
-                return {name: absolute(package, home) for name, home in sorted(table.items())}
+                names = {name: absolute(package, home) for name, home in sorted(table.items())}
+                return {name: home for name, home in names.items() if defined(package, home, name)}
     module = importlib.import_module(package)
     return {name: getattr(module, name).__module__ for name in sorted(module.__all__)}
+
+
+def defined(package: str, home: str, name: str) -> bool:
+    """Return whether a module defines a name, and say so on stderr if it does not."""
+    path = PACKAGES[package].joinpath(*home.split(".")[1:])
+    file = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
+    if re.search(
+        rf"^(?:def|class) {name}\b|^{name}\b|\b{name}\b.*# noqa: F401", file.read_text(encoding="utf-8"), re.MULTILINE
+    ):
+        return True
+    print(f"{package}.{name}: {home} does not define it; left out of the page", file=sys.stderr)
+    return False
 
 
 def absolute(package: str, home: str) -> str:
@@ -222,13 +241,21 @@ def api_page(package: str) -> str:
             kinds["Errors"].append(name)
         else:
             kinds["Classes" if name[0].isupper() else "Functions"].append(name)
-    summary = (inspect.cleandoc(ast.get_docstring(ast.parse((PACKAGES[package] / "__init__.py").read_text())) or "")).split("\n")[0]
+    summary = (
+        inspect.cleandoc(ast.get_docstring(ast.parse((PACKAGES[package] / "__init__.py").read_text())) or "")
+    ).split("\n")[0]
     lines = [f"# {TITLES[package]}: `{package}`", "", summary, "", f"Import these names from `{package}`.", ""]
     for kind, members in kinds.items():
         if members:
             lines += [f"## {kind}", ""]
         for name in members:
-            lines += [f"::: {names[name]}.{name}", "    options:", f"      heading: {name}", f"      toc_label: {name}", ""]
+            lines += [
+                f"::: {names[name]}.{name}",
+                "    options:",
+                f"      heading: {name}",
+                f"      toc_label: {name}",
+                "",
+            ]
     return "\n".join(lines)
 
 
@@ -240,7 +267,9 @@ def records() -> Iterator[tuple[int, str, str, str, str]]:
         outcome = re.search(r"^Outcome: (.+?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
         status = re.search(r"^Status: (.+?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
         if title is None or outcome is None or status is None:
-            raise SystemExit(f"{file.relative_to(ROOT)}: needs a title '# N. ...', a line 'Status: ...' and a line 'Outcome: ...'")
+            raise SystemExit(
+                f"{file.relative_to(ROOT)}: needs a title '# N. ...', a line 'Status: ...' and a line 'Outcome: ...'"
+            )
         yield int(title[1]), file.name, title[2], " ".join(status[1].split()), " ".join(outcome[1].split())
 
 
@@ -249,8 +278,8 @@ def decisions_page() -> str:
     lines = [
         "# Decisions",
         "",
-        "Each record says why something is as it is, what was tried, and what it is worth. Records keep the names of settings and modules",
-        "of their day. [Old names](reference/settings.md#old-names) lists what settings are called now.",
+        "Each record says why something is as it is, what was tried, and what it is worth. Records keep the names of",
+        "settings and modules of their day. [Old names](reference/settings.md#old-names) lists what settings are called now.",
         "",
         "| | decision | outcome |",
         "|---|---|---|",
