@@ -186,8 +186,8 @@ def cli_page() -> str:
     lines = [
         "# Command line",
         "",
-        "Exit status: 0 done, 1 failed, 2 wrong use or bad input. Every error is one line that says what is wrong, where,",
-        "and what to do. `--debug` shows the traceback. The texts below are what `--help` prints.",
+        "Exit status: 0 done, 1 failed, 2 wrong use or bad input. Every error is one line that says what is wrong,",
+        "where, and what to do. `--debug` shows the traceback. The texts below are what `--help` prints.",
         "",
     ]
     for words in names:
@@ -279,7 +279,8 @@ def decisions_page() -> str:
         "# Decisions",
         "",
         "Each record says why something is as it is, what was tried, and what it is worth. Records keep the names of",
-        "settings and modules of their day. [Old names](reference/settings.md#old-names) lists what settings are called now.",
+        "settings and modules of their day. [Old names](reference/settings.md#old-names) lists what settings are",
+        "called now.",
         "",
         "| | decision | outcome |",
         "|---|---|---|",
