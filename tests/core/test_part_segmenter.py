@@ -191,8 +191,8 @@ def test_a_small_picture_is_enlarged_in_faithful_mode_only(tiny, disc):
 
 
 def test_the_lines_of_the_documentation_run(two_tone, tiny, monkeypatch):
-    """As they stand in docs/slime.md, after slimecore's modules were imported by others."""
-    text = (Path(__file__).parents[2] / "docs" / "slime.md").read_text(encoding="utf-8")
+    """As they stand in docs/concepts/was-attention.md, after slimecore's modules were imported by others."""
+    text = (Path(__file__).parents[2] / "docs" / "concepts" / "was-attention.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     rgb, mask = two_tone
     names = {"rgb": rgb, "labels": mask + mask * (np.arange(128) > 60), "pictures": [rgb]}

@@ -21,7 +21,7 @@ from slimevid.session.segmenter import Segmenter
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "walker"
 FRAMES = 45
-MARGIN = 0.20  # over the better floor; measured figures stand in docs/benchmarks.md
+MARGIN = 0.20  # over the better floor; measured figures stand in docs/log/2026-benchmarks.md
 
 
 @cache
