@@ -7,7 +7,7 @@ import trimesh
 
 from slime3d.io.materials import Appearance
 from slime3d.io.mesh import Mesh
-from tests.mesh.shapes import make_mesh
+from tests.slime3d.shapes import make_mesh
 
 BODY, HEAD, ARM, LEG = range(4)
 

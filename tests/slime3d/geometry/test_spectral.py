@@ -11,8 +11,8 @@ from slime3d.geometry.functional_map import LandmarkedSpectrum, intrinsic_symmet
 from slime3d.geometry.spectral import spectrum, wave_kernel
 from slime3d.labelling.symmetry import SymmetryConfig, symmetry_evidence
 from slime3d.labelling.votes import cast_votes
-from tests.mesh.figures import ARM, figure
-from tests.mesh.shapes import from_trimesh, make_mesh
+from tests.slime3d.figures import ARM, figure
+from tests.slime3d.shapes import from_trimesh, make_mesh
 
 
 @pytest.fixture(scope="module")

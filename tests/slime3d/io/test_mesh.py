@@ -12,7 +12,7 @@ import trimesh
 from slime3d.cli import main
 from slime3d.io.mesh import load_mesh
 from slimecore.errors import InputError
-from tests.mesh.shapes import make_mesh
+from tests.slime3d.shapes import make_mesh
 
 CLOUD = """ply
 format ascii 1.0

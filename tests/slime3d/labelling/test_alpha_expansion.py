@@ -18,7 +18,7 @@ from slime3d.geometry.face_graph import face_adjacency
 from slime3d.labelling.alpha_expansion import ExpansionConfig, alpha_expansion
 from slime3d.labelling.random_walk import ANNOTATED, WALKED, FaceLabels, WalkConfig
 from slimecore.errors import ConfigError
-from tests.mesh.shapes import from_trimesh
+from tests.slime3d.shapes import from_trimesh
 
 INSTALLED = find_spec("maxflow") is not None
 

@@ -19,7 +19,7 @@ from slime3d.rendering.renderers import build_renderer
 from slime3d.run.pipeline import label_mesh
 from slimecore.errors import ConfigError
 from slimecore.io.masks import MaskFile, make_parts, write_mask
-from tests.mesh.shapes import from_trimesh
+from tests.slime3d.shapes import from_trimesh
 
 SMALL = AppearanceConfig(weight=3.0, views=6, size=128)
 

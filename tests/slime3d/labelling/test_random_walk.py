@@ -14,7 +14,7 @@ from slime3d.geometry.face_graph import connected_components, face_adjacency, sh
 from slime3d.labelling.random_walk import ANNOTATED, FILLED, WALKED, WalkConfig, random_walk_labels
 from slime3d.labelling.votes import FaceVotes, cast_votes
 from slimecore.errors import ConfigError, InputError
-from tests.mesh.shapes import from_trimesh, make_mesh
+from tests.slime3d.shapes import from_trimesh, make_mesh
 
 
 @settings(max_examples=30, deadline=None)

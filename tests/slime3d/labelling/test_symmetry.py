@@ -13,7 +13,7 @@ from slime3d.labelling.votes import FaceVotes
 from slime3d.run.pipeline import label_mesh
 from slimecore.errors import ConfigError
 from slimecore.types import Parts
-from tests.mesh.shapes import from_trimesh, make_mesh
+from tests.slime3d.shapes import from_trimesh, make_mesh
 
 
 def cart(lopsided=False):

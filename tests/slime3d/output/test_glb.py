@@ -19,7 +19,7 @@ from slime3d.io.mesh import Mesh, load_mesh
 from slime3d.output.glb import Piece, glb_bytes
 from slime3d.output.results import safe_name
 from slimecore.io.masks import write_mask
-from tests.mesh.shapes import make_mesh
+from tests.slime3d.shapes import make_mesh
 
 pytestmark = pytest.mark.usefixtures("small_sheets")
 RED, BLUE = (200, 0, 0), (0, 0, 120)

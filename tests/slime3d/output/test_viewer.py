@@ -18,7 +18,7 @@ from slime3d.io.mesh import Mesh
 from slime3d.labelling.random_walk import FaceLabels
 from slime3d.output.viewer import simplified, viewer_page
 from slimecore.types import Parts
-from tests.mesh.shapes import from_trimesh
+from tests.slime3d.shapes import from_trimesh
 
 COLORS = np.array([[200, 200, 200], [10, 20, 30], [40, 50, 60], [70, 80, 90]], np.uint8)
 KINDS = {

@@ -13,7 +13,7 @@ from slime3d.rendering.cameras import Cameras, orbit_cameras
 from slime3d.rendering.renderers import build_renderer
 from slime3d.rendering.shading import SHADINGS, _sample, lighting_normals, shade, shade_colors
 from slimecore.errors import ConfigError
-from tests.mesh.shapes import from_trimesh, make_mesh
+from tests.slime3d.shapes import from_trimesh, make_mesh
 
 QUARTERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], np.uint8)
 

@@ -271,7 +271,7 @@ def test_meshes_that_show_nothing_are_one_line(tmp_path, capsys, text, message):
 
 
 def test_zero_area_faces_and_stray_vertices_are_no_obstacle(cube, save, tmp_path):
-    from tests.mesh.shapes import make_mesh
+    from tests.slime3d.shapes import make_mesh
 
     odd = make_mesh(
         np.concatenate([cube.vertices, [[50, 50, 50], [np.nan, np.inf, 0]]]),

@@ -14,7 +14,7 @@ from slime3d.io.mesh import Mesh
 from slime3d.transfer.labels import PreparedMesh, SourceMesh, TransferConfig, transfer_labels
 from slime3d.transfer.similarity import cross_validated_trust, vote_by_feature, vote_by_position, vote_by_target_color
 from slimecore.errors import ConfigError, InputError
-from tests.mesh.figures import cart, figure
+from tests.slime3d.figures import cart, figure
 
 NEAREST = TransferConfig(method="nearest")
 

@@ -13,7 +13,7 @@ from slime3d.transfer.sources import mesh_files, read_annotated
 from slimecore.cli import main as slime
 from slimecore.errors import InputError
 from slimecore.io.masks import write_mask
-from tests.mesh.figures import cart
+from tests.slime3d.figures import cart
 
 SMALL = ["--views", "4", "--size", "96"]
 

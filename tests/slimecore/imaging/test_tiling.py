@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimecore.imaging.tiling import TileMerger, tiles
-from tests import naive_slime as naive
+from tests.slimecore import naive_slime as naive
 
 
 @given(st.tuples(st.integers(8, 90), st.integers(8, 90)), st.integers(1, 4), st.floats(0.5, 1.0))

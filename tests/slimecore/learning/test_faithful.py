@@ -19,7 +19,7 @@ from slimecore.learning.faithful_config import AugmentConfig, FaithfulConfig, Lo
 from slimecore.learning.losses import diffusion_loss, published_cross_entropy, published_weights, was_error
 from slimecore.metrics.davis import region_j
 from slimecore.segmentation.part_segmenter import PartSegmenter
-from tests import naive_slime as naive
+from tests.slimecore import naive_slime as naive
 
 CPU = torch.device("cpu")
 PARTS = 3

@@ -1,4 +1,4 @@
-"""Places whose descriptors and colours are given, where a test wants to choose them."""
+"""Grid features with given descriptors and colours, for tests that choose them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class KnownPlaces:
+class KnownGridFeatures:
     """Grid features from given (N, D) unit descriptors and (N, C) colours, row-major on a grid."""
 
     descriptor: Tensor
@@ -23,7 +23,7 @@ class KnownPlaces:
     def __len__(self):
         return len(self.descriptor)
 
-    def at(self, where=None):
+    def gather(self, where=None):
         chosen = slice(None) if where is None else where
         return self.descriptor[chosen], self.color[chosen]
 

@@ -16,7 +16,7 @@ from slimecore.memory.config import MemoryConfig
 from slimecore.memory.grid_features import GridFeatures
 from slimecore.memory.key_projection import KeyProjection
 from slimecore.memory.mask_memory import MaskMemory, sample_places
-from tests.known_places import KnownPlaces
+from tests.slimecore.memory.known_grid_features import KnownGridFeatures
 
 GRID = (4, 6)
 
@@ -24,7 +24,7 @@ GRID = (4, 6)
 def places(seed, colors=48):
     generator = torch.Generator().manual_seed(seed)
     descriptor = functional.normalize(torch.randn(24, 8, generator=generator), dim=1)
-    return KnownPlaces(descriptor, 0.1 * torch.rand(24, colors, generator=generator), GRID)
+    return KnownGridFeatures(descriptor, 0.1 * torch.rand(24, colors, generator=generator), GRID)
 
 
 def mask(seed, parts=3):
@@ -153,7 +153,7 @@ def test_remembered_places_ride_on_the_motion():
     left[0], right[0] = 1.0, 1.0
     left[:, 1, 2] = torch.tensor([0.0, 1.0, 0.0])
     right[:, 1, 3] = torch.tensor([0.0, 1.0, 0.0])
-    flat = KnownPlaces(torch.ones(24, 8) / 8**0.5, torch.zeros(24, 48), GRID)
+    flat = KnownGridFeatures(torch.ones(24, 8) / 8**0.5, torch.zeros(24, 48), GRID)
     moved, there = MaskMemory(config), MaskMemory(config)
     moved.write(flat, left)
     there.write(flat, right)
@@ -182,7 +182,7 @@ def test_sampled_reading_stays_close_to_reading_everything():
     grid = (40, 60)
     generator = torch.Generator().manual_seed(3)
     descriptor = functional.normalize(torch.randn(2400, 8, generator=generator), dim=1)
-    frame = KnownPlaces(descriptor, torch.rand(2400, 48, generator=generator) * 0.05, grid)
+    frame = KnownGridFeatures(descriptor, torch.rand(2400, 48, generator=generator) * 0.05, grid)
     soft = torch.zeros(2, *grid)
     soft[0] = 1
     soft[:, 10:20, 10:25] = torch.tensor([0.0, 1.0])[:, None, None]
@@ -214,12 +214,12 @@ def test_what_resembles_nothing_remembered_is_half_background_half_parts():
     color[12:] = 0.1
     labels = torch.zeros(3, *GRID)
     labels[0, :2], labels[1, 2:] = 1, 1
-    strange = KnownPlaces(flat, torch.full((24, 48), -0.04), GRID)
+    strange = KnownGridFeatures(flat, torch.full((24, 48), -0.04), GRID)
     for unknown, doubtful in ((3.0, True), (0.0, False)):
         memory = MaskMemory(MemoryConfig(novelty_distance=unknown, spatial_sigma=0.0))
-        memory.write(KnownPlaces(flat, color, GRID), labels, permanent=True)
-        assert memory.read(KnownPlaces(flat, color, GRID))[0, 0] > 0.9
-        assert memory.read(KnownPlaces(flat, color, GRID))[23, 1] > 0.9
+        memory.write(KnownGridFeatures(flat, color, GRID), labels, permanent=True)
+        assert memory.read(KnownGridFeatures(flat, color, GRID))[0, 0] > 0.9
+        assert memory.read(KnownGridFeatures(flat, color, GRID))[23, 1] > 0.9
         equal = memory.read(strange) - torch.tensor([0.5, 0.25, 0.25])
         assert (float(equal.abs().max()) < 0.1) == doubtful
 
@@ -273,7 +273,7 @@ def test_reading_by_tiles_leaves_out_only_what_the_window_silences(monkeypatch, 
 
     def wide(value):
         color = torch.full((480, 48), value / 10)
-        return KnownPlaces(functional.normalize(torch.randn(480, 8, generator=generator), dim=1), color, grid)
+        return KnownGridFeatures(functional.normalize(torch.randn(480, 8, generator=generator), dim=1), color, grid)
 
     def half(left):
         soft = torch.zeros(2, *grid)
@@ -299,7 +299,7 @@ def test_reading_by_tiles_leaves_out_only_what_the_window_silences(monkeypatch, 
 
 def was_reading(memory, asked):
     """All places at once against all keys, of the reference and of the recent frame, with the fused kernel."""
-    point = memory._space.vectors(*asked.at())
+    point = memory._space.vectors(*asked.gather())
     reference, recent = memory._permanent[0], memory._recent[0]
     scale = memory._config.window
     query = torch.cat([point, asked.positions() / scale], 1)
@@ -409,7 +409,7 @@ def test_what_is_not_known_of_a_frame_is_not_remembered():
     config = MemoryConfig(key_dims=0, spatial_sigma=0.0, keys_per_frame=0)
     seen, labels = places(1), mask(2)
     known = torch.arange(24).reshape(GRID)[:, :4].flatten()
-    part = KnownPlaces(seen.descriptor[known], seen.color[known], (4, 4))
+    part = KnownGridFeatures(seen.descriptor[known], seen.color[known], (4, 4))
     whole, less = MaskMemory(config), MaskMemory(config)
     partly = labels.clone()
     partly[:, :, 4] *= 0.4  # less than half of it known
@@ -462,10 +462,10 @@ def read_with(lasting, parts, recent_says):
         labels[0], labels[1 + part] = 0.05, 0.9 + 0.05 / parts
         return labels
 
-    memory.write(KnownPlaces(alike, torch.zeros(24, 1), GRID), says(0), permanent=True)
+    memory.write(KnownGridFeatures(alike, torch.zeros(24, 1), GRID), says(0), permanent=True)
     for _ in range(3):
-        memory.write(KnownPlaces(there, torch.zeros(24, 1), GRID), says(recent_says))
-    return memory.read(KnownPlaces(there, torch.zeros(24, 1), GRID))[0]
+        memory.write(KnownGridFeatures(there, torch.zeros(24, 1), GRID), says(recent_says))
+    return memory.read(KnownGridFeatures(there, torch.zeros(24, 1), GRID))[0]
 
 
 def test_what_went_wrong_lately_does_not_outweigh_the_reference():

@@ -24,7 +24,7 @@ from slimecore.metrics.davis import region_j
 from slimecore.segmentation.config import SegmentConfig
 from slimecore.segmentation.part_segmenter import PartSegmenter
 from slimecore.segmentation.readout import project_embeddings
-from tests import naive_slime as naive
+from tests.slimecore import naive_slime as naive
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ def test_a_small_picture_is_enlarged_in_faithful_mode_only(tiny, disc):
 
 def test_the_lines_of_the_documentation_run(two_tone, tiny, monkeypatch):
     """As they stand in docs/slime.md, after slimecore's modules were imported by others."""
-    text = (Path(__file__).parents[2] / "docs" / "slime.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "slime.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     rgb, mask = two_tone
     names = {"rgb": rgb, "labels": mask + mask * (np.arange(128) > 60), "pictures": [rgb]}

@@ -13,7 +13,7 @@ from slime3d.rendering.cameras import Cameras, orbit_cameras
 from slime3d.rendering.renderers import build_renderer
 from slime3d.rendering.renderers.zbuffer import ZBuffer, _draw, _loops
 from slimecore.errors import ConfigError, UnknownPlugin
-from tests.mesh.shapes import from_trimesh, make_mesh
+from tests.slime3d.shapes import from_trimesh, make_mesh
 
 
 def naive(mesh, cameras):
