@@ -25,7 +25,9 @@ AREAS = arrays(np.float64, 12, elements=st.floats(0.1, 9))
 
 @settings(max_examples=60, deadline=None)
 @given(LABELS, TRUTHS, AREAS)
-def test_iou_and_best_match_are_what_they_say(predicted, truth, areas):
+def test_iou_and_best_match_match_naive(predicted, truth, areas):
+    """IoU and best match follow their definitions."""
+
     def iou(p, t):
         both = either = 0.0
         for a, b, area in zip(predicted, truth, areas, strict=True):
@@ -45,7 +47,8 @@ def test_iou_and_best_match_are_what_they_say(predicted, truth, areas):
 
 @settings(max_examples=60, deadline=None)
 @given(LABELS, TRUTHS, AREAS)
-def test_the_rand_index_counts_pairs(predicted, truth, areas):
+def test_rand_index_counts_pairs(predicted, truth, areas):
+    """The Rand index counts pairs."""
     known = np.flatnonzero(truth >= 0)
     agree = [
         (predicted[i] == predicted[j]) == (truth[i] == truth[j]) for i, j in itertools.combinations(known.tolist(), 2)
@@ -58,7 +61,8 @@ def test_the_rand_index_counts_pairs(predicted, truth, areas):
     assert rand_index(predicted, truth, areas) == pytest.approx(same / weight)
 
 
-def test_perfect_labels_score_one_whatever_they_are_called():
+def test_best_match_ignores_part_names():
+    """Perfect labels score 1 whatever their values are."""
     truth = np.array([0, 0, 1, 2, -1])
     assert score_labels(truth, truth, np.ones(5)) == ({0: 1.0, 1: 1.0, 2: 1.0}, 1.0)
     renamed, best = score_labels(truth + 5, truth, np.ones(5))
@@ -77,7 +81,8 @@ def test_perfect_labels_score_one_whatever_they_are_called():
         ("v.json", "[0, 1, 1]", [1, 2, 2], {}),
     ],
 )
-def test_text_files_of_labels(tmp_path, name, text, values, names):
+def test_label_text_files_read(tmp_path, name, text, values, names):
+    """Text files of labels are read."""
     path = tmp_path / name
     path.write_text(text)
     file = read_label_file(path)
@@ -85,7 +90,8 @@ def test_text_files_of_labels(tmp_path, name, text, values, names):
     assert dict(file.names) == names
 
 
-def test_arrays_of_labels(tmp_path):
+def test_label_arrays_read(tmp_path):
+    """Arrays of labels are read."""
     np.save(tmp_path / "ours.npy", np.array([0, 5, 5], np.int32))
     np.save(tmp_path / "partnete.npy", np.array([-1, 0, 1]))
     np.save(tmp_path / "objects.npy", np.array({"semantic_seg": 1}, dtype=object), allow_pickle=True)
@@ -101,7 +107,8 @@ def test_arrays_of_labels(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text"), [("a.seg", "0\nx\n"), ("a.seg", ""), ("a.json", "{}"), ("a.json", "nonsense"), ("gone", None)]
 )
-def test_other_files_are_one_line(tmp_path, name, text, capsys):
+def test_other_files_error_single_line(tmp_path, name, text, capsys):
+    """Other files are refused in a single line."""
     path = tmp_path / name
     if text is not None:
         path.write_text(text)
@@ -112,7 +119,8 @@ def test_other_files_are_one_line(tmp_path, name, text, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_labels_of_vertices_become_the_majority_of_corners():
+def test_vertex_labels_become_corner_majority():
+    """Labels of vertices become the majority of a face's corners."""
     faces = np.array([[0, 1, 2], [1, 2, 3], [0, 2, 3]])
     file = vertex_to_face_labels(LabelFile(np.array([1, 2, 2, 3]), {}), faces, 4, "x")
     assert file.values.tolist() == [2, 2, 1]
@@ -120,7 +128,8 @@ def test_labels_of_vertices_become_the_majority_of_corners():
         vertex_to_face_labels(LabelFile(np.arange(5), {}), faces, 4, "x")
 
 
-def test_parts_are_matched_by_name_then_by_value(tmp_path):
+def test_parts_matched_by_name_then_value(tmp_path):
+    """Parts are matched by name, then by value."""
     truth = tmp_path / "t.labels.json"
     truth.write_text('{"parts": ["body", "wheel"], "labels": [0, 0, 1, 1]}')
     named = tmp_path / "labels.json"
@@ -133,7 +142,8 @@ def test_parts_are_matched_by_name_then_by_value(tmp_path):
     assert evaluate(tmp_path / "p.npy", truth, None, "t").miou_count == 1.0
 
 
-def test_areas_come_from_the_mesh_beside_the_truth(tmp_path, cube, save, capsys):
+def test_areas_from_mesh_beside_truth(tmp_path, cube, save, capsys):
+    """Areas come from the mesh beside the truth."""
     save(cube, tmp_path / "cube.off")
     areas = cube.areas()
     labels = [0] * 6 + [1] * 6
@@ -152,7 +162,8 @@ def test_areas_come_from_the_mesh_beside_the_truth(tmp_path, cube, save, capsys)
     assert f"{100 * score.miou_count:.2f}" in capsys.readouterr().out
 
 
-def test_folders_are_matched_by_name(tmp_path, capsys):
+def test_folders_matched_by_name(tmp_path, capsys):
+    """Folders are matched by name."""
     (tmp_path / "t").mkdir()
     (tmp_path / "p" / "b").mkdir(parents=True)
     for name in "ab":
@@ -169,7 +180,8 @@ def test_folders_are_matched_by_name(tmp_path, capsys):
     assert "nothing for a" in capsys.readouterr().err
 
 
-def test_folders_of_folders_are_matched_by_path(tmp_path, capsys):
+def test_nested_folders_matched_by_path(tmp_path, capsys):
+    """Folders of folders are matched by path."""
     for kind, name in (("cars", "a"), ("cups", "a")):
         (tmp_path / "t" / kind).mkdir(parents=True)
         (tmp_path / "p" / kind / name).mkdir(parents=True)
@@ -181,7 +193,8 @@ def test_folders_of_folders_are_matched_by_path(tmp_path, capsys):
     ]  # fmt: skip
 
 
-def test_labels_of_another_mesh_are_refused(tmp_path, capsys):
+def test_labels_of_other_mesh_refused(tmp_path, capsys):
+    """Labels of another mesh are refused."""
     (tmp_path / "t.seg").write_text("0\n1\n")
     np.save(tmp_path / "p.npy", np.array([1, 2, 2]))
     assert main(["eval", str(tmp_path / "p.npy"), str(tmp_path / "t.seg")]) == 2
@@ -189,7 +202,8 @@ def test_labels_of_another_mesh_are_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.int32, np.int64, np.uint16, ">i4"])
-def test_partnet_e_labels_are_read_without_running_them(tmp_path, kind):
+def test_partnet_e_labels_read_without_pickle(tmp_path, kind):
+    """PartNet-E labels are read without executing them."""
     last = -1 if np.dtype(kind).kind == "i" else 7
     labels = {"semantic_seg": np.array([0, 2, last], kind), "instance_seg": np.ones(300, int)}
     np.save(tmp_path / "label.npy", labels, allow_pickle=True)
@@ -199,6 +213,7 @@ def test_partnet_e_labels_are_read_without_running_them(tmp_path, kind):
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_object_arrays_of_every_protocol(tmp_path, protocol):
+    """Object arrays of every pickle protocol are read."""
     import importlib
     import io
 
@@ -223,7 +238,8 @@ def test_object_arrays_of_every_protocol(tmp_path, protocol):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32 - 1))
-def test_damaged_object_arrays_are_one_error(tmp_path, seed):
+def test_damaged_object_array_raises_input_error(tmp_path, seed):
+    """Damaged object arrays raise an input error and no other."""
     rng = np.random.default_rng(seed)
     np.save(tmp_path / "d.npy", {"semantic_seg": np.arange(40), "names": [1, "x"]}, allow_pickle=True)
     data = bytearray((tmp_path / "d.npy").read_bytes())
@@ -234,7 +250,9 @@ def test_damaged_object_arrays_are_one_error(tmp_path, seed):
         assert read_label_file(tmp_path / "d.npy").values.dtype == np.int64
 
 
-def test_object_arrays_that_would_call_something_are_refused(tmp_path):
+def test_object_array_with_call_refused(tmp_path):
+    """Object arrays that would call a function are refused."""
+
     class Evil:
         def __reduce__(self):
             return (print, ("called",))
@@ -245,8 +263,11 @@ def test_object_arrays_that_would_call_something_are_refused(tmp_path):
             read_label_file(tmp_path / "x.npy")
 
 
-def test_the_mesh_of_a_name_is_a_mesh(tmp_path, capsys):
-    """Not the material or picture beside it, nor what its name would match as a pattern."""
+def test_mesh_found_by_exact_name(tmp_path, capsys):
+    """The mesh of a name is a mesh.
+
+    Not the material or image beside it, nor a file that its name would match as a pattern.
+    """
     for folder in ("truth", "found", "shapes"):
         (tmp_path / folder).mkdir()
     ball = trimesh.creation.icosphere(subdivisions=1)

@@ -31,7 +31,8 @@ class Outer:
             raise ConfigError(f"limit must not be negative, got {self.limit}")
 
 
-def test_set_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+def test_set_overrides_file_overrides_defaults(tmp_path: Path) -> None:
+    """``--set`` wins over the file, and the file over the defaults."""
     (tmp_path / "c.yaml").write_text("name: file\ninner:\n  steps: 20\n  rate: 2\n")
     config = apply(Outer(), load_yaml(tmp_path / "c.yaml"), where="c.yaml")
     config = apply(config, parse_assignments(["inner.steps=30", "flag=true"]), where="--set")
@@ -48,7 +49,8 @@ def test_set_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -
         ("inner.", "unknown key 'inner.'"),
     ],
 )
-def test_an_unknown_key_names_the_nearest(key: str, clause: str) -> None:
+def test_unknown_key_names_nearest(key: str, clause: str) -> None:
+    """An unknown key names the nearest known key."""
     with pytest.raises(ConfigError, match=clause):
         apply(Outer(), parse_assignments([f"{key}=1"]), where="--set")
 
@@ -70,7 +72,8 @@ def test_an_unknown_key_names_the_nearest(key: str, clause: str) -> None:
         ("limit=-1", "--set: limit must not be negative"),
     ],
 )
-def test_wrong_values_are_refused(assignment: str, message: str) -> None:
+def test_value_of_wrong_type_refused(assignment: str, message: str) -> None:
+    """Values of a wrong type are refused."""
     with pytest.raises(ConfigError) as caught:
         apply(Outer(), parse_assignments([assignment]), where="--set")
     assert message in str(caught.value)
@@ -88,26 +91,31 @@ def test_wrong_values_are_refused(assignment: str, message: str) -> None:
         (" name = a=b", Outer(name="a=b")),
     ],
 )
-def test_values_are_read_as_yaml(assignment: str, expected: Outer) -> None:
+def test_values_read_as_yaml(assignment: str, expected: Outer) -> None:
+    """Values are read as YAML."""
     assert apply(Outer(), parse_assignments([assignment]), where="--set") == expected
 
 
-def test_none_returns_an_optional_to_nothing() -> None:
+def test_null_clears_optional_value() -> None:
+    """``null`` sets an optional value back to nothing."""
     assert apply(Outer(limit=5), parse_assignments(["limit=null"]), where="--set") == Outer()
 
 
 @pytest.mark.parametrize("text", ["steps", "=3", " =3", "a=[1", "a=1\tb: :"])
-def test_bad_assignments_are_refused(text: str) -> None:
+def test_malformed_assignment_refused(text: str) -> None:
+    """Malformed assignments are refused."""
     with pytest.raises(ConfigError, match="--set"):
         parse_assignments([text])
 
 
-def test_a_value_cannot_become_a_group() -> None:
+def test_value_cannot_become_group() -> None:
+    """A value cannot become a group."""
     with pytest.raises(ConfigError, match="'a' was already set"):
         parse_assignments(["a=1", "a.b=2"])
 
 
-def test_assignments_nest_and_the_last_wins() -> None:
+def test_nested_assignments_last_wins() -> None:
+    """Assignments nest, and the last assignment of a key wins."""
     assert parse_assignments(["a.b=1", "a.c.d=x", "a.b=2"]) == {"a": {"b": 2, "c": {"d": "x"}}}
 
 
@@ -120,37 +128,43 @@ def test_assignments_nest_and_the_last_wins() -> None:
     st.floats(allow_nan=False),
     st.lists(st.integers(), max_size=4),
 )
-def test_a_dumped_config_comes_back_equal(tmp_path: Path, name, flag, limit, steps, rate, layers) -> None:
+def test_dumped_config_round_trip_equal(tmp_path: Path, name, flag, limit, steps, rate, layers) -> None:
+    """A dumped configuration comes back equal."""
     config = Outer(name, flag, limit, Inner(steps, rate, tuple(layers)))
     (tmp_path / "c.yaml").write_text(dump_yaml(config), encoding="utf-8")
     assert apply(Outer(), load_yaml(tmp_path / "c.yaml"), where="c.yaml") == config
 
 
-def test_dump_keeps_the_order_of_declaration_and_needs_no_tags() -> None:
+def test_dump_keeps_declaration_order() -> None:
+    """The dump keeps the order of declaration and needs no tags."""
     text = dump_yaml(Outer())
     assert list(yaml.safe_load(text)) == ["name", "flag", "limit", "inner"]
     assert "!!" not in text
     assert to_dict(Outer())["inner"] == {"steps": 10, "rate": 0.5, "layers": [1, 2]}
 
 
-def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+def test_empty_file_changes_nothing(tmp_path: Path) -> None:
+    """An empty file changes nothing."""
     (tmp_path / "c.yaml").write_text("# nothing\n")
     assert load_yaml(tmp_path / "c.yaml") == {}
 
 
 @pytest.mark.parametrize("content", [b"- 1\n", b"a: [1\nb: 2", b"\xff\xfea: 1", b"a: \x00", b"3"])
-def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+def test_malformed_file_error_single_line(tmp_path: Path, content: bytes) -> None:
+    """A malformed file is refused in a single line."""
     (tmp_path / "c.yaml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"c\.yaml") as caught:
         load_yaml(tmp_path / "c.yaml")
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+def test_missing_file_refused(tmp_path: Path) -> None:
+    """A missing file is refused."""
     with pytest.raises(ConfigError, match="cannot read config"):
         load_yaml(tmp_path / "c.yaml")
 
 
-def test_nearest_lists_all_where_none_is_near() -> None:
+def test_suggest_nearest_falls_back_to_all() -> None:
+    """All known names are listed where none is near."""
     assert suggest_nearest("stpes", ["steps", "rate"]) == "did you mean 'steps'?"
     assert suggest_nearest("qqq", ["steps", "rate"]) == "known: rate, steps"

@@ -35,7 +35,8 @@ ROWS = np.tile([0, 1, 2, -1, 0], (4, 1))
         ((0, 1, 2), ("x", "y", "y"), (BLACK,) * 3, "names repeat: y"),
     ],
 )
-def test_bad_parts_are_refused(values, names, colors, message) -> None:
+def test_invalid_parts_refused(values, names, colors, message) -> None:
+    """Invalid parts are refused."""
     with pytest.raises(InputError, match=message):
         Parts(values, names, colors)
 
@@ -45,7 +46,8 @@ def test_bad_parts_are_refused(values, names, colors, message) -> None:
     st.sets(st.integers(1, 300), min_size=1, max_size=12),
     hnp.arrays(np.int64, hnp.array_shapes(max_dims=3, max_side=6), elements=st.integers(-3, 310)),
 )
-def test_rows_of_values_match_a_table_look_up(some: set[int], values: np.ndarray) -> None:
+def test_parts_index_matches_table(some: set[int], values: np.ndarray) -> None:
+    """The rows of values match a table look-up."""
     parts = parts_of(0, *sorted(some))
     table = {v: i for i, v in enumerate(parts.values)}
     expected = np.array([table.get(int(v), -1) for v in values.ravel()]).reshape(values.shape)
@@ -54,14 +56,16 @@ def test_rows_of_values_match_a_table_look_up(some: set[int], values: np.ndarray
 
 
 @pytest.mark.parametrize("rgb", [RGB[..., 0], RGB[..., :2], RGB.astype(np.float32)])
-def test_frames_and_annotations_take_only_uint8_rgb(rgb: np.ndarray) -> None:
+def test_frames_require_uint8_rgb(rgb: np.ndarray) -> None:
+    """Frames and annotations take only uint8 RGB."""
     with pytest.raises(InputError, match="frame 3: expected"):
         Frame(3, rgb, "x")
     with pytest.raises(InputError, match=r"must be \(h, w, 3\) uint8"):
         Annotation(rgb, ROWS, PARTS)
 
 
-def test_frame_size_is_height_then_width() -> None:
+def test_frame_size_is_height_width() -> None:
+    """A frame's size is its height, then its width."""
     assert Frame(0, RGB, "x").size == (4, 5)
 
 
@@ -75,23 +79,27 @@ def test_frame_size_is_height_then_width() -> None:
         (np.full((4, 5), -1), "holds no part"),
     ],
 )
-def test_bad_annotation_rows_are_refused(rows: np.ndarray, message: str) -> None:
+def test_invalid_annotation_rows_refused(rows: np.ndarray, message: str) -> None:
+    """Invalid rows of an annotation are refused."""
     with pytest.raises(InputError, match=message):
         Annotation(RGB, rows, PARTS)
 
 
 @pytest.mark.parametrize("labels", [np.zeros(4, int), np.zeros((4, 4)), np.zeros((2, 4, 4), int)])
-def test_label_maps_are_flat_integers(labels: np.ndarray) -> None:
+def test_label_map_requires_2d_integers(labels: np.ndarray) -> None:
+    """Label maps are two-dimensional integers."""
     with pytest.raises(InputError, match="labels must be"):
         LabelMap(labels, PARTS)
 
 
-def test_scores_need_a_plane_a_part() -> None:
+def test_scores_need_plane_per_part() -> None:
+    """Scores need a plane for every part."""
     with pytest.raises(InputError, match=r"scores must be \(3, h, w\)"):
         PartScores(np.zeros((2, 4, 4), np.float32), PARTS)
 
 
-def test_likeliest_part_is_told_by_its_value() -> None:
+def test_label_map_returns_part_values() -> None:
+    """The label map gives the most likely part by its value."""
     scores = np.array([[[0.6, 0.1, 0.2]], [[0.3, 0.8, 0.3]], [[0.1, 0.1, 0.5]]], np.float32)
     assert PartScores(scores, PARTS).label_map().labels.tolist() == [[0, 3, 7]]
 
@@ -111,12 +119,14 @@ def embeddings(vectors=None, weights=None) -> PartEmbeddings:
         (None, np.ones((1, 5)), "1-D"),
     ],
 )
-def test_bad_embeddings_are_refused(vectors, weights, message) -> None:
+def test_invalid_embeddings_refused(vectors, weights, message) -> None:
+    """Invalid embeddings are refused."""
     with pytest.raises(InputError, match=message):
         embeddings(vectors, weights)
 
 
-def test_arrays_and_settings_are_frozen() -> None:
+def test_arrays_and_settings_frozen() -> None:
+    """Arrays and settings are frozen."""
     learned = embeddings()
     frozen = [
         Frame(0, RGB, "x").rgb,

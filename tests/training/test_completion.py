@@ -36,7 +36,8 @@ def record(seed: int, size: int = 48) -> RefinementSample:
     )
 
 
-def test_a_clip_is_the_same_whatever_was_drawn_before():
+def test_drawn_clip_independent_of_history():
+    """A clip is the same whatever was drawn before."""
     bank = TextureBank((3, 7))
     draw(3, 0, 2, 64, bank)
     rgb, masks = draw(3, 1, 2, 64, bank)
@@ -48,7 +49,8 @@ def test_a_clip_is_the_same_whatever_was_drawn_before():
     assert masks.any((1, 2)).all()
 
 
-def test_truth_lies_where_the_evidence_does():
+def test_recorded_truth_aligned_with_evidence():
+    """Recorded truth is aligned with the evidence."""
     rng = np.random.default_rng(0)
     masks = np.zeros((2, 40, 60), bool)
     masks[1] = rng.random((40, 60)) < 0.5
@@ -70,7 +72,8 @@ def test_truth_lies_where_the_evidence_does():
 
 
 @pytest.mark.parametrize("size", [24, 64])
-def test_pieces_keep_evidence_picture_and_truth_together(size):
+def test_random_crop_keeps_alignment(size):
+    """Crops keep evidence, image and truth aligned."""
     one = record(0)
     spoiled = 0
     for seed in range(30):
@@ -91,7 +94,8 @@ def test_pieces_keep_evidence_picture_and_truth_together(size):
     assert 5 < spoiled < 30
 
 
-def test_a_stopped_run_goes_on_exactly(tmp_path, monkeypatch):
+def test_stopped_run_continues_exactly(tmp_path, monkeypatch):
+    """A stopped run goes on exactly."""
     records = [record(i) for i in range(3)]
     at_once = train(records, records[:1], tmp_path / "a", SMALL)
     batch = completion._batch
@@ -113,7 +117,8 @@ def test_a_stopped_run_goes_on_exactly(tmp_path, monkeypatch):
     assert first == second
 
 
-def test_batch_norm_is_folded_without_a_difference(tmp_path):
+def test_folded_batch_norm_equals_original(tmp_path):
+    """Batch normalisation is folded without a difference."""
     records = [record(i) for i in range(3)]
     net = train(records, [], tmp_path, SMALL)
     with torch.no_grad():
@@ -128,7 +133,8 @@ def test_batch_norm_is_folded_without_a_difference(tmp_path):
     RefinementNet().load_state_dict(plain.state_dict())  # nothing else is in it
 
 
-def test_a_few_steps_find_what_all_evidence_missed(tmp_path):
+def test_few_steps_recover_missed_regions(tmp_path):
+    """A few steps recover regions that all evidence missed."""
     net = train(
         [record(i) for i in range(20)], [], tmp_path, CompletionConfig(steps=40, batch=8, size=48, log_every=40)
     )
@@ -137,12 +143,14 @@ def test_a_few_steps_find_what_all_evidence_missed(tmp_path):
     assert adding > 0.85
 
 
-def test_the_rate_rises_stays_and_falls():
+def test_learning_rate_schedule():
+    """The learning rate rises, stays and falls."""
     config = CompletionConfig(steps=1000, lr=1.0)
     assert [rate(s, config) for s in (25, 50, 500, 750, 1000)] == pytest.approx([0.5, 1.0, 1.0, 0.5, 0.02])
 
 
-def test_records_of_other_cues_are_one_line(tmp_path, monkeypatch, capsys):
+def test_records_of_other_cues_refused(tmp_path, monkeypatch, capsys):
+    """Records of other cues are refused in a single line."""
     old = record(0)
     planes = {f"{i}.planes": old.planes[:-1] for i in range(2)}
     others = {f"{i}.{n}": getattr(old, n) for i in range(2) for n in ("rgb", "truth")}
@@ -155,7 +163,8 @@ def test_records_of_other_cues_are_one_line(tmp_path, monkeypatch, capsys):
     assert "collected for other cues than all, memory" in capsys.readouterr().err
 
 
-def test_records_come_back_as_they_were_written(tmp_path):
+def test_records_round_trip(tmp_path):
+    """Records come back as they were written."""
     one = record(4)
     np.savez_compressed(tmp_path / "0.npz", **{f"0.{n}": getattr(one, n) for n in ("planes", "rgb", "truth")})
     (found,) = read_records(tmp_path / "0.npz")
@@ -163,7 +172,8 @@ def test_records_come_back_as_they_were_written(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["fast", "balanced", "quality"])
-def test_every_preset_is_recorded_also_one_without_the_network_and_one_that_dreams(name):
+def test_every_preset_records_samples(name):
+    """Every preset is recorded, also presets without the refinement network or with test-time adaptation."""
     rgb, masks = draw(3, 0, 3, 96, TextureBank((3, 7)))
     config = preset(name)
     records = _segmented(rgb, masks, name, load_model(config.model, config.device, config.seed))

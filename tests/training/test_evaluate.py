@@ -16,15 +16,21 @@ from training.evaluate import pck
 
 
 def test_pck_by_hand():
-    """One of two visible cells is matched within a cell of the truth; a hidden one does not count."""
+    """PCK equals a value worked out by hand.
+
+    One of two visible cells is matched within a cell of the truth. A hidden cell does not count.
+    """
     similarity = torch.eye(4)[None, :3]
     positions = torch.tensor([[[4.0, 4.0], [4.0, 12.0], [100.0, 100.0]]])
     visible = torch.tensor([[True, True, False]])
     assert pck(similarity, positions, visible, width=2, within=1.0) == pytest.approx(0.5)
 
 
-def test_search_finds_what_looping_finds():
-    """Naive twin: every place, and every place of the window, looked at one by one; k may exceed the window."""
+def test_search_matches_naive():
+    """Search finds the same cells as a naive loop.
+
+    The loop visits every cell, and every cell of the search window. k may exceed the window.
+    """
     generator = torch.Generator().manual_seed(0)
     query, key = (torch.nn.functional.normalize(torch.randn(4, 5, 3, generator=generator), dim=-1) for _ in "qk")
     cases = [(9, search(query, key, 3)), (1, search_near(query, key, 3, 1)), (9, search_near(query, key, 3, 9))]
@@ -42,8 +48,11 @@ def test_search_finds_what_looping_finds():
             assert found[0][number].tolist() == pytest.approx([scores[b] for b in best], abs=1e-5)
 
 
-def test_a_corner_without_enough_neighbours_does_not_vote_for_what_is_outside():
-    """In a corner only one place is in the window of radius 0: the others have no weight."""
+def test_corner_has_no_outside_votes():
+    """A corner without enough neighbours does not vote for cells outside.
+
+    Cells beyond the border of a search window have no weight.
+    """
     values, _ = search_near(torch.ones(2, 2, 1), torch.ones(2, 2, 1), 4, 1)
     assert torch.isfinite(values).all()
     values, places = search_near(torch.ones(3, 3, 1), torch.ones(3, 3, 1), 9, 1)
@@ -51,8 +60,11 @@ def test_a_corner_without_enough_neighbours_does_not_vote_for_what_is_outside():
     assert set(places[0][torch.isfinite(values[0])].tolist()) == {0, 1, 3, 4}
 
 
-def test_colour_follows_a_moving_square():
-    """A red square on green ground that moves by 16 pixels per frame is found again."""
+def test_propagate_follows_moving_square():
+    """Colour follows a moving square.
+
+    A red square on green ground that moves by 16 pixels per frame is found again.
+    """
     frames, masks = [], []
     for step in range(3):
         frame = np.zeros((128, 128, 3), np.uint8)
@@ -70,8 +82,11 @@ def test_colour_follows_a_moving_square():
     assert all(np.array_equal(one[0], both[1]) for one, both in zip(alone, found, strict=True))
 
 
-def test_whole_clips_leave_the_last_frame_out(tmp_path):
-    """The protocol does not score it; the first frames of a clip are scored to their last."""
+def test_mean_j_skips_last_frame(tmp_path):
+    """Whole clips leave the last frame out.
+
+    The protocol does not score it. The first frames of a clip are scored to their last.
+    """
     pictures, masks = (tmp_path / kind / "480p" / "a" for kind in ("JPEGImages", "Annotations"))
     pictures.mkdir(parents=True)
     masks.mkdir(parents=True)
@@ -86,8 +101,11 @@ def test_whole_clips_leave_the_last_frame_out(tmp_path):
     assert mean_j(tmp_path, ["a"], lab_patches, replace(whole, frames=5))["a"][0] == pytest.approx(0.75, abs=0.05)
 
 
-def test_what_is_no_exported_model_or_no_module_of_it_is_named(tmp_path):
-    """Without a look at the network, where a missing folder would be searched for."""
+def test_load_model_names_invalid_input(tmp_path):
+    """A folder that is no exported model and an unknown module are named.
+
+    The network is not searched for a missing folder.
+    """
     with pytest.raises(ModelError, match=r"nowhere: no unet/config\.json"):
         load_model(tmp_path / "nowhere")
     shipped = Path(slimecore.__file__).parent / "models" / "slime-tiny"

@@ -15,8 +15,11 @@ from training.textures import FAMILIES, TextureBank, collage, draw_texture, powe
 BANK = TextureBank((0,), count=4, size=96)
 
 
-def test_same_step_same_bytes_other_step_other_bytes():
-    """A batch is a function of seed and step."""
+def test_batch_depends_on_seed_and_step():
+    """The same step gives the same bytes, another step gives other bytes.
+
+    A batch is a function of seed and step.
+    """
     first, again, other = (make_batch(3, step, 1, 64, SceneSettings()) for step in (5, 5, 6))
     for entry in fields(first):
         np.testing.assert_array_equal(getattr(first, entry.name), getattr(again, entry.name))
@@ -24,7 +27,10 @@ def test_same_step_same_bytes_other_step_other_bytes():
 
 
 def test_batch_shapes_and_ranges():
-    """Cells are 8 pixels; ids are not negative; everything was painted."""
+    """A batch has the documented shapes and ranges.
+
+    Cells are 8 pixels, ids are not negative, and every pixel was painted.
+    """
     batch = make_batch(0, 0, 2, 64, SceneSettings())
     cells = (64 // CELL) ** 2
     assert batch.rgb.shape == (2, 2, 64, 64, 3)
@@ -57,8 +63,11 @@ def _render(scene: Scene) -> Clip:
     return Clip(rgb, layer, layer, coords, scene)
 
 
-def test_correspondence_of_a_shifted_texture_is_the_shift():
-    """Every pixel lies 5 pixels to the right in the same colour, and is hidden only beyond the rim."""
+def test_match_of_shifted_texture_is_shift():
+    """The correspondence of a shifted texture is the shift.
+
+    Every pixel lies 5 pixels to the right in the same colour, and is hidden only beyond the rim.
+    """
     clip = _static_scene(5.0)
     y, x = (axis.ravel() for axis in np.mgrid[:64, :64])
     positions, visible = match(clip, 0, 1, x, y)
@@ -68,8 +77,11 @@ def test_correspondence_of_a_shifted_texture_is_the_shift():
     np.testing.assert_allclose(clip.rgb[0, y[visible], x[visible]], clip.rgb[1, row, col], atol=1.0)
 
 
-def test_hidden_points_are_not_visible():
-    """A square that jumps in hides what it covers in the second frame and nothing else."""
+def test_hidden_points_not_visible():
+    """Hidden points are not visible.
+
+    A square that jumps in hides the pixels it covers in the second frame and nothing else.
+    """
     clip = _static_scene(0.0)
     poses = np.stack([[[8.0, 0, cx], [0, 8.0, 32]] for cx in (200.0, 32.0)])
     square = Leaf(
@@ -88,8 +100,11 @@ def test_hidden_points_are_not_visible():
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_there_and_back(seed):
-    """Visible points of a random scene come back to where they started."""
+def test_match_there_and_back(seed):
+    """Matching there and back is the identity.
+
+    Visible points of a random scene come back to where they started.
+    """
     clip = make_clip(np.random.default_rng(seed), BANK, 64, np.array([0.0, 1.0]), SceneSettings(reach=(0.5, 1.0)))
     y, x = (axis.ravel() for axis in np.mgrid[:64, :64])
     positions, visible = match(clip, 0, 1, x, y)
@@ -103,8 +118,11 @@ def test_there_and_back(seed):
         np.testing.assert_allclose(back, np.stack([x[rows] + 0.5, y[rows] + 0.5], 1), atol=limit)
 
 
-def test_shears_are_undone_exactly():
-    """``project`` inverts ``unproject`` with strong waves."""
+def test_project_inverts_unproject():
+    """Shears are undone exactly.
+
+    ``project`` inverts ``unproject`` with strong waves.
+    """
     waves = np.array([[[0.2, 2.0, 0.3], [0.15, 3.0, 1.0]]])
     pose = np.array([[[20.0, 3.0, 30.0], [-4.0, 25.0, 28.0]]])
     leaf = Leaf(rgba=np.zeros((4, 4, 4), np.uint8), normals=None, poses=pose, object_id=1, waves=waves)
@@ -114,8 +132,11 @@ def test_shears_are_undone_exactly():
     np.testing.assert_allclose(back, points, atol=1e-3)
 
 
-def test_ball_turned_halfway_hides_its_front():
-    """What faced the viewer faces away after half a turn about the vertical."""
+def test_half_turned_ball_hides_front():
+    """A ball turned half way hides its front.
+
+    The side that faced the viewer faces away after half a turn about the vertical.
+    """
     turn = np.stack([np.eye(3), np.diag([-1.0, 1.0, -1.0])])
     pose = np.stack([[[20.0, 0, 32], [0, 20.0, 32]]] * 2)
     ball = Ball(rgba=np.zeros((4, 4, 4), np.uint8), normals=None, poses=pose, object_id=1, spins=turn)
@@ -132,8 +153,11 @@ def test_invert_affine():
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_every_family_fills_the_unit_range(family):
-    """Fields are float32 in [0, 1] and not constant."""
+def test_texture_family_fills_unit_range(family):
+    """Every texture family fills the unit range.
+
+    Fields are float32 in [0, 1] and not constant.
+    """
     field = FAMILIES[family][0](np.random.default_rng(1), 48)
     assert field.shape == (48, 48)
     assert field.dtype == np.float32
@@ -143,13 +167,16 @@ def test_every_family_fills_the_unit_range(family):
 
 
 def test_power_noise_is_normal():
-    """Zero mean, unit variance."""
+    """Power noise has zero mean and unit variance."""
     field = power_noise(np.random.default_rng(0), 64, 1.0)
     np.testing.assert_allclose([field.mean(), field.std()], [0, 1], atol=1e-4)
 
 
-def test_silhouettes_leave_the_border_free():
-    """No leaf is cut by its patch; a limb is as wide as told."""
+def test_silhouettes_leave_border_free():
+    """Silhouettes leave the border free.
+
+    No leaf is cut by its patch, and a limb has the requested width.
+    """
     for seed in range(20):
         mask = random_silhouette(np.random.default_rng(seed), 48)
         assert mask.max() == 255
@@ -158,14 +185,20 @@ def test_silhouettes_leave_the_border_free():
 
 
 def test_dome_normals_point_outwards():
-    """Left of the middle they look left, right of it right."""
+    """Dome normals point outwards.
+
+    Left of the middle they point left, right of it right.
+    """
     normals = dome_normals(capsule(64, 0.6, 1.0), 1.0)
     assert normals[32, 4, 0] < -0.05
     assert normals[32, 59, 0] > 0.05
 
 
-def test_collage_is_seeded_and_has_large_and_small_leaves():
-    """Neighbouring pixels agree far more often than far ones, at every distance: no size is special."""
+def test_collage_seeded_with_all_leaf_sizes():
+    """A collage is seeded and has large and small leaves.
+
+    Neighbouring pixels agree far more often than far pixels, at every distance: no size is special.
+    """
     first, again, other = (collage(np.random.default_rng(seed), 128) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert first.shape == other.shape == (128, 128, 3)
@@ -178,16 +211,19 @@ def test_collage_is_seeded_and_has_large_and_small_leaves():
     assert change[2] > 1.2 * change[1]
 
 
-def test_bank_takes_collages_as_often_as_told():
-    """All or none."""
+def test_texture_bank_collage_share():
+    """The texture bank draws collages at the requested rate, all or none here."""
     rng = np.random.default_rng((7,))
     rng.random()  # the draw that decides
     np.testing.assert_array_equal(TextureBank((7,), 1, 64, collages=1.0).textures[0], collage(rng, 64))
     np.testing.assert_array_equal(TextureBank((7,), 2, 64).textures[0], draw_texture(np.random.default_rng((7,)), 64))
 
 
-def test_haze_draws_colours_towards_the_veil():
-    """At contrast 1/4 black and white keep a quarter of their distance, around the veil."""
+def test_haze_moves_colours_towards_veil():
+    """Haze draws colours towards the veil.
+
+    At contrast 1/4 black and white keep a quarter of their distance, around the veil.
+    """
     rng = np.random.default_rng(0)
     plain = replace(Grade.draw(rng), gamma=1.0, gain=np.ones(3), saturation=1.0, noise=0.0, uneven=np.zeros((3, 3)))
     plain = replace(plain, blur=0.0, quality=0)

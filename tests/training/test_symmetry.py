@@ -10,8 +10,11 @@ from training.symmetry import varied
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_ground_truth_follows_the_pictures(seed):
-    """Ids and visibility move as pixels do; where a place lies is where its partner was moved to."""
+def test_ground_truth_follows_images(seed):
+    """The ground truth follows the images.
+
+    Ids and visibility move as pixels do. The position of a cell is where its partner was moved to.
+    """
     side, size = 8, 64
     batch = make_batch(1, 0, 2, size, SceneSettings())
     # Channels hold row, column and frame, whatever was drawn: pictures then tell where a pixel came from.
@@ -41,8 +44,11 @@ def test_ground_truth_follows_the_pictures(seed):
         assert there[2] - 128 == 1 - frame[item].reshape(2, -1)[which, place]
 
 
-def test_reuse_draws_less_and_never_repeats(tiny):
-    """Three steps share a drawn batch; the second and third see other pixels."""
+def test_reused_batches_differ(tiny):
+    """Reuse draws fewer batches and never repeats pixels.
+
+    Three steps share a drawn batch, and the second and third see other pixels.
+    """
     first, second, again = (batch_of(tiny, step) for step in (0, 1, 1))
     assert np.array_equal(second.rgb, again.rgb)
     assert not np.array_equal(first.rgb, second.rgb)

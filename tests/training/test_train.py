@@ -21,8 +21,11 @@ from training.pairs import CELL
 from training.train import learning_rate, start_run, train
 
 
-def test_reader_stops_early_and_gives_the_grids(tiny):
-    """Coarse queries at 1/16, the rest at 1/8; neither the attention there nor the last up block runs."""
+def test_reader_stops_early(tiny):
+    """The reader stops early and gives the grids.
+
+    Coarse queries at 1/16, the rest at 1/8. Neither the attention there nor the last up block runs.
+    """
     unet = build_unet(tiny.channels, tiny.cross_dim)
     ran = []
     for module in (unet.up_blocks[2], unet.up_blocks[1].attentions[0].transformer_blocks[0].attn1.to_v):
@@ -34,8 +37,11 @@ def test_reader_stops_early_and_gives_the_grids(tiny):
     assert not ran
 
 
-def test_trim_drops_rows_that_will_be_done_again(tmp_path):
-    """Rows up to the checkpoint stay, later ones go."""
+def test_trim_drops_later_rows(tmp_path):
+    """Trimming drops rows that will be computed again.
+
+    Rows up to the checkpoint stay, later rows go.
+    """
     path = tmp_path / "curves.csv"
     trim(path, 5)
     for step in (1, 2, 3):
@@ -44,8 +50,11 @@ def test_trim_drops_rows_that_will_be_done_again(tmp_path):
     assert path.read_text().split() == ["step,corr", "1,0.5", "2,0.5"]
 
 
-def test_losses_are_finite_and_reach_every_weight(tiny):
-    """A denoising and a reading step together give all objectives, and a gradient to every parameter."""
+def test_losses_finite_with_gradients_everywhere(tiny):
+    """Losses are finite and reach every weight.
+
+    A denoising and a reading step together give all objectives, and a gradient to every parameter.
+    """
     model = SlimeTiny(tiny)
     found = {}
     for step in (0, tiny.whole_every):
@@ -58,8 +67,11 @@ def test_losses_are_finite_and_reach_every_weight(tiny):
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
 
 
-def test_steps_between_train_the_descriptor_alone(tiny):
-    """The same descriptors as the whole pass has; no other module gets a gradient."""
+def test_partial_steps_train_descriptor_only(tiny):
+    """Steps between whole steps train the descriptor alone.
+
+    The descriptors are those of the whole pass, and no other module gets a gradient.
+    """
     model = SlimeTiny(tiny)
     latents = to_latents(torch.rand(2, 3, 32, 48))
     alone, whole = model.reader.describe(latents, model.null), model.reader(latents, model.null).descriptors
@@ -72,8 +84,11 @@ def test_steps_between_train_the_descriptor_alone(tiny):
     assert reached == {"time_embedding", "conv_in", "down_blocks"}
 
 
-def test_two_plus_two_steps_equal_four(tiny, tmp_path):
-    """Stopping, writing, reading and going on changes nothing, neither weights nor average nor step count."""
+def test_resumed_training_equals_uninterrupted(tiny, tmp_path):
+    """Two plus two steps equal four.
+
+    Stopping, writing, reading and going on changes nothing, neither weights nor average nor step count.
+    """
     whole = start_run(tiny)
     train(whole, tiny, until=4)
     first = start_run(tiny)
@@ -89,8 +104,8 @@ def test_two_plus_two_steps_equal_four(tiny, tmp_path):
         assert torch.equal(value, second.ema.values[name]), name
 
 
-def test_a_step_changes_the_weights(tiny):
-    """Training does something."""
+def test_training_step_changes_weights(tiny):
+    """A training step changes the weights."""
     run = start_run(tiny)
     before = run.model.null.detach().clone()
     train(run, tiny, until=1)
@@ -98,8 +113,11 @@ def test_a_step_changes_the_weights(tiny):
     assert not torch.equal(before, run.model.null)
 
 
-def test_save_leaves_no_temporary_file_and_missing_is_none(tmp_path):
-    """The checkpoint is renamed into place."""
+def test_save_state_is_atomic(tmp_path):
+    """Saving leaves no temporary file, and a missing checkpoint is None.
+
+    The checkpoint is renamed into place.
+    """
     assert load_state(tmp_path / "state.pt") is None
     save_state(tmp_path / "deep" / "state.pt", {"step": 3})
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["state.pt"]
@@ -107,7 +125,10 @@ def test_save_leaves_no_temporary_file_and_missing_is_none(tmp_path):
 
 
 def test_ema_by_hand():
-    """At step 0 the decay is 1/10: 0.1 old + 0.9 new."""
+    """The moving average equals a value worked out by hand.
+
+    At step 0 the decay is 1/10: 0.1 old + 0.9 new.
+    """
     layer = torch.nn.Linear(1, 1, bias=False)
     layer.weight.data.fill_(1.0)
     ema = Ema(layer, 0.99)
@@ -116,8 +137,11 @@ def test_ema_by_hand():
     assert ema.values["weight"].item() == pytest.approx(1.9)
 
 
-def test_learning_rate_rises_stays_and_falls():
-    """Warm-up of 10, constant, last fifth falls."""
+def test_learning_rate_schedule():
+    """The learning rate rises, stays and falls.
+
+    Warm-up of 10, constant, last fifth falls.
+    """
     config = TrainConfig(steps=100, lr=1.0, warmup=10, cooldown=0.2)
     assert learning_rate(config, 0) == pytest.approx(0.1)
     assert learning_rate(config, 50) == pytest.approx(1.0)
@@ -125,8 +149,11 @@ def test_learning_rate_rises_stays_and_falls():
     assert learning_rate(config, 99) == pytest.approx(0.05)
 
 
-def test_config_file_overrides_and_unknown_keys_are_named(tmp_path):
-    """Nested keys work; a typo is an error that lists what is known."""
+def test_config_file_overrides_defaults(tmp_path):
+    """The configuration file overrides defaults, and unknown keys are named.
+
+    Nested keys work, and a typo is an error that lists the known keys.
+    """
     path = tmp_path / "run.yaml"
     path.write_text("steps: 7\nsizes: [64]\nweights: {corr: 2.0}\n")
     config = load_config(path)
@@ -152,7 +179,8 @@ def test_config_file_overrides_and_unknown_keys_are_named(tmp_path):
         ("steps: [", "not valid YAML"),
     ],
 )
-def test_a_bad_value_in_the_file_is_named(tmp_path, text, said):
+def test_invalid_config_value_named(tmp_path, text, said):
+    """An invalid value in the file is named."""
     path = tmp_path / "run.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=re.escape(said)) as caught:
@@ -160,15 +188,19 @@ def test_a_bad_value_in_the_file_is_named(tmp_path, text, said):
     assert str(path) in str(caught.value)
 
 
-def test_a_checkpoint_of_another_seed_is_refused(tiny):
+def test_checkpoint_of_other_seed_refused(tiny):
+    """A checkpoint of another seed is refused."""
     run = start_run(tiny)
     state = run.state()
     with pytest.raises(ConfigError, match="of seed 5"):
         run.restore({**state, "seed": 5})
 
 
-def test_every_matched_layer_is_asked_on_its_own(tiny):
-    """The loss of two descriptors is the mean of theirs."""
+def test_matching_loss_averages_layers(tiny):
+    """Every matched layer has its own loss.
+
+    The loss of two descriptors is the mean of theirs.
+    """
     batch, random = batch_of(tiny, 0), torch.Generator().manual_seed(0)
     side = batch.rgb.shape[2] // CELL
     one, other = (torch.randn(2 * len(batch.rgb), side**2, 8, generator=random) for _ in range(2))
@@ -181,8 +213,11 @@ def test_every_matched_layer_is_asked_on_its_own(tiny):
     assert not torch.allclose(loss(one), loss(other))
 
 
-def test_a_worker_that_dies_is_no_endless_wait(tiny, monkeypatch):
-    """It may be killed for its memory; what it puts is never there then."""
+def test_dead_worker_raises_error(tiny, monkeypatch):
+    """A worker that dies raises an error instead of an endless wait.
+
+    The system may kill it for its memory, and its batch never arrives then.
+    """
     monkeypatch.setattr("training.feed._work", _dying)
     with pytest.raises(RuntimeError, match=r"draws pictures died \(status 3\)"):
         next(batches(tiny, 0, worker=True))
@@ -192,12 +227,14 @@ def _dying(*_):
     os._exit(3)
 
 
-def test_sizes_and_counts_belong_together():
+def test_sizes_and_counts_must_match():
+    """Sizes and counts must have the same length."""
     with pytest.raises(ConfigError, match="as many as sizes"):
         TrainConfig(sizes=(64, 64, 64), counts=(1, 1))
 
 
-def test_beginning_from_a_network_of_another_width_is_refused(tiny):
+def test_start_of_other_width_refused(tiny):
+    """Starting from a network of another width is refused."""
     shipped = Path(slimecore.__file__).parent / "models" / "slime-tiny"
     with pytest.raises(ConfigError, match="has other channels, cross_dim or layers"):
         start_run(replace(tiny, start=str(shipped), channels=(32, 32, 64)))

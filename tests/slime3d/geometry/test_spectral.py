@@ -21,7 +21,8 @@ def waving():
     return figure(arms=(1.2, -0.6), legs=(0.25, 0.6))
 
 
-def test_the_spectrum_of_a_sphere_is_known():
+def test_sphere_spectrum_matches_closed_form():
+    """The spectrum of a sphere matches its closed form."""
     shape = spectrum(from_trimesh(trimesh.creation.icosphere(4, radius=3.0)), 9)
     expected = 4 * np.pi * np.array([0, 2, 2, 2, 6, 6, 6, 6, 6])  # l (l + 1), scaled to area 1
     np.testing.assert_allclose(shape.values, expected, rtol=0.01, atol=1e-6)
@@ -30,19 +31,22 @@ def test_the_spectrum_of_a_sphere_is_known():
     assert shape.mass.sum() == pytest.approx(1)
 
 
-def test_distances_along_a_sphere():
+def test_sphere_distances_match_closed_form():
+    """Distances along a sphere match their closed form."""
     shape = spectrum(from_trimesh(trimesh.creation.icosphere(4)), 9)
     far = shape.distances(np.array([0]))[0]
     assert far.max() == pytest.approx(np.pi / np.sqrt(4 * np.pi), rel=0.1)  # along edges, hence somewhat longer
 
 
-def test_a_mesh_of_pieces_has_no_spectrum():
+def test_disconnected_mesh_has_no_spectrum():
+    """A mesh of several pieces has no spectrum."""
     balls = [trimesh.creation.icosphere(3).apply_translation([4 * i, 0, 0]) for i in range(2)]
     assert spectrum(from_trimesh(trimesh.util.concatenate(balls)), 9) is None
     assert spectrum(from_trimesh(trimesh.creation.box()), 9) is None
 
 
-def test_fine_meshes_are_clustered_and_keep_their_spectrum(monkeypatch):
+def test_clustered_mesh_keeps_spectrum(monkeypatch):
+    """Fine meshes are clustered and keep their spectrum."""
     ball = from_trimesh(trimesh.creation.icosphere(5))
     monkeypatch.setattr(spectral_module, "_MOST", 2000)
     shape = spectrum(ball, 9)
@@ -51,7 +55,8 @@ def test_fine_meshes_are_clustered_and_keep_their_spectrum(monkeypatch):
     np.testing.assert_allclose(shape.values[1:4], 8 * np.pi, rtol=0.1)
 
 
-def test_sheets_that_lie_close_stay_apart_when_clustered(monkeypatch):
+def test_close_sheets_stay_separate(monkeypatch):
+    """Sheets that lie close stay separate when clustered."""
     t, w = np.meshgrid(np.linspace(0, 2, 161), np.linspace(0, 0.4, 33), indexing="ij")
     x, gap = np.where(t < 1, t, 2 - t), 0.004 * (t > 1)  # a strip folded back onto itself
     index = np.arange(t.size).reshape(t.shape)
@@ -64,7 +69,8 @@ def test_sheets_that_lie_close_stay_apart_when_clustered(monkeypatch):
     assert shape.distances(ends[:1])[0, ends[1]] > 1.8 / np.sqrt(0.8)
 
 
-def test_signatures_do_not_see_the_pose():
+def test_signatures_independent_of_pose():
+    """Signatures do not depend on the pose."""
     one, two = (spectrum(figure(arms=(a, a))[0], 40) for a in (0.0, -0.8))
     head = [s.points[:, 1].argmax() for s in (one, two)]
     foot = [s.points[:, 1].argmin() for s in (one, two)]
@@ -72,7 +78,8 @@ def test_signatures_do_not_see_the_pose():
     assert np.abs(a[head[0]] - b[head[1]]).mean() < 0.3 * np.abs(a[head[0]] - b[foot[1]]).mean()
 
 
-def test_a_waving_body_is_mirrored_along_its_surface(waving):
+def test_intrinsic_symmetry_of_waving_body(waving):
+    """A waving body is mirrored along its surface."""
     mesh, part = waving
     shape = spectrum(mesh, 40)
     found = intrinsic_symmetry(LandmarkedSpectrum.of(shape, landmarks=200))
@@ -83,7 +90,8 @@ def test_a_waving_body_is_mirrored_along_its_surface(waving):
     assert (part == ARM).any()
 
 
-def test_the_unseen_arm_of_a_waving_body_asks_the_seen_one(waving):
+def test_unseen_arm_labelled_by_symmetry(waving):
+    """The unseen arm of a waving body takes the label of the seen arm."""
     mesh, part = waving
     seen = np.flatnonzero(mesh.middles()[:, 0] > -0.12)  # all but the right arm and leg
     votes = cast_votes(seen[None, None].astype(np.int32), part[seen][None, None], len(part))

@@ -16,7 +16,8 @@ from slime3d.io.mesh import load_mesh
 
 
 @pytest.mark.parametrize("suffix", ["ply", "off", "stl", "glb", "gltf"])
-def test_faces_are_announced(tmp_path, suffix):
+def test_declared_face_count_exact(tmp_path, suffix):
+    """The header announces the number of faces."""
     path = tmp_path / f"m.{suffix}"
     ball = trimesh.creation.icosphere(subdivisions=2)
     if suffix == "gltf":
@@ -28,7 +29,8 @@ def test_faces_are_announced(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("kind", ["obj", "stl_ascii"])
-def test_faces_of_long_texts_are_estimated_and_never_too_many(tmp_path, kind, monkeypatch):
+def test_text_face_count_estimate_never_high(tmp_path, kind, monkeypatch):
+    """Faces of long text files are estimated and never too many."""
     monkeypatch.setattr(headers, "_BLOCK", 1 << 10)  # the blocks are few beside the file
     ball = trimesh.creation.icosphere(subdivisions=5)
     if kind == "obj":
@@ -49,7 +51,8 @@ def test_faces_of_long_texts_are_estimated_and_never_too_many(tmp_path, kind, mo
 @pytest.mark.parametrize(
     "data", [b"", b"OFF", b"OFF\n1 x", b"\0" * 90, b"[1]", b'{"meshes": [{}]}', b"glTF" + b"\xff" * 30]
 )
-def test_damaged_files_announce_nothing(tmp_path, name, data):
+def test_damaged_files_declare_no_faces(tmp_path, name, data):
+    """Damaged files announce no faces."""
     path = tmp_path / name
     path.write_bytes(data)
     assert declared_face_count(path, gltf_head(path)) == 0
@@ -57,8 +60,11 @@ def test_damaged_files_announce_nothing(tmp_path, name, data):
 
 
 @pytest.mark.parametrize("kind", ["ply", "stl", "off", "glb"])
-def test_ten_million_faces_are_refused_by_the_header(tmp_path, capsys, monkeypatch, kind):
-    """The files hold no faces at all: nothing but the header is looked at."""
+def test_oversized_mesh_refused_by_header(tmp_path, capsys, monkeypatch, kind):
+    """Ten million faces are refused by the header.
+
+    The files hold no faces at all: only the header is read.
+    """
     count = 10_000_000
     head = {"meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}], "accessors": [{"count": 3 * count}]}
     text = json.dumps(head).encode()
@@ -113,16 +119,22 @@ def colored(kind, material):
 
 @pytest.mark.parametrize("material", [False, True])
 @pytest.mark.parametrize("kind", ["f4", "u2", "u1"])
-def test_vertex_colours_of_gltf_are_right_in_every_width(tmp_path, kind, material):
-    """Linear light in the file, times the material's colour; sRGB here: 0.5 is 188, 0.25 is 137, 0.125 is 99."""
+def test_gltf_vertex_colours_of_every_width(tmp_path, kind, material):
+    """Vertex colours of glTF are right in every number format.
+
+    Linear light in the file, times the material's colour. In sRGB 0.5 is 188, 0.25 is 137 and 0.125 is 99.
+    """
     (tmp_path / "c.glb").write_bytes(colored(kind, material))
     mesh = load_mesh(tmp_path / "c.glb")
     assert mesh.appearance.kind == "vertex"
     assert np.abs(mesh.appearance.colors.astype(int) - [188, 99 if material else 137, 0]).max() <= 2
 
 
-def test_what_the_system_caches_counts_as_free(monkeypatch):
-    """A container that has read large files is not full: the cache is given up as soon as memory is asked for."""
+def test_file_cache_counts_as_free(monkeypatch):
+    """Memory that the system uses as a cache counts as free.
+
+    A container that has read large files is not full: the cache is given up as soon as memory is requested.
+    """
     files = {
         "/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:   16777216 kB\n",
         "/sys/fs/cgroup/memory.max": str(8 << 30),

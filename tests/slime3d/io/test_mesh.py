@@ -33,13 +33,15 @@ def cube():
 
 @pytest.mark.parametrize("suffix", [".obj", ".ply", ".off", ".glb"])
 def test_faces_keep_order_and_count(cube, tmp_path, suffix):
+    """Faces keep order and count."""
     path = tmp_path / f"cube{suffix}"
     cube.export(path)
     mesh = load_mesh(path)
     np.testing.assert_allclose(mesh.vertices[mesh.faces], cube.vertices[cube.faces], atol=1e-6)
 
 
-def test_duplicate_and_degenerate_faces_are_kept(tmp_path):
+def test_duplicate_and_degenerate_faces_kept(tmp_path):
+    """Duplicate and degenerate faces are kept."""
     path = tmp_path / "odd.off"
     path.write_text("OFF\n4 4 0\n0 0 0\n1 0 0\n0 1 0\n0 0 0\n3 0 1 2\n3 0 1 2\n3 0 0 1\n3 3 1 2\n")
     mesh = load_mesh(path)
@@ -48,7 +50,8 @@ def test_duplicate_and_degenerate_faces_are_kept(tmp_path):
     assert mesh.welded()[3] == mesh.welded()[0]
 
 
-def test_a_scene_s_nodes_are_placed_and_named(tmp_path, cube):
+def test_scene_nodes_transformed_and_named(tmp_path, cube):
+    """A scene's nodes are transformed and named."""
     scene = trimesh.Scene()
     scene.add_geometry(cube, node_name="left")
     scene.add_geometry(cube, node_name="right", transform=trimesh.transformations.translation_matrix([5, 0, 0]))
@@ -60,6 +63,7 @@ def test_a_scene_s_nodes_are_placed_and_named(tmp_path, cube):
 
 
 def test_welding_joins_split_vertices(tmp_path, cube):
+    """Welding joins split vertices."""
     split = trimesh.Trimesh(cube.vertices[cube.faces].reshape(-1, 3), np.arange(36).reshape(-1, 3), process=False)
     split.export(tmp_path / "split.ply")
     mesh = load_mesh(tmp_path / "split.ply")
@@ -81,7 +85,8 @@ def test_welding_joins_split_vertices(tmp_path, cube):
         ("what.xyzzy", "", "cannot be read as a mesh"),
     ],
 )
-def test_bad_meshes_are_one_line_and_status_2(tmp_path, capsys, name, text, message):
+def test_invalid_mesh_error_single_line(tmp_path, capsys, name, text, message):
+    """Invalid meshes are refused in a single line with status 2."""
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(InputError, match=message):
@@ -90,7 +95,8 @@ def test_bad_meshes_are_one_line_and_status_2(tmp_path, capsys, name, text, mess
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_info_says_what_a_mesh_holds(tmp_path, cube, capsys):
+def test_info_prints_mesh_contents(tmp_path, cube, capsys):
+    """``slime3d info`` prints the contents of a mesh."""
     cube.export(tmp_path / "cube.glb")
     assert main(["info", str(tmp_path / "cube.glb")]) == 0
     text = capsys.readouterr().out
@@ -98,7 +104,8 @@ def test_info_says_what_a_mesh_holds(tmp_path, cube, capsys):
     assert "1 x 2 x 3" in text
 
 
-def test_an_obj_with_interleaved_materials_keeps_its_face_order(tmp_path):
+def test_obj_interleaved_materials_keep_order(tmp_path):
+    """An OBJ with interleaved materials keeps its face order."""
     path = tmp_path / "t.obj"
     corners = "".join(f"v {i} {i * i} 0\n" for i in range(7))
     faces = "".join(f"usemtl {'AB'[i % 2]}\nf {i + 1} {i + 2} {i + 3}\n" for i in range(5))
@@ -107,7 +114,8 @@ def test_an_obj_with_interleaved_materials_keeps_its_face_order(tmp_path):
     assert mesh.vertices[mesh.faces][:, 0, 0].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_a_long_obj_with_objects_and_materials_keeps_its_face_order(tmp_path):
+def test_obj_objects_and_materials_keep_order(tmp_path):
+    """A long OBJ with objects and materials keeps its face order."""
     path = tmp_path / "t.obj"
     corners = "".join(f"v {i} {i * i} 0\n" for i in range(42))
     lines = []
@@ -121,7 +129,8 @@ def test_a_long_obj_with_objects_and_materials_keeps_its_face_order(tmp_path):
     assert mesh.vertices[mesh.faces][:, 0, 0].tolist() == list(range(40))
 
 
-def test_a_vertex_no_face_uses_does_not_weld_the_others():
+def test_unused_vertex_does_not_affect_welding():
+    """A vertex without a face does not weld the others."""
     ball = trimesh.creation.icosphere(subdivisions=2)
     stray = np.concatenate([[[1e6, 0, 0]], ball.vertices])
     alone, beside = make_mesh(ball.vertices, ball.faces), make_mesh(stray, ball.faces + 1)
@@ -129,8 +138,11 @@ def test_a_vertex_no_face_uses_does_not_weld_the_others():
     assert len(np.unique(beside.welded()[beside.faces])) == len(ball.vertices)
 
 
-def test_a_mirrored_instance_is_not_inside_out(tmp_path):
-    """glTF says that a negative determinant turns the winding; colours stay at their corners."""
+def test_mirrored_instance_keeps_winding(tmp_path):
+    """A mirrored instance is not inside out.
+
+    By the glTF specification a negative determinant turns the winding. Colours stay at their corners.
+    """
     ball = trimesh.creation.icosphere(subdivisions=1)
     ball.visual.vertex_colors = np.random.default_rng(0).integers(0, 256, (len(ball.vertices), 4), np.uint8)
     scene = trimesh.Scene()
@@ -152,7 +164,8 @@ def test_a_mirrored_instance_is_not_inside_out(tmp_path):
     assert {len(found) for found in tones.values()} == {1}
 
 
-def test_a_face_of_a_vertex_that_is_not_there(tmp_path, capsys):
+def test_face_with_missing_vertex_refused(tmp_path, capsys):
+    """A face with a vertex that does not exist is refused."""
     head = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
     head += "element face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n0 1 0\n"
     for wrong in ("7", "-2"):
@@ -190,7 +203,8 @@ def primitives(path, modes):
     return path
 
 
-def test_primitives_of_one_mesh_are_numbered_and_fans_are_noted(tmp_path):
+def test_primitives_numbered_fans_noted(tmp_path):
+    """Primitives of the same mesh are numbered, and triangle fans are noted."""
     found = [load_mesh(primitives(tmp_path / "m.gltf", (4, 6, 4))) for _ in range(2)]
     assert [mesh.node_names for mesh in found] == [("board.0", "board.1")] * 2
     assert found[0].notes == ("m.gltf: 1 triangle fans cannot be read; going on without them",)

@@ -45,15 +45,19 @@ def soups(draw):
 @pytest.mark.parametrize("kind", FORMATS)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(soups())
-def test_face_order_and_count_never_change(tmp_path, kind, shape):
+def test_face_order_kept_in_every_format(tmp_path, kind, shape):
+    """Face order and count never change."""
     mesh = load_mesh(store(shape, tmp_path, kind))
     assert len(mesh.faces) == len(shape.faces)
     np.testing.assert_allclose(mesh.vertices[mesh.faces], shape.vertices[shape.faces], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_labels_and_parts_follow_the_file_s_faces(tmp_path, kind):
-    """From file to labels and back: the faces a mask shows keep its value, in every format."""
+def test_labels_follow_file_face_order(tmp_path, kind):
+    """Labels and parts follow the faces of the file.
+
+    From file to labels and back: the faces that a mask shows keep its value, in every format.
+    """
     shape = trimesh.util.concatenate([trimesh.creation.box((2, 1, 1)), trimesh.creation.icosphere(2, 0.8)])
     shape.apply_translation([3, 1, -2])
     order = np.random.default_rng(5).permutation(len(shape.faces))
@@ -78,7 +82,8 @@ def test_labels_and_parts_follow_the_file_s_faces(tmp_path, kind):
         np.testing.assert_allclose(parts.vertices[faces], corners, atol=1e-4)
 
 
-def test_a_tree_of_nodes_with_textures_is_one_mesh(tmp_path):
+def test_textured_node_tree_is_single_mesh(tmp_path):
+    """A tree of nodes with textures is a single mesh."""
     box, ball = trimesh.creation.box(), trimesh.creation.icosphere(1)
     tones = ((250, 10, 10), (10, 10, 250))
     for shape, tone in zip((box, ball), tones, strict=True):
@@ -120,7 +125,8 @@ def test_a_tree_of_nodes_with_textures_is_one_mesh(tmp_path):
     assert set(entry["labels"][spans["base"]]) == {1}
 
 
-def test_obj_with_materials_and_texture_files(tmp_path):
+def test_obj_materials_and_textures_read(tmp_path):
+    """An OBJ with materials and texture files is read."""
     Image.fromarray(np.full((2, 2, 3), (9, 200, 9), np.uint8)).save(tmp_path / "leaf.png")
     (tmp_path / "m.mtl").write_text("newmtl leaf\nmap_Kd leaf.png\nnewmtl bark\nKd 0.5 0.25 0\n")
     places = "".join(f"v {i % 3} {i // 3} 0\nvt {i % 3 / 2} {i // 3 / 2}\n" for i in range(9))
@@ -139,7 +145,8 @@ def test_obj_with_materials_and_texture_files(tmp_path):
     assert len(mesh.notes) == 2
 
 
-def test_gltf_with_a_missing_texture_goes_on_and_with_a_missing_buffer_does_not(tmp_path, capsys):
+def test_gltf_missing_texture_noted_buffer_refused(tmp_path, capsys):
+    """A glTF with a missing texture is read with a note, with a missing buffer it is refused."""
     shape = trimesh.creation.box()
     image = Image.fromarray(np.full((4, 4, 3), 90, np.uint8))
     shape.visual = trimesh.visual.TextureVisuals(uv=np.zeros((8, 2)), image=image)
@@ -160,8 +167,11 @@ def test_gltf_with_a_missing_texture_goes_on_and_with_a_missing_buffer_does_not(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_obj_seams_keep_both_texture_coordinates_and_runs_do_not_multiply_vertices(tmp_path):
-    """Two triangles share an edge but not in the texture; then a thousand runs over one set of vertices."""
+def test_obj_seams_keep_texture_coordinates(tmp_path):
+    """Seams of an OBJ keep both texture coordinates, and runs of materials do not multiply vertices.
+
+    Two triangles share an edge but not in the texture. Then a thousand runs share a set of vertices.
+    """
     (tmp_path / "m.mtl").write_text("newmtl a\nKd 1 0 0\nnewmtl b\nKd 0 1 0\n")
     corners = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
     coordinates = "vt 0.1 0.1\nvt 0.2 0.1\nvt 0.2 0.2\nvt 0.7 0.7\nvt 0.8 0.8\nvt 0.7 0.9\n"
@@ -187,7 +197,8 @@ MIXED = [[0, 1, 4, 3], [1, 2, 4], [3, 4, 7, 6], [4, 5, 8], [4, 8, 7], [0, 3, 6, 
 
 @pytest.mark.parametrize("polygons", [MIXED, [MIXED[0], MIXED[2]], [MIXED[5]] * 2], ids=["mixed", "quads", "large"])
 @pytest.mark.parametrize("kind", ["obj", "off", "ply"])
-def test_polygons_are_cut_where_they_stand(tmp_path, kind, polygons):
+def test_polygons_triangulated_in_place(tmp_path, kind, polygons):
+    """Polygons are triangulated in place."""
     places = [(i % 3, i // 3, 0) for i in range(9)]
     lines = [" ".join(map(str, p)) for p in places]
     text = {
@@ -208,7 +219,8 @@ def test_polygons_are_cut_where_they_stand(tmp_path, kind, polygons):
     assert quads.tolist()[1] == [4, 5, 6]  # trimesh has its own function back
 
 
-def test_a_grey_texture_of_16_bits_is_not_black_and_white(tmp_path):
+def test_16_bit_grey_texture_read(tmp_path):
+    """A grey texture of 16 bits is not black and white."""
     quad = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
     grey = Image.fromarray(np.full((4, 4), 30000, np.uint16))
     uv = [[0, 0], [1, 0], [1, 1], [0, 1]]

@@ -56,8 +56,11 @@ def energy(rows, price, pairs, bond):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_the_best_move_is_found(seed):
-    """Every move to one label, tried one by one on six faces."""
+def test_expansion_move_is_optimal(seed):
+    """The best move is found.
+
+    Every move to a label, tried in turn on six faces.
+    """
     rng = np.random.default_rng(seed)
     pairs = np.array([p for p in itertools.combinations(range(6), 2) if rng.random() < 0.5]).reshape(-1, 2)
     price, bond = rng.uniform(0, 3, (6, 3)), rng.uniform(0, 2, len(pairs))
@@ -79,7 +82,8 @@ def test_the_best_move_is_found(seed):
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_energy_never_rises_and_two_labels_reach_the_optimum(seed):
+def test_energy_never_rises_binary_optimal(seed):
+    """The energy never rises, and with two labels the optimum is reached."""
     rng = np.random.default_rng(seed)
     pairs = np.array(list(itertools.combinations(range(7), 2)))
     price, bond = rng.uniform(0, 3, (7, 2)), rng.uniform(0, 1, len(pairs))
@@ -106,7 +110,8 @@ def speckled():
     return mesh, truth, FaceLabels(rows, sure, source), wrong
 
 
-def test_specks_go_and_annotated_faces_stay(cut):
+def test_specks_removed_annotated_faces_kept(cut):
+    """Specks are removed, and annotated faces stay."""
     mesh, truth, labels, wrong = speckled()
     found = alpha_expansion(mesh, labels, 3, WalkConfig())
     assert np.flatnonzero(found.rows != truth).tolist() == [wrong[0]]
@@ -115,7 +120,8 @@ def test_specks_go_and_annotated_faces_stay(cut):
     np.testing.assert_array_equal(found.source, labels.source)
 
 
-def test_without_weight_nothing_changes_and_with_more_borders_shorten(cut):
+def test_larger_weight_shortens_borders(cut):
+    """Without weight nothing changes, and with more weight borders shorten."""
     mesh, _, labels, _ = speckled()
     pairs = face_adjacency(mesh).pairs
 
@@ -129,7 +135,8 @@ def test_without_weight_nothing_changes_and_with_more_borders_shorten(cut):
     np.testing.assert_array_equal(alpha_expansion(mesh, labels, 3, WalkConfig(), ExpansionConfig(0)).rows, labels.rows)
 
 
-def test_without_pymaxflow_it_says_so(cube, monkeypatch):
+def test_missing_pymaxflow_named(cube, monkeypatch):
+    """A missing PyMaxflow is named in the error."""
     monkeypatch.setitem(sys.modules, "maxflow", None)
     labels = FaceLabels(np.zeros(12, np.int64), np.ones(12, np.float32), np.zeros(12, np.uint8))
     with pytest.raises(ConfigError, match="needs PyMaxflow, which is not installed; pip install PyMaxflow"):

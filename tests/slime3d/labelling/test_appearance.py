@@ -45,7 +45,8 @@ def labelled(mesh, truth, appearance, *, with_cameras=True):
     return np.asarray(parts.values)[found.rows], found, np.unique(ids[ids >= 0])
 
 
-def test_colour_finds_the_far_side_that_the_shape_gets_wrong(ball):
+def test_colour_corrects_unseen_side(ball):
+    """Colour finds the far side that the shape gets wrong."""
     mesh, truth = ball
     far = np.setdiff1d(np.arange(len(truth)), labelled(mesh, truth, AppearanceConfig(weight=0))[2])
     by_shape = labelled(mesh, truth, AppearanceConfig(weight=0))[0]
@@ -58,14 +59,16 @@ def test_colour_finds_the_far_side_that_the_shape_gets_wrong(ball):
     assert SOURCES[PERSUADED] == "appearance"
 
 
-def test_same_seed_same_result(ball):
+def test_appearance_is_seeded(ball):
+    """The same seed gives the same result."""
     mesh, truth = ball
     first, second = (labelled(mesh, truth, SMALL)[1] for _ in range(2))
     np.testing.assert_array_equal(first.rows, second.rows)
     np.testing.assert_array_equal(first.confidence, second.confidence)
 
 
-def test_weight_0_or_no_cameras_is_the_shape_alone(ball, monkeypatch):
+def test_zero_weight_uses_shape_only(ball, monkeypatch):
+    """Weight 0 or no cameras gives the labels of the shape alone."""
     mesh, truth = ball
 
     def never(*_):
@@ -79,7 +82,8 @@ def test_weight_0_or_no_cameras_is_the_shape_alone(ball, monkeypatch):
     assert not (off.source == PERSUADED).any()
 
 
-def test_clay_is_not_made_worse(ball):
+def test_clay_labels_not_degraded(ball):
+    """Labels of an untextured mesh do not get worse."""
     mesh, truth = ball
     clay = replace(mesh, appearance=Appearance(None, None, mesh.appearance.texture, ()))
     by_shape = labelled(clay, truth, AppearanceConfig(weight=0))[0]
@@ -87,7 +91,8 @@ def test_clay_is_not_made_worse(ball):
     assert (by_looks == truth).mean() >= (by_shape == truth).mean()
 
 
-def test_only_open_faces_get_votes_as_far_as_they_are_open(ball, monkeypatch):
+def test_votes_only_for_uncertain_faces(ball, monkeypatch):
+    """Only faces without votes get votes, in proportion to their uncertainty."""
     mesh, truth = ball
     count = len(truth)
     chance = np.eye(3)[truth]
@@ -100,7 +105,8 @@ def test_only_open_faces_get_votes_as_far_as_they_are_open(ball, monkeypatch):
     np.testing.assert_allclose(evidence.votes, np.where(np.arange(count) < 700, 0, 0.5 * doubt)[:, None] * chance)
 
 
-def test_trust_is_the_half_of_the_mean_iou_that_guessing_does_not_give():
+def test_trust_is_iou_above_chance():
+    """Trust is the share of the mean IoU above guessing."""
     areas = np.array([4.0, 4, 1, 1, 5])
     truth = np.array([0, 0, 1, 1])
     votes = np.vstack([np.eye(3)[truth], np.zeros((1, 3))])  # part 2 is not annotated, nor is the last face
@@ -112,8 +118,11 @@ def test_trust_is_the_half_of_the_mean_iou_that_guessing_does_not_give():
     assert calibrate(np.zeros((5, 3)), votes, areas) == 0.0
 
 
-def test_what_the_annotated_view_shows_is_not_read_on_itself(ball):
-    """The only view to read is the annotated one: nothing is learned of how far that holds elsewhere."""
+def test_annotated_view_not_read_on_itself(ball):
+    """Faces shown in an annotated view are not read on the same view.
+
+    The only view to read is the annotated view, and it tells nothing of the accuracy elsewhere.
+    """
     mesh, truth = ball
     cameras = orbit_cameras(mesh.used(), 1, 128)
     ids = build_renderer().rasterize(mesh.vertices, mesh.faces, cameras).face_id
@@ -122,12 +131,14 @@ def test_what_the_annotated_view_shows_is_not_read_on_itself(ball):
 
 
 @pytest.mark.parametrize("wrong", [{"weight": -1}, {"weight": np.nan}, {"views": 0}, {"size": 32}, {"seed": -1}])
-def test_settings_out_of_range(wrong):
+def test_appearance_settings_out_of_range_refused(wrong):
+    """Settings out of range are refused."""
     with pytest.raises(ConfigError, match="appearance"):
         AppearanceConfig(**wrong)
 
 
-def test_a_device_that_is_not_there_is_one_line_before_anything_is_written(ball, tmp_path, capsys):
+def test_missing_device_refused_before_writing(ball, tmp_path, capsys):
+    """A missing device is refused in a single line before any output is written."""
     mesh, truth = ball
     path, mask = tmp_path / "ball.ply", tmp_path / "mask.png"
     trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).export(path)

@@ -21,7 +21,8 @@ from tests.slime3d.shapes import from_trimesh, make_mesh
 @given(
     arrays(np.int32, (2, 4, 5), elements=st.integers(-1, 5)), arrays(np.int64, (2, 4, 5), elements=st.integers(-1, 2))
 )
-def test_votes_are_counts_of_pixels(ids, rows):
+def test_votes_count_pixels(ids, rows):
+    """Votes are counts of pixels."""
     rows[0, 0, 0] = 2
     votes = cast_votes(ids, rows, 6)
     expected = np.zeros((6, 3))
@@ -33,7 +34,8 @@ def test_votes_are_counts_of_pixels(ids, rows):
     np.testing.assert_allclose(cast_votes(ids, soft, 6), expected)
 
 
-def test_a_cube_s_faces_touch_across_split_vertices(cube):
+def test_cube_adjacency_across_split_vertices(cube):
+    """A cube's faces touch across split vertices."""
     split = make_mesh(cube.vertices[cube.faces].reshape(-1, 3), np.arange(36).reshape(-1, 3))
     edges = face_adjacency(split)
     assert len(edges.pairs) == 18
@@ -43,7 +45,8 @@ def test_a_cube_s_faces_touch_across_split_vertices(cube):
 
 
 @pytest.mark.parametrize("damage", ["none", "inside out", "mixed"])
-def test_the_notch_of_an_l_is_its_one_concave_edge(damage):
+def test_l_shape_has_single_concave_edge(damage):
+    """The notch of an L is its only concave edge."""
     outline = np.array([[0, 0], [2, 0], [2, 1], [1, 1], [1, 2], [0, 2]], float)
     pieces = [[0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 5]]
     low, high = np.c_[outline, np.zeros(6)], np.c_[outline, np.ones(6)]
@@ -67,13 +70,15 @@ def test_the_notch_of_an_l_is_its_one_concave_edge(damage):
     assert sum((np.abs(touched[:, :2] - [1, 1]) < 1e-9).all(1)) >= 3
 
 
-def test_more_than_two_faces_at_an_edge_are_chained():
+def test_nonmanifold_edge_faces_chained():
+    """More than two faces at an edge are chained."""
     vertices = [[0, 0, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0], [-1, 0, 0]]
     mesh = make_mesh(vertices, [[0, 1, 2], [0, 1, 3], [1, 0, 4]])
     assert face_adjacency(mesh).pairs.tolist() == [[0, 1], [1, 2]]
 
 
-def test_faces_without_area_keep_their_neighbours_together():
+def test_degenerate_faces_keep_neighbours_connected():
+    """Faces without area keep their neighbours connected."""
     mesh = make_mesh(
         [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0.5, 0.5, 0], [1, 1, 0]],
         [[0, 1, 2], [1, 3, 2], [1, 4, 3], [3, 4, 2], [1, 1, 4]],
@@ -97,7 +102,8 @@ def naive_walk(mesh, votes, config):
     return x
 
 
-def test_the_walk_agrees_with_relaxation():
+def test_walk_matches_naive_relaxation():
+    """The walk agrees with relaxation."""
     mesh = from_trimesh(trimesh.creation.icosphere(subdivisions=1))
     votes = np.zeros((len(mesh.faces), 3))
     votes[3, 0], votes[40, 1], votes[41, 2], votes[70] = 5, 2, 1, (1, 0, 3)
@@ -109,7 +115,8 @@ def test_the_walk_agrees_with_relaxation():
     np.testing.assert_array_equal(found.source == ANNOTATED, votes.sum(1) > 0)
 
 
-def test_a_solve_beyond_memory_is_one_line(cube, monkeypatch):
+def test_solve_beyond_memory_error_single_line(cube, monkeypatch):
+    """A solve beyond memory is refused in a single line."""
     import scipy.sparse.linalg
 
     def full(*_, **__):
@@ -122,8 +129,11 @@ def test_a_solve_beyond_memory_is_one_line(cube, monkeypatch):
         random_walk_labels(cube, [FaceVotes(votes, is_fixed=True)])
 
 
-def test_parts_meet_where_the_surface_bends_inwards(dumbbell):
-    """One seed on a bulb, one on the bar: the border runs along the neck, not half way between the seeds."""
+def test_borders_follow_concave_edges(dumbbell):
+    """Parts meet where the surface bends inwards.
+
+    A seed on each bulb and a seed on the bar: the border runs along the neck, not half way between the seeds.
+    """
     x = dumbbell.middles()[:, 0]
     votes = np.zeros((len(x), 3))
     votes[np.abs(x + 0.99).argmin(), 0] = 1
@@ -134,7 +144,8 @@ def test_parts_meet_where_the_surface_bends_inwards(dumbbell):
     assert (rows == truth).mean() > 0.95
 
 
-def test_annotated_faces_keep_their_majority(cube):
+def test_annotated_faces_keep_majority(cube):
+    """Annotated faces keep their majority label."""
     votes = np.zeros((12, 2))
     votes[0], votes[1] = (3, 4), (4, 3)
     found = random_walk_labels(cube, [FaceVotes(votes, is_fixed=True)])
@@ -142,7 +153,8 @@ def test_annotated_faces_keep_their_majority(cube):
     np.testing.assert_allclose(found.confidence[:2], 4 / 7, rtol=1e-6)
 
 
-def test_uncertain_evidence_draws_but_does_not_bind(cube):
+def test_uncertain_votes_attract_without_fixing(cube):
+    """Uncertain votes attract labels but do not fix them."""
     sure, guess = np.zeros((12, 2)), np.zeros((12, 2))
     sure[0, 0] = 1
     guess[0, 1] = 100  # a guess about an annotated face is not asked
@@ -158,7 +170,8 @@ def test_uncertain_evidence_draws_but_does_not_bind(cube):
 
 @settings(max_examples=20, deadline=None)
 @given(st.permutations(range(4)), st.integers(0, 2**32 - 1))
-def test_the_order_of_parts_does_not_matter(order, seed):
+def test_walk_independent_of_part_order(order, seed):
+    """The order of parts does not matter."""
     mesh = from_trimesh(trimesh.creation.icosphere(subdivisions=1))
     rng = np.random.default_rng(seed)
     votes = rng.integers(0, 5, (len(mesh.faces), 4)) * (rng.random((len(mesh.faces), 1)) < 0.2)
@@ -175,7 +188,8 @@ def two_shells(gap: float):
     return from_trimesh(trimesh.util.concatenate([left, right]))
 
 
-def test_shells_are_bridged_where_they_are_closest():
+def test_shells_bridged_at_closest_faces():
+    """Shells are bridged where they are closest."""
     mesh = two_shells(0.1)
     shell = connected_components(len(mesh.faces), face_adjacency(mesh).pairs)
     assert shell.max() == 1
@@ -188,7 +202,8 @@ def test_shells_are_bridged_where_they_are_closest():
 
 
 @pytest.mark.parametrize("gap", [0.1, 50.0])
-def test_a_shell_without_annotation_takes_its_neighbour_s_label(gap):
+def test_unannotated_shell_takes_neighbour_label(gap):
+    """A shell without annotation takes its neighbour's label."""
     mesh = two_shells(gap)
     votes = np.zeros((len(mesh.faces), 2))
     votes[4, 1] = 1
@@ -197,7 +212,8 @@ def test_a_shell_without_annotation_takes_its_neighbour_s_label(gap):
     assert set(found.source[320:]) == {WALKED}
 
 
-def test_what_no_bridge_reaches_is_filled_from_the_nearest_face(monkeypatch):
+def test_unbridged_faces_filled_from_nearest(monkeypatch):
+    """Faces that no bridge reaches are filled from the nearest face."""
     mesh = two_shells(1.0)
     monkeypatch.setattr(walk_module, "shell_bridges", lambda mesh, shell: (np.zeros((0, 2), int), np.zeros(0)))
     votes = np.zeros((len(mesh.faces), 3))
@@ -209,8 +225,11 @@ def test_what_no_bridge_reaches_is_filled_from_the_nearest_face(monkeypatch):
     assert set(found.source[:320]) == {ANNOTATED, WALKED}
 
 
-def test_both_sides_of_a_t_junction_are_reached():
-    """A wall whose right half has a vertex in the middle of the border: no edge is shared, the bridge joins them."""
+def test_walk_crosses_t_junction():
+    """Both sides of a T-junction are reached.
+
+    A wall has a vertex in the middle of the border of its right half: no edge is shared, the bridge joins them.
+    """
     vertices = [[0, 0, 0], [1, 0, 0], [1, 2, 0], [0, 2, 0], [1, 1, 0], [2, 0, 0], [2, 1, 0], [2, 2, 0]]
     faces = [[0, 1, 2], [0, 2, 3], [1, 5, 6], [1, 6, 4], [4, 6, 7], [4, 7, 2]]
     mesh = make_mesh(vertices, faces)
@@ -222,7 +241,8 @@ def test_both_sides_of_a_t_junction_are_reached():
     assert set(found.source) == {ANNOTATED, WALKED}
 
 
-def test_no_evidence_is_an_error(cube):
+def test_no_votes_refused(cube):
+    """A mesh without votes is an error."""
     with pytest.raises(InputError, match="no face has any evidence"):
         random_walk_labels(cube, [FaceVotes(np.zeros((12, 2)), is_fixed=True)])
     with pytest.raises(ConfigError, match=r"walk\.bridge"):

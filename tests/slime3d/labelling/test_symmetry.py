@@ -31,7 +31,8 @@ def cart(lopsided=False):
     return from_trimesh(whole), part
 
 
-def test_a_cart_has_one_mirror_and_a_lopsided_one_none():
+def test_cart_symmetries_found():
+    """A cart has a single mirror symmetry, and a lopsided cart has none."""
     mesh, _ = cart()
     found = symmetries(mesh, 0.9)
     assert len(found) == 1
@@ -40,7 +41,8 @@ def test_a_cart_has_one_mirror_and_a_lopsided_one_none():
     assert symmetries(cart(lopsided=True)[0], 0.9) == []
 
 
-def test_a_box_has_all_seven(cube):
+def test_box_has_seven_symmetries(cube):
+    """A box has all seven symmetries."""
     assert len(symmetries(cube, 0.95)) == 7
 
 
@@ -51,8 +53,11 @@ def shown(part, seen_values):
     return votes
 
 
-def test_unseen_wheels_are_wheels():
-    """The body's near half and the near wheels are annotated; the walk alone makes the far wheels body."""
+def test_unseen_wheels_labelled_by_symmetry():
+    """Unseen wheels are labelled as wheels.
+
+    The body's near half and the near wheels are annotated. The walk alone makes the far wheels body.
+    """
     mesh, part = cart()
     votes = shown(part, {3: 2, 4: 2})
     side = mesh.middles() @ [np.cos(0.5), np.sin(0.5), 0]
@@ -76,8 +81,11 @@ def test_unseen_wheels_are_wheels():
 
 
 @pytest.mark.parametrize(("near", "far"), [(2, 2), (2, 3)])
-def test_parts_that_change_sides_are_followed(near, far):
-    """Front wheels are seen on both sides, as one part or two; half of a rear wheel's pair is not."""
+def test_parts_differing_by_side_followed(near, far):
+    """Parts that change with the side are followed.
+
+    Front wheels are seen on both sides, as the same part or two parts. Half of a rear wheel's pair is not seen.
+    """
     mesh, part = cart()
     votes = shown(part, {0: 1, 3: near, 1: far, 4: near})
     evidence = symmetry_evidence(mesh, votes, SymmetryConfig()).votes
@@ -85,8 +93,11 @@ def test_parts_that_change_sides_are_followed(near, far):
     assert not np.delete(evidence, far, axis=1).any()
 
 
-def test_labels_without_the_shape_s_symmetry_silence_it(cube):
-    """A box cut across: mirrored labels contradict themselves, and nothing is said about the open face."""
+def test_asymmetric_labels_give_no_votes(cube):
+    """Labels without the shape's symmetry silence it.
+
+    A ball cut across: mirrored labels contradict themselves, and the open face gets no votes.
+    """
     ball = from_trimesh(trimesh.creation.icosphere(subdivisions=4))
     x, y, z = ball.middles().T
     votes = np.zeros((len(x), 3))
@@ -95,7 +106,8 @@ def test_labels_without_the_shape_s_symmetry_silence_it(cube):
     assert not symmetry_evidence(ball, votes, SymmetryConfig()).votes.any()
 
 
-def test_weight_bounds_the_votes_and_zero_switches_them_off():
+def test_symmetry_weight_bounds_votes():
+    """The weight bounds the votes, and zero switches them off."""
     mesh, part = cart()
     votes = shown(part, {0: 1, 3: 2, 4: 2})
     assert symmetry_evidence(mesh, votes, SymmetryConfig(weight=0.5)).votes.sum(1).max() == pytest.approx(0.5, rel=0.01)
@@ -104,7 +116,8 @@ def test_weight_bounds_the_votes_and_zero_switches_them_off():
         SymmetryConfig(min_matched_share=0)
 
 
-def test_faces_without_area_and_tiny_units_are_no_obstacle():
+def test_degenerate_faces_and_tiny_units_handled():
+    """Faces without area and tiny units are no obstacle."""
     mesh, part = cart()
     small = make_mesh(mesh.vertices * 1e-4 + 3, np.concatenate([mesh.faces, [[0, 0, 1]]]))
     votes = shown(np.append(part, 9), {0: 1, 3: 2, 4: 2})

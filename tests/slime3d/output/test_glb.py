@@ -58,7 +58,8 @@ def reopened(data, tmp_path):
     return load_mesh(path)
 
 
-def test_a_part_is_one_node_with_a_material_of_its_name_and_colour(tmp_path):
+def test_part_is_node_with_own_material(tmp_path):
+    """A part is a node with a material of its name and colour."""
     mesh = make_mesh(*grid())
     data = glb_bytes(mesh, halves(len(mesh.faces)))
     scene = trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False)
@@ -75,7 +76,8 @@ def test_a_part_is_one_node_with_a_material_of_its_name_and_colour(tmp_path):
         np.testing.assert_allclose(again.vertices[faces], mesh.vertices[mesh.faces[start::2]], atol=1e-6)
 
 
-def test_what_the_format_demands_holds():
+def test_glb_meets_format_requirements():
+    """The requirements of the format hold."""
     data = glb_bytes(dressed(), halves(32), keep_texture=True)
     magic, version, total = struct.unpack_from("<4sII", data)
     assert (magic, version, total) == (b"glTF", 2, len(data))
@@ -93,7 +95,8 @@ def test_what_the_format_demands_holds():
             assert {"min", "max"} <= set(head["accessors"][primitive["attributes"]["POSITION"]])
 
 
-def test_textures_and_colours_are_kept_and_a_texture_is_stored_once(tmp_path):
+def test_textures_kept_and_stored_once(tmp_path):
+    """Textures and colours are kept, and a texture is stored once."""
     mesh = dressed()
     data = glb_bytes(mesh, halves(32), keep_texture=True)
     head = document(data)
@@ -119,6 +122,7 @@ def test_textures_and_colours_are_kept_and_a_texture_is_stored_once(tmp_path):
 
 @pytest.mark.parametrize(("values", "mode"), [((0, 255), "MASK"), ((100, 140), "BLEND"), ((255, 255), None)])
 def test_transparent_textures_stay_transparent(tmp_path, values, mode):
+    """Transparent textures stay transparent."""
     image = np.full((4, 4, 4), 200, np.uint8)
     image[..., 3] = np.repeat(values, 8).reshape(4, 4)
     shape = trimesh.Trimesh(*grid(), process=False)
@@ -135,12 +139,14 @@ def test_transparent_textures_stay_transparent(tmp_path, values, mode):
         np.testing.assert_array_equal(np.asarray(kept)[..., 3], image[..., 3])
 
 
-def test_a_mesh_without_colours_is_coloured_by_part_anyway():
+def test_colourless_mesh_coloured_by_part():
+    """A mesh without colours is coloured by part anyway."""
     mesh = make_mesh(*grid())
     assert glb_bytes(mesh, halves(32), keep_texture=True) == glb_bytes(mesh, halves(32))
 
 
-def test_parts_of_one_name_stay_apart_and_empty_ones_are_left_out():
+def test_equal_names_separated_empty_parts_omitted():
+    """Parts of the same name stay separate, and empty parts are left out."""
     mesh = make_mesh(*grid())
     none = np.zeros(0, np.int64)
     pieces = [Piece("leg", 1, RED, np.arange(9)), Piece("leg", 2, BLUE, np.arange(9, 32)), Piece("arm", 3, RED, none)]
@@ -149,7 +155,8 @@ def test_parts_of_one_name_stay_apart_and_empty_ones_are_left_out():
 
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=80))
-def test_file_names_of_parts_are_safe(name):
+def test_part_file_names_are_safe(name):
+    """File names of parts are safe."""
     safe = safe_name(name)
     assert 0 < len(safe) <= 60
     assert not set(safe) & set('/\\:*?"<>|.\0 \n')
@@ -157,7 +164,8 @@ def test_file_names_of_parts_are_safe(name):
 
 
 @pytest.mark.parametrize("kind", ["glb", "obj", "ply", "stl"])
-def test_part_files_hold_the_parts_and_go_when_the_parts_go(tmp_path, cube, save, kind):
+def test_part_files_written_and_removed(tmp_path, cube, save, kind):
+    """Part files hold the parts and are removed when part files are not requested again."""
     path = save(cube, tmp_path / "cube.ply")
     assert main(["render", str(path), "--out", str(tmp_path / "v"), "--views", "4", "--size", "64"]) == 0
     ids = np.load(tmp_path / "v" / "view_000.faces.npy")
@@ -192,7 +200,8 @@ def test_part_files_hold_the_parts_and_go_when_the_parts_go(tmp_path, cube, save
     assert not (tmp_path / "o" / ".." / "left side").exists()
 
 
-def test_keep_texture_is_a_setting_and_an_option(tmp_path):
+def test_keep_texture_setting_and_option(tmp_path):
+    """``keep_texture`` is a setting and an option."""
     shape = trimesh.Trimesh(*grid(), process=False)
     image = Image.fromarray(np.full((8, 8, 3), 77, np.uint8))
     shape.visual = trimesh.visual.TextureVisuals(uv=shape.vertices[:, :2], image=image)
@@ -218,8 +227,11 @@ def test_keep_texture_is_a_setting_and_an_option(tmp_path):
 
 
 @pytest.mark.parametrize(("offset", "placed"), [(0.0, False), (10.0, False), (5e6, True), (1e8, True)])
-def test_meshes_far_from_the_origin_keep_their_shape(offset, placed):
-    """As with coordinates of a map: float32 has 7 digits."""
+def test_distant_mesh_keeps_shape(offset, placed):
+    """Meshes far from the origin keep their shape.
+
+    As with coordinates of a map: float32 has 7 digits.
+    """
     ball = trimesh.creation.icosphere(subdivisions=2, radius=0.5)
     mesh = make_mesh(ball.vertices + offset, ball.faces)
     data = glb_bytes(mesh, [Piece("ball", 1, RED, np.arange(len(ball.faces)))])

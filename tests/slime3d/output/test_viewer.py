@@ -53,7 +53,8 @@ def ball():
     return from_trimesh(trimesh.creation.icosphere(subdivisions=2))
 
 
-def test_the_page_holds_the_mesh_and_its_labels(ball):
+def test_page_holds_mesh_and_labels(ball):
+    """The page holds the mesh and its labels."""
     labels, parts = labelled(ball)
     head, data = contents(viewer_page(ball, "ball.ply", labels, parts, COLORS))
     assert head["mesh"] == "ball.ply"
@@ -72,14 +73,16 @@ def test_the_page_holds_the_mesh_and_its_labels(ball):
     assert head["parts"][2]["confidence"] == pytest.approx(labels.confidence[labels.rows == 2].mean(), abs=1e-3)
 
 
-def test_up_is_up_whatever_the_file_says(ball):
+def test_page_up_axis_follows_setting(ball):
+    """Up is up, whatever axis the file uses."""
     tall = Mesh(ball.vertices * [1, 1, 3], ball.faces, ball.node, ball.node_names)
     labels, parts = labelled(tall)
     head, _ = contents(viewer_page(tall, "x", labels, parts, COLORS, up="z"))
     assert np.argmax(head["size"]) == 1
 
 
-def test_colours_of_the_file_are_in_the_page(ball):
+def test_page_holds_file_colours(ball):
+    """Colours of the file are in the page."""
     tones = np.random.default_rng(2).integers(0, 256, (len(ball.faces), 3)).astype(np.uint8)
     look = Appearance(np.repeat(tones[:, None], 3, 1), None, np.full(len(tones), -1, np.int32), ())
     mesh = Mesh(ball.vertices, ball.faces, ball.node, ball.node_names, look)
@@ -88,14 +91,16 @@ def test_colours_of_the_file_are_in_the_page(ball):
     np.testing.assert_allclose(data["own"].reshape(-1, 3), tones, atol=1)
 
 
-def test_the_page_asks_for_nothing_from_anywhere(ball):
+def test_page_loads_no_external_resources(ball):
+    """The page loads nothing from elsewhere."""
     page = viewer_page(ball, "x", *labelled(ball), COLORS)
     assert "default-src 'none'" in page
     assert not re.search(r"https?:|//cdn|@import|\bimport\b|fetch\(|XMLHttp|\ssrc=", page)
     assert re.findall(r'href="([^"]*)"', page) == ["data:,"]
 
 
-def test_names_cannot_break_out_of_the_page(ball):
+def test_names_are_escaped(ball):
+    """Names cannot break out of the page."""
     evil = '</script><script>alert("x")</script>'
     labels, parts = labelled(ball, ("background", evil, "<b>", "none"))
     page = viewer_page(ball, evil, labels, parts, COLORS)
@@ -106,7 +111,8 @@ def test_names_cannot_break_out_of_the_page(ball):
 
 
 @pytest.mark.parametrize("limit", [1000, 3000])
-def test_large_meshes_are_shown_simplified(limit):
+def test_large_mesh_simplified(limit):
+    """Large meshes are shown simplified."""
     mesh = from_trimesh(trimesh.creation.icosphere(subdivisions=5))
     rows = (mesh.middles()[:, 0] > 0).astype(np.int64)
     shown = simplified(mesh, rows, limit)
@@ -124,7 +130,8 @@ def test_large_meshes_are_shown_simplified(limit):
     np.testing.assert_array_equal(data["row"], labels.rows[data["face"]])
 
 
-def test_the_page_s_size_is_bounded(ball):
+def test_page_size_bounded(ball):
+    """The size of the page is bounded."""
     mesh = from_trimesh(trimesh.creation.icosphere(subdivisions=5))
     page = viewer_page(mesh, "x", *labelled(mesh), COLORS)
     assert len(page) < 20_000 + 4 / 3 * 31 * len(mesh.faces)
@@ -147,7 +154,8 @@ def run_page(tmp_path):
     return run
 
 
-def test_the_script_draws_every_part_and_hides_what_is_switched_off(ball, run_page):
+def test_script_draws_and_hides_parts(ball, run_page):
+    """The script draws every part and hides parts that are switched off."""
     labels, parts = labelled(ball)
     seen = run_page(viewer_page(ball, "ball.ply", labels, parts, COLORS))
     counts = np.bincount(labels.rows, minlength=4)
@@ -171,7 +179,8 @@ def test_the_script_draws_every_part_and_hides_what_is_switched_off(ball, run_pa
     assert seen["modes"] == ["parts", "confidence", "source"]
 
 
-def test_the_script_looks_from_view_0_s_side(ball, run_page):
+def test_script_camera_matches_view_0(ball, run_page):
+    """The script's camera looks from the side of view 0."""
     camera = run_page(viewer_page(ball, "x", *labelled(ball), COLORS))["camera"]
     eye = np.array(camera["eye"]) / np.linalg.norm(camera["eye"])
     expected = [np.sin(np.pi / 6) * np.cos(np.pi / 9), np.sin(np.pi / 9), np.cos(np.pi / 6) * np.cos(np.pi / 9)]

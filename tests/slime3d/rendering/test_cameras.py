@@ -19,7 +19,8 @@ def directions(cameras, mesh):
 
 
 @pytest.mark.parametrize("views", [10, 12, 14])
-def test_views_lie_all_around_above_and_below(cube, views):
+def test_orbit_covers_all_directions(cube, views):
+    """Views lie all around, above and below."""
     away = directions(orbit_cameras(cube.used(), views, 64), cube)
     assert len(away) == views
     assert (away[:, 1] > 0.7).sum() >= 2
@@ -30,13 +31,15 @@ def test_views_lie_all_around_above_and_below(cube, views):
     assert apart.max() < 0.95
 
 
-def test_every_face_of_a_cube_is_seen(cube):
+def test_every_cube_face_seen(cube):
+    """Every face of a cube is seen."""
     ids = ZBuffer(False).face_ids(cube.vertices, cube.faces, orbit_cameras(cube.used(), 12, 64))
     assert set(np.unique(ids)) == set(range(-1, 12))
 
 
 @pytest.mark.parametrize("up", UP_AXES)
-def test_up_is_up_in_the_picture(cube, up):
+def test_up_axis_points_up_in_image(cube, up):
+    """The up axis points up in the image."""
     axis = "xyz".index(up[-1])
     direction = np.zeros(3)
     direction[axis] = -1 if up.startswith("-") else 1
@@ -46,13 +49,15 @@ def test_up_is_up_in_the_picture(cube, up):
     np.testing.assert_allclose(np.linalg.det(cameras.pose[:, :3, :3]), 1)
 
 
-def test_view_0_shows_the_front_from_the_right(cube):
+def test_view_0_from_front_right(cube):
+    """View 0 shows the front from the right."""
     away = directions(orbit_cameras(cube.used(), 12, 64), cube)[0]
     assert away[2] > away[0] > 0.3
     assert away[1] > 0.2
 
 
-def test_the_object_fills_the_picture_and_is_never_cut(cube):
+def test_object_fills_image_without_clipping(cube):
+    """The object fills the image and is never cut."""
     cameras = orbit_cameras(cube.used() * 7 + 100, 12, 200)
     pixels, depth = cameras.project(cube.used() * 7 + 100)
     assert depth.min() > 0
@@ -63,20 +68,23 @@ def test_the_object_fills_the_picture_and_is_never_cut(cube):
     np.testing.assert_allclose((pixels.min(1) + pixels.max(1)) / 2, 100, atol=1e-6)
 
 
-def test_views_are_the_same_every_time_and_in_every_unit(cube):
+def test_orbit_deterministic_and_scale_invariant(cube):
+    """Views are the same every time and in every unit."""
     once, again = orbit_cameras(cube.used(), 12, 64), orbit_cameras(cube.used(), 12, 64)
     np.testing.assert_array_equal(once.pose, again.pose)
     large = orbit_cameras(cube.used() * 1000, 12, 64)
     np.testing.assert_allclose(large.project(cube.used() * 1000)[0], once.project(cube.used())[0], atol=1e-6)
 
 
-def test_the_turntable_goes_round_once(cube):
+def test_turntable_makes_full_turn(cube):
+    """The turntable makes a single full turn."""
     away = directions(turntable_views(cube.used(), 8, 64), cube)
     turn = np.unwrap(np.arctan2(away[:, 0], away[:, 2]))
     np.testing.assert_allclose(np.diff(turn), 2 * np.pi / 8)
 
 
-def test_cameras_json_gives_the_cameras_back(cube, tmp_path):
+def test_cameras_json_round_trip(cube, tmp_path):
+    """cameras.json gives the cameras back."""
     cameras = orbit_cameras(cube.used(), 5, 64)
     path = tmp_path / "cameras.json"
     path.write_text(json.dumps(cameras_entry(cameras)))
@@ -87,7 +95,8 @@ def test_cameras_json_gives_the_cameras_back(cube, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"views": []}', '{"views": [], "size": [8, 8], "focal": 1}'])
-def test_other_files_are_no_cameras(tmp_path, text):
+def test_invalid_cameras_file_refused(tmp_path, text):
+    """Other files are refused as cameras."""
     path = tmp_path / "cameras.json"
     path.write_text(text)
     with pytest.raises(InputError, match=r"cameras\.json"):
@@ -97,6 +106,7 @@ def test_other_files_are_no_cameras(tmp_path, text):
 @pytest.mark.parametrize(
     ("options", "message"), [({"views": 0}, "--views"), ({"size": 8}, "--size"), ({"up": "w"}, "--up")]
 )
-def test_settings_out_of_range_are_named(cube, options, message):
+def test_orbit_settings_out_of_range_refused(cube, options, message):
+    """Settings out of range are named."""
     with pytest.raises(ConfigError, match=message):
         orbit_cameras(cube.used(), **options)

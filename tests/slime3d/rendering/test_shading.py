@@ -43,7 +43,8 @@ def textured_square():
 
 
 @pytest.mark.parametrize("suffix", [".glb", ".obj"])
-def test_a_texture_lies_the_right_way_round(tmp_path, suffix):
+def test_texture_orientation_correct(tmp_path, suffix):
+    """A texture lies the right way round."""
     textured_square().export(tmp_path / f"square{suffix}")
     mesh = load_mesh(tmp_path / f"square{suffix}")
     assert mesh.appearance.kind == "textured"
@@ -54,14 +55,16 @@ def test_a_texture_lies_the_right_way_round(tmp_path, suffix):
     np.testing.assert_array_equal(bright, QUARTERS.reshape(4, 3) > 0)
 
 
-def test_bilinear_samples_repeat_and_meet_texel_centres():
+def test_bilinear_sampling_wraps_at_texel_centres():
+    """Bilinear samples repeat and meet texel centres."""
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3) * 10
     uv = np.array([[0.25, 0.75], [0.75, 0.25], [1.25, -0.25], [0.5, 0.75]])
     expected = [image[0, 0], image[1, 1], image[0, 0], (image[0, 0].astype(float) + image[0, 1]) / 2]
     np.testing.assert_allclose(_sample(image, uv), expected)
 
 
-def test_vertex_colours_are_interpolated_and_linear_light_in_gltf(tmp_path):
+def test_vertex_colours_interpolated_linear_in_gltf(tmp_path):
+    """Vertex colours are interpolated, and are linear light in glTF."""
     colors = np.array([[55, 55, 55, 255]] * 4, np.uint8)
     shape = square(trimesh.visual.ColorVisuals(vertex_colors=colors))
     shape.export(tmp_path / "s.ply")
@@ -75,7 +78,8 @@ def test_vertex_colours_are_interpolated_and_linear_light_in_gltf(tmp_path):
     assert max(abs(v - 128) for v in levels["glb"]) <= 1
 
 
-def test_a_missing_texture_is_a_note_not_an_end(tmp_path, capsys):
+def test_missing_texture_is_noted(tmp_path, capsys):
+    """A missing texture is a note, not an error."""
     textured_square().export(tmp_path / "s.obj")
     for file in tmp_path.glob("*.png"):
         file.unlink()
@@ -87,7 +91,8 @@ def test_a_missing_texture_is_a_note_not_an_end(tmp_path, capsys):
     assert capsys.readouterr().err.count("note:") == 1
 
 
-def test_clay_is_two_sided_and_brightest_where_it_faces_the_camera():
+def test_clay_two_sided_and_brightest_frontally():
+    """Clay is two-sided and brightest where it faces the camera."""
     ball = from_trimesh(trimesh.creation.icosphere(subdivisions=4))
     cameras = orbit_cameras(ball.used(), 3, 96)
     picture = shade(rendered(ball, cameras), ball, cameras, "clay")
@@ -98,7 +103,8 @@ def test_clay_is_two_sided_and_brightest_where_it_faces_the_camera():
     assert (picture[:, 0, 0] == 255).all()
 
 
-def test_sharp_edges_stay_sharp_and_round_ones_are_smooth(cube):
+def test_sharp_edges_kept_round_smoothed(cube):
+    """Sharp edges stay sharp, and round surfaces are smooth."""
     nut = from_trimesh(trimesh.creation.cylinder(1, 1, sections=6))
     for mesh in (cube, nut):
         corners = lighting_normals(mesh)
@@ -107,7 +113,8 @@ def test_sharp_edges_stay_sharp_and_round_ones_are_smooth(cube):
     np.testing.assert_allclose(lighting_normals(ball), ball.vertices[ball.faces], atol=0.02)
 
 
-def test_smoothing_agrees_with_its_naive_twin(dumbbell):
+def test_corner_normals_match_naive(dumbbell):
+    """Smoothed corner normals agree with the naive implementation."""
     corner, normals, areas = dumbbell.welded()[dumbbell.faces], dumbbell.normals(), dumbbell.areas()
     got = dumbbell.corner_normals(0.3)
     for face in range(0, len(normals), 37):
@@ -119,13 +126,15 @@ def test_smoothing_agrees_with_its_naive_twin(dumbbell):
             np.testing.assert_allclose(got[face, i], total / np.linalg.norm(total), atol=1e-9)
 
 
-def test_normals_point_to_the_camera_in_blue():
+def test_frontal_normals_are_blue():
+    """Normals that point to the camera are blue."""
     mesh = from_trimesh(square())
     picture = shade(rendered(mesh, facing()), mesh, facing(), "normal")[0]
     assert picture[32, 32].tolist() == [128, 128, 255]
 
 
-def test_depth_is_light_near_and_dark_far(cube):
+def test_depth_shading_light_near_dark_far(cube):
+    """Depth shading is light near and dark far."""
     cameras = orbit_cameras(cube.used(), 4, 64)
     fragments = rendered(cube, cameras)
     picture = shade(fragments, cube, cameras, "depth")[..., 0].astype(float)
@@ -134,7 +143,8 @@ def test_depth_is_light_near_and_dark_far(cube):
     assert (picture[~shown] == 255).all()
 
 
-def test_faces_in_colours_of_their_own(cube):
+def test_shade_colors_uses_face_colours(cube):
+    """Faces are drawn in colours of their own."""
     cameras = orbit_cameras(cube.used(), 4, 64)
     fragments = rendered(cube, cameras)
     colors = np.zeros((12, 3), np.uint8)
@@ -146,7 +156,8 @@ def test_faces_in_colours_of_their_own(cube):
 
 
 @pytest.mark.parametrize("mode", [*SHADINGS, "shiny"])
-def test_what_a_mesh_has_no_data_for_is_one_line(cube, mode):
+def test_shading_without_data_error_single_line(cube, mode):
+    """A shading that the mesh has no data for is refused in a single line."""
     cameras = orbit_cameras(cube.used(), 1, 32)
     fragments = rendered(cube, cameras)
     if mode in {"textured", "vertex", "shiny"}:

@@ -45,7 +45,8 @@ def stamps(out):
     return {p.relative_to(out): p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and p.name != "batch.json"}
 
 
-def test_folders_are_rendered_and_labelled_mesh_by_mesh(folder, tmp_path, capsys):
+def test_folders_processed_mesh_by_mesh(folder, tmp_path, capsys):
+    """Folders are rendered and labelled mesh by mesh."""
     meshes, views = folder
     assert {p.name for p in (views / "low" / "c").iterdir()} >= {"view_003.png", "cameras.json", "contact_sheet.png"}
     out = tmp_path / "out"
@@ -59,7 +60,8 @@ def test_folders_are_rendered_and_labelled_mesh_by_mesh(folder, tmp_path, capsys
     assert (summary["done"], summary["kept"], summary["failed"]) == (3, 0, 0)
 
 
-def test_one_bad_mesh_does_not_lose_the_others(folder, tmp_path, capsys):
+def test_bad_mesh_keeps_other_results(folder, tmp_path, capsys):
+    """A bad mesh does not lose the results of the others."""
     meshes, views = folder
     (meshes / "b.off").write_text("OFF\n3 1 0\nnan 0 0\n1 0 0\n0 1 0\n3 0 1 2\n")
     (views / "low" / "c" / "mask_000.png").unlink()
@@ -78,7 +80,8 @@ def test_one_bad_mesh_does_not_lose_the_others(folder, tmp_path, capsys):
     }  # fmt: skip
 
 
-def test_an_error_of_ours_in_one_mesh_is_status_1_and_the_others_go_on(folder, tmp_path, capsys, monkeypatch):
+def test_internal_error_gives_status_1(folder, tmp_path, capsys, monkeypatch):
+    """An internal error in a mesh gives status 1, and the other meshes go on."""
     meshes, views = folder
     real = pipeline.load_mesh
 
@@ -102,7 +105,8 @@ def test_an_error_of_ours_in_one_mesh_is_status_1_and_the_others_go_on(folder, t
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_setting_no_mesh_can_do_with_ends_it_at_once(folder, tmp_path, capsys):
+def test_invalid_setting_stops_batch(folder, tmp_path, capsys):
+    """A setting invalid for every mesh ends the batch at once."""
     meshes, views = folder
     out = tmp_path / "out"
     assert main(["run", str(meshes), "--ref", str(views), "--out", str(out), "--up", "w"]) == 2
@@ -110,7 +114,8 @@ def test_a_setting_no_mesh_can_do_with_ends_it_at_once(folder, tmp_path, capsys)
     assert not out.exists()
 
 
-def test_resume_keeps_what_is_finished_and_sees_every_change(folder, tmp_path, capsys):
+def test_resume_repeats_only_changed_meshes(folder, tmp_path, capsys):
+    """``--resume`` keeps finished meshes and notices every change."""
     meshes, views = folder
     out = tmp_path / "out"
     command = ["run", str(meshes), "--ref", str(views), "--out", str(out), "--resume"]
@@ -150,7 +155,8 @@ def test_resume_keeps_what_is_finished_and_sees_every_change(folder, tmp_path, c
     assert again("--set", "walk.concave_scale=0.5", "--names", str(names))[0] == set()
 
 
-def test_renders_and_single_meshes_resume_too(folder, tmp_path, capsys):
+def test_render_and_single_mesh_resume(folder, tmp_path, capsys):
+    """Renders and runs of a single mesh resume, too."""
     meshes, views = folder
     before = stamps(views)
     assert main(["render", str(meshes), "--out", str(views), *OPTIONS, "--resume"]) == 0
@@ -168,7 +174,8 @@ def test_renders_and_single_meshes_resume_too(folder, tmp_path, capsys):
     assert stamps(tmp_path / "one") == before
 
 
-def test_an_interrupted_run_is_not_taken_as_finished(folder, tmp_path, monkeypatch):
+def test_interrupted_run_not_finished(folder, tmp_path, monkeypatch):
+    """An interrupted run is not taken as finished."""
     meshes, views = folder
     out = tmp_path / "one"
     command = ["run", str(meshes / "a.off"), "--ref", str(views / "a"), "--out", str(out), *QUICK, "--quiet"]
@@ -186,7 +193,8 @@ def test_an_interrupted_run_is_not_taken_as_finished(folder, tmp_path, monkeypat
     assert (out / "report.json").is_file()
 
 
-def test_which_meshes_a_folder_holds(folder, tmp_path):
+def test_gather_lists_meshes_of_folder(folder, tmp_path):
+    """Meshes of a folder are listed without results and hidden files."""
     meshes, _ = folder
     out = meshes / "results"
     (out / "a").mkdir(parents=True)
@@ -209,7 +217,8 @@ def test_which_meshes_a_folder_holds(folder, tmp_path):
         gather([tmp_path / "none"], out)
 
 
-def test_whose_mask_is_whose(tmp_path):
+def test_masks_matched_to_meshes(tmp_path):
+    """Masks are matched to meshes by name."""
     front, below = tmp_path / "front", tmp_path / "below"
     (front / "low").mkdir(parents=True)
     (below / "b").mkdir(parents=True)
@@ -233,7 +242,8 @@ def test_whose_mask_is_whose(tmp_path):
         masks_of(given, "a", alone=False)
 
 
-def test_a_folder_of_one_mesh_takes_a_mask_file(folder, tmp_path):
+def test_folder_of_single_mesh_takes_mask(folder, tmp_path):
+    """A folder of a single mesh takes a mask file."""
     meshes, views = folder
     mask = views / "low" / "c" / "mask_000.png"
     command = ["run", str(meshes / "low"), "--ref", str(mask), "--out", str(tmp_path / "o"), *QUICK, "--quiet"]
@@ -241,13 +251,15 @@ def test_a_folder_of_one_mesh_takes_a_mask_file(folder, tmp_path):
     assert len(np.load(tmp_path / "o" / "c" / "face_labels.npy")) == 12
 
 
-def test_several_meshes_need_a_place(folder, capsys):
+def test_several_meshes_require_out(folder, capsys):
+    """Several meshes need an output folder."""
     meshes, views = folder
     assert main(["run", str(meshes), "--ref", str(views)]) == 2
     assert "--out DIR" in capsys.readouterr().err
 
 
-def test_files_a_mesh_names_count_as_the_mesh(tmp_path):
+def test_referenced_files_are_part_of_provenance(tmp_path):
+    """Files that a mesh names count as the mesh."""
     obj, gltf = tmp_path / "m.obj", tmp_path / "m.gltf"
     obj.write_text("mtllib my paint.mtl\nv 0 0 0\nusemtl a\n")
     (tmp_path / "my paint.mtl").write_text("newmtl a\nmap_Kd -s 1 1 1 wood.png\n")
@@ -263,7 +275,8 @@ def test_files_a_mesh_names_count_as_the_mesh(tmp_path):
     assert {k for k in before if before[k] != after[k]} == {"mesh"}
 
 
-def test_reports_of_others_do_not_count(tmp_path):
+def test_foreign_reports_are_stale(tmp_path):
+    """Reports of other programs do not count as finished."""
     assert stale_reason(tmp_path / "x", {}) == "not made before"
     assert stale_reason(tmp_path, {}) == "not finished before"
     for text in ("", "[]", '{"files": []}', '{"made_of": 3, "files": []}'):
@@ -271,8 +284,11 @@ def test_reports_of_others_do_not_count(tmp_path):
         assert "does not say" in stale_reason(tmp_path, {})
 
 
-def test_textures_named_with_blanks_or_in_a_ply_are_companions(tmp_path):
-    """Else --resume would not see that one was painted over."""
+def test_textures_with_blanks_or_ply_referenced(tmp_path):
+    """Textures named with blanks or in a PLY are referenced files.
+
+    Else --resume would not see that a texture was painted over.
+    """
     (tmp_path / "my wood.png").write_bytes(b"")
     (tmp_path / "m.obj").write_text("mtllib m.mtl\n")
     (tmp_path / "m.mtl").write_text("newmtl a\nmap_Kd -s 1 1 1 my wood.png\nmap_Bump gone.png\n")

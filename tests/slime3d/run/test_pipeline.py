@@ -42,7 +42,8 @@ def run(path, out, *more):
     )
 
 
-def test_render_writes_views_ids_cameras_and_a_sheet(bar, dumbbell):
+def test_render_writes_all_outputs(bar, dumbbell):
+    """``slime3d render`` writes views, face ids, cameras and a contact sheet."""
     _, out, _ = bar
     names = {p.name for p in out.iterdir()}
     expected = {f"view_{i:03d}{s}" for i in range(6) for s in (".png", ".faces.npy")}
@@ -58,7 +59,8 @@ def test_render_writes_views_ids_cameras_and_a_sheet(bar, dumbbell):
     assert json.loads((out / "cameras.json").read_text())["n_faces"] == len(dumbbell.faces)
 
 
-def test_run_labels_every_face_and_writes_everything(bar, dumbbell, tmp_path, capsys):
+def test_run_labels_faces_and_writes_outputs(bar, dumbbell, tmp_path, capsys):
+    """``slime3d run`` labels every face and writes every output."""
     path, views, truth = bar
     names = tmp_path / "names.json"
     names.write_text('{"4": "left", "7": "grip", "9": "right"}')
@@ -93,7 +95,8 @@ def test_run_labels_every_face_and_writes_everything(bar, dumbbell, tmp_path, ca
     assert main(["eval", str(out), str(out), "--quiet"]) == 0
 
 
-def test_the_same_command_gives_the_same_labels(bar, tmp_path):
+def test_run_is_deterministic(bar, tmp_path):
+    """The same command gives the same labels."""
     path, views, truth = bar
     mask = draw(views, truth, 2)
     for name in "ab":
@@ -102,7 +105,8 @@ def test_the_same_command_gives_the_same_labels(bar, tmp_path):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-def test_the_written_config_repeats_the_run(bar, tmp_path):
+def test_written_config_repeats_run(bar, tmp_path):
+    """The written configuration repeats the run."""
     path, views, truth = bar
     mask = draw(views, truth, 0)
     assert run(path, tmp_path / "a", "--ref", str(mask), "--set", "walk.concave_scale=0.5") == 0
@@ -112,7 +116,8 @@ def test_the_written_config_repeats_the_run(bar, tmp_path):
     assert (tmp_path / "a" / "labels.json").read_bytes() == (tmp_path / "b" / "labels.json").read_bytes()
 
 
-def test_more_views_help_and_their_votes_are_summed(bar, tmp_path):
+def test_votes_of_several_views_summed(bar, tmp_path):
+    """More views help, and their votes are summed."""
     path, views, truth = bar
     refs = [f"--ref={v}={draw(views, truth, v)}" for v in range(6)]
     assert run(path, tmp_path / "o", *refs) == 0
@@ -121,7 +126,8 @@ def test_more_views_help_and_their_votes_are_summed(bar, tmp_path):
     assert json.loads((tmp_path / "o" / "report.json").read_text())["area_share"]["annotated"] > 0.8
 
 
-def test_masks_of_another_size_are_fitted(bar, tmp_path):
+def test_masks_of_other_size_fitted(bar, tmp_path):
+    """Masks of another size are fitted."""
     path, views, truth = bar
     mask = draw(views, truth, 0)
     small = Image.open(mask)
@@ -130,7 +136,8 @@ def test_masks_of_another_size_are_fitted(bar, tmp_path):
     assert (np.load(tmp_path / "o" / "face_labels.npy") == truth).mean() > 0.97
 
 
-def test_colours_mean_the_same_in_all_masks(bar, tmp_path):
+def test_colours_consistent_across_masks(bar, tmp_path):
+    """Colours mean the same in all masks."""
     path, views, truth = bar
     tones = {4: (250, 120, 20), 7: (20, 200, 240), 9: (200, 20, 250)}
     for view in (0, 3):
@@ -151,7 +158,8 @@ def test_colours_mean_the_same_in_all_masks(bar, tmp_path):
 
 
 @pytest.mark.parametrize(("missing", "share"), [("outline", 0.0), ("bulb", 0.2)])
-def test_zero_on_the_object_is_the_rest_or_a_careless_outline(bar, tmp_path, missing, share):
+def test_zero_on_object_ignored_or_background(bar, tmp_path, missing, share):
+    """Zero on the object is the rest of the object or, for a few pixels, a careless outline."""
     path, views, truth = bar
     mask = draw(views, truth, 0)
     values = np.array(Image.open(mask))
@@ -169,7 +177,8 @@ def test_zero_on_the_object_is_the_rest_or_a_careless_outline(bar, tmp_path, mis
     assert any("taken as unknown" in n for n in notes) == (missing == "outline")
 
 
-def test_references_are_masks_with_or_without_a_view(tmp_path, monkeypatch):
+def test_parse_reference_with_optional_view(tmp_path, monkeypatch):
+    """References are masks with or without a view."""
     monkeypatch.chdir(tmp_path)
     assert parse_reference("a.png", 3) == Reference(3, Path("a.png"))
     assert parse_reference("5=b=c.png", 3) == Reference(5, Path("b=c.png"))
@@ -178,8 +187,11 @@ def test_references_are_masks_with_or_without_a_view(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("axis", [["--up", "-z"], ["--up=-z"]])
-def test_an_axis_that_points_down_is_no_option(bar, tmp_path, axis):
-    """Both spellings, though argparse takes the word that follows for an option of that name."""
+def test_negative_up_axis_accepted(bar, tmp_path, axis):
+    """An axis that points down is not taken for an option.
+
+    Both spellings, though argparse takes the word that follows for an option of that name.
+    """
     path, *_ = bar
     assert main(["render", str(path), "--out", str(tmp_path / "views"), "--views", "2", "--size", "32", *axis]) == 0
     pose = read_cameras(tmp_path / "views" / "cameras.json").pose
@@ -195,7 +207,8 @@ def refused(capsys, arguments, message, *absent):
         assert not path.exists()
 
 
-def test_bad_masks_and_views_are_one_line_and_leave_nothing(bar, tmp_path, capsys):
+def test_invalid_masks_leave_no_output(bar, tmp_path, capsys):
+    """Invalid masks and views are refused in a single line and leave no output."""
     path, views, truth = bar
     good = draw(views, truth, 0)
     out = tmp_path / "never"
@@ -229,7 +242,8 @@ def glb(head):
 
 
 @pytest.mark.parametrize("suffix", ["glb", "gltf"])
-def test_draco_without_its_decoder_is_named(tmp_path, capsys, suffix, monkeypatch):
+def test_compression_without_decoder_named(tmp_path, capsys, suffix, monkeypatch):
+    """Draco or meshopt compression without its decoder is named."""
     import sys
 
     monkeypatch.setitem(sys.modules, "DracoPy", None)
@@ -242,7 +256,8 @@ def test_draco_without_its_decoder_is_named(tmp_path, capsys, suffix, monkeypatc
     refused(capsys, ["info", path], "meshopt-compressed, which cannot be read")
 
 
-def test_a_mesh_beyond_memory_is_refused_before_it_is_worked_on(bar, tmp_path, capsys, monkeypatch):
+def test_mesh_beyond_memory_refused_early(bar, tmp_path, capsys, monkeypatch):
+    """A mesh beyond memory is refused before it is processed."""
     path, _, _ = bar
     monkeypatch.setattr(headers, "free_memory", lambda: 1000)
     refused(capsys, ["render", path, "--out", tmp_path / "o"], "faces need about", tmp_path / "o")
@@ -250,7 +265,8 @@ def test_a_mesh_beyond_memory_is_refused_before_it_is_worked_on(bar, tmp_path, c
     assert main(["info", str(path)]) == 0
 
 
-def test_free_memory_is_a_plausible_number():
+def test_free_memory_is_plausible():
+    """Free memory is a plausible number."""
     free = headers.free_memory()
     assert free is None or 1e6 < free < 1e15
 
@@ -263,14 +279,16 @@ def test_free_memory_is_a_plausible_number():
         ("OFF\n0 0 0\n", ""),
     ],
 )
-def test_meshes_that_show_nothing_are_one_line(tmp_path, capsys, text, message):
+def test_empty_mesh_error_single_line(tmp_path, capsys, text, message):
+    """Meshes that show nothing are refused in a single line."""
     path = tmp_path / "m.off"
     path.write_text(text)
     refused(capsys, ["render", path, "--out", tmp_path / "o"], message, tmp_path / "o")
     refused(capsys, ["info", tmp_path], "it is a folder", tmp_path / "o")
 
 
-def test_zero_area_faces_and_stray_vertices_are_no_obstacle(cube, save, tmp_path):
+def test_degenerate_faces_and_stray_vertices_handled(cube, save, tmp_path):
+    """Faces without area and stray vertices are no obstacle."""
     from tests.slime3d.shapes import make_mesh
 
     odd = make_mesh(
@@ -300,8 +318,11 @@ def test_zero_area_faces_and_stray_vertices_are_no_obstacle(cube, save, tmp_path
 
 
 @pytest.mark.data
-def test_the_floor_holds_on_real_meshes(mesh_data, tmp_path):
-    """One view of a textured character and of an untextured body; the view is simply the first."""
+def test_accuracy_baseline_on_real_meshes(mesh_data, tmp_path):
+    """The accuracy baseline holds on real meshes.
+
+    One view of a textured character and of an untextured body. The view is simply the first.
+    """
     for name, folder, least in (("kaykit-mage.glb", "cc0_characters", 0.9), ("psb-teddy-161.off", "psb", 0.85)):
         path = mesh_data / folder / name
         views, out = tmp_path / name, tmp_path / f"{name}-out"
@@ -326,8 +347,11 @@ def test_the_floor_holds_on_real_meshes(mesh_data, tmp_path):
         assert json.loads(scores.read_text())["mean"]["rand_area"] > least
 
 
-def test_a_mask_of_views_rendered_otherwise_is_refused(bar, tmp_path, capsys):
-    """Drawn with the mesh one way up, read with it another: it would mark other faces, and nothing would show it."""
+def test_mask_of_other_views_refused(bar, tmp_path, capsys):
+    """A mask drawn on views rendered with other settings is refused.
+
+    Drawn with the mesh one way up, read with it another: it would mark other faces without a sign of it.
+    """
     path, views, truth = bar
     mask = draw(views, truth, 2)
     arguments = ("--ref", f"2={mask}", "--quiet")

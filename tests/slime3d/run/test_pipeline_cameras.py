@@ -34,7 +34,8 @@ def scene(dumbbell, save, tmp_path):
     return path, file, np.where(np.abs(x) < 0.54, 7, np.where(x < 0, 4, 9))
 
 
-def test_pictures_are_taken_and_masks_read_through_one_s_own_cameras(scene, dumbbell, tmp_path):
+def test_given_cameras_render_and_label(scene, dumbbell, tmp_path):
+    """Images are rendered and masks read through given cameras."""
     path, file, truth = scene
     out = tmp_path / "v"
     assert main(["render", str(path), "--out", str(out), "--cameras", str(file)]) == 0
@@ -70,7 +71,8 @@ def test_pictures_are_taken_and_masks_read_through_one_s_own_cameras(scene, dumb
     np.testing.assert_array_equal(np.load(tmp_path / "p" / "face_labels.npy"), labels)
 
 
-def test_the_cameras_of_a_render_mean_its_views(scene, tmp_path):
+def test_cameras_of_render_reproduce_views(scene, tmp_path):
+    """The cameras of a render stand for its views."""
     path, _, truth = scene
     views = tmp_path / "v"
     assert main(["render", str(path), "--out", str(views), "--views", "5", "--size", "64", "--up", "z"]) == 0
@@ -87,7 +89,8 @@ def changed(entry, **more):
     return json.dumps({**entry, **more})
 
 
-def test_cameras_that_do_not_do_are_one_line(scene, dumbbell, tmp_path, capsys):
+def test_invalid_cameras_error_single_line(scene, dumbbell, tmp_path, capsys):
+    """Invalid cameras are refused in a single line."""
     path, file, _ = scene
     entry = json.loads(file.read_text())
     behind, skewed = json.loads(file.read_text()), json.loads(file.read_text())
@@ -116,7 +119,8 @@ def test_cameras_that_do_not_do_are_one_line(scene, dumbbell, tmp_path, capsys):
         read_cameras(file)
 
 
-def test_a_view_the_cameras_do_not_have_is_named(scene, tmp_path, capsys):
+def test_missing_camera_view_named(scene, tmp_path, capsys):
+    """A view that the cameras do not have is named."""
     path, file, _ = scene
     mask = tmp_path / "m.png"
     write_mask(mask, np.ones((60, 100), int))

@@ -44,7 +44,8 @@ def miou(found, target):
     return np.mean(list(score_labels(found.labels.rows, part, mesh.areas())[0].values()))
 
 
-def test_parts_follow_a_body_into_another_pose(standing, cheering):
+def test_parts_follow_body_into_other_pose(standing, cheering):
+    """Parts follow a body into another pose."""
     found = transferred(standing, cheering[0])
     assert miou(found, cheering) > 0.9
     assert miou(transferred(standing, cheering[0], NEAREST), cheering) < 0.7
@@ -52,31 +53,36 @@ def test_parts_follow_a_body_into_another_pose(standing, cheering):
     assert len(found.labels.rows) == len(cheering[0].faces)
 
 
-def test_without_surface_maps_a_pose_is_beyond_reach(standing, cheering):
+def test_other_pose_needs_surface_maps(standing, cheering):
+    """Without surface maps labels do not follow into another pose."""
     found = transferred(standing, cheering[0], TransferConfig(surface=False))
     assert "surface" not in found.weights
     assert miou(found, cheering) < 0.7
 
 
-def test_size_and_place_in_the_file_do_not_matter():
+def test_transfer_invariant_to_scale_and_shift():
+    """Size and position in the file do not matter."""
     other = cart(3.0, 0.9)
     found = transferred(cart(), moved(other[0], scale=100.0, shift=7.0))
     assert miou(found, other) > 0.99
 
 
-def test_pieces_find_their_kind_whatever_proportions_and_paint():
+def test_pieces_matched_despite_proportions_and_paint():
+    """Pieces find their kind whatever their proportions and paint."""
     other = cart(3.0, 0.9, (30, 60, 200))
     assert miou(transferred(cart(), other[0]), other) > 0.99
     assert miou(transferred(cart(), other[0], NEAREST), other) < 0.7
 
 
-def test_the_place_of_a_whole_piece_is_enough():
+def test_position_alone_matches_whole_pieces():
+    """The position of a whole piece is enough."""
     other = cart(3.0, 0.9)
     bare = TransferConfig(form=0, color=0, own_color=0)
     assert miou(transferred(cart(), other[0], bare), other) > 0.99
 
 
-def test_faces_in_another_order_get_the_same_labels():
+def test_transfer_independent_of_face_order():
+    """Faces in another order get the same labels."""
     mesh, part = cart(3.0, 0.9)
     order = np.random.default_rng(0).permutation(len(part))
     look = replace(mesh.appearance, colors=mesh.appearance.colors[order], texture=mesh.appearance.texture[order])
@@ -85,7 +91,8 @@ def test_faces_in_another_order_get_the_same_labels():
     assert (rows == part[order]).mean() > 0.99
 
 
-def test_unlabelled_faces_of_a_source_say_nothing():
+def test_unlabelled_source_faces_ignored():
+    """Unlabelled faces of a source do not vote."""
     mesh, part = cart()
     some = np.where(np.arange(len(part)) % 3 == 0, -1, part)
     other = cart(3.0, 0.9)
@@ -94,13 +101,15 @@ def test_unlabelled_faces_of_a_source_say_nothing():
         SourceMesh.of(PreparedMesh.of(mesh, NEAREST), np.full(len(part), -1), 3)
 
 
-def test_a_lying_mesh_is_found_when_asked_to_search(standing, cheering):
+def test_search_registers_rotated_mesh(standing, cheering):
+    """A lying mesh is registered when rotations are searched."""
     one, two = (sample_surface(mesh, 2000) for mesh in (standing[0], moved(cheering[0], rotations()[17])))
     assert np.abs(register_similarity(one, two, search=True).turn @ rotations()[17] - np.eye(3)).max() < 0.3
     assert np.abs(register_similarity(one, two, search=False).turn @ rotations()[17] - np.eye(3)).max() > 0.5
 
 
-def test_alignment_recovers_a_similarity():
+def test_registration_recovers_similarity():
+    """Registration recovers a similarity."""
     mesh, _ = figure(arms=(0.9, -0.3))
     slight = np.linalg.qr(np.eye(3) + 0.1 * np.random.default_rng(1).normal(size=(3, 3)))[0]
     slight *= np.sign(np.diag(slight))
@@ -111,7 +120,8 @@ def test_alignment_recovers_a_similarity():
     assert np.linalg.det(found.turn) == pytest.approx(1)
 
 
-def test_there_are_24_rotations_and_the_file_s_own_comes_first():
+def test_24_rotations_identity_first():
+    """There are 24 rotations, and the identity comes first."""
     all_of_them = rotations()
     assert len(all_of_them) == 24
     np.testing.assert_array_equal(all_of_them[0], np.eye(3))
@@ -119,7 +129,8 @@ def test_there_are_24_rotations_and_the_file_s_own_comes_first():
     assert len({turn.tobytes() for turn in np.array(all_of_them) + 0.0}) == 24
 
 
-def test_place_always_answers_likeness_only_where_it_knows():
+def test_position_always_votes_features_only_near():
+    """Position always votes, features vote only near known features."""
     rng = np.random.default_rng(2)
     known, labels = rng.normal(size=(200, 3)), rng.integers(0, 3, 200)
     near, far = known[:20] + 1e-4, known[:20] + 50.0
@@ -131,7 +142,8 @@ def test_place_always_answers_likeness_only_where_it_knows():
     np.testing.assert_allclose(vote_by_feature(known, labels, far, 3, 0.05), 1 / 3)
 
 
-def test_place_agrees_with_a_naive_twin():
+def test_vote_by_position_matches_naive():
+    """Votes by position agree with a naive implementation."""
     rng = np.random.default_rng(3)
     known, labels, asking = rng.normal(size=(60, 4)), rng.integers(0, 3, 60), rng.normal(size=(15, 4))
     got = vote_by_position(known, labels, asking, 3)
@@ -143,7 +155,8 @@ def test_place_agrees_with_a_naive_twin():
         np.testing.assert_allclose(chance, (share + 0.01 / 3) / 1.01, atol=1e-9)
 
 
-def test_what_predicts_other_regions_is_trusted_what_does_not_is_not():
+def test_trust_requires_prediction_across_regions():
+    """A feature is trusted only where it predicts the labels of other regions."""
     rng = np.random.default_rng(4)
     region = np.repeat(np.arange(12), 30)
     labels, area = region % 3, np.ones(360)
@@ -154,7 +167,8 @@ def test_what_predicts_other_regions_is_trusted_what_does_not_is_not():
     assert cross_validated_trust(telling, np.zeros(360, int), region, area, 3, 0.05) == 0
 
 
-def test_one_colour_is_one_opinion():
+def test_equal_colours_share_vote():
+    """Faces of the same colour share their vote."""
     color = np.repeat([[0.1, 0.1, 0.1], [0.9, 0.2, 0.2]], [6, 4], axis=0)
     chance = np.tile([0.9, 0.1], (10, 1))
     chance[6:] = [0.2, 0.8]
@@ -167,6 +181,7 @@ def test_one_colour_is_one_opinion():
 @pytest.mark.parametrize(
     ("key", "value"), [("method", "magic"), ("form", -1.0), ("functions", 5), ("prefer", 0.0), ("weight", 1e9)]
 )
-def test_settings_out_of_range_are_refused(key, value):
+def test_transfer_settings_out_of_range_refused(key, value):
+    """Settings out of range are refused."""
     with pytest.raises(ConfigError, match=key):
         TransferConfig(**{key: value})

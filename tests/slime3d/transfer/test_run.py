@@ -58,7 +58,8 @@ def failure(capsys, *arguments):
     return lines[0]
 
 
-def test_labels_of_a_run_go_to_another_mesh(done, other, tmp_path, capsys):
+def test_transfer_writes_labels_of_run(done, other, tmp_path, capsys):
+    """Labels of a run are transferred to another mesh."""
     path, truth = other
     out = tmp_path / "moved"
     assert main(["transfer", str(done), str(path), "--out", str(out)]) == 0
@@ -79,7 +80,8 @@ def test_labels_of_a_run_go_to_another_mesh(done, other, tmp_path, capsys):
     assert report["source"] == "out"
 
 
-def test_the_floor_is_a_method_of_its_own(done, other, tmp_path):
+def test_nearest_baseline_is_method(done, other, tmp_path):
+    """The nearest-point baseline is a method of its own."""
     path, truth = other
     out = tmp_path / "moved"
     assert main(["transfer", str(done), str(path), "--out", str(out), "--method", "nearest", "--quiet"]) == 0
@@ -87,7 +89,8 @@ def test_the_floor_is_a_method_of_its_own(done, other, tmp_path):
     assert json.loads((out / "van" / "report.json").read_text())["settings"]["transfer"]["method"] == "nearest"
 
 
-def test_a_mesh_that_does_not_do_leaves_the_others_labelled(done, other, tmp_path, capsys):
+def test_bad_target_keeps_other_results(done, other, tmp_path, capsys):
+    """A bad mesh leaves the others labelled."""
     path, _ = other
     (tmp_path / "bad.ply").write_text("no mesh")
     out = tmp_path / "moved"
@@ -97,7 +100,8 @@ def test_a_mesh_that_does_not_do_leaves_the_others_labelled(done, other, tmp_pat
     assert not (out / "bad").exists()
 
 
-def test_sources_that_do_not_do(done, other, tmp_path, capsys):
+def test_invalid_sources_refused(done, other, tmp_path, capsys):
+    """Invalid sources are refused."""
     path, _ = other
     out = tmp_path / "moved"
     lonely = tmp_path / "lonely"
@@ -118,7 +122,8 @@ def _box(folder):
     return path
 
 
-def test_a_mesh_that_moved_is_found_when_told(done, other, tmp_path):
+def test_moved_source_mesh_found_by_option(done, other, tmp_path):
+    """A source mesh that moved is found when its path is given."""
     lonely = tmp_path / "lonely"
     lonely.mkdir()
     (lonely / "labels.json").write_bytes((done / "labels.json").read_bytes())
@@ -128,7 +133,8 @@ def test_a_mesh_that_moved_is_found_when_told(done, other, tmp_path):
     assert read_annotated(done, None).mesh_path.resolve() == (done.parent / "cart.ply").resolve()
 
 
-def test_two_meshes_of_one_name_are_refused(other, tmp_path):
+def test_equal_mesh_names_refused(other, tmp_path):
+    """Two meshes of the same name are refused."""
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "van.ply").write_bytes(other[0].read_bytes())
     with pytest.raises(InputError, match="both be written as van"):
@@ -136,7 +142,8 @@ def test_two_meshes_of_one_name_are_refused(other, tmp_path):
     assert mesh_files([tmp_path / "b"]) == [("van", tmp_path / "b" / "van.ply")]
 
 
-def test_parts_learned_on_a_picture_are_read_on_views(done, other, tmp_path):
+def test_learned_parts_transfer_to_mesh(done, other, tmp_path):
+    """Parts learned on an image are segmented on rendered views."""
     path, truth = other
     views = done.parent / "views"
     ids = np.load(views / "view_000.faces.npy")

@@ -31,7 +31,8 @@ def features(grid=(4, 6), batch=2):
     return Features(cross, (own,), descriptor, (32, 48))
 
 
-def test_descriptor_columns_are_the_scaled_descriptors_on_the_grid():
+def test_descriptor_features_are_scaled_descriptors():
+    """Descriptor features are the scaled descriptors on the grid."""
     item = features()
     columns = extra_query_features(item, 5.0, 0.0)
     assert columns.shape == (2, 7, 4, 6)
@@ -39,7 +40,8 @@ def test_descriptor_columns_are_the_scaled_descriptors_on_the_grid():
     assert float(columns[1, 3, 1, 2]) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_position_columns_are_products_of_waves_at_cell_centres():
+def test_position_features_are_wave_products():
+    """Position features are products of waves at cell centres."""
     columns = extra_query_features(features(), 0.0, 2.0)
     assert columns.shape == (2, 25, 4, 6)
 
@@ -55,27 +57,35 @@ def test_position_columns_are_products_of_waves_at_cell_centres():
     assert torch.equal(columns[0], columns[1])
 
 
-def test_a_crop_lies_where_it_lies_in_its_picture():
-    """The lower right quarter at the same cell size has the columns of those cells of the whole."""
+def test_position_features_follow_crop():
+    """The position features of a crop are those of its cells in the whole image.
+
+    The lower right quarter at the same cell size has the features of the same cells of the whole.
+    """
     whole = extra_query_features(features((8, 12)), 0.0, 1.0)
     quarter = extra_query_features(features((4, 6)), 0.0, 1.0, [(0.5, 1.0, 0.5, 1.0), (0.0, 0.5, 0.0, 0.5)])
     torch.testing.assert_close(quarter[0], whole[0, :, 4:, 6:], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(quarter[1], whole[0, :, :4, :6], rtol=1e-5, atol=1e-5)
 
 
-def test_nothing_asked_no_columns():
+def test_zero_scales_give_no_features():
+    """Zero scales give no additional features."""
     assert extra_query_features(features(), 0.0, 0.0).shape == (2, 0, 4, 6)
 
 
 def test_column_logits_are_dot_products():
+    """The logits of the additional features are dot products."""
     columns = torch.randn(1, 3, 2, 2, generator=torch.Generator().manual_seed(1))
     vectors = torch.randn(4, 3, generator=torch.Generator().manual_seed(2))
     expected = sum(columns[0, c, 1, 0] * vectors[2, c] for c in range(3))
     assert float(column_logits(columns, vectors)[0, 2, 1, 0]) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_learning_reads_places_as_segmenting_reads_maps():
-    """Queries gathered place by place and keys as columns give the logits of the resized maps."""
+def test_stacked_queries_match_resized_maps():
+    """Learning reads grid cells as segmenting reads maps.
+
+    Queries gathered cell by cell and keys as columns give the logits of the resized maps.
+    """
     item = features()
     draw = torch.Generator().manual_seed(3)
     keys = (torch.randn(2, 4, 3, generator=draw), torch.randn(1, 4, 5, generator=draw))

@@ -42,14 +42,16 @@ def tensors(seed, heads=2, n=5, m=7, d=3, parts=4, dtype=torch.float64):
 
 @pytest.mark.parametrize("kwargs", [{}, {"chunk": 2}, {"chunk": 100}, {"scale": 0.3}, {"top_k": 3}, {"top_k": 99}])
 @pytest.mark.parametrize("shape", [{}, {"d": 6, "parts": 2}, {"n": 1, "m": 1}, {"heads": 1, "parts": 9}])
-def test_value_equals_the_naive_twin(kwargs, shape):
+def test_was_value_matches_naive(kwargs, shape):
+    """The value equals that of the naive implementation."""
     query, key, evidence = tensors(0, **shape)
     expected = naive_was(query, key, evidence, kwargs.get("scale"), kwargs.get("top_k"))
     torch.testing.assert_close(was_attention(query, key, evidence, **kwargs), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"chunk": 2}, {"scale": 0.3}, {"top_k": 3}])
-def test_gradient_equals_the_naive_twin(kwargs):
+def test_was_gradient_matches_naive(kwargs):
+    """The gradient equals that of the naive implementation."""
     query, key, evidence = tensors(1)
     weights = torch.randn(5, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     ours = torch.autograd.grad((was_attention(query, key, evidence, **kwargs) * weights).sum(), (query, key, evidence))
@@ -59,14 +61,16 @@ def test_gradient_equals_the_naive_twin(kwargs):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_a_batch_gives_what_its_members_give():
+def test_was_batch_matches_single_items():
+    """A batch gives the same values as its members alone."""
     items = [tensors(s, dtype=torch.float32) for s in range(3)]
     batch = was_attention(*(torch.stack(t) for t in zip(*items, strict=True)))
     single = torch.stack([was_attention(*item) for item in items])
     torch.testing.assert_close(batch, single)
 
 
-def test_evidence_may_be_shared_by_a_batch_of_queries():
+def test_evidence_shared_by_query_batch():
+    """Evidence may be shared by a batch of queries."""
     query, key, evidence = tensors(3)
     queries = torch.stack([query, 2 * query])
     shared = was_attention(queries, key, evidence)
@@ -75,7 +79,8 @@ def test_evidence_may_be_shared_by_a_batch_of_queries():
 
 @given(seed=st.integers(0, 10_000), chunk=st.integers(1, 9))
 @settings(max_examples=25, deadline=None)
-def test_chunks_change_nothing(seed, chunk):
+def test_was_independent_of_chunk_size(seed, chunk):
+    """The chunk size changes nothing."""
     query, key, evidence = tensors(seed, n=9)
     torch.testing.assert_close(
         was_attention(query, key, evidence, chunk=chunk), was_attention(query, key, evidence), rtol=1e-6, atol=1e-7
@@ -84,8 +89,11 @@ def test_chunks_change_nothing(seed, chunk):
 
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=25, deadline=None)
-def test_laws(seed):
-    """Linear in the evidence, blind to the order of keys, inside the convex hull of F, rows of ones stay ones."""
+def test_was_linear_and_order_invariant(seed):
+    """WAS is linear in the evidence and invariant to the order of keys.
+
+    Values lie inside the convex hull of F, and rows of ones stay ones.
+    """
     query, key, evidence = (t.detach() for t in tensors(seed))
     read = was_attention(query, key, evidence)
     torch.testing.assert_close(was_attention(query, key, 3 * evidence + 1), 3 * read + 1)
@@ -95,8 +103,11 @@ def test_laws(seed):
     assert (read <= evidence.amax(0) + 1e-9).all()
 
 
-def test_evidence_sits_on_the_key_axis():
-    """With one query that matches one key, the answer is that key's evidence, not the query's."""
+def test_evidence_indexed_by_key():
+    """Evidence is indexed by the key axis.
+
+    A query that matches a single key gets the evidence of that key, not of the query.
+    """
     query = torch.tensor([[[10.0, 0.0]]])
     key = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
     evidence = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
@@ -113,7 +124,8 @@ def test_evidence_sits_on_the_key_axis():
         ({"top_k": -1}, "top_k must be at least 1"),
     ],
 )
-def test_shapes_that_do_not_fit_are_named(change, message):
+def test_mismatched_shapes_named(change, message):
+    """Shapes that do not fit are named."""
     query, key, evidence = tensors(0, dtype=torch.float32)
     arguments = {"query": query, "key": key, "evidence": evidence} | change
     with pytest.raises(InputError, match=message):

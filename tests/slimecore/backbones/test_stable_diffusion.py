@@ -51,7 +51,8 @@ def attention_probabilities(backbone, latent, path, kind, prompt):
     return kept["scores"]
 
 
-def test_published_layers_are_chosen_for_the_sd_architectures(backbone):
+def test_published_layers_chosen_for_sd(backbone):
+    """The published layers are chosen for the Stable Diffusion architectures."""
     assert backbone.readout.cross == (
         *(f"up_blocks.1.attentions.{i}" for i in range(3)),
         *(f"up_blocks.2.attentions.{i}" for i in range(2)),
@@ -60,8 +61,11 @@ def test_published_layers_are_chosen_for_the_sd_architectures(backbone):
     assert backbone.readout.timestep == 100
 
 
-def test_cross_logits_equal_materialised_attention_scores(backbone):
-    """Mean over heads of raw scores for the neutral prompt's own tokens, in every layer."""
+def test_cross_logits_match_materialised_scores(backbone):
+    """Cross-attention logits equal materialised attention scores.
+
+    Mean over heads of raw scores for the neutral prompt's own tokens, in every layer.
+    """
     rgb = picture()
     features = backbone.encode(rgb)
     keys = backbone.token_keys(backbone.null_prompt[0])
@@ -75,8 +79,11 @@ def test_cross_logits_equal_materialised_attention_scores(backbone):
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_was_equals_the_materialised_self_attention_map(backbone):
-    """SLiMe: A = mean over heads and layers of softmax scores; WAS = A @ F on the key axis."""
+def test_was_matches_materialised_self_attention(backbone):
+    """WAS equals the product with the materialised self-attention map.
+
+    SLiMe: A = mean over heads and layers of softmax scores, WAS = A @ F on the key axis.
+    """
     rgb = picture(seed=1)
     features = backbone.encode(rgb)
     height, width = features.grid
@@ -93,7 +100,8 @@ def test_was_equals_the_materialised_self_attention_map(backbone):
     torch.testing.assert_close(attend_self(features, evidence, chunk=7), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_batch_gives_what_its_members_give(backbone):
+def test_encode_batch_matches_single_images(backbone):
+    """Encoding a batch gives the same features as encoding its images alone."""
     rgb = picture(batch=3)
     together = backbone.encode(rgb)
     alone = backbone.encode(rgb[1:2])
@@ -102,7 +110,8 @@ def test_a_batch_gives_what_its_members_give(backbone):
     torch.testing.assert_close(together.self_layers[2].key[1:2], alone.self_layers[2].key, rtol=1e-4, atol=1e-4)
 
 
-def test_encoding_is_deterministic_and_seeded(sd_folder, backbone):
+def test_encoding_deterministic_and_seeded(sd_folder, backbone):
+    """Encoding is deterministic and depends on the seed."""
     rgb = picture()
     again = build(ModelSpec(name=str(sd_folder)), CPU)
     other = build(ModelSpec(name=str(sd_folder)), CPU, seed=1)
@@ -110,7 +119,8 @@ def test_encoding_is_deterministic_and_seeded(sd_folder, backbone):
     assert not torch.equal(other.encode(rgb).descriptor, backbone.encode(rgb).descriptor)
 
 
-def test_the_pass_ends_at_the_last_wanted_layer_and_leaves_no_hook(backbone, monkeypatch):
+def test_encoding_stops_early_without_hooks(backbone, monkeypatch):
+    """The pass ends at the last requested layer and leaves no hook."""
     reached = []
     handle = backbone.unet.conv_out.register_forward_hook(lambda *_: reached.append(1))
     backbone.encode(picture())
@@ -119,7 +129,8 @@ def test_the_pass_ends_at_the_last_wanted_layer_and_leaves_no_hook(backbone, mon
     assert not any(m._forward_hooks for m in backbone.unet.modules())
 
 
-def test_describing_gives_the_descriptor_of_encoding_and_runs_no_further(tiny):
+def test_describe_matches_encode_and_stops_early(tiny):
+    """Describing gives the descriptor of encoding and runs no further."""
     rgb = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     ran = []
     handle = tiny.unet.mid_block.register_forward_hook(lambda *_: ran.append(1))
@@ -132,8 +143,11 @@ def test_describing_gives_the_descriptor_of_encoding_and_runs_no_further(tiny):
         handle.remove()
 
 
-def test_threads_that_share_a_model_do_not_meddle(tiny):
-    """Hooks belong to the module: an encoding beside a describing pass must see its own tensors, and all of them."""
+def test_shared_model_is_thread_safe(tiny):
+    """Threads that share a model do not disturb each other.
+
+    Hooks belong to the module: an encoding beside a describing pass must see its own tensors, and all of them.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     pictures = [torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(i)) for i in range(8)]
@@ -147,6 +161,7 @@ def test_threads_that_share_a_model_do_not_meddle(tiny):
 
 
 def test_token_keys_pass_gradients(backbone):
+    """Token keys pass gradients."""
     vectors = backbone.null_prompt[0, :4].clone().requires_grad_()
     features = backbone.encode(picture())
     weights = torch.full((backbone.cross_layers,), 1 / backbone.cross_layers)
@@ -157,7 +172,8 @@ def test_token_keys_pass_gradients(backbone):
     assert vectors.grad.abs().sum() > 0
 
 
-def test_log_sum_exp_of_equal_tokens_is_the_paper_s_single_token(backbone):
+def test_equal_tokens_match_single_token(backbone):
+    """The log-sum-exp of equal tokens is the paper's single token."""
     features = backbone.encode(picture())
     weights = torch.full((backbone.cross_layers,), 1 / backbone.cross_layers)
     one = backbone.null_prompt[0, [0, 5]]
@@ -167,12 +183,14 @@ def test_log_sum_exp_of_equal_tokens_is_the_paper_s_single_token(backbone):
     torch.testing.assert_close(single, triple)
 
 
-def test_sizes_that_are_no_multiple_are_refused(backbone):
+def test_size_not_multiple_refused(backbone):
+    """Image sizes that are no multiple of 64 are refused."""
     with pytest.raises(InputError, match="multiples of 64"):
         backbone.encode(picture(64, 100))
 
 
-def test_our_own_checkpoint_takes_the_same_road(tiny):
+def test_slime_tiny_uses_same_loader(tiny):
+    """The embedded checkpoint slime-tiny is loaded by the same code as any other."""
     assert tiny.name == "slime-tiny"
     features = tiny.encode(picture(64, 96))
     assert features.grid == (8, 12)
@@ -180,8 +198,11 @@ def test_our_own_checkpoint_takes_the_same_road(tiny):
     torch.testing.assert_close(norms, torch.ones_like(norms))
 
 
-def test_the_embedded_checkpoint_is_an_ordinary_folder(tiny, tmp_path):
-    """A copy under another name loads by path, with the same identity and the same features."""
+def test_copied_checkpoint_keeps_revision_and_features(tiny, tmp_path):
+    """The embedded checkpoint is an ordinary folder.
+
+    A copy under another name loads by path, with the same identity and the same features.
+    """
     copy = tmp_path / "copy"
     shutil.copytree(locate("slime-tiny"), copy)
     other = build(ModelSpec(name=str(copy)), CPU)
@@ -191,13 +212,15 @@ def test_the_embedded_checkpoint_is_an_ordinary_folder(tiny, tmp_path):
 
 
 def test_half_precision_changes_little(tiny):
+    """Half precision changes descriptors little."""
     rgb = picture(64, 64)
     half = build(ModelSpec(dtype="bfloat16"), CPU).encode(rgb).descriptor
     cosine = (half * tiny.encode(rgb).descriptor).sum(1)
     assert cosine.mean() > 0.98
 
 
-def test_fingerprint_follows_the_weights(sd_folder, tmp_path):
+def test_fingerprint_follows_weights(sd_folder, tmp_path):
+    """The fingerprint follows the weights."""
     copy = tmp_path / "copy"
     shutil.copytree(sd_folder, copy)
     assert fingerprint(copy) == fingerprint(sd_folder)
@@ -229,21 +252,27 @@ def broken(sd_folder, tmp_path, change):
         (lambda f: (f / "readout.json").write_text("{}"), "readout.json"),
     ],
 )
-def test_a_broken_folder_is_one_clear_line(sd_folder, tmp_path, change, message):
+def test_broken_folder_error_single_line(sd_folder, tmp_path, change, message):
+    """A broken folder is refused in a single clear line."""
     with pytest.raises(ModelError, match=message) as caught:
         build(ModelSpec(name=broken(sd_folder, tmp_path, change)), CPU)
     assert "\n" not in str(caught.value)
 
 
-def test_a_readout_naming_a_missing_layer_is_refused(sd_folder, tmp_path):
+def test_readout_with_missing_layer_refused(sd_folder, tmp_path):
+    """A read-out that names a missing layer is refused."""
     readout = {"cross": ["up_blocks.9.x"], "self": [], "descriptor": "up_blocks.1", "timestep": 1, "noise": False}
     name = broken(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(json.dumps(readout)))
     with pytest.raises(ModelError, match=r"no layer 'up_blocks.9.x'"):
         build(ModelSpec(name=name), CPU)
 
 
-def test_a_descriptor_of_several_layers_equals_its_naive_twin(sd_folder, tmp_path):
-    """Each layer averaged to the coarsest grid cell by cell, of unit length, side by side; rows of attention too."""
+def test_multi_layer_descriptor_matches_naive(sd_folder, tmp_path):
+    """A descriptor of several layers equals its naive implementation.
+
+    Each layer is averaged to the coarsest grid cell by cell, normalised to unit length and concatenated. Rows of
+    attention are layers, too.
+    """
     layers = ["up_blocks.1", "down_blocks.0.resnets.0", "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"]
     text = json.dumps({"cross": [], "self": [], "descriptor": layers, "timestep": 1, "noise": False})
     model = build(ModelSpec(name=broken(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(text))), CPU)
@@ -269,25 +298,29 @@ def test_a_descriptor_of_several_layers_equals_its_naive_twin(sd_folder, tmp_pat
 
 
 @pytest.mark.parametrize("value", [[], 3])
-def test_a_readout_without_a_descriptor_is_refused(sd_folder, tmp_path, value):
+def test_readout_without_descriptor_refused(sd_folder, tmp_path, value):
+    """A read-out without a descriptor is refused."""
     text = json.dumps({"cross": [], "self": [], "descriptor": value, "timestep": 1, "noise": False})
     with pytest.raises(ModelError, match=r"readout.json"):
         build(ModelSpec(name=broken(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(text))), CPU)
 
 
-def test_a_descriptor_that_is_no_map_is_one_clear_line(sd_folder, tmp_path):
+def test_descriptor_without_map_refused(sd_folder, tmp_path):
+    """A descriptor layer that gives no map is refused in a single clear line."""
     text = json.dumps({"cross": [], "self": [], "descriptor": "time_embedding", "timestep": 1, "noise": False})
     model = build(ModelSpec(name=broken(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(text))), CPU)
     with pytest.raises(ModelError, match=r"'time_embedding' is no map"):
         model.describe(picture())
 
 
-def test_an_unknown_name_lists_what_there_is():
+def test_unknown_model_lists_known_names():
+    """An unknown model name lists the known names."""
     with pytest.raises(ModelError, match="slime-tiny"):
         locate("slime-tinny")
 
 
-def test_a_hub_id_without_network_says_what_to_do(monkeypatch, tmp_path):
+def test_offline_hub_error_names_remedy(monkeypatch, tmp_path):
+    """A Hub id without network gives an error that says how to proceed."""
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -300,7 +333,8 @@ def test_a_hub_id_without_network_says_what_to_do(monkeypatch, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_hub_id_in_the_cache_needs_no_network(monkeypatch, sd_folder):
+def test_cached_hub_model_needs_no_network(monkeypatch, sd_folder):
+    """A Hub id in the local cache needs no network."""
     import huggingface_hub
 
     asked = []
@@ -314,12 +348,14 @@ def test_a_hub_id_in_the_cache_needs_no_network(monkeypatch, sd_folder):
     assert asked == [True]
 
 
-def test_timestep_out_of_range_is_refused(sd_folder):
+def test_timestep_out_of_range_refused(sd_folder):
+    """A timestep out of range is refused."""
     with pytest.raises(InputError, match="timestep 5000"):
         build(ModelSpec(name=str(sd_folder), timestep=5000), CPU)
 
 
-def test_a_part_speaks_with_the_log_sum_exp_of_its_tokens():
+def test_part_logit_is_logsumexp_of_tokens():
+    """The logit of a part is the log-sum-exp of its tokens."""
     logits = torch.tensor([[2.0, 0.0, 1.0, 1.0]]).reshape(1, 4, 1, 1)
     first = torch.tensor([2.0, 0.0]).logsumexp(0)
     second = torch.tensor([1.0, 1.0]).logsumexp(0)
@@ -328,7 +364,8 @@ def test_a_part_speaks_with_the_log_sum_exp_of_its_tokens():
     assert expected[0] > 0.55, "a mean over tokens would give one half"
 
 
-def test_a_cached_copy_without_the_wanted_variant_does_not_count(monkeypatch, sd_folder):
+def test_cached_model_lacking_variant_not_used(monkeypatch, sd_folder):
+    """A cached copy without the requested variant is not used."""
     import huggingface_hub
 
     asked = []
@@ -343,7 +380,8 @@ def test_a_cached_copy_without_the_wanted_variant_does_not_count(monkeypatch, sd
     assert asked == [True, False], "the network is tried when the cache is incomplete"
 
 
-def test_a_variant_that_is_not_there_is_one_line():
+def test_missing_variant_error_single_line():
+    """A missing variant is refused in a single line."""
     with pytest.raises(ModelError, match=r"no safetensors weights of variant 'bf16'"):
         build(ModelSpec(variant="bf16"), CPU)
 
@@ -374,7 +412,8 @@ def altered(sd_folder, tmp_path):
     ],
     ids=["a weight gone", "renamed", "of the codec", "of the text encoder"],
 )
-def test_weights_that_are_missing_are_not_made_up(altered, part, how, capfd):
+def test_missing_weights_refused(altered, part, how, capfd):
+    """Missing weights are refused and never initialised at random."""
     folder = altered(part, how)
     with pytest.raises(ModelError, match=f"{part} has no .*; give a complete checkpoint") as caught:
         build(ModelSpec(name=str(folder)), CPU)
@@ -384,7 +423,8 @@ def test_weights_that_are_missing_are_not_made_up(altered, part, how, capfd):
     assert "newly initialized" not in told.err + told.out
 
 
-def test_a_decoder_is_not_needed(altered):
+def test_vae_decoder_not_needed(altered):
+    """The decoder of the VAE is not needed."""
     folder = altered("vae", lambda name: None if name.startswith(("decoder.", "post_quant_conv.")) else name)
     assert build(ModelSpec(name=str(folder)), CPU).revision
 
@@ -392,7 +432,8 @@ def test_a_decoder_is_not_needed(altered):
 @pytest.mark.parametrize(
     "gone", ["vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors", "tokenizer", "a shard"]
 )
-def test_a_download_that_was_cut_off_is_completed(monkeypatch, sd_folder, tmp_path, gone):
+def test_incomplete_download_completed(monkeypatch, sd_folder, tmp_path, gone):
+    """An interrupted download is completed."""
     import huggingface_hub
 
     cut = tmp_path / "cut"
@@ -415,8 +456,11 @@ def test_a_download_that_was_cut_off_is_completed(monkeypatch, sd_folder, tmp_pa
     assert asked == [True, False]
 
 
-def test_checkpoints_of_other_kinds_are_refused(sd_folder, tmp_path):
-    """Inpainting has nine channels, SDXL asks for a picture's size beside the prompt."""
+def test_inpainting_and_sdxl_refused(sd_folder, tmp_path):
+    """Checkpoints of other kinds are refused.
+
+    Inpainting has nine channels, SDXL takes an image's size beside the prompt.
+    """
     from diffusers import UNet2DConditionModel
 
     folder = tmp_path / "other"

@@ -11,7 +11,8 @@ LABELS[5:15, 5:15] = 1
 LABELS[5:15, 15:25] = 2
 
 
-def test_background_away_from_parts_is_untouched_and_the_input_too() -> None:
+def test_overlay_keeps_background_and_input() -> None:
+    """The background away from parts is untouched, and the input, too."""
     before = RGB.copy()
     out = overlay(RGB, LABELS)
     far = np.ones((20, 30), bool)
@@ -21,7 +22,8 @@ def test_background_away_from_parts_is_untouched_and_the_input_too() -> None:
     assert out.dtype == np.uint8
 
 
-def test_opacity_goes_from_the_picture_to_the_colour() -> None:
+def test_opacity_blends_image_and_colour() -> None:
+    """Opacity blends from the image to the colour."""
     assert np.array_equal(overlay(RGB, LABELS, opacity=0, outline=False), RGB)
     full = overlay(RGB, LABELS, opacity=1, outline=False)
     one, two = np.unique(full[LABELS == 1], axis=0), np.unique(full[LABELS == 2], axis=0)
@@ -33,7 +35,8 @@ def test_opacity_goes_from_the_picture_to_the_colour() -> None:
     assert np.abs(half - expected)[LABELS > 0].max() <= 0.5
 
 
-def test_the_outline_is_light_and_lies_between_labels() -> None:
+def test_outline_light_and_between_labels() -> None:
+    """The outline is light and lies between labels."""
     dark = np.zeros_like(RGB)
     with_line, without = overlay(dark, LABELS), overlay(dark, LABELS, outline=False)
     changed = (with_line != without).any(-1)
@@ -44,5 +47,6 @@ def test_the_outline_is_light_and_lies_between_labels() -> None:
     assert with_line[changed].min() >= 190
 
 
-def test_a_frozen_frame_can_be_drawn_on() -> None:
+def test_overlay_accepts_frozen_frame() -> None:
+    """A frozen frame can be drawn on."""
     assert overlay(Frame(0, RGB, "x").rgb, LABELS).shape == RGB.shape

@@ -13,7 +13,8 @@ from tests.slimecore import naive_slime as naive
 
 
 @given(st.tuples(st.integers(8, 90), st.integers(8, 90)), st.integers(1, 4), st.floats(0.5, 1.0))
-def test_windows_cover_every_pixel_and_stay_inside(size, count, share):
+def test_tiles_cover_image(size, count, share):
+    """Tiles cover every pixel and stay inside the image."""
     seen = np.zeros(size, int)
     found = tiles(size, count, max(share, 1 / count + 0.1))
     for window in found:
@@ -25,24 +26,30 @@ def test_windows_cover_every_pixel_and_stay_inside(size, count, share):
 
 
 @pytest.mark.parametrize(("side", "count"), [(400, 3), (640, 3), (101, 4), (10, 7)])
-def test_windows_of_the_least_share_leave_no_gap(side, count):
+def test_smallest_tiles_leave_no_gap(side, count):
+    """Tiles of the smallest share leave no gap."""
     seen = np.zeros(side, int)
     for rows, _ in tiles((side, side), count, 1 / count):
         seen[rows] += 1
     assert seen.min() >= 1
 
 
-def test_one_window_is_the_whole_picture_whatever_its_share():
-    """The published code segments the top left corner only."""
+def test_single_tile_is_whole_image():
+    """A single tile is the whole image, whatever its share.
+
+    The published code segments the top left corner only.
+    """
     assert tiles((40, 60), 1, 400 / 512) == [(slice(0, 40), slice(0, 60))]
 
 
-def test_windows_are_the_published_ones():
+def test_tiles_match_published():
+    """Tiles are those of the published code."""
     ours = [(r.start, r.stop, c.start, c.stop) for r, c in tiles((512, 512), 2, 400 / 512)]
     assert ours == naive.naive_patches(512, 512, 2, 400)
 
 
-def test_a_uniform_merge_is_the_published_mean():
+def test_uniform_merge_matches_published_mean():
+    """A uniform merge is the published mean."""
     draw = torch.Generator().manual_seed(0)
     maps = torch.rand(4, 3, 20, 20, generator=draw)
     boxes = naive.naive_patches(32, 32, 2, 20)
@@ -56,7 +63,8 @@ def test_a_uniform_merge_is_the_published_mean():
 
 
 @pytest.mark.parametrize("merge", ["tent", "uniform"])
-def test_the_order_of_crops_does_not_matter(merge):
+def test_merge_independent_of_tile_order(merge):
+    """The order of tiles does not matter."""
     draw = np.random.default_rng(0)
     crops = [(window, draw.random((2, 10, 10))) for window in tiles((40, 40), 3, 0.5)]
     results = []
@@ -68,7 +76,8 @@ def test_the_order_of_crops_does_not_matter(merge):
     np.testing.assert_allclose(results[0], results[1], rtol=1e-6)
 
 
-def test_a_tent_trusts_the_middle_of_a_crop():
+def test_tent_merge_favours_tile_centre():
+    """A tent weight trusts the middle of a tile."""
     canvas = TileMerger(2, (10, 30), "tent")
     canvas.add((slice(0, 10), slice(0, 20)), np.stack([np.ones((10, 20)), np.zeros((10, 20))]))
     canvas.add((slice(0, 10), slice(10, 30)), np.stack([np.zeros((10, 20)), np.ones((10, 20))]))
@@ -78,7 +87,8 @@ def test_a_tent_trusts_the_middle_of_a_crop():
     assert first[20] == 0
 
 
-def test_no_evidence_at_all_is_background():
+def test_no_evidence_is_background():
+    """Pixels without evidence are background."""
     canvas = TileMerger(3, (4, 4), "uniform")
     canvas.add((slice(0, 4), slice(0, 4)), np.zeros((3, 2, 2)))
     assert (canvas.soft()[0] == 1).all()

@@ -13,7 +13,8 @@ def names(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir())
 
 
-def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_old_file_stays_until_replaced(tmp_path: Path) -> None:
+    """The old file stays until the new file is whole."""
     target = tmp_path / "a.txt"
     write_text(target, "old")
     with atomic_path(target) as part:
@@ -24,7 +25,8 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_failed_write_leaves_old_file(tmp_path: Path) -> None:
+    """A failure leaves the old file and nothing else."""
     target = tmp_path / "a.txt"
     write_text(target, "old")
 
@@ -40,25 +42,29 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["gone/a.txt", "file/a.txt"])
-def test_an_impossible_place_is_an_output_error(tmp_path: Path, place: str) -> None:
+def test_impossible_path_raises_output_error(tmp_path: Path, place: str) -> None:
+    """An impossible path is an output error."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match=r"cannot write .*a\.txt: .*choose another --out"):
         write_bytes(tmp_path / place, b"x")
 
 
-def test_folders_are_made_with_parents_and_probed(tmp_path: Path) -> None:
+def test_make_folder_creates_parents(tmp_path: Path) -> None:
+    """Folders are made with their parents and probed."""
     assert make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert names(make_folder(tmp_path / "a" / "b")) == []
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])
-def test_a_file_is_no_folder(tmp_path: Path, place: str) -> None:
+def test_file_in_place_of_folder_refused(tmp_path: Path, place: str) -> None:
+    """A file where a folder is needed is refused."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot write into"):
         make_folder(tmp_path / place)
 
 
-def test_json_is_strict_and_keeps_letters(tmp_path: Path) -> None:
+def test_json_strict_and_unescaped(tmp_path: Path) -> None:
+    """JSON is strict and keeps letters unescaped."""
     write_json(tmp_path / "a.json", {"name": "Füße", "n": [1]})
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
     assert json.loads(text) == {"name": "Füße", "n": [1]}

@@ -40,7 +40,8 @@ def rewrite(path: Path, **changes) -> None:
     save_file(tensors, path, metadata={"slime": json.dumps(header)})
 
 
-def test_round_trip_is_bit_exact(tmp_path: Path, learned: PartEmbeddings) -> None:
+def test_embeddings_round_trip_exact(tmp_path: Path, learned: PartEmbeddings) -> None:
+    """Saving and loading embeddings is bit exact."""
     save_embeddings(tmp_path / "p.safetensors", learned)
     back = load_embeddings(tmp_path / "p.safetensors")
     assert back.vectors.tobytes() == learned.vectors.tobytes()
@@ -49,7 +50,8 @@ def test_round_trip_is_bit_exact(tmp_path: Path, learned: PartEmbeddings) -> Non
     assert dict(back.settings) == dict(learned.settings)
 
 
-def test_the_file_is_plain_safetensors_without_pickle(tmp_path: Path, learned: PartEmbeddings) -> None:
+def test_saved_file_plain_safetensors(tmp_path: Path, learned: PartEmbeddings) -> None:
+    """The file is plain safetensors, a header and raw numbers, without pickle."""
     path = tmp_path / "p.safetensors"
     save_embeddings(path, learned)
     header = header_of(path)
@@ -62,7 +64,8 @@ def test_the_file_is_plain_safetensors_without_pickle(tmp_path: Path, learned: P
     assert [p.name for p in tmp_path.iterdir()] == ["p.safetensors"]
 
 
-def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, learned: PartEmbeddings) -> None:
+def test_truncated_file_refused(tmp_path: Path, learned: PartEmbeddings) -> None:
+    """A file cut off at any byte is refused in a single line."""
     path = tmp_path / "p.safetensors"
     save_embeddings(path, learned)
     whole = path.read_bytes()
@@ -73,7 +76,8 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, learned: PartEmbeddi
         assert "\n" not in str(caught.value)
 
 
-def test_foreign_files_are_refused(tmp_path: Path) -> None:
+def test_foreign_files_refused(tmp_path: Path) -> None:
+    """Files without part embeddings and missing files are refused."""
     path = tmp_path / "p.safetensors"
     save_file({"a": np.zeros(3)}, path)
     with pytest.raises(ArtifactError, match="no part embeddings"):
@@ -89,7 +93,8 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("schema", [SCHEMA + 1, "drop"])
-def test_another_schema_is_refused_with_a_remedy(tmp_path: Path, learned: PartEmbeddings, schema) -> None:
+def test_unknown_schema_refused(tmp_path: Path, learned: PartEmbeddings, schema) -> None:
+    """A file of another schema is refused with a remedy."""
     save_embeddings(tmp_path / "p.safetensors", learned)
     rewrite(tmp_path / "p.safetensors", schema=schema)
     with pytest.raises(ArtifactError, match="update slime-toolkit"):
@@ -100,14 +105,16 @@ def test_another_schema_is_refused_with_a_remedy(tmp_path: Path, learned: PartEm
     "changes",
     [{"values": "drop"}, {"values": [0, 1]}, {"names": ["a", "a", "b"]}, {"colors": [[1, 2]]}, {"values": ["x"]}],
 )
-def test_damaged_headers_are_refused(tmp_path: Path, learned: PartEmbeddings, changes: dict) -> None:
+def test_damaged_header_refused(tmp_path: Path, learned: PartEmbeddings, changes: dict) -> None:
+    """Files with damaged headers are refused."""
     save_embeddings(tmp_path / "p.safetensors", learned)
     rewrite(tmp_path / "p.safetensors", **changes)
     with pytest.raises(ArtifactError, match="damaged part embeddings"):
         load_embeddings(tmp_path / "p.safetensors")
 
 
-def test_another_model_is_refused_with_a_remedy(learned: PartEmbeddings) -> None:
+def test_other_model_refused(learned: PartEmbeddings) -> None:
+    """Embeddings of another model are refused with a remedy."""
     require_model(learned, "moved/elsewhere", "abc", "p.safetensors")
     with pytest.raises(ArtifactError, match=r"p\.safetensors: learned with tiny \(abc\).*use --model tiny"):
         require_model(learned, "tiny", "def", "p.safetensors")
@@ -120,7 +127,8 @@ def faithful() -> PartEmbeddings:
     return PartEmbeddings(PARTS, prompt[:3, None], np.ones(5), "sd", "abc", {"mode": "faithful"}, prompt, deltas)
 
 
-def test_prompt_and_deltas_survive_bit_for_bit(tmp_path: Path) -> None:
+def test_prompt_and_lora_round_trip_exact(tmp_path: Path) -> None:
+    """The prompt and the LoRA weights survive saving bit for bit."""
     made = faithful()
     save_embeddings(tmp_path / "p.safetensors", made)
     back = load_embeddings(tmp_path / "p.safetensors")
@@ -130,7 +138,8 @@ def test_prompt_and_deltas_survive_bit_for_bit(tmp_path: Path) -> None:
     assert {k: v.tobytes() for k, v in back.deltas.items()} == {k: v.tobytes() for k, v in made.deltas.items()}
 
 
-def test_files_of_the_first_schema_are_read_as_probe_parts(tmp_path: Path, learned: PartEmbeddings) -> None:
+def test_first_schema_read_as_probe(tmp_path: Path, learned: PartEmbeddings) -> None:
+    """Files of the first schema are read as embeddings of probe mode."""
     path = tmp_path / "p.safetensors"
     save_embeddings(path, learned)
     rewrite(path, schema=1)
@@ -140,7 +149,8 @@ def test_files_of_the_first_schema_are_read_as_probe_parts(tmp_path: Path, learn
         load_embeddings(path)
 
 
-def test_a_prompt_that_does_not_hold_the_vectors_is_refused() -> None:
+def test_embeddings_with_mismatched_prompt_refused() -> None:
+    """A prompt that does not hold the vectors is refused."""
     made = faithful()
     for prompt in (made.prompt[:2], made.prompt[:, :7], made.prompt[0]):
         with pytest.raises(InputError, match="prompt"):

@@ -64,12 +64,14 @@ def assert_same_away_from_borders(labels: np.ndarray, truth: np.ndarray, reach: 
 
 @QUICK
 @given(labels_upto(254))
-def test_indexed_png_gives_back_exactly_what_was_written(tmp_path: Path, labels: np.ndarray) -> None:
+def test_indexed_png_round_trip_exact(tmp_path: Path, labels: np.ndarray) -> None:
+    """An indexed PNG gives back exactly the labels that were written."""
     write_mask(tmp_path / "m.png", labels)
     assert np.array_equal(read_mask(tmp_path / "m.png").labels, labels)
 
 
-def test_written_png_is_indexed_with_the_davis_palette() -> None:
+def test_written_png_uses_davis_palette() -> None:
+    """A written PNG is indexed with the DAVIS palette."""
     image = Image.open(io.BytesIO(encode_mask(np.arange(256).reshape(16, 16))))
     assert image.mode == "P"
     assert image.format == "PNG"
@@ -85,19 +87,22 @@ def test_written_png_is_indexed_with_the_davis_palette() -> None:
 
 @QUICK
 @given(hnp.arrays(np.int64, SHAPES, elements=st.integers(-1, 254)))
-def test_npy_of_integers_keeps_its_values(tmp_path: Path, labels: np.ndarray) -> None:
+def test_npy_integers_keep_values(tmp_path: Path, labels: np.ndarray) -> None:
+    """An npy of integers keeps its values."""
     np.save(tmp_path / "m.npy", labels)
     assert np.array_equal(read_mask(tmp_path / "m.npy").labels, labels)
 
 
 @QUICK
 @given(hnp.arrays(np.bool_, SHAPES))
-def test_npy_of_booleans_is_part_one(tmp_path: Path, labels: np.ndarray) -> None:
+def test_npy_booleans_are_part_one(tmp_path: Path, labels: np.ndarray) -> None:
+    """An npy of booleans is part 1."""
     np.save(tmp_path / "m.npy", labels)
     assert np.array_equal(read_mask(tmp_path / "m.npy").labels, labels.astype(int))
 
 
-def test_npy_of_whole_floats_is_read_and_of_others_refused(tmp_path: Path) -> None:
+def test_npy_fractional_floats_refused(tmp_path: Path) -> None:
+    """An npy of whole floats is read, and of fractions refused."""
     np.save(tmp_path / "m.npy", np.array([[0.0, 2.0]]))
     assert read_mask(tmp_path / "m.npy").labels.tolist() == [[0, 2]]
     np.save(tmp_path / "m.npy", np.array([[0.0, 0.5]]))
@@ -106,17 +111,20 @@ def test_npy_of_whole_floats_is_read_and_of_others_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_grey_small_values_are_kept_at_any_depth(tmp_path: Path, dtype: type) -> None:
+def test_small_grey_values_kept(tmp_path: Path, dtype: type) -> None:
+    """Small grey values are kept at any bit depth."""
     labels = np.random.default_rng(0).integers(0, 21, (9, 13))
     assert np.array_equal(read_mask(save(tmp_path / "m.png", labels.astype(dtype))).labels, labels)
 
 
-def test_grey_ids_up_to_254_are_kept(tmp_path: Path) -> None:
+def test_grey_ids_to_254_kept(tmp_path: Path) -> None:
+    """Grey ids up to 254 are kept."""
     labels = np.kron(np.arange(255).reshape(15, 17), np.ones((6, 6), int))
     assert np.array_equal(read_mask(save(tmp_path / "m.png", labels.astype(np.uint8))).labels, labels)
 
 
-def test_grey_ids_up_to_254_with_void_are_kept(tmp_path: Path) -> None:
+def test_grey_ids_with_void_kept(tmp_path: Path) -> None:
+    """Grey ids up to 254 are kept beside void pixels."""
     labels = np.kron(np.arange(256).reshape(16, 16), np.ones((6, 6), int))
     mask = read_mask(save(tmp_path / "m.png", labels.astype(np.uint8)))
     assert np.array_equal(mask.labels, np.where(labels == 255, -1, labels))
@@ -124,8 +132,11 @@ def test_grey_ids_up_to_254_with_void_are_kept(tmp_path: Path) -> None:
 
 @settings(QUICK, max_examples=20)
 @given(labels_upto(254, side=6))
-def test_colours_of_the_davis_palette_are_its_ids(tmp_path: Path, cells: np.ndarray) -> None:
-    """Every id fills an area, as parts do."""
+def test_davis_palette_colours_become_ids(tmp_path: Path, cells: np.ndarray) -> None:
+    """Colours of the DAVIS palette are read as its ids.
+
+    Every id fills an area, as parts do.
+    """
     labels = np.kron(cells, np.ones((4, 4), np.uint8))
     mask = read_mask(save(tmp_path / "m.png", davis_palette()[labels]))
     assert np.array_equal(mask.labels, labels)
@@ -133,14 +144,18 @@ def test_colours_of_the_davis_palette_are_its_ids(tmp_path: Path, cells: np.ndar
     assert all(mask.colors[v] == tuple(davis_palette()[v].tolist()) for v in mask.values)
 
 
-def test_all_davis_colours_at_once(tmp_path: Path) -> None:
+def test_all_davis_colours_read(tmp_path: Path) -> None:
+    """All colours of the DAVIS palette are read at once."""
     labels = np.kron(np.arange(256).reshape(16, 16), np.ones((4, 4), int))
     mask = read_mask(save(tmp_path / "m.png", davis_palette()[labels]))
     assert np.array_equal(mask.labels, np.where(labels == 255, -1, labels))
 
 
-def test_thin_exact_parts_survive(tmp_path: Path) -> None:
-    """A one-pixel line of its own colour is a part, not a blend."""
+def test_thin_exact_part_kept(tmp_path: Path) -> None:
+    """Thin parts of exact colours survive.
+
+    A one-pixel line of its own colour is a part, not a blend.
+    """
     rgb = np.zeros((40, 50, 3), np.uint8)
     rgb[10:30, 10:40] = (255, 0, 0)
     rgb[5, 5:45] = (0, 0, 255)
@@ -155,12 +170,14 @@ def test_thin_exact_parts_survive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["m.png", "m.bmp", "m.tif"])
 def test_lone_255_is_part_one(tmp_path: Path, name: str) -> None:
+    """A lone 255 is part 1."""
     truth = np.zeros((6, 9), np.uint8)
     truth[2:4, 3:7] = 1
     assert np.array_equal(read_mask(save(tmp_path / name, truth * 255)).labels, truth)
 
 
-def test_lone_255_in_an_indexed_png_and_in_npy_is_part_one(tmp_path: Path) -> None:
+def test_lone_255_in_indexed_and_npy(tmp_path: Path) -> None:
+    """A lone 255 in an indexed PNG and in an npy is part 1."""
     truth = np.eye(5, dtype=np.uint8)
     write_mask(tmp_path / "m.png", truth * 255)
     np.save(tmp_path / "m.npy", truth * 255)
@@ -169,7 +186,8 @@ def test_lone_255_in_an_indexed_png_and_in_npy_is_part_one(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["indexed", "grey", "npy"])
-def test_255_beside_small_ids_is_void(tmp_path: Path, kind: str) -> None:
+def test_255_beside_ids_is_void(tmp_path: Path, kind: str) -> None:
+    """255 beside small ids is void."""
     raw = np.array([[0, 1, 2, 3], [255, 1, 0, 4]], np.uint8)
     path = tmp_path / ("m.npy" if kind == "npy" else "m.png")
     if kind == "npy":
@@ -184,7 +202,8 @@ def test_255_beside_small_ids_is_void(tmp_path: Path, kind: str) -> None:
     assert "void" in mask.notes[0]
 
 
-def test_one_bit_and_16_bit_black_and_white(tmp_path: Path) -> None:
+def test_black_and_white_of_other_depths(tmp_path: Path) -> None:
+    """Black and white images of 1 and 16 bits are read."""
     truth = np.tri(7, 5, dtype=np.uint8)
     Image.fromarray(truth * 255).convert("1").save(tmp_path / "one.png")
     save(tmp_path / "wide.png", truth.astype(np.uint16) * 65535)
@@ -192,8 +211,11 @@ def test_one_bit_and_16_bit_black_and_white(tmp_path: Path) -> None:
         assert np.array_equal(read_mask(tmp_path / name).labels, truth), name
 
 
-def test_16_bit_instance_ids_are_numbered(tmp_path: Path) -> None:
-    """Cityscapes and KITTI write class * 1000 + instance."""
+def test_16_bit_instance_ids_numbered(tmp_path: Path) -> None:
+    """16-bit instance ids are numbered.
+
+    Cityscapes and KITTI write class * 1000 + instance.
+    """
     truth = np.kron(np.array([[0, 1, 2], [3, 0, 2]]), np.ones((6, 6), int))
     raw = np.array([0, 11000, 26001, 26002], np.uint16)[truth]
     mask = read_mask(save(tmp_path / "m.png", raw))
@@ -201,12 +223,14 @@ def test_16_bit_instance_ids_are_numbered(tmp_path: Path) -> None:
     assert "26001=2" in mask.notes[0]
 
 
-def test_16_bit_small_ids_with_a_16_bit_void(tmp_path: Path) -> None:
+def test_16_bit_ids_with_void(tmp_path: Path) -> None:
+    """Small 16-bit ids are kept beside a 16-bit void."""
     raw = np.array([[0, 1, 2, 65535]], np.uint16)
     assert read_mask(save(tmp_path / "m.png", raw)).labels.tolist() == [[0, 1, 2, -1]]
 
 
-def test_16_bit_antialiased_black_and_white(tmp_path: Path) -> None:
+def test_16_bit_antialiased_mask_recovered(tmp_path: Path) -> None:
+    """The labels of a 16-bit anti-aliased black and white mask are recovered."""
     picture, truth = drawn([0, 255])
     raw = np.array(picture).astype(np.uint16) * 257
     assert_same_away_from_borders(read_mask(save(tmp_path / "m.png", raw)).labels, truth)
@@ -215,14 +239,16 @@ def test_16_bit_antialiased_black_and_white(tmp_path: Path) -> None:
 # Colours, greys, transparency
 
 
-def test_spread_greys_are_numbered_with_a_note(tmp_path: Path) -> None:
+def test_spread_greys_numbered_with_note(tmp_path: Path) -> None:
+    """Spread grey levels are numbered with a note."""
     truth = np.kron(np.array([[0, 1], [2, 1]]), np.ones((5, 5), int))
     mask = read_mask(save(tmp_path / "m.png", np.array([0, 85, 170], np.uint8)[truth]))
     assert np.array_equal(mask.labels, truth)
     assert "85, 170 are numbered 1..2" in mask.notes[0]
 
 
-def test_other_colours_are_numbered_with_a_note(tmp_path: Path) -> None:
+def test_other_colours_numbered_with_note(tmp_path: Path) -> None:
+    """Colours outside the palette are numbered with a note."""
     truth = np.kron(np.array([[0, 1, 2], [3, 1, 0]]), np.ones((4, 4), int))
     mask = read_mask(save(tmp_path / "m.png", np.array(COLORS, np.uint8)[truth]))
     assert np.array_equal(mask.labels, truth)
@@ -231,6 +257,7 @@ def test_other_colours_are_numbered_with_a_note(tmp_path: Path) -> None:
 
 
 def test_transparent_pixels_are_background(tmp_path: Path) -> None:
+    """Transparent pixels are background."""
     rgba = np.zeros((8, 8, 4), np.uint8)
     rgba[...] = (0, 255, 0, 0)
     rgba[2:6, 2:6] = (255, 0, 0, 255)
@@ -239,7 +266,8 @@ def test_transparent_pixels_are_background(tmp_path: Path) -> None:
     assert (labels[2:6, 2:6] == 1).all()
 
 
-def test_grey_with_alpha(tmp_path: Path) -> None:
+def test_grey_with_alpha_read(tmp_path: Path) -> None:
+    """Grey images with alpha are read."""
     la = np.zeros((6, 6, 2), np.uint8)
     la[..., 0] = 255
     la[1:4, 1:5, 1] = 255
@@ -262,7 +290,8 @@ STYLES = {
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("size", [(60, 80), (240, 320)])
 @pytest.mark.parametrize("resample", [Image.Resampling.BOX, Image.Resampling.LANCZOS])
-def test_antialiased_masks_recover_the_labels(tmp_path: Path, style: str, size: tuple[int, int], resample: int) -> None:
+def test_antialiased_labels_recovered(tmp_path: Path, style: str, size: tuple[int, int], resample: int) -> None:
+    """The labels of anti-aliased masks are recovered."""
     picture, truth = drawn(STYLES[style], size=size, resample=resample)
     picture.save(tmp_path / "m.png")
     mask = read_mask(tmp_path / "m.png")
@@ -270,8 +299,11 @@ def test_antialiased_masks_recover_the_labels(tmp_path: Path, style: str, size: 
     assert "in-between" in mask.notes[-1]
 
 
-def test_a_straight_antialiased_border_is_no_part(tmp_path: Path) -> None:
-    """Few colours, and the blend covers a long line: still a blend."""
+def test_straight_antialiased_border_not_a_part(tmp_path: Path) -> None:
+    """A straight anti-aliased border is no part.
+
+    Few colours, and the blend covers a long line: still a blend.
+    """
     rgb = np.zeros((40, 60, 3), np.uint8)
     rgb[10:30, 10:50, 0] = 255
     rgb[9, 10:50, 0] = 128
@@ -283,7 +315,8 @@ def test_a_straight_antialiased_border_is_no_part(tmp_path: Path) -> None:
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("quality", [50, 75, 95])
 @pytest.mark.parametrize("size", [(60, 80), (240, 320)])
-def test_jpeg_masks_recover_the_labels(tmp_path: Path, style: str, quality: int, size: tuple[int, int]) -> None:
+def test_jpeg_labels_recovered(tmp_path: Path, style: str, quality: int, size: tuple[int, int]) -> None:
+    """The labels of JPEG masks are recovered."""
     picture, truth = drawn(STYLES[style], grow=1, size=size)
     picture.save(tmp_path / "m.jpg", quality=quality)
     labels = read_mask(tmp_path / "m.jpg").labels
@@ -291,15 +324,19 @@ def test_jpeg_masks_recover_the_labels(tmp_path: Path, style: str, quality: int,
 
 
 @pytest.mark.parametrize("sigma", [1, 2, 4])
-def test_blurred_black_and_white_is_cut_in_the_middle(tmp_path: Path, sigma: int) -> None:
-    """All grey levels occur, and still there is one part and no void."""
+def test_blurred_mask_cut_at_middle(tmp_path: Path, sigma: int) -> None:
+    """A blurred black and white mask is cut at the middle level.
+
+    All grey levels occur, and still the mask has a single part and no void.
+    """
     picture, truth = drawn([0, 255], grow=1, size=(480, 640))
     picture.filter(ImageFilter.GaussianBlur(sigma)).save(tmp_path / "m.png")
     assert len(np.unique(np.array(Image.open(tmp_path / "m.png")))) > 60
     assert_same_away_from_borders(read_mask(tmp_path / "m.png").labels, truth, reach=3)
 
 
-def test_small_soft_mask_enlarged_is_cut_in_the_middle(tmp_path: Path) -> None:
+def test_enlarged_soft_mask_cut_at_middle(tmp_path: Path) -> None:
+    """A small soft mask that was enlarged is cut at the middle level."""
     picture, truth = drawn([0, 255], grow=1, size=(480, 640))
     soft = picture.resize((80, 60), Image.Resampling.BOX).resize((640, 480), Image.Resampling.BILINEAR)
     soft.save(tmp_path / "m.png")
@@ -309,7 +346,8 @@ def test_small_soft_mask_enlarged_is_cut_in_the_middle(tmp_path: Path) -> None:
 # Refusals
 
 
-def test_photograph_is_refused(tmp_path: Path) -> None:
+def test_photograph_refused(tmp_path: Path) -> None:
+    """A photograph is refused."""
     noise = np.random.default_rng(0).normal(0, 1, (120, 160, 3))
     photo = (128 + 900 * cv2.GaussianBlur(noise, (0, 0), 6)).clip(0, 255).astype(np.uint8)
     for name, picture in (("m.png", photo), ("grey.png", photo[..., 0]), ("m.jpg", photo)):
@@ -317,8 +355,11 @@ def test_photograph_is_refused(tmp_path: Path) -> None:
             read_mask(save(tmp_path / name, picture))
 
 
-def test_a_photograph_with_large_flat_areas_is_refused(tmp_path: Path) -> None:
-    """Two thirds of it lie near some twenty levels, as in a picture before a plain wall; masks are flatter."""
+def test_photograph_with_flat_areas_refused(tmp_path: Path) -> None:
+    """A photograph with large flat areas is refused.
+
+    Two thirds of it lie near some twenty levels, as in an image before a plain wall. Masks are flatter.
+    """
     rng = np.random.default_rng(0)
     picture = np.repeat(rng.integers(0, 256, (1, 20, 3)), 16, 1).repeat(240, 0).astype(float)
     picture[156:] = 128 + 700 * cv2.GaussianBlur(rng.normal(0, 1, (84, 320, 3)), (0, 0), 5)
@@ -327,20 +368,23 @@ def test_a_photograph_with_large_flat_areas_is_refused(tmp_path: Path) -> None:
         read_mask(tmp_path / "m.jpg")
 
 
-def test_too_many_colours_are_refused(tmp_path: Path) -> None:
+def test_too_many_colours_refused(tmp_path: Path) -> None:
+    """Too many colours are refused."""
     cells = np.stack(np.meshgrid(np.arange(20) * 12, np.arange(20) * 12, [7]), -1).reshape(20, 20, 3)
     with pytest.raises(InputError, match="too many"):
         read_mask(save(tmp_path / "m.png", np.kron(cells, np.ones((4, 4, 1), int)).astype(np.uint8)))
 
 
-def test_value_beyond_an_indexed_png_is_refused(tmp_path: Path) -> None:
+def test_value_beyond_indexed_png_refused(tmp_path: Path) -> None:
+    """A value beyond the range of an indexed PNG is refused."""
     np.save(tmp_path / "m.npy", np.array([[0, 300]]))
     with pytest.raises(InputError, match=r"m\.npy: part value 300"):
         read_mask(tmp_path / "m.npy")
 
 
 @pytest.mark.parametrize("name", ["m.png", "m.jpg", "m.bmp", "m.webp", "m.npy"])
-def test_unreadable_and_truncated_files_say_so_in_one_line(tmp_path: Path, name: str) -> None:
+def test_truncated_mask_error_single_line(tmp_path: Path, name: str) -> None:
+    """Unreadable and truncated files are refused in a single line."""
     path, labels = tmp_path / name, np.random.default_rng(0).integers(0, 4, (40, 40)).astype(np.uint8)
     np.save(path, labels) if name.endswith("npy") else save(path, labels)
     whole = path.read_bytes()
@@ -354,12 +398,14 @@ def test_unreadable_and_truncated_files_say_so_in_one_line(tmp_path: Path, name:
 
 
 @pytest.mark.parametrize("name", ["gone.png", "gone.npy"])
-def test_missing_mask_is_named(tmp_path: Path, name: str) -> None:
+def test_missing_mask_named(tmp_path: Path, name: str) -> None:
+    """A missing mask is named."""
     with pytest.raises(InputError, match=f"no such file.*{name}"):
         read_mask(tmp_path / name)
 
 
-def test_npy_of_pictures_or_objects_is_refused(tmp_path: Path) -> None:
+def test_npy_images_and_objects_refused(tmp_path: Path) -> None:
+    """An npy of images or objects is refused."""
     np.save(tmp_path / "m.npy", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(InputError, match=r"must be \(h, w\)"):
         read_mask(tmp_path / "m.npy")
@@ -371,36 +417,42 @@ def test_npy_of_pictures_or_objects_is_refused(tmp_path: Path) -> None:
 # Fitting
 
 
-def test_mask_of_another_size_is_fitted_with_a_note() -> None:
+def test_fit_mask_resizes_with_note() -> None:
+    """A mask of another size is fitted with a note."""
     labels = np.kron(np.array([[0, 1], [2, 0]]), np.ones((10, 15), np.int32)).astype(np.int32)
     mask = fit_mask(MaskFile(labels, {}), (40, 60), "m.png")
     assert np.array_equal(mask.labels, np.kron(labels, np.ones((2, 2), int)))
     assert "30x20 fitted to 60x40" in mask.notes[0]
 
 
-def test_mask_of_the_same_size_is_untouched() -> None:
+def test_fit_mask_keeps_equal_size() -> None:
+    """A mask of the same size is untouched."""
     mask = MaskFile(np.eye(4, dtype=np.int32), {})
     assert fit_mask(mask, (4, 4), "m.png") is mask
 
 
-def test_mask_of_another_aspect_is_refused() -> None:
+def test_fit_mask_refuses_other_aspect() -> None:
+    """A mask of another aspect ratio is refused."""
     with pytest.raises(InputError, match=r"m\.png: the mask is 30x20 but the picture is 60x20"):
         fit_mask(MaskFile(np.ones((20, 30), np.int32), {}), (20, 60), "m.png")
 
 
 @pytest.mark.parametrize("value", [0, -1])
-def test_empty_mask_is_refused_by_name(value: int) -> None:
+def test_empty_mask_refused_by_name(value: int) -> None:
+    """An empty mask is refused by name."""
     with pytest.raises(InputError, match=r"m\.png: the mask is empty"):
         fit_mask(MaskFile(np.full((4, 4), value, np.int32), {}), (4, 4), "m.png")
 
 
-def test_empty_mask_file_is_refused_after_reading(tmp_path: Path) -> None:
+def test_empty_mask_file_refused(tmp_path: Path) -> None:
+    """An empty mask file is refused after reading."""
     mask = read_mask(save(tmp_path / "m.png", np.zeros((4, 4), np.uint8)))
     with pytest.raises(InputError, match="empty"):
         fit_mask(mask, (4, 4), "m.png")
 
 
-def test_exif_rotated_mask_turns_like_its_picture(tmp_path: Path) -> None:
+def test_exif_rotated_mask_turned(tmp_path: Path) -> None:
+    """A mask with an EXIF rotation turns like its image."""
     image = Image.fromarray(np.tri(4, 6, dtype=np.uint8))
     exif = image.getexif()
     exif[0x0112] = 6
@@ -411,32 +463,39 @@ def test_exif_rotated_mask_turns_like_its_picture(tmp_path: Path) -> None:
 # Parts and names
 
 
-def test_parts_of_a_mask_keep_values_names_and_colours() -> None:
+def test_make_parts_keeps_values_and_names() -> None:
+    """Parts of a mask keep values, names and colours."""
     parts = make_parts(MaskFile(np.array([[0, 7, 2, -1]], np.int32), {}), {7: "head"})
     assert parts.values == (0, 2, 7)
     assert parts.names == ("background", "part 2", "head")
     assert parts.colors == ((0, 0, 0), (0, 128, 0), (128, 128, 128))
 
 
-def test_names_are_read_from_json(tmp_path: Path) -> None:
+def test_names_read_from_json(tmp_path: Path) -> None:
+    """Names are read from JSON."""
     (tmp_path / "n.json").write_text(json.dumps({"1": "Kopf", "2": "Füße"}), encoding="utf-8")
     assert read_names(tmp_path / "n.json") == {1: "Kopf", 2: "Füße"}
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", '{"head": 1}', "\xff"])
-def test_bad_names_are_refused(tmp_path: Path, text: str) -> None:
+def test_malformed_names_refused(tmp_path: Path, text: str) -> None:
+    """Malformed name files are refused."""
     (tmp_path / "n.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError, match=r"n\.json"):
         read_names(tmp_path / "n.json")
 
 
-def test_missing_names_are_refused(tmp_path: Path) -> None:
+def test_missing_names_file_refused(tmp_path: Path) -> None:
+    """A missing name file is refused."""
     with pytest.raises(InputError, match="no such file"):
         read_names(tmp_path / "n.json")
 
 
-def test_a_thin_part_in_exact_palette_colours_is_kept(tmp_path):
-    """Eight flat DAVIS colours and a two-pixel line are ids, not noise."""
+def test_thin_palette_part_kept(tmp_path):
+    """A thin part in exact palette colours is kept.
+
+    Eight flat DAVIS colours and a two-pixel line are ids, not noise.
+    """
     labels = np.zeros((120, 180), np.uint8)
     for part in range(1, 8):
         labels[10:60, 20 * part : 20 * part + 15] = part
@@ -446,7 +505,8 @@ def test_a_thin_part_in_exact_palette_colours_is_kept(tmp_path):
     assert np.array_equal(mask.labels, labels)
 
 
-def test_parts_lost_by_fitting_are_an_error(tmp_path):
+def test_parts_lost_by_fitting_refused(tmp_path):
+    """Parts lost by fitting are an error."""
     labels = np.zeros((400, 400), np.int32)
     labels[:200] = 1
     labels[301, 301] = 2

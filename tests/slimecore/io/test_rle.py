@@ -41,19 +41,22 @@ def naive_text(runs):
 
 
 @given(MASKS)
-def test_runs_and_text_equal_the_naive_twin(mask):
+def test_rle_matches_naive(mask):
+    """Runs and text equal those of the naive implementation."""
     assert runs_of(mask) == naive_runs(mask)
     assert encode_rle(mask)["counts"] == naive_text(naive_runs(mask))
 
 
 @given(MASKS)
-def test_decoding_gives_the_mask_back(mask):
+def test_rle_round_trip_exact(mask):
+    """Decoding gives the mask back."""
     encoded = encode_rle(mask)
     assert encoded["size"] == list(mask.shape)
     assert np.array_equal(decode_rle(encoded), mask)
 
 
-def test_long_runs_take_several_pieces():
+def test_long_runs_encoded_in_pieces():
+    """Long runs take several characters."""
     mask = np.zeros((480, 854), np.uint8)
     mask[100:300, 200:500] = 1
     encoded = encode_rle(mask)
@@ -61,19 +64,22 @@ def test_long_runs_take_several_pieces():
     assert encoded["counts"] == naive_text(naive_runs(mask))
 
 
-def test_known_codes():
+def test_rle_known_codes():
+    """Codes equal those known from COCO."""
     assert encode_rle(np.array([[0, 1], [1, 1]]))["counts"] == "13"
     assert encode_rle(np.ones((3, 3)))["counts"] == "09"
     assert encode_rle(np.zeros((100, 1)))["counts"] == "T3"
 
 
-def test_runs_that_do_not_fill_the_size_are_refused():
+def test_rle_of_wrong_length_refused():
+    """Runs that do not fill the size are refused."""
     with pytest.raises(InputError, match=r"cover 4 pixels, 3x2 has 6"):
         decode_rle({"size": [2, 3], "counts": "13"})
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pycocotools") is None, reason="pycocotools is not installed")
-def test_pycocotools_agrees():
+def test_rle_matches_pycocotools():
+    """The codes agree with pycocotools."""
     from pycocotools import mask as official
 
     rng = np.random.default_rng(0)

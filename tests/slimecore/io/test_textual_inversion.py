@@ -17,8 +17,11 @@ def embeddings(dim, names=("background", "left ear", "tail"), tokens=2):
 
 
 @pytest.mark.filterwarnings("ignore:The configuration file of this scheduler")  # diffusers on SD 1.4's own scheduler
-def test_diffusers_loads_what_was_exported(sd_folder, tmp_path):
-    """One placeholder a token: ``<left-ear>`` and ``<left-ear>_1``, with the learned vectors in the text encoder."""
+def test_exported_tokens_load_in_diffusers(sd_folder, tmp_path):
+    """diffusers loads the exported tokens.
+
+    One placeholder a token: ``<left-ear>`` and ``<left-ear>_1``, with the learned vectors in the text encoder.
+    """
     from diffusers import StableDiffusionPipeline
 
     pipeline = StableDiffusionPipeline.from_pretrained(
@@ -45,11 +48,13 @@ def test_diffusers_loads_what_was_exported(sd_folder, tmp_path):
         ("?!", "<part>"),
     ],
 )
-def test_placeholders_are_safe_file_names(name, token):
+def test_placeholder_is_safe_file_name(name, token):
+    """Placeholders are safe file names."""
     assert placeholder(name) == token
 
 
-def test_names_that_collide_are_refused(tmp_path):
+def test_colliding_names_refused(tmp_path):
+    """Names that collide are refused."""
     with pytest.raises(OutputError, match="two parts would be called <tail>"):
         export_tokens(embeddings(8, ("background", "Tail", "tail!")), tmp_path)
     assert not list(tmp_path.iterdir())

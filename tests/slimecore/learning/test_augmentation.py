@@ -30,7 +30,8 @@ def told_by_colour(rgb: np.ndarray) -> np.ndarray:
     return np.abs(rgb[..., None, :].astype(int) - TONES).sum(-1).argmin(-1)
 
 
-def test_the_first_view_is_the_annotation_itself() -> None:
+def test_first_view_is_annotation() -> None:
+    """The first view is the annotation itself."""
     rgb, rows = views(ViewConfig(count=2))
     assert rgb.shape == (3, H, W, 3)
     assert rgb.dtype == np.uint8
@@ -39,7 +40,8 @@ def test_the_first_view_is_the_annotation_itself() -> None:
     assert np.array_equal(rows[0], annotation().rows)
 
 
-def test_a_smaller_first_view_keeps_centroids() -> None:
+def test_smaller_first_view_keeps_centroids() -> None:
+    """A smaller first view keeps centroids."""
     rgb, rows = views(ViewConfig(count=0), size=(H // 2, W // 2))
     whole = annotation().rows
     for row in (1, 2):
@@ -49,14 +51,16 @@ def test_a_smaller_first_view_keeps_centroids() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_mask_and_picture_move_together(seed: int) -> None:
+def test_mask_and_image_move_together(seed: int) -> None:
+    """Mask and image move together."""
     rgb, rows = views(ViewConfig(count=4, color=0.0), seed)
     known = rows >= 0
     assert (told_by_colour(rgb)[known] == rows[known]).mean() > 0.97
     assert any(not np.array_equal(rows[0], view) for view in rows[1:])
 
 
-def test_what_lies_outside_the_picture_is_ignored() -> None:
+def test_pixels_outside_image_ignored() -> None:
+    """Pixels from outside the image are ignored."""
     _, rows = views(ViewConfig(count=1, scale=1.0, rotate=0.0, shift=0.3, color=0.0, mirror=False), seed=2)
     ignored = rows[1] == -1
     assert 0.02 < ignored.mean() < 0.6
@@ -67,6 +71,7 @@ def test_what_lies_outside_the_picture_is_ignored() -> None:
 
 
 def test_mirroring_swaps_counterparts() -> None:
+    """Mirroring swaps counterparts."""
     still = ViewConfig(count=1, scale=1.0, rotate=0.0, shift=0.0, color=0.0)
     rgb, rows = views(still, names=("left arm", "Right arm"))
     assert (rgb[1] == rgb[0][:, ::-1]).all()
@@ -97,12 +102,14 @@ def test_mirroring_swaps_counterparts() -> None:
         (("Äl", "bein_l"), None),
     ],
 )
-def test_rows_of_a_mirrored_picture(names: tuple[str, str], expected: tuple[int, ...] | None) -> None:
+def test_mirror_rows_by_part_names(names: tuple[str, str], expected: tuple[int, ...] | None) -> None:
+    """The rows of a mirrored image follow from the names of its parts."""
     assert mirror_rows(annotation(*names).parts) == expected
 
 
 @pytest.mark.parametrize("names", [("left arm", "leg"), ("arm_l", "arm"), ("a", "Right")])
-def test_sided_parts_without_counterpart_are_never_mirrored(names: tuple[str, str]) -> None:
+def test_sided_parts_without_counterpart_kept(names: tuple[str, str]) -> None:
+    """Sided parts without a counterpart are never mirrored."""
     still = ViewConfig(count=3, scale=1.0, rotate=0.0, shift=0.0, color=0.0)
     _, sided = views(still, names=names)
     assert all(np.array_equal(view, sided[0]) for view in sided)
@@ -112,7 +119,8 @@ def test_sided_parts_without_counterpart_are_never_mirrored(names: tuple[str, st
     assert all(np.array_equal(view, off[0]) for view in off)
 
 
-def test_colour_changes_touch_no_label_and_a_seed_repeats() -> None:
+def test_colour_jitter_keeps_labels_and_repeats() -> None:
+    """Colour changes touch no label, and a seed repeats."""
     config = ViewConfig(count=2, scale=1.0, rotate=0.0, shift=0.0, color=0.3, mirror=False)
     rgb, rows = views(config)
     assert (rows == rows[0]).all()
@@ -126,6 +134,7 @@ def test_colour_changes_touch_no_label_and_a_seed_repeats() -> None:
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(0, 99))
 def test_area_fractions_match_counting(cell: int, cells: int, seed: int) -> None:
+    """Area fractions match counting."""
     rows = np.random.default_rng(seed).integers(-1, 3, (cells * cell, (cells + 1) * cell))
     fractions, known = one_hot_area(rows, annotation().parts, (cells, cells + 1))
     for y in range(cells):

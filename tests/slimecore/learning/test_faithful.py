@@ -72,7 +72,8 @@ def close(ours, truth, tolerance=1e-5):
     assert float((ours - truth).abs().max() / scale) < tolerance
 
 
-def test_maps_and_prediction_equal_the_materialised_twin(backbone, case):
+def test_maps_and_prediction_match_naive(backbone, case):
+    """Maps and prediction equal those of the materialised naive implementation."""
     with torch.no_grad():
         noised, cross, was, prediction = naive_maps(backbone, case)
         with UNetReadout(backbone, PARTS) as reader:
@@ -83,7 +84,8 @@ def test_maps_and_prediction_equal_the_materialised_twin(backbone, case):
     assert float(was.std()) > 1e-4, "maps that are flat would agree by chance"
 
 
-def test_noising_is_the_forward_diffusion(backbone, case):
+def test_noise_schedule_matches_forward_diffusion(backbone, case):
+    """Noising is the forward diffusion."""
     noised = backbone.noising.add(case.clean, case.noise, case.steps)
     close(noised, naive.naive_noisy(case.clean, case.noise, backbone.noising.alphas[case.steps]), 1e-6)
     target = backbone.noising.target(case.clean, case.noise, case.steps)
@@ -93,7 +95,8 @@ def test_noising_is_the_forward_diffusion(backbone, case):
     close(target, expected, 1e-6)
 
 
-def test_losses_equal_the_twin_picture_by_picture(case):
+def test_published_losses_match_naive(case):
+    """The losses equal those of the naive implementation image by image."""
     draw = torch.Generator().manual_seed(1)
     logits = torch.randn(2, PARTS, 8, 16, generator=draw)
     was = logits.softmax(1)
@@ -104,7 +107,8 @@ def test_losses_equal_the_twin_picture_by_picture(case):
     close(diffusion_loss(c, u, target, 100.0), naive.naive_tether(c, u, target).mean(), 1e-6)
 
 
-def test_a_picture_without_a_known_pixel_teaches_nothing():
+def test_fully_ignored_image_gives_zero_loss():
+    """An image without a labelled pixel gives zero loss."""
     rows = torch.full((1, 4, 4), -1)
     assert float(published_cross_entropy(torch.randn(1, 2, 4, 4), rows)) == 0
     assert float(was_error(torch.rand(1, 2, 4, 4), rows)) == 0
@@ -112,8 +116,11 @@ def test_a_picture_without_a_known_pixel_teaches_nothing():
 
 @pytest.mark.parametrize("beta", [0.0, 0.005])
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_the_gradient_equals_the_twin_s(backbone, case, beta, checkpointing):
-    """All three losses, with and without recomputation; without the tether the pass ends at the last map."""
+def test_prompt_gradient_matches_naive(backbone, case, beta, checkpointing):
+    """The gradient equals that of the naive implementation.
+
+    All three losses, with and without recomputation. Without the diffusion loss the pass ends at the last map.
+    """
     truth, losses = naive.naive_gradient(
         backbone.unet,
         case.clean,
@@ -149,8 +156,11 @@ def test_the_gradient_equals_the_twin_s(backbone, case, beta, checkpointing):
 
 
 @pytest.mark.parametrize("kind", ["streamed", "after the pass"])
-def test_evidence_can_be_changed_before_it_accumulates(backbone, tiny, case, kind):
-    """SLiMe's cut background: what accumulates is the changed evidence, and the logits stay what they were."""
+def test_evidence_transform_applied_before_was(backbone, tiny, case, kind):
+    """Evidence can be changed before it accumulates.
+
+    SLiMe's cut background: the changed evidence accumulates, and the logits stay the same.
+    """
     model = backbone if kind == "streamed" else tiny
     latents = model.clean_latents(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
     step, prompt = torch.tensor([model.readout.timestep]), model.null_prompt[0]
@@ -168,7 +178,8 @@ def test_evidence_can_be_changed_before_it_accumulates(backbone, tiny, case, kin
     assert float(shaped.was[:, :-1].abs().max()) == 0
 
 
-def test_a_batch_equals_its_pictures_alone(backbone, case):
+def test_readout_batch_matches_single_images(backbone, case):
+    """A batch gives the same maps as its images alone."""
     noised = backbone.noising.add(case.clean, case.noise, case.steps)
     with torch.no_grad(), UNetReadout(backbone, PARTS) as reader:
         both = reader.run(noised, case.steps, case.prompt())
@@ -177,7 +188,8 @@ def test_a_batch_equals_its_pictures_alone(backbone, case):
     close(both.was[1:], alone.was)
 
 
-def test_reading_leaves_the_unet_as_it_was(backbone, case):
+def test_readout_restores_unet(backbone, case):
+    """Reading leaves the UNet as it was."""
     before = dict(backbone.unet.attn_processors)
     with pytest.raises(KeyError), UNetReadout(backbone, PARTS, init_lora(backbone.unet, 1, torch.Generator())):
         raise KeyError
@@ -186,7 +198,8 @@ def test_reading_leaves_the_unet_as_it_was(backbone, case):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_reads_nearly_the_same_maps(sd_folder, backbone, case, dtype):
+def test_half_precision_maps_close(sd_folder, backbone, case, dtype):
+    """Half precision reads nearly the same maps."""
     half = build(ModelSpec(name=str(sd_folder), dtype=dtype), CPU)
     noised = backbone.noising.add(case.clean, case.noise, case.steps)
     with torch.no_grad(), UNetReadout(backbone, PARTS) as full, UNetReadout(half, PARTS) as lean:
@@ -196,8 +209,11 @@ def test_half_precision_reads_nearly_the_same_maps(sd_folder, backbone, case, dt
     close(ours.was, truth.was, 0.02)
 
 
-def test_layers_that_mix_in_one_block_are_read_after_the_pass(tiny):
-    """slime-tiny's self-attention runs before the cross-attention of its block: no evidence can ride along."""
+def test_mixed_block_layers_read_after_pass(tiny):
+    """Self- and cross-attention layers of the same block are read after the pass.
+
+    slime-tiny's self-attention runs before the cross-attention of its block, so evidence cannot be streamed.
+    """
     latents = tiny.clean_latents(torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
     step = torch.tensor([tiny.readout.timestep])
     prompt = tiny.null_prompt.clone()
@@ -209,7 +225,8 @@ def test_layers_that_mix_in_one_block_are_read_after_the_pass(tiny):
     close(seen.was, naive.naive_was(naive.naive_self_map(scores), naive.naive_weights(cross)))
 
 
-def test_learning_through_the_unet_segments_the_reference(tiny, two_tone):
+def test_faithful_learning_segments_reference(tiny, two_tone):
+    """Learning through the UNet segments the reference image."""
     rgb, mask = two_tone
     config = FaithfulConfig(epochs=20, views=4, validate=5)
     made = learn_faithful(tiny, [annotate(rgb, mask)], config, short_side=96)
@@ -217,8 +234,11 @@ def test_learning_through_the_unet_segments_the_reference(tiny, two_tone):
     assert region_j(PartSegmenter(tiny, made)(rgb).labels.labels, mask) > 0.8
 
 
-def test_float16_learns_what_float32_learns(sd_folder, backbone, two_tone):
-    """Float32 tokens through a float16 network, the loss scaled on its way back: nearly the same way."""
+def test_float16_learning_close_to_float32(sd_folder, backbone, two_tone):
+    """float16 learns nearly the same embeddings as float32.
+
+    Float32 tokens go through a float16 network, and the loss is scaled on its way back.
+    """
     half = build(ModelSpec(name=str(sd_folder), dtype="float16"), CPU)
     config = FaithfulConfig(epochs=6, views=1, lr=0.01, validate=0)
     reference = [annotate(*two_tone)]
@@ -229,7 +249,8 @@ def test_float16_learns_what_float32_learns(sd_folder, backbone, two_tone):
     assert cosine > 0.9
 
 
-def test_a_step_that_overflows_is_left_out(backbone, two_tone):
+def test_overflowing_step_skipped(backbone, two_tone):
+    """A step that overflows is left out."""
     from slimecore.learning import faithful
 
     learner = faithful._Learner(backbone, QUICK, backbone.encode_text("part part")[0].float(), 2, 0)
@@ -241,8 +262,11 @@ def test_a_step_that_overflows_is_left_out(backbone, two_tone):
     assert learner._scale == 0.5
 
 
-def test_only_the_parts_rows_of_the_prompt_are_learned(backbone, two_tone):
-    """The start token, which is the background, and the rest of the prompt stay the text encoder's."""
+def test_only_part_tokens_learned(backbone, two_tone):
+    """Only the rows of the prompt that belong to parts are learned.
+
+    The start token, standing for the background, and the rest of the prompt stay those of the text encoder.
+    """
     made = learn_faithful(backbone, [annotate(*two_tone)], QUICK, short_side=64)
     start = backbone.encode_text("part part")[0].numpy()
     changed = np.abs(made.prompt - start).max(1) > 0
@@ -250,14 +274,16 @@ def test_only_the_parts_rows_of_the_prompt_are_learned(backbone, two_tone):
     assert np.array_equal(made.vectors[:, 0], made.prompt[:2])
 
 
-def test_equal_seeds_learn_bit_for_bit_the_same(backbone, two_tone):
+def test_equal_seeds_give_equal_prompts(backbone, two_tone):
+    """Equal seeds learn bit for bit the same prompt."""
     reference = [annotate(*two_tone)]
     one, two, other = (learn_faithful(backbone, reference, QUICK, short_side=64, seed=s) for s in (7, 7, 8))
     assert np.array_equal(one.prompt, two.prompt)
     assert not np.array_equal(one.prompt, other.prompt)
 
 
-def test_few_shot_and_batches_take_one_step_a_picture(backbone, two_tone):
+def test_one_step_per_image(backbone, two_tone):
+    """Few-shot learning and batches take one step an image."""
     rgb, mask = two_tone
     seen = []
     config = dataclasses.replace(QUICK, batch=2, draws=1)
@@ -266,8 +292,11 @@ def test_few_shot_and_batches_take_one_step_a_picture(backbone, two_tone):
     assert [step[:2] for step in seen] == [(i, 8) for i in range(1, 9)]
 
 
-def test_prepared_draws_meet_the_unet_once(backbone, two_tone, monkeypatch):
-    """Two views, one draw each: the neutral prompt is run twice, however many epochs there are."""
+def test_prepared_draws_encoded_once(backbone, two_tone, monkeypatch):
+    """Prepared noise draws pass the UNet once.
+
+    Two views, a single draw each: the neutral prompt is run twice, however many epochs run.
+    """
     calls = []
     whole = type(backbone.unet).forward
 
@@ -282,7 +311,8 @@ def test_prepared_draws_meet_the_unet_once(backbone, two_tone, monkeypatch):
     assert calls.count(True) == 6
 
 
-def test_the_best_validated_state_is_kept(backbone, two_tone, monkeypatch):
+def test_best_validated_state_kept(backbone, two_tone, monkeypatch):
+    """The best validated state is kept."""
     from slimecore.learning import faithful
 
     scores = iter([0.2, 0.9, 0.3])
@@ -295,7 +325,8 @@ def test_the_best_validated_state_is_kept(backbone, two_tone, monkeypatch):
     assert np.array_equal(best.prompt, two.prompt)
 
 
-def test_deltas_start_as_no_change_and_learn_later(backbone, two_tone, case):
+def test_lora_starts_neutral_then_learns(backbone, two_tone, case):
+    """LoRA weights start as no change and learn later."""
     fresh = init_lora(backbone.unet, 2, torch.Generator().manual_seed(0))
     assert len(fresh) == 2 * 2 * 16, "keys and values of 16 transformer blocks, two factors each"
     noised = backbone.noising.add(case.clean, case.noise, case.steps)
@@ -316,7 +347,8 @@ def test_deltas_start_as_no_change_and_learn_later(backbone, two_tone, case):
     assert all(np.abs(value).max() > 0 for value in ups)
 
 
-def test_a_delta_equals_the_changed_weight(backbone):
+def test_lora_equals_changed_weight(backbone):
+    """Applying LoRA equals changing the weight."""
     path = "up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
     module = backbone.unet.get_submodule(path)
     draw = torch.Generator().manual_seed(0)
@@ -327,7 +359,8 @@ def test_a_delta_equals_the_changed_weight(backbone):
         close(module(states), expected)
 
 
-def test_a_delta_of_another_model_is_refused(backbone):
+def test_lora_of_other_model_refused(backbone):
+    """LoRA weights of another model are refused."""
     path = "up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
     for deltas in (
         {"nowhere.to_k.down": torch.ones(1, 3), "nowhere.to_k.up": torch.ones(3, 1)},
@@ -338,14 +371,16 @@ def test_a_delta_of_another_model_is_refused(backbone):
             pass
 
 
-def test_more_parts_than_the_prompt_has_tokens_are_refused(tiny):
+def test_more_parts_than_tokens_refused(tiny):
+    """More parts than the prompt has tokens are refused."""
     mask = np.arange(64 * 64).reshape(64, 64) // 410  # values 0..9, slime-tiny's prompt has 8
     rgb = np.zeros((64, 64, 3), np.uint8)
     with pytest.raises(InputError, match=r"9 parts and the background are more than the 8 tokens.*--mode probe"):
         learn_faithful(tiny, [annotate(rgb, mask)], QUICK)
 
 
-def test_settings_out_of_range_are_refused(backbone, two_tone):
+def test_faithful_settings_out_of_range_refused(backbone, two_tone):
+    """Settings out of range are refused."""
     for wrong in (
         {"epochs": 0},
         {"timesteps": (9, 3)},
@@ -376,8 +411,11 @@ LATE, EARLY = "up_blocks.3.attentions.0", "up_blocks.2.attentions.0"
     ],
     ids=["late before early", "down, then the middle", "the middle before the cross-attention"],
 )
-def test_layers_may_stand_in_any_order(backbone, case, cross, layers):
-    """What runs first is said by the UNet, not by the list."""
+def test_layer_order_does_not_matter(backbone, case, cross, layers):
+    """Layers may stand in any order.
+
+    The UNet, not the list, says in which order layers run.
+    """
     readout = dataclasses.replace(backbone.readout, cross=cross, self_layers=layers)
     found = []
     for order in (layers, layers[::-1]):

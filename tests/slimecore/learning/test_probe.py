@@ -26,7 +26,8 @@ from slimecore.types import Annotation
 FAST = LearnConfig(tokens=2, steps=60, views=ViewConfig(count=2))
 
 
-def test_learned_parts_segment_the_reference_and_a_shifted_copy(tiny, two_tone):
+def test_learned_parts_segment_shifted_copy(tiny, two_tone):
+    """Learned parts segment the reference image and a shifted copy."""
     rgb, mask = two_tone
     parts = learn_parts(tiny, [annotate(rgb, mask)], FAST)
     moved, moved_mask = np.roll(rgb, 20, 1), np.roll(mask, 20, 1)
@@ -35,13 +36,15 @@ def test_learned_parts_segment_the_reference_and_a_shifted_copy(tiny, two_tone):
 
 
 def test_part_values_survive_learning(tiny, two_tone):
+    """Part values survive learning."""
     rgb, mask = two_tone
     parts = learn_parts(tiny, [annotate(rgb, mask * 7)], FAST)
     assert parts.parts.values == (0, 7)
     assert set(np.unique(segment_image(tiny, parts, rgb).label_map().labels)) == {0, 7}
 
 
-def test_equal_seeds_give_equal_embeddings_bit_for_bit(tiny, two_tone):
+def test_equal_seeds_give_equal_embeddings(tiny, two_tone):
+    """Equal seeds give equal embeddings bit for bit."""
     annotation = annotate(*two_tone)
     config = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
     first, second, other = (learn_parts(tiny, [annotation], config, seed=s) for s in (3, 3, 4))
@@ -49,15 +52,19 @@ def test_equal_seeds_give_equal_embeddings_bit_for_bit(tiny, two_tone):
     assert not np.array_equal(first.vectors, other.vectors)
 
 
-def test_learning_leaves_the_global_random_state_alone(tiny, two_tone):
+def test_learning_keeps_global_random_state(tiny, two_tone):
+    """Learning leaves the global random state alone."""
     torch.manual_seed(0)
     before = torch.get_rng_state()
     learn_parts(tiny, [annotate(*two_tone)], LearnConfig(tokens=1, steps=2, views=ViewConfig(count=1)))
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_ignored_pixels_do_not_teach(tiny, two_tone):
-    """Cells under ignored pixels weigh nothing, and their targets do not count as background."""
+def test_ignored_pixels_have_no_weight(tiny, two_tone):
+    """Ignored pixels do not contribute to learning.
+
+    Cells under ignored pixels weigh nothing, and their targets do not count as background.
+    """
     from slimecore.learning.probe import _encoded_views
 
     rgb, mask = two_tone
@@ -70,7 +77,8 @@ def test_ignored_pixels_do_not_teach(tiny, two_tone):
     assert views.targets[..., 8:].max() == 0
 
 
-def test_embeddings_of_another_model_are_refused_with_the_remedy(tiny, two_tone, sd_folder):
+def test_embeddings_of_other_model_refused(tiny, two_tone, sd_folder):
+    """Embeddings of another model are refused with the remedy."""
     rgb, mask = two_tone
     config = LearnConfig(tokens=1, steps=2, views=ViewConfig(count=0))
     parts = learn_parts(tiny, [annotate(rgb, mask)], config)
@@ -79,8 +87,11 @@ def test_embeddings_of_another_model_are_refused_with_the_remedy(tiny, two_tone,
         segment_image(other, parts, rgb)
 
 
-def test_any_stable_diffusion_folder_learns_and_segments(two_tone, sd_folder):
-    """Random weights: no accuracy to expect, but every step of the road must hold."""
+def test_sd_checkpoint_learns_and_segments(two_tone, sd_folder):
+    """Any Stable Diffusion folder learns and segments.
+
+    Random weights give no accuracy to expect, but every step must run.
+    """
     rgb, mask = two_tone
     backbone = build(ModelSpec(name=str(sd_folder)), torch.device("cpu"))
     config = LearnConfig(tokens=2, steps=3, views=ViewConfig(count=1), was_weight=1.0)
@@ -90,7 +101,8 @@ def test_any_stable_diffusion_folder_learns_and_segments(two_tone, sd_folder):
     np.testing.assert_allclose(scores.values.sum(0), 1, atol=1e-5)
 
 
-def test_annotations_with_other_subsets_of_the_parts_are_learned_together(tiny, two_tone):
+def test_annotations_with_different_parts_combined(tiny, two_tone):
+    """Annotations with different subsets of the parts are learned together."""
     rgb, mask = two_tone
     half = mask * (np.arange(128) < 60)
     config = LearnConfig(tokens=1, steps=40, views=ViewConfig(count=0))
@@ -101,17 +113,20 @@ def test_annotations_with_other_subsets_of_the_parts_are_learned_together(tiny, 
     assert np.bincount(labels[mask > 0], minlength=6)[5] < 200
 
 
-def test_learning_needs_an_annotation(tiny):
+def test_learning_without_annotation_refused(tiny):
+    """Learning needs an annotation."""
     with pytest.raises(InputError, match="at least one"):
         learn_parts(tiny, [], FAST)
 
 
-def test_settings_out_of_range_are_refused():
+def test_probe_settings_out_of_range_refused():
+    """Settings out of range are refused."""
     with pytest.raises(ConfigError, match=r"learn.tokens"):
         LearnConfig(tokens=0)
 
 
-def test_cross_entropy_and_squared_error_by_hand():
+def test_probe_losses_by_hand():
+    """Cross entropy and squared error equal values worked out by hand."""
     targets = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
     probabilities = torch.tensor([[[[0.8, 0.4]], [[0.2, 0.6]]]])
     valid = torch.ones(1, 1, 1, 2)
@@ -123,7 +138,8 @@ def test_cross_entropy_and_squared_error_by_hand():
     assert float(squared_error(probabilities, targets, half)) == pytest.approx(0.08, rel=1e-5)
 
 
-def test_class_weights_level_areas_and_drop_absent_parts():
+def test_class_weights_balance_areas():
+    """Class weights balance areas and drop absent parts."""
     targets = torch.zeros(1, 3, 1, 10)
     targets[0, 0, 0, :9] = 1
     targets[0, 1, 0, 9:] = 1
@@ -134,8 +150,11 @@ def test_class_weights_level_areas_and_drop_absent_parts():
     assert class_weights(targets, valid, power=0.0)[:2].tolist() == pytest.approx([1.0, 1.0])
 
 
-def test_more_parts_than_a_prompt_has_tokens(tiny):
-    """SLiMe's route through the text encoder ends at 77; probe mode does not."""
+def test_more_parts_than_prompt_tokens_learned(tiny):
+    """Probe mode learns more parts than a prompt has tokens.
+
+    SLiMe's route through the text encoder ends at 77 tokens, probe mode does not.
+    """
     values = np.arange(1, 101)
     mask = np.kron(values.reshape(10, 10), np.ones((32, 32), int))
     tones = np.random.default_rng(0).integers(0, 256, (101, 3)).astype(np.uint8)
@@ -157,7 +176,8 @@ def twins():
     return rgb.clip(0, 255).astype(np.uint8), mask
 
 
-def test_position_tells_twins_apart_and_is_off_by_default(tiny):
+def test_position_separates_identical_objects(tiny):
+    """Position features separate identical objects and are off by default."""
     rgb, mask = twins()
     still = replace(FAST, lr=0.2, descriptor=5.0, views=ViewConfig(count=0, mirror=False))
     blind, aware = (learn_parts(tiny, [annotate(rgb, mask)], replace(still, position=p)) for p in (0.0, 5.0))
@@ -169,7 +189,8 @@ def test_position_tells_twins_apart_and_is_off_by_default(tiny):
     assert learn_parts(tiny, [annotate(rgb, mask)], replace(FAST, steps=1, descriptor=0.0)).columns is None
 
 
-def test_columns_survive_the_file_and_damaged_settings_are_told(tiny, two_tone, tmp_path):
+def test_query_features_round_trip_and_validated(tiny, two_tone, tmp_path):
+    """Weights of the additional features survive the file, and mismatched settings are refused."""
     rgb, mask = two_tone
     parts = learn_parts(tiny, [annotate(rgb, mask)], replace(IMAGE_LEARNING, steps=3, views=ViewConfig(count=1)))
     save_embeddings(tmp_path / "a.safetensors", parts)
@@ -182,8 +203,11 @@ def test_columns_survive_the_file_and_damaged_settings_are_told(tiny, two_tone, 
         segment_image(tiny, other, rgb)
 
 
-def test_what_is_learned_is_what_is_read(tiny, two_tone):
-    """The matrix of places gives the logits of the maps."""
+def test_stacked_queries_match_backbone_maps(tiny, two_tone):
+    """Learning and reading use the same logits.
+
+    The matrix of grid cells gives the logits of the maps.
+    """
     features = encode_image(tiny, two_tone[0], 96)
     keys = tiny.token_keys(torch.randn(3, tiny.token_dim, generator=torch.Generator().manual_seed(0)))
     weights = torch.arange(1.0, tiny.cross_layers + 1) / sum(range(tiny.cross_layers + 1))
@@ -193,7 +217,8 @@ def test_what_is_learned_is_what_is_read(tiny, two_tone):
     )
 
 
-def test_a_batch_of_places_repeats_under_a_seed_and_learns(tiny, two_tone):
+def test_cell_batches_seeded_and_learn(tiny, two_tone):
+    """Batches of grid cells repeat under the same seed and learn."""
     rgb, mask = two_tone
     config = replace(FAST, batch=256)
     first, second = (learn_parts(tiny, [annotate(rgb, mask)], config, seed=2) for _ in range(2))
@@ -202,7 +227,8 @@ def test_a_batch_of_places_repeats_under_a_seed_and_learns(tiny, two_tone):
     assert region_j(segment_image(tiny, first, rgb).label_map().labels, mask) > 0.8
 
 
-def test_of_a_great_many_places_a_sample_is_kept(tiny, two_tone, monkeypatch):
+def test_large_cell_count_is_subsampled(tiny, two_tone, monkeypatch):
+    """Of a great many grid cells a sample is kept."""
     from slimecore.learning import probe as learn
 
     sets = learn._encoded_views(tiny, [annotate(*two_tone)] * 2, ViewConfig(count=1), 96, 0)
@@ -213,7 +239,8 @@ def test_of_a_great_many_places_a_sample_is_kept(tiny, two_tone, monkeypatch):
     assert len(some.queries) == len(some.targets) == len(some.valid) == 300
 
 
-def test_weight_decay_is_shared_by_the_annotations(tiny, two_tone):
+def test_weight_decay_shared_by_annotations(tiny, two_tone):
+    """Weight decay is shared by the annotations."""
     one = replace(FAST, weight_decay=1.0, views=ViewConfig(count=0))
     annotation = annotate(*two_tone)
     held, free = (learn_parts(tiny, [annotation] * n, one) for n in (1, 20))
@@ -221,7 +248,8 @@ def test_weight_decay_is_shared_by_the_annotations(tiny, two_tone):
     assert np.abs(held.vectors - start).mean() < np.abs(free.vectors - start).mean()
 
 
-def test_position_columns_are_smooth_and_scaled(tiny, two_tone):
+def test_position_features_smooth_and_scaled(tiny, two_tone):
+    """Position features are smooth and scaled."""
     features = encode_image(tiny, two_tone[0], 96)
     columns = extra_query_features(features, 0.0, 3.0)
     assert columns.shape == (1, 25, *features.grid)
@@ -234,7 +262,8 @@ def test_position_columns_are_smooth_and_scaled(tiny, two_tone):
 
 
 @pytest.mark.parametrize(("operations", "expected"), [(0, 1), (1.5e8, 1), (2.5e8, 2), (1e12, 4)])
-def test_small_work_gets_few_threads_and_all_are_given_back(operations, expected):
+def test_small_work_uses_few_threads(operations, expected):
+    """Small work gets few threads, and all threads are given back."""
     before = torch.get_num_threads()
     torch.set_num_threads(4)
 

@@ -80,7 +80,8 @@ def naive_read(config, query, permanent, recent):
         MemoryConfig(write_interval=1, color_weight=0.0, reference_share=1.0),
     ],
 )
-def test_reading_equals_the_sum_of_kernels_written_out(config):
+def test_memory_read_matches_naive_sum(config):
+    """Reading equals the sum of kernels written out."""
     memory = MaskMemory(config)
     permanent, recent = [(places(1), mask(1))], [(places(2), mask(2)), (places(3), mask(3))]
     for entry in permanent:
@@ -91,7 +92,8 @@ def test_reading_equals_the_sum_of_kernels_written_out(config):
     torch.testing.assert_close(memory.read(query), naive_read(config, query, permanent, recent), rtol=1e-4, atol=1e-5)
 
 
-def test_a_remembered_frame_gives_its_own_mask_back():
+def test_stored_frame_returns_own_mask():
+    """A stored frame gives its own mask back."""
     config = MemoryConfig(temperature=0.01, novelty_distance=0.0)
     memory = MaskMemory(config)
     seen, labels = places(1), mask(1)
@@ -99,7 +101,8 @@ def test_a_remembered_frame_gives_its_own_mask_back():
     torch.testing.assert_close(memory.read(seen), labels.flatten(1).T, atol=1e-2, rtol=0)
 
 
-def test_references_are_never_dropped_and_recent_frames_are_bounded():
+def test_references_kept_recent_frames_bounded():
+    """References are never dropped, and recent frames are bounded."""
     memory = MaskMemory(MemoryConfig(recent_frames=2, write_interval=3))
     memory.write(places(0), mask(0), permanent=True)
     sizes = []
@@ -112,12 +115,14 @@ def test_references_are_never_dropped_and_recent_frames_are_bounded():
     assert memory.read(places(0)).argmax(1).eq(mask(0).argmax(0).flatten()).float().mean() > 0.8
 
 
-def test_every_third_frame_enters():
+def test_write_interval_selects_frames():
+    """Every third frame is written."""
     memory = MaskMemory(MemoryConfig(recent_frames=10, write_interval=3))
     assert [memory.should_write() for _ in range(7)] == [False, False, True, False, False, True, False]
 
 
-def test_no_recent_frames_means_references_only():
+def test_zero_recent_frames_stores_references_only():
+    """Zero recent frames means references only."""
     memory = MaskMemory(MemoryConfig(recent_frames=0))
     memory.write(places(0), mask(0), permanent=True)
     assert not any(memory.should_write() for _ in range(9))
@@ -134,20 +139,25 @@ def test_no_recent_frames_means_references_only():
         {"novelty_distance": -1.0},
     ],
 )
-def test_settings_out_of_range_are_refused(bad):
+def test_memory_settings_out_of_range_refused(bad):
+    """Settings out of range are refused."""
     with pytest.raises(ConfigError):
         MemoryConfig(**bad)
 
 
-def test_asking_some_places_gives_their_rows():
+def test_read_of_subset_gives_rows():
+    """Reading a subset of the grid cells gives their rows."""
     memory = MaskMemory(MemoryConfig())
     memory.write(places(1), mask(1), permanent=True)
     where = torch.tensor([3, 17, 4])
     torch.testing.assert_close(memory.read(places(5), where), memory.read(places(5))[where])
 
 
-def test_remembered_places_ride_on_the_motion():
-    """Keys of a frame whose content moved one cell to the right answer as if they had been written there."""
+def test_stored_positions_follow_flow():
+    """Stored positions follow the motion.
+
+    Keys of a frame whose content moved a cell to the right answer as if they had been written at the new position.
+    """
     config = MemoryConfig(write_interval=1, color_weight=0.0, spatial_sigma=0.1, temperature=10.0, class_balance=0.0)
     left, right = mask(1).zero_(), mask(1).zero_()
     left[0], right[0] = 1.0, 1.0
@@ -166,7 +176,8 @@ def test_remembered_places_ride_on_the_motion():
     assert there.read(flat)[9, 1] > 0.5
 
 
-def test_sampling_keeps_what_is_near_and_weighs_what_is_far():
+def test_sampling_keeps_near_weights_far():
+    """Sampling keeps cells near the parts and weights cells far from them."""
     soft = torch.zeros(2, 60, 80)
     soft[0] = 1
     soft[:, 20:30, 20:30] = torch.tensor([0.0, 1.0])[:, None, None]
@@ -178,7 +189,8 @@ def test_sampling_keeps_what_is_near_and_weighs_what_is_far():
     assert float(log_weight.exp().sum()) == pytest.approx(4800, rel=0.1)
 
 
-def test_sampled_reading_stays_close_to_reading_everything():
+def test_sampled_read_close_to_full():
+    """Reading sampled keys stays close to reading all keys."""
     grid = (40, 60)
     generator = torch.Generator().manual_seed(3)
     descriptor = functional.normalize(torch.randn(2400, 8, generator=generator), dim=1)
@@ -193,8 +205,11 @@ def test_sampled_reading_stays_close_to_reading_everything():
     torch.testing.assert_close(thin.read(frame).mean(0), full.read(frame).mean(0), atol=0.01, rtol=0)
 
 
-def test_each_key_rides_on_the_motion_at_its_own_centre():
-    """Flow that differs from pixel to pixel: a key reads the pixel under its cell's centre."""
+def test_keys_use_flow_at_cell_centre():
+    """Each key follows the motion at its own centre.
+
+    Flow that differs from pixel to pixel: a key reads the pixel under its cell's centre.
+    """
     memory = MaskMemory(MemoryConfig(write_interval=1, keys_per_frame=0))
     memory.write(places(1), mask(1))
     flow = torch.zeros(40, 60, 2)  # ten pixels a cell
@@ -207,8 +222,12 @@ def test_each_key_rides_on_the_motion_at_its_own_centre():
     torch.testing.assert_close(moved[:, 0], before[:, 0])
 
 
-def test_what_resembles_nothing_remembered_is_half_background_half_parts():
-    """Two-tone memory: known colours keep their part, a third colour belongs to nobody; without the key it would."""
+def test_novel_cells_are_undecided():
+    """Cells that resemble nothing stored are half background, half parts.
+
+    Two-tone memory: known colours keep their part, a third colour belongs to no part. Without the novelty distance it
+    would.
+    """
     flat = torch.ones(24, 8) / 8**0.5
     color = torch.zeros(24, 48)
     color[12:] = 0.1
@@ -225,8 +244,11 @@ def test_what_resembles_nothing_remembered_is_half_background_half_parts():
 
 
 @pytest.mark.parametrize("parts", [2, 3, 6])
-def test_how_a_thing_is_cut_says_nothing_about_where_it_ends(parts):
-    """The background's reading is the same whether the rest is one part or several, of whatever sizes."""
+def test_part_split_leaves_background_unchanged(parts):
+    """Splitting an object into parts does not change its border.
+
+    The background's probability is the same for a single part and for several parts of any size.
+    """
     whole = mask(4, 2)
     cut = mask(5, parts + 1)[1:].pow(3)
     pieces = torch.cat([whole[:1], cut / cut.sum(0) * whole[1:]])
@@ -240,8 +262,11 @@ def test_how_a_thing_is_cut_says_nothing_about_where_it_ends(parts):
     torch.testing.assert_close(found[1].sum(1), torch.ones(24), rtol=1e-4, atol=1e-6)
 
 
-def test_reduced_places_are_compared_by_what_varies_most():
-    """Places that vary in three directions, in 56 columns: three dimensions keep all squared distances."""
+def test_projection_keeps_main_variance():
+    """Projected keys are compared along the directions of largest variance.
+
+    Cells vary in three directions of 56 columns: three dimensions keep all squared distances.
+    """
     random = torch.Generator().manual_seed(0)
     config = MemoryConfig(key_dims=3)
     color = torch.randn(40, 3, generator=random) @ torch.randn(3, 48, generator=random)
@@ -264,8 +289,11 @@ def test_reduced_places_are_compared_by_what_varies_most():
 
 
 @pytest.mark.parametrize(("reach", "most"), [(None, 1e-3), (3.0, 1e-4)])
-def test_reading_by_tiles_leaves_out_only_what_the_window_silences(monkeypatch, reach, most):
-    """Wide pictures are read in squares; a recent key beyond two deviations, and no other, goes unread."""
+def test_tiled_read_skips_only_distant_keys(monkeypatch, reach, most):
+    """Reading by tiles leaves out only keys beyond the spatial kernel.
+
+    Wide images are read in squares. A recent key beyond two deviations, and no other, goes unread.
+    """
     if reach:
         monkeypatch.setattr("slimecore.memory.mask_memory._REACH", reach)
     generator = torch.Generator().manual_seed(0)
@@ -315,8 +343,11 @@ def was_reading(memory, asked):
     return logits.softmax(1) @ torch.cat([reference.evidence, recent.evidence])
 
 
-def test_kernel_sums_are_attention_before_the_division():
-    """More queries than a block, and exponents down to where they count as nothing."""
+def test_gaussian_sums_match_unnormalised_attention():
+    """Gaussian sums are attention before the division.
+
+    More queries than a block, and exponents down to where they count as nothing.
+    """
     random = torch.Generator().manual_seed(0)
     query, key = 3 * torch.randn(300, 6, generator=random), 3 * torch.randn(70, 6, generator=random)
     bias, evidence = torch.randn(70, generator=random), torch.rand(70, 4, generator=random)
@@ -338,8 +369,11 @@ def test_kernel_sums_are_attention_before_the_division():
     )
 
 
-def test_places_are_those_of_a_picture_drawn_whole():
-    """Descriptors as torch interpolates them, colours as patches cut out one by one."""
+def test_grid_features_match_whole_image():
+    """Grid features are those of an image computed whole.
+
+    Descriptors as torch interpolates them, colours as patches cut out cell by cell.
+    """
     random = torch.Generator().manual_seed(0)
     rgb = torch.randint(0, 255, (36, 60, 3), generator=random, dtype=torch.uint8).numpy()
     descriptor = torch.randn(1, 8, 3, 5, generator=random)
@@ -359,7 +393,8 @@ def test_places_are_those_of_a_picture_drawn_whole():
     torch.testing.assert_close(found.positions(where), torch.tensor([[7.5, 11.5], [0.5, 0.5], [11.5, 19.5]]) / 12)
 
 
-def test_a_restored_memory_reads_and_writes_on_bit_for_bit():
+def test_restored_memory_continues_exactly():
+    """A restored memory reads and writes on bit for bit."""
     config = MemoryConfig(recent_frames=2, write_interval=2, keys_per_frame=12, key_dims=5)
     one, other = MaskMemory(config, 3), MaskMemory(config, 99)
     for i in range(5):
@@ -379,7 +414,8 @@ def test_a_restored_memory_reads_and_writes_on_bit_for_bit():
     assert {n: t.tolist() for n, t in one.snapshot().items()} == {n: t.tolist() for n, t in other.snapshot().items()}
 
 
-def test_a_snapshot_is_left_alone_by_what_comes_after():
+def test_snapshot_unaffected_by_later_writes():
+    """A snapshot is left alone by later writes."""
     memory = MaskMemory(MemoryConfig(recent_frames=1, keys_per_frame=12))
     memory.write(places(0), mask(0), permanent=True)
     memory.write(places(1), mask(1))
@@ -391,8 +427,11 @@ def test_a_snapshot_is_left_alone_by_what_comes_after():
     assert {name: tensor.tolist() for name, tensor in kept.items()} == before
 
 
-def test_places_as_near_as_a_tenth_of_the_short_side_are_kept_first():
-    """A lone part of one place: the square around it has three quarters of the budget to itself."""
+def test_cells_near_parts_kept_first():
+    """Cells within a tenth of the short side of a part are kept first.
+
+    A lone part of a single cell: the square around it has three quarters of the budget to itself.
+    """
     mask = torch.zeros(2, 40, 60)
     mask[1, 20, 30] = 1
     mask[0] = 1 - mask[1]
@@ -404,8 +443,11 @@ def test_places_as_near_as_a_tenth_of_the_short_side_are_kept_first():
     assert (log_weight[~near] > 3).all()
 
 
-def test_what_is_not_known_of_a_frame_is_not_remembered():
-    """Places without labels leave the memory of the others alone: as if the frame had ended before them."""
+def test_unlabelled_cells_not_stored():
+    """Unlabelled cells of a frame are not stored.
+
+    Cells without labels leave the keys of the others alone, as if the frame had ended before them.
+    """
     config = MemoryConfig(key_dims=0, spatial_sigma=0.0, keys_per_frame=0)
     seen, labels = places(1), mask(2)
     known = torch.arange(24).reshape(GRID)[:, :4].flatten()
@@ -421,7 +463,8 @@ def test_what_is_not_known_of_a_frame_is_not_remembered():
     assert len(whole.snapshot()["permanent.0000.key"]) == 16
 
 
-def test_a_place_that_is_half_known_counts_by_what_is_known():
+def test_partly_labelled_cell_normalised():
+    """A partly labelled cell counts by its labelled share."""
     config = MemoryConfig(key_dims=0, spatial_sigma=0.0, keys_per_frame=0)
     labels, memories = mask(2), (MaskMemory(config), MaskMemory(config))
     partly = labels.clone()
@@ -431,7 +474,8 @@ def test_a_place_that_is_half_known_counts_by_what_is_known():
     torch.testing.assert_close(*(memory.read(places(3)) for memory in memories), rtol=1e-4, atol=1e-6)
 
 
-def test_a_frame_of_which_next_to_nothing_is_known():
+def test_nearly_unlabelled_frame_stays_finite():
+    """A frame with next to no labels keeps readings finite."""
     memory, labels = MaskMemory(MemoryConfig(key_dims=0)), torch.zeros(3, *GRID)
     labels[1, 2, 3] = 0.1
     memory.write(places(1), labels, permanent=True)
@@ -468,7 +512,8 @@ def read_with(lasting, parts, recent_says):
     return memory.read(KnownGridFeatures(there, torch.zeros(24, 1), GRID))[0]
 
 
-def test_what_went_wrong_lately_does_not_outweigh_the_reference():
+def test_reference_outweighs_recent_errors():
+    """Recent errors do not outweigh the reference."""
     found = read_with(0.7, 2, recent_says=1)
     assert found[1] > found[2]
     drifted = read_with(0.0, 2, recent_says=1)
@@ -476,11 +521,13 @@ def test_what_went_wrong_lately_does_not_outweigh_the_reference():
     torch.testing.assert_close(found[0], drifted[0])  # whether it is any part is read from both together
 
 
-def test_with_one_part_there_is_nothing_to_tell_apart():
+def test_single_part_ignores_reference_share():
+    """With a single part the reference share has no effect."""
     assert torch.equal(read_with(0.0, 1, recent_says=0), read_with(1.0, 1, recent_says=0))
 
 
 @pytest.mark.parametrize("lasting", [-0.1, 1.1])
-def test_a_share_of_the_references_out_of_range_is_refused(lasting):
+def test_reference_share_out_of_range_refused(lasting):
+    """A reference share out of range is refused."""
     with pytest.raises(ConfigError, match=r"memory\.reference_share"):
         MemoryConfig(reference_share=lasting)

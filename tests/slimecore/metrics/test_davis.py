@@ -77,7 +77,8 @@ def mask_pairs(draw):
 
 @QUICK
 @given(mask_pairs(), st.sampled_from([0.008, 0.1, 0.2, 1, 2, 3]))
-def test_j_and_f_match_the_definitions(pair, bound: float) -> None:
+def test_j_and_f_match_naive(pair, bound: float) -> None:
+    """J and F match the definitions."""
     a, b = pair
     assert region_j(a, b) == pytest.approx(naive_j(a, b), abs=1e-9)
     assert boundary_f(a, b, bound) == pytest.approx(naive_f(a, b, bound), abs=1e-9)
@@ -85,8 +86,11 @@ def test_j_and_f_match_the_definitions(pair, bound: float) -> None:
 
 
 @pytest.mark.parametrize(("size", "radius"), [((480, 854), 8), ((1080, 1920), 18), ((100, 100), 2)])
-def test_the_tolerance_is_the_official_one(size: tuple[int, int], radius: int) -> None:
-    """Two parallel borders are matched up to the radius, and not beyond."""
+def test_boundary_tolerance_is_official(size: tuple[int, int], radius: int) -> None:
+    """The boundary tolerance is the official tolerance.
+
+    Two parallel borders are matched up to the radius, and not beyond.
+    """
     a = np.zeros(size, bool)
     a[:, : size[1] // 2] = True
     for shift, expected in ((radius, 1.0), (radius + 1, 0.0)):
@@ -96,7 +100,8 @@ def test_the_tolerance_is_the_official_one(size: tuple[int, int], radius: int) -
 
 @QUICK
 @given(mask_pairs())
-def test_laws(pair) -> None:
+def test_j_and_f_symmetric_and_bounded(pair) -> None:
+    """J and F are symmetric, bounded by 0 and 1, and 1 for equal masks."""
     a, b = pair
     assert region_j(a, b) == region_j(b, a)
     assert region_j(a, a) == boundary_f(a, a) == 1.0
@@ -131,7 +136,8 @@ def masks() -> dict[str, np.ndarray]:
         ("border", "border", 1.0, 1.0),
     ],
 )
-def test_hand_cases(one: str, other: str, j: float, f: float) -> None:
+def test_j_and_f_by_hand(one: str, other: str, j: float, f: float) -> None:
+    """J and F equal values worked out by hand."""
     a, b = masks()[one], masks()[other]
     assert region_j(a, b) == pytest.approx(j, abs=1e-12)
     assert boundary_f(a, b) == f == naive_f(a, b)
@@ -139,19 +145,22 @@ def test_hand_cases(one: str, other: str, j: float, f: float) -> None:
 
 @QUICK
 @given(mask_pairs(), st.integers(0, 2**16))
-def test_void_pixels_are_background_in_both(pair, seed: int) -> None:
+def test_void_pixels_are_background(pair, seed: int) -> None:
+    """Void pixels are background in both masks."""
     a, b = pair
     void = np.random.default_rng(seed).random(a.shape) < 0.3
     assert region_j(a, b, void) == pytest.approx(naive_j(a & ~void, b & ~void), abs=1e-9)
     assert boundary_f(a, b, 2, void) == pytest.approx(naive_f(a & ~void, b & ~void, 2), abs=1e-9)
 
 
-def test_boundary_of_one_pixel_lies_towards_the_origin() -> None:
+def test_boundary_of_single_pixel() -> None:
+    """The boundary of a single pixel lies towards the origin."""
     assert naive_boundary(masks()["pixel"]) == {(8, 13), (8, 14), (9, 13), (9, 14)}
     assert np.argwhere(boundary_map(masks()["pixel"])).tolist() == [[8, 13], [8, 14], [9, 13], [9, 14]]
 
 
-def test_masks_of_two_sizes_are_refused() -> None:
+def test_masks_of_unequal_size_refused() -> None:
+    """Masks of unequal size are refused."""
     with pytest.raises(InputError, match="one size"):
         region_j(np.zeros((3, 4)), np.zeros((4, 3)))
     with pytest.raises(InputError, match="one size"):

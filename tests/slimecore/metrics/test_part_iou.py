@@ -20,7 +20,8 @@ def by_value(report):
     return {part.value: part for part in report.parts}
 
 
-def test_one_pair_by_hand():
+def test_iou_of_single_pair_by_hand():
+    """The figures of a single pair equal those worked out by hand."""
     report = evaluate_labels([(GUESS, TRUTH)], {1: "head"})
     parts = by_value(report)
     assert report.images == 1
@@ -32,7 +33,8 @@ def test_one_pair_by_hand():
     assert report.mean("dataset", background=False) == pytest.approx(0.3)
 
 
-def test_a_part_found_where_there_is_none_costs_only_at_dataset_level():
+def test_false_positive_costs_only_dataset_iou():
+    """A part predicted in an image without it costs only at data-set level."""
     without = np.zeros_like(TRUTH)
     clean = evaluate_labels([(TRUTH, TRUTH), (without, without)])
     wrong = evaluate_labels([(TRUTH, TRUTH), (np.full_like(TRUTH, 1), without)])
@@ -43,12 +45,14 @@ def test_a_part_found_where_there_is_none_costs_only_at_dataset_level():
     assert by_value(wrong)[0].per_image == 0.5  # the background is there, and lost
 
 
-def test_a_value_that_is_only_predicted_scores_nothing_per_image_and_zero_over_the_data_set():
+def test_value_only_predicted_scores_zero():
+    """A value that is only predicted has no score per image and scores zero over the data set."""
     part = by_value(evaluate_labels([(np.full((2, 2), 9), np.zeros((2, 2), int))]))[9]
     assert (part.images, part.per_image, part.dataset) == (0, None, 0.0)
 
 
-def test_images_count_alike_per_image_and_pixels_alike_over_the_data_set():
+def test_per_image_and_dataset_weighting():
+    """Images count alike per image, and pixels count alike over the data set."""
     small = np.array([[1, 0]])
     large = np.ones((10, 10), int)
     parts = by_value(evaluate_labels([(np.array([[0, 0]]), small), (large, large)]))
@@ -56,7 +60,8 @@ def test_images_count_alike_per_image_and_pixels_alike_over_the_data_set():
     assert parts[1].dataset == pytest.approx(100 / 101)
 
 
-def test_ignored_truth_counts_nowhere_and_void_predictions_are_wrong():
+def test_ignored_truth_excluded_void_prediction_wrong():
+    """Pixels ignored in the truth count nowhere, and void predictions are wrong."""
     truth = np.array([[1, -1, 0, 1]])
     parts = by_value(evaluate_labels([(np.array([[1, 1, 0, -1]]), truth)]))
     assert parts[1].per_image == 0.5
@@ -81,7 +86,8 @@ def naive(pairs, value):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_agrees_with_a_naive_twin(seed):
+def test_iou_matches_naive(seed):
+    """The figures agree with a naive implementation."""
     rng = np.random.default_rng(seed)
     pairs = [(rng.integers(-1, 5, (6, 7)), rng.integers(-1, 2 + i, (6, 7))) for i in range(4)]
     report = evaluate_labels(iter(pairs))
@@ -93,7 +99,8 @@ def test_agrees_with_a_naive_twin(seed):
         assert part.images == images
 
 
-def test_squashing_brings_both_to_one_size():
+def test_squash_resizes_both_masks():
+    """Squashing brings prediction and truth to the same size."""
     truth = np.kron(TRUTH, np.ones((4, 2), int))
     report = evaluate_labels([(TRUTH, truth)], size=8)
     assert report.mean("per_image") == 1
@@ -101,12 +108,14 @@ def test_squashing_brings_both_to_one_size():
         evaluate_labels([(TRUTH, truth)])
 
 
-def test_floats_are_no_labels():
+def test_float_labels_refused():
+    """Float arrays are no labels."""
     with pytest.raises(InputError, match="integers"):
         IouAccumulator().add(TRUTH.astype(float), TRUTH)
 
 
-def test_the_report_is_json_and_a_table():
+def test_report_as_json_and_table():
+    """The report is JSON and a table."""
     report = evaluate_labels([(GUESS, TRUTH), (TRUTH, TRUTH)], {1: "head"})
     told = json.loads(json.dumps(report.to_dict()))
     assert told["images"] == 2
@@ -133,7 +142,8 @@ def folders(tmp_path, guesses, truths):
     return tmp_path / "guess", tmp_path / "truth"
 
 
-def test_folders_are_paired_by_stem_and_extra_predictions_left_out(tmp_path):
+def test_folders_paired_by_stem(tmp_path):
+    """Folders are paired by stem, and extra predictions are left out."""
     guess, truth = folders(tmp_path, {"a": GUESS, "c": GUESS}, {"a": TRUTH})
     np.save(guess / "b.npy", TRUTH)
     write_mask(truth / "b.png", TRUTH)
@@ -144,7 +154,8 @@ def test_folders_are_paired_by_stem_and_extra_predictions_left_out(tmp_path):
     assert by_value(report)[2].name == "tail"
 
 
-def test_everything_wrong_is_said_at_once(tmp_path):
+def test_all_folder_problems_reported_together(tmp_path):
+    """All problems of the folders are reported together."""
     guess, truth = folders(
         tmp_path, {"a": GUESS, "size": GUESS[:, :2], "gray": GUESS}, dict.fromkeys(("a", "size", "gray", "lost"), TRUTH)
     )
@@ -163,13 +174,15 @@ def test_everything_wrong_is_said_at_once(tmp_path):
     assert "twice.npy and twice.png" in message
 
 
-def test_a_long_list_of_problems_is_cut(tmp_path):
+def test_long_problem_list_shortened(tmp_path):
+    """A long list of problems is shortened."""
     guess, truth = folders(tmp_path, {"a": TRUTH}, {"a": TRUTH, **{f"x{i}": TRUTH for i in range(20)}})
     with pytest.raises(InputError, match=r"x11\.png; and 8 more$"):
         evaluate_folders(guess, truth)
 
 
-def test_nothing_in_common_names_both_sides(tmp_path):
+def test_disjoint_folders_error_names_both(tmp_path):
+    """Folders with nothing in common give an error that names both sides."""
     guess, truth = folders(tmp_path, {"a": TRUTH}, {"b": TRUTH})
     with pytest.raises(InputError, match=r"a\.png.*b\.png"):
         evaluate_folders(guess, truth)
@@ -179,7 +192,8 @@ def test_nothing_in_common_names_both_sides(tmp_path):
         evaluate_folders(guess, truth, size=0)
 
 
-def test_colours_that_would_be_numbered_file_by_file_are_refused(tmp_path):
+def test_colours_numbered_per_file_refused(tmp_path):
+    """Colours that would be numbered file by file are refused."""
     guess, truth = folders(tmp_path, {"a": TRUTH}, {})
     rgb = np.zeros((2, 4, 3), np.uint8)
     rgb[:, 2:] = (10, 200, 90)
@@ -192,7 +206,8 @@ def gray(path, labels):
     Image.fromarray(labels.astype(np.uint8)).save(path)
 
 
-def test_a_lone_255_is_part_1_only_in_a_folder_without_other_values(tmp_path):
+def test_lone_255_read_per_folder(tmp_path):
+    """A lone 255 is part 1 only in a folder without other values."""
     guess, truth = folders(tmp_path, {}, {})
     gray(guess / "a.png", (TRUTH > 0) * 255)
     gray(truth / "a.png", (TRUTH > 0) * 1)
@@ -207,6 +222,7 @@ def test_a_lone_255_is_part_1_only_in_a_folder_without_other_values(tmp_path):
     assert report.mean("dataset") == 1
 
 
-def test_folders_may_differ_in_size_when_squashed(tmp_path):
+def test_squashed_folders_may_differ_in_size(tmp_path):
+    """Folders may differ in image size when masks are squashed."""
     guess, truth = folders(tmp_path, {"a": TRUTH}, {"a": np.kron(TRUTH, np.ones((3, 3), int))})
     assert evaluate_folders(guess, truth, size=12).mean("dataset") == 1

@@ -21,12 +21,14 @@ from slimecore.runtime import device
         ("bfloat16", "cpu", False, torch.bfloat16),
     ],
 )
-def test_half_is_only_what_a_device_is_quick_with(monkeypatch, name, kind, native, expected):
+def test_half_picks_fast_dtype_of_device(monkeypatch, name, kind, native, expected):
+    """``half`` picks a half-precision type only where the device is fast with it."""
     capabilities = {"avx512_bf16": native, "amx_bf16": False}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert device.pick_dtype(name, torch.device(kind)) == expected
 
 
-def test_an_unknown_dtype_is_named():
+def test_unknown_dtype_refused():
+    """An unknown dtype is named in the error."""
     with pytest.raises(ConfigError, match="unknown dtype 'int8'; choose auto, half, float32"):
         device.pick_dtype("int8", torch.device("cpu"))

@@ -25,28 +25,33 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         del sys.modules[name]
 
 
-def test_listing_imports_nothing(package: str) -> None:
+def test_listing_plugins_imports_nothing(package: str) -> None:
+    """Listing plug-ins imports nothing."""
     assert available(package) == ("broken", "fast_one", "needy")
     assert not any(m.startswith(f"{package}.") for m in sys.modules)
 
 
 @pytest.mark.parametrize("name", ["fast_one", "fast-one"])
-def test_a_file_is_loaded_by_its_name(package: str, name: str) -> None:
+def test_plugin_loaded_by_file_name(package: str, name: str) -> None:
+    """A plug-in is loaded by its file name."""
     assert load(package, name).NAME == "fast"
 
 
-def test_an_unknown_name_gets_the_nearest(package: str) -> None:
+def test_unknown_plugin_names_nearest(package: str) -> None:
+    """An unknown name names the nearest plug-in."""
     with pytest.raises(UnknownPlugin, match=r"^unknown some_engine 'fastone'; did you mean 'fast_one'"):
         load(package, "fastone")
 
 
 @pytest.mark.parametrize("name", ["_private", "os.path", "", "../x"])
-def test_nothing_but_public_files_is_loaded(package: str, name: str) -> None:
+def test_private_plugin_names_refused(package: str, name: str) -> None:
+    """Only public files are loaded."""
     with pytest.raises(UnknownPlugin, match=r"known: broken, fast_one, needy|did you mean"):
         load(package, name)
 
 
-def test_a_missing_dependency_surfaces_untouched(package: str) -> None:
+def test_missing_dependency_error_unchanged(package: str) -> None:
+    """The error of a missing dependency surfaces unchanged."""
     with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
         load(package, "needy")
 
@@ -59,5 +64,6 @@ def test_a_missing_dependency_surfaces_untouched(package: str) -> None:
         ("slimecore.backbones", {"stable_diffusion"}),
     ],
 )
-def test_the_shipped_methods_are_found(folder: str, expected: set[str]) -> None:
+def test_shipped_plugins_found(folder: str, expected: set[str]) -> None:
+    """The shipped methods are found."""
     assert expected <= set(available(folder))

@@ -56,7 +56,8 @@ def disc(tiny):
     return rgb, mask, made
 
 
-def test_both_modes_give_the_parts_own_values(sd, learned):
+def test_both_modes_return_part_values(sd, learned):
+    """Both modes give the parts' own values."""
     rgb, made = learned
     result = PartSegmenter(sd, made, SegmentConfig(threshold=0))(rgb)
     assert set(np.unique(result.labels.labels)) <= {0, 1, 5}
@@ -67,10 +68,13 @@ def test_both_modes_give_the_parts_own_values(sd, learned):
 
 
 @pytest.mark.parametrize("drop", [False, True])
-def test_faithful_reading_follows_the_published_rules(sd, drop):
-    """Threshold, background cut, WAS and rescaling, from the twin; squashed to a square, one crop.
+def test_faithful_segmentation_matches_published_rules(sd, drop):
+    """Faithful segmentation follows the published rules.
 
-    Two differences: the twin drops a weak background too, and rescales after enlarging the 8 x 8 maps, not before.
+    Threshold, background cut, WAS and rescaling, from the naive implementation, squashed to a square, a single crop.
+
+    Two differences: the naive implementation drops a weak background too, and rescales after enlarging the 8 x 8 maps,
+    not before.
     """
     rng = np.random.default_rng(1)
     rgb = rng.integers(0, 255, (64, 64, 3)).astype(np.uint8)
@@ -90,7 +94,8 @@ def test_faithful_reading_follows_the_published_rules(sd, drop):
         assert float(np.abs(ours.scores.values - share).max()) < 0.05
 
 
-def test_batches_and_neighbours_do_not_matter(sd, learned):
+def test_batching_does_not_change_scores(sd, learned):
+    """Batch size and neighbouring images do not change the scores."""
     rgb, made = learned
     other = rgb[:48].copy()
     alone = PartSegmenter(sd, made, SegmentConfig(tiles=2, batch=1))
@@ -99,8 +104,11 @@ def test_batches_and_neighbours_do_not_matter(sd, learned):
         np.testing.assert_allclose(one.scores.values, two.scores.values, atol=1e-5)
 
 
-def test_every_draw_of_a_crop_knows_where_the_crop_lies(sd):
-    """Position columns with crops and draws in one batch, against one crop at a time."""
+def test_noise_draws_use_crop_position(sd):
+    """Every noise draw of a crop uses the position of the crop.
+
+    Position features with crops and draws in the same batch, against a crop at a time.
+    """
     rgb = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
     mask = np.kron(np.array([[0, 1], [0, 0]]), np.ones((32, 32))).astype(np.uint8)
     config = LearnConfig(tokens=1, steps=20, position_scale=5.0, views=ViewConfig(count=0))
@@ -111,7 +119,8 @@ def test_every_draw_of_a_crop_knows_where_the_crop_lies(sd):
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_more_noise_draws_are_averaged_and_seeded(sd, learned):
+def test_noise_draws_averaged_and_seeded(sd, learned):
+    """Several noise draws are averaged and seeded."""
     rgb, made = learned
     config = SegmentConfig(noise_samples=3, threshold=0)
     first, again = (PartSegmenter(sd, made, config)(rgb).scores.values for _ in range(2))
@@ -120,7 +129,8 @@ def test_more_noise_draws_are_averaged_and_seeded(sd, learned):
     assert not np.array_equal(first, single)
 
 
-def test_any_output_size(tiny, disc):
+def test_output_size_is_free(tiny, disc):
+    """The output may have any size."""
     rgb, mask, made = disc
     result = PartSegmenter(tiny, made)(rgb, size=(192, 256))
     big = np.kron(mask, np.ones((2, 2)))
@@ -128,15 +138,19 @@ def test_any_output_size(tiny, disc):
     assert result.confidence.shape == (192, 256)
 
 
-def test_crops_see_more_detail_and_agree_with_the_whole(tiny, disc):
+def test_tiles_agree_with_whole_image(tiny, disc):
+    """Tiles agree with the whole image."""
     rgb, mask, made = disc
     for patches in (1, 2):
         result = PartSegmenter(tiny, made, SegmentConfig(tiles=patches))(rgb)
         assert region_j(result.labels.labels, mask) > 0.8
 
 
-def test_edges_follow_the_picture(tiny, disc):
-    """The maps come in cells of 8 pixels; the guided filter brings them to the disc's rim."""
+def test_guided_filter_sharpens_edges(tiny, disc):
+    """Edges follow the image.
+
+    The maps come in cells of 8 pixels. The guided filter brings them to the disc's rim.
+    """
     rgb, mask, made = disc
     rough, fine = (
         region_j(PartSegmenter(tiny, made, SegmentConfig(guided_filter_radius=radius))(rgb).labels.labels, mask)
@@ -145,14 +159,18 @@ def test_edges_follow_the_picture(tiny, disc):
     assert fine > rough + 0.02
 
 
-def test_a_part_below_the_threshold_is_left_out(tiny, disc):
-    """No evidence is quite 1."""
+def test_part_below_threshold_omitted(tiny, disc):
+    """A part below the threshold is left out.
+
+    No evidence is quite 1.
+    """
     rgb, _, made = disc
     assert PartSegmenter(tiny, made, SegmentConfig(threshold=0.5))(rgb).labels.labels.any()
     assert not PartSegmenter(tiny, made, SegmentConfig(threshold=1.0))(rgb).labels.labels.any()
 
 
-def test_labels_of_large_pictures_are_the_most_likely_parts(tiny, disc):
+def test_large_image_labels_are_argmax(tiny, disc):
+    """Labels of large images are the most likely parts."""
     rgb, _, made = disc
     result = PartSegmenter(tiny, made)(rgb)
     assert result.labels.labels.shape == rgb.shape[:2]
@@ -161,7 +179,8 @@ def test_labels_of_large_pictures_are_the_most_likely_parts(tiny, disc):
     np.testing.assert_allclose(shrunk.confidence, result.scores.values.max(0), atol=1e-5)
 
 
-def test_pictures_of_another_kind_and_models_of_another_kind_are_refused(tiny, sd, disc):
+def test_wrong_image_or_model_refused(tiny, sd, disc):
+    """Images of another kind and other models are refused."""
     rgb, _, made = disc
     with pytest.raises(InputError, match=r"must be \(h, w, 3\) uint8 RGB"):
         PartSegmenter(tiny, made)(rgb[..., 0])
@@ -169,7 +188,8 @@ def test_pictures_of_another_kind_and_models_of_another_kind_are_refused(tiny, s
         PartSegmenter(sd, made)
 
 
-def test_faithful_parts_are_no_keys_of_a_neutral_pass(sd):
+def test_faithful_embeddings_refused_as_keys(sd):
+    """Embeddings of faithful mode are no keys of a neutral pass."""
     rgb = np.zeros((64, 64, 3), np.uint8)
     mask = np.eye(64, dtype=np.uint8)
     made = learn_faithful(sd, [annotate(rgb, mask)], FaithfulConfig(epochs=1, views=1), short_side=64)
@@ -177,21 +197,25 @@ def test_faithful_parts_are_no_keys_of_a_neutral_pass(sd):
         project_embeddings(sd, made)
 
 
-def test_settings_out_of_range_are_refused():
+def test_segment_settings_out_of_range_refused():
+    """Settings out of range are refused."""
     for wrong in ({"tiles": 3, "tile_size": 0.2}, {"merge": "mean"}, {"threshold": 2.0}, {"noise_samples": 0}):
         with pytest.raises(ConfigError):
             SegmentConfig(**wrong)
 
 
-def test_a_small_picture_is_enlarged_in_faithful_mode_only(tiny, disc):
-    """The published input is 512 whatever the picture; probe mode sees pictures at their own size at most."""
+def test_small_image_enlarged_only_in_faithful(tiny, disc):
+    """A small image is enlarged in faithful mode only.
+
+    The published input is 512 whatever the image. Probe mode takes images at their own size at most.
+    """
     rgb, _, made = disc
     small = resize_rgb(rgb, (48, 64))
     assert PartSegmenter(tiny, made)(small).scores.values.shape[1:] == (48, 64)
 
 
-def test_the_lines_of_the_documentation_run(two_tone, tiny, monkeypatch):
-    """As they stand in docs/slime.md, after slimecore's modules were imported by others."""
+def test_documentation_example_runs(two_tone, tiny, monkeypatch):
+    """The example of docs/slime.md runs as printed, after others imported slimecore's modules."""
     text = (Path(__file__).parents[3] / "docs" / "slime.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     rgb, mask = two_tone

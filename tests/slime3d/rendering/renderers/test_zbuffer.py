@@ -67,7 +67,8 @@ def check(mesh, cameras, fragments):
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("kind", ["cube", "soup"])
-def test_the_z_buffer_agrees_with_the_naive_twin(kind, compiled, request):
+def test_zbuffer_matches_naive(kind, compiled, request):
+    """The z-buffer agrees with the naive implementation."""
     mesh = request.getfixturevalue(kind)
     cameras = orbit_cameras(mesh.used(), 4, 24)[1:3]
     fragments = ZBuffer(compiled).rasterize(mesh.vertices, mesh.faces, cameras)
@@ -78,7 +79,8 @@ def test_the_z_buffer_agrees_with_the_naive_twin(kind, compiled, request):
 
 @pytest.mark.parametrize("shape", ["square", (64, 90), (80, 60)])
 @pytest.mark.parametrize("name", ["embree", "pytorch3d"])
-def test_other_renderers_agree_with_the_z_buffer(name, shape, soup):
+def test_renderers_agree_with_zbuffer(name, shape, soup):
+    """Other renderers agree with the z-buffer."""
     pytest.importorskip({"embree": "embreex"}.get(name, name))
     square = orbit_cameras(soup.used(), 6, 64)
     cameras = (
@@ -93,8 +95,11 @@ def test_other_renderers_agree_with_the_z_buffer(name, shape, soup):
 
 
 @pytest.mark.parametrize("name", ["embree", "pytorch3d", "numba"])
-def test_on_a_closed_surface_renderers_differ_only_where_faces_meet(name):
-    """Where ids differ, both faces share an edge or a corner, and the pixel's centre lies there."""
+def test_renderers_differ_only_at_face_borders(name):
+    """On a closed surface renderers differ only where faces meet.
+
+    Where ids differ, both faces share an edge or a corner, and the pixel's centre lies there.
+    """
     pytest.importorskip({"embree": "embreex"}.get(name, name))
     ball = from_trimesh(trimesh.creation.icosphere(subdivisions=3))
     cameras = orbit_cameras(ball.used(), 5, 96)
@@ -111,7 +116,8 @@ def test_on_a_closed_surface_renderers_differ_only_where_faces_meet(name):
             assert bary.min() < 1e-3
 
 
-def test_the_loops_that_numba_compiles_draw_what_numpy_draws(soup, monkeypatch):
+def test_compiled_loops_match_numpy(soup, monkeypatch):
+    """The loops that numba compiles draw the same pixels as numpy."""
     cameras = orbit_cameras(soup.used(), 3, 40)
     plain = ZBuffer(compiled=False)
     assert plain._draw is _draw
@@ -120,8 +126,11 @@ def test_the_loops_that_numba_compiles_draw_what_numpy_draws(soup, monkeypatch):
     np.testing.assert_array_equal(plain.face_ids(soup.vertices, soup.faces, cameras), first)
 
 
-def test_pixels_a_hair_outside_a_triangle_s_box_are_never_drawn():
-    """The tip misses the centre of pixel 10 by less than the slack of borders; the size class is wider than the box."""
+def test_pixels_outside_box_not_drawn():
+    """Pixels slightly outside a triangle's box are never drawn.
+
+    The tip misses the centre of pixel 10 by less than the slack of borders. The size class is wider than the box.
+    """
     tip = 10.5 - 1e-10
     vertices = np.array([[1.5, -1.5, -4.0], [1.5, -9.5, -4.0], [tip, -5.5, -4.0]])
     cameras = Cameras(np.eye(4)[None], 4.0, np.zeros((1, 2)), (16, 16))
@@ -132,7 +141,8 @@ def test_pixels_a_hair_outside_a_triangle_s_box_are_never_drawn():
     np.testing.assert_array_equal(renderer.face_ids(vertices, np.array([[0, 1, 2]]), cameras), ids)
 
 
-def test_batches_of_views_give_what_single_views_give(soup, monkeypatch):
+def test_view_batches_match_single_views(soup, monkeypatch):
+    """Batches of views give the same ids as single views."""
     import slime3d.rendering.renderers.zbuffer as module
 
     cameras = orbit_cameras(soup.used(), 5, 48)
@@ -142,7 +152,8 @@ def test_batches_of_views_give_what_single_views_give(soup, monkeypatch):
     np.testing.assert_array_equal(ZBuffer(False).face_ids(soup.vertices, soup.faces, cameras), whole)
 
 
-def test_equal_depths_go_to_the_lowest_face(cube):
+def test_equal_depth_goes_to_lowest_face(cube):
+    """Equal depths go to the face of the lowest index."""
     doubled = make_mesh(cube.vertices, np.concatenate([cube.faces, cube.faces]))
     cameras = orbit_cameras(cube.used(), 3, 64)
     ids = ZBuffer(False).face_ids(doubled.vertices, doubled.faces, cameras)
@@ -150,7 +161,8 @@ def test_equal_depths_go_to_the_lowest_face(cube):
     np.testing.assert_array_equal(ids, ZBuffer(False).face_ids(cube.vertices, cube.faces, cameras))
 
 
-def test_both_sides_of_a_face_are_shown(cube):
+def test_faces_are_two_sided(cube):
+    """Both sides of a face are shown."""
     turned = make_mesh(cube.vertices, cube.faces[:, ::-1])
     cameras = orbit_cameras(cube.used(), 4, 64)
     np.testing.assert_array_equal(
@@ -159,8 +171,11 @@ def test_both_sides_of_a_face_are_shown(cube):
     )
 
 
-def test_a_closed_surface_has_no_holes_where_edges_cross_pixel_centres():
-    """A grid of quads whose edges and diagonals run exactly through pixel centres."""
+def test_no_holes_at_pixel_centre_edges():
+    """A closed surface has no holes where edges cross pixel centres.
+
+    A grid of quads has edges and diagonals that run exactly through pixel centres.
+    """
     n = 16
     y, x = np.mgrid[: n + 1, : n + 1]
     vertices = np.stack([x.ravel() + 0.5, -(y.ravel() + 0.5), np.full(x.size, -4.0)], 1)
@@ -173,7 +188,8 @@ def test_a_closed_surface_has_no_holes_where_edges_cross_pixel_centres():
     assert (ids[:, n + 1 :] == -1).all()
 
 
-def test_faces_behind_or_at_the_camera_and_without_area_are_left_out():
+def test_faces_behind_camera_or_degenerate_omitted():
+    """Faces behind or at the camera and faces without area are left out."""
     triangle = np.array([[-1.0, -1, 0], [1, -1, 0], [0, 1, 0]])
     vertices = np.concatenate([triangle + np.array([0, 0, z]) for z in (-5, 5, 0)] + [[[0, 0, -4]]])
     vertices = np.concatenate([vertices, [[0, 0, -1e-7]]])  # almost at the camera: would cover everything
@@ -184,8 +200,11 @@ def test_faces_behind_or_at_the_camera_and_without_area_are_left_out():
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_view_that_shows_nothing_is_empty(compiled):
-    """As a sheet seen from its edge."""
+def test_edge_on_sheet_gives_empty_view(compiled):
+    """A view that shows nothing is empty.
+
+    As of a sheet seen from its edge.
+    """
     sheet = np.array([[-1.0, 0, -4], [1, 0, -4], [0, 0, -6]])
     renderer = ZBuffer(False)
     renderer._draw = _loops if compiled else renderer._draw
@@ -194,14 +213,16 @@ def test_a_view_that_shows_nothing_is_empty(compiled):
     assert (renderer.rasterize(sheet, np.array([[0, 1, 2]]), cameras).face_id == -1).all()
 
 
-def test_a_mesh_larger_than_the_picture_is_cut_at_its_borders(cube):
+def test_large_mesh_clipped_at_image_border(cube):
+    """A mesh larger than the image is cut at the image's borders."""
     near = orbit_cameras(cube.used(), 1, 32)
     zoomed = Cameras(near.pose, near.focal * 20, np.full((1, 2), 16.0), near.size)
     ids = ZBuffer(False).face_ids(cube.vertices, cube.faces, zoomed)
     assert (ids >= 0).all()
 
 
-def test_many_small_faces_cover_a_sphere_without_holes():
+def test_small_faces_cover_sphere():
+    """Many small faces cover a sphere without holes."""
     ball = from_trimesh(trimesh.creation.icosphere(subdivisions=5))
     cameras = orbit_cameras(ball.used(), 2, 96)
     ids = ZBuffer(False).face_ids(ball.vertices, ball.faces, cameras)
@@ -212,7 +233,8 @@ def test_many_small_faces_cover_a_sphere_without_holes():
 
 
 @pytest.mark.parametrize(("name", "module"), [("embree", "embreex"), ("pytorch3d", "pytorch3d")])
-def test_a_renderer_that_is_not_installed_says_so(name, module, monkeypatch):
+def test_missing_renderer_names_package(name, module, monkeypatch):
+    """A renderer that is not installed names its package."""
     real = builtins.__import__
 
     def without(wanted, *rest, **named):
@@ -226,6 +248,7 @@ def test_a_renderer_that_is_not_installed_says_so(name, module, monkeypatch):
         build_renderer(name)
 
 
-def test_an_unknown_renderer_names_the_nearest():
+def test_unknown_renderer_names_nearest():
+    """An unknown renderer names the nearest known renderer."""
     with pytest.raises(UnknownPlugin, match="zbuffer"):
         build_renderer("z-bufer")
