@@ -1,4 +1,4 @@
-"""Hand-made meshes."""
+"""Meshes made by hand, bodies, and fixtures that keep runs small."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import trimesh
 
 from slime3d.io.mesh import Mesh, load_mesh
 from slime3d.labelling.votes import FaceVotes
+from tests.slime3d.figures import figure
 from tests.slime3d.shapes import from_trimesh, make_mesh
 
 DATA = Path(os.environ.get("SLIME_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")) / "mesh"
@@ -51,9 +52,27 @@ def dumbbell() -> Mesh:
     return make_mesh(np.concatenate([rings, [[-1, 0, 0], [1, 0, 0]]]), faces)
 
 
+@pytest.fixture(scope="module")
+def standing():
+    """A body with arms held out, and the part of every face."""
+    return figure()
+
+
+@pytest.fixture(scope="module")
+def cheering():
+    """A slimmer body with raised arms, and the part of every face."""
+    return figure(arms=(1.1, 1.1), legs=(0.6, 0.6), plump=0.85)
+
+
+@pytest.fixture(scope="module")
+def waving():
+    """One arm up, one down; no rigid symmetry."""
+    return figure(arms=(1.2, -0.6), legs=(0.25, 0.6))
+
+
 @pytest.fixture
 def small_sheets(monkeypatch):
-    """Runs in tests of other things need no large picture of twelve views."""
+    """Draw small contact sheets: most tests need no large image of twelve views."""
     monkeypatch.setattr("slime3d.output.results._SHEET_VIEWS", 1)
     monkeypatch.setattr("slime3d.output.results._SHEET_SIZE", 16)
 
@@ -76,8 +95,8 @@ def save():
 
 
 @pytest.fixture(autouse=True)
-def shape_alone(request, monkeypatch):
-    """Tests of other things need not learn what views look like; those that do are in test_appearance."""
+def no_appearance_votes(request, monkeypatch):
+    """Switch off votes by appearance, except in the tests of appearance themselves."""
     if request.path.stem != "test_appearance":
         monkeypatch.setattr(
             "slime3d.run.pipeline.appearance_votes",

@@ -15,12 +15,6 @@ from tests.slime3d.figures import ARM, figure
 from tests.slime3d.shapes import from_trimesh, make_mesh
 
 
-@pytest.fixture(scope="module")
-def waving():
-    """One arm up, one down; no rigid symmetry."""
-    return figure(arms=(1.2, -0.6), legs=(0.25, 0.6))
-
-
 def test_sphere_spectrum_matches_closed_form():
     """The spectrum of a sphere matches its closed form."""
     shape = spectrum(from_trimesh(trimesh.creation.icosphere(4, radius=3.0)), 9)

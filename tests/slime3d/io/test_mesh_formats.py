@@ -14,19 +14,9 @@ from PIL import Image
 from slime3d.cli import main
 from slime3d.io.mesh import load_mesh
 from slimecore.io.masks import write_mask
+from tests.slime3d.shapes import FORMATS, export_mesh
 
 pytestmark = pytest.mark.usefixtures("small_sheets")
-FORMATS = ("obj", "ply", "off", "stl", "glb", "gltf")
-
-
-def store(mesh, folder, kind):
-    path = folder / f"m.{kind}"
-    if kind == "gltf":
-        for name, data in trimesh.exchange.gltf.export_gltf(trimesh.Scene(mesh)).items():
-            (path if name == "model.gltf" else folder / name).write_bytes(data)
-    else:
-        mesh.export(path)
-    return path
 
 
 @st.composite
@@ -47,7 +37,7 @@ def soups(draw):
 @given(soups())
 def test_face_order_kept_in_every_format(tmp_path, kind, shape):
     """Face order and count never change."""
-    mesh = load_mesh(store(shape, tmp_path, kind))
+    mesh = load_mesh(export_mesh(shape, tmp_path, kind))
     assert len(mesh.faces) == len(shape.faces)
     np.testing.assert_allclose(mesh.vertices[mesh.faces], shape.vertices[shape.faces], atol=1e-5)
 
@@ -62,7 +52,7 @@ def test_labels_follow_file_face_order(tmp_path, kind):
     shape.apply_translation([3, 1, -2])
     order = np.random.default_rng(5).permutation(len(shape.faces))
     shape = trimesh.Trimesh(shape.vertices, shape.faces[order], process=False)
-    path = store(shape, tmp_path, kind)
+    path = export_mesh(shape, tmp_path, kind)
     views, out = tmp_path / "v", tmp_path / "o"
     assert main(["render", str(path), "--out", str(views), "--views", "4", "--size", "96"]) == 0
     ids = np.load(views / "view_000.faces.npy")

@@ -14,7 +14,7 @@ from slime3d.geometry.face_graph import connected_components, face_adjacency, sh
 from slime3d.labelling.random_walk import ANNOTATED, FILLED, WALKED, WalkConfig, random_walk_labels
 from slime3d.labelling.votes import FaceVotes, cast_votes
 from slimecore.errors import ConfigError, InputError
-from tests.slime3d.shapes import from_trimesh, make_mesh
+from tests.slime3d.shapes import from_trimesh, make_mesh, two_shells
 
 
 @settings(max_examples=30, deadline=None)
@@ -179,13 +179,6 @@ def test_walk_independent_of_part_order(order, seed):
     one = random_walk_labels(mesh, [FaceVotes(votes.astype(float), is_fixed=True)])
     two = random_walk_labels(mesh, [FaceVotes(votes[:, order].astype(float), is_fixed=True)])
     np.testing.assert_allclose(one.confidence, two.confidence, atol=1e-5)
-
-
-def two_shells(gap: float):
-    left = trimesh.creation.icosphere(subdivisions=2)
-    right = trimesh.creation.icosphere(subdivisions=2)
-    right.apply_translation([2 + gap, 0, 0])
-    return from_trimesh(trimesh.util.concatenate([left, right]))
 
 
 def test_shells_bridged_at_closest_faces():

@@ -19,18 +19,10 @@ from slime3d.io.mesh import Mesh, load_mesh
 from slime3d.output.glb import Piece, glb_bytes
 from slime3d.output.results import safe_name
 from slimecore.io.masks import write_mask
-from tests.slime3d.shapes import make_mesh
+from tests.slime3d.shapes import grid, make_mesh
 
 pytestmark = pytest.mark.usefixtures("small_sheets")
 RED, BLUE = (200, 0, 0), (0, 0, 120)
-
-
-def grid(n=4):
-    """A flat grid of 2 n n triangles."""
-    y, x = np.mgrid[: n + 1, : n + 1]
-    quads = (np.arange(n)[:, None] * (n + 1) + np.arange(n)).ravel()[:, None]
-    faces = np.concatenate([quads + np.array([0, 1, n + 2]), quads + np.array([0, n + 2, n + 1])])
-    return np.stack([x.ravel() / n, y.ravel() / n, 0 * x.ravel()], 1), faces
 
 
 def dressed(alpha=None):

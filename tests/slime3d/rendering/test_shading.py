@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import trimesh
-from PIL import Image
 
 from slime3d.cli import main
 from slime3d.io.mesh import load_mesh
@@ -13,9 +12,7 @@ from slime3d.rendering.cameras import Cameras, orbit_cameras
 from slime3d.rendering.renderers import build_renderer
 from slime3d.rendering.shading import SHADINGS, _sample, lighting_normals, shade, shade_colors
 from slimecore.errors import ConfigError
-from tests.slime3d.shapes import from_trimesh, make_mesh
-
-QUARTERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], np.uint8)
+from tests.slime3d.shapes import QUARTERS, from_trimesh, make_mesh, square, textured_square
 
 
 def rendered(mesh, cameras):
@@ -27,19 +24,6 @@ def facing(size=64):
     pose = np.eye(4)
     pose[2, 3] = -4
     return Cameras(pose[None], 4 * size / 2.0, np.full((1, 2), size / 2), (size, size))
-
-
-def square(visual=None):
-    shape = trimesh.Trimesh([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
-    if visual is not None:
-        shape.visual = visual
-    return shape
-
-
-def textured_square():
-    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
-    image = Image.fromarray(QUARTERS.repeat(32, 0).repeat(32, 1))
-    return square(trimesh.visual.TextureVisuals(uv, image=image))
 
 
 @pytest.mark.parametrize("suffix", [".glb", ".obj"])

@@ -17,6 +17,7 @@ from slime3d.io.label_files import read_label_file
 from slime3d.labelling.annotated_views import Reference, parse_reference
 from slime3d.rendering.cameras import read_cameras
 from slimecore.io.masks import write_mask
+from tests.slime3d.commands import refused
 
 
 @pytest.fixture
@@ -196,15 +197,6 @@ def test_negative_up_axis_accepted(bar, tmp_path, axis):
     assert main(["render", str(path), "--out", str(tmp_path / "views"), "--views", "2", "--size", "32", *axis]) == 0
     pose = read_cameras(tmp_path / "views" / "cameras.json").pose
     assert (pose[:, 1, 2] < 0).all()  # the picture's upward axis in the world
-
-
-def refused(capsys, arguments, message, *absent):
-    assert main([str(a) for a in arguments]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert message in error
-    for path in absent:
-        assert not path.exists()
 
 
 def test_invalid_masks_leave_no_output(bar, tmp_path, capsys):

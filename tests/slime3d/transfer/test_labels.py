@@ -10,27 +10,13 @@ import pytest
 from slime3d.evaluation import score_labels
 from slime3d.geometry.registration import register_similarity, rotations
 from slime3d.geometry.surface_sampling import sample_surface
-from slime3d.io.mesh import Mesh
 from slime3d.transfer.labels import PreparedMesh, SourceMesh, TransferConfig, transfer_labels
 from slime3d.transfer.similarity import cross_validated_trust, vote_by_feature, vote_by_position, vote_by_target_color
 from slimecore.errors import ConfigError, InputError
 from tests.slime3d.figures import cart, figure
+from tests.slime3d.shapes import moved
 
 NEAREST = TransferConfig(method="nearest")
-
-
-@pytest.fixture(scope="module")
-def standing():
-    return figure()
-
-
-@pytest.fixture(scope="module")
-def cheering():
-    return figure(arms=(1.1, 1.1), legs=(0.6, 0.6), plump=0.85)
-
-
-def moved(mesh: Mesh, turn=None, scale=1.0, shift=0.0) -> Mesh:
-    return replace(mesh, vertices=mesh.vertices @ (np.eye(3) if turn is None else turn).T * scale + shift)
 
 
 def transferred(source, target, config=None):

@@ -8,32 +8,17 @@ import pytest
 import torch
 
 from slimecore.attention.cross_attention import (
-    AttentionLayer,
-    Features,
     cross_logits,
     stacked_queries,
     stacked_token_keys,
 )
 from slimecore.attention.query_features import column_logits, extra_query_features
-
-
-def features(grid=(4, 6), batch=2):
-    """Two cross-attention layers, one of them coarser, and descriptors on a finer grid."""
-    draw = torch.Generator().manual_seed(0)
-    rand = lambda *shape: torch.randn(*shape, generator=draw)  # noqa: E731
-    coarse = (grid[0] // 2, grid[1] // 2)
-    cross = (
-        AttentionLayer("a", grid, rand(batch, 2, grid[0] * grid[1], 3), None, 3**-0.5),
-        AttentionLayer("b", coarse, rand(batch, 1, coarse[0] * coarse[1], 5), None, 5**-0.5),
-    )
-    own = AttentionLayer("c", grid, rand(batch, 1, 24, 2), rand(batch, 1, 24, 2), 1.0)
-    descriptor = torch.nn.functional.normalize(rand(batch, 7, 2 * grid[0], 2 * grid[1]), dim=1)
-    return Features(cross, (own,), descriptor, (32, 48))
+from tests.slimecore.attention.random_features import random_features
 
 
 def test_descriptor_features_are_scaled_descriptors():
     """Descriptor features are the scaled descriptors on the grid."""
-    item = features()
+    item = random_features()
     columns = extra_query_features(item, 5.0, 0.0)
     assert columns.shape == (2, 7, 4, 6)
     expected = 5.0 * item.descriptor[1, 3, 2:4, 4:6].mean()  # halving is a mean of 2 x 2 under half-pixel bilinear
@@ -42,7 +27,7 @@ def test_descriptor_features_are_scaled_descriptors():
 
 def test_position_features_are_wave_products():
     """Position features are products of waves at cell centres."""
-    columns = extra_query_features(features(), 0.0, 2.0)
+    columns = extra_query_features(random_features(), 0.0, 2.0)
     assert columns.shape == (2, 25, 4, 6)
 
     def waves(place):
@@ -62,15 +47,15 @@ def test_position_features_follow_crop():
 
     The lower right quarter at the same cell size has the features of the same cells of the whole.
     """
-    whole = extra_query_features(features((8, 12)), 0.0, 1.0)
-    quarter = extra_query_features(features((4, 6)), 0.0, 1.0, [(0.5, 1.0, 0.5, 1.0), (0.0, 0.5, 0.0, 0.5)])
+    whole = extra_query_features(random_features((8, 12)), 0.0, 1.0)
+    quarter = extra_query_features(random_features((4, 6)), 0.0, 1.0, [(0.5, 1.0, 0.5, 1.0), (0.0, 0.5, 0.0, 0.5)])
     torch.testing.assert_close(quarter[0], whole[0, :, 4:, 6:], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(quarter[1], whole[0, :, :4, :6], rtol=1e-5, atol=1e-5)
 
 
 def test_zero_scales_give_no_features():
     """Zero scales give no additional features."""
-    assert extra_query_features(features(), 0.0, 0.0).shape == (2, 0, 4, 6)
+    assert extra_query_features(random_features(), 0.0, 0.0).shape == (2, 0, 4, 6)
 
 
 def test_column_logits_are_dot_products():
@@ -86,7 +71,7 @@ def test_stacked_queries_match_resized_maps():
 
     Queries gathered cell by cell and keys as columns give the logits of the resized maps.
     """
-    item = features()
+    item = random_features()
     draw = torch.Generator().manual_seed(3)
     keys = (torch.randn(2, 4, 3, generator=draw), torch.randn(1, 4, 5, generator=draw))
     weights = torch.tensor([0.3, 0.7])

@@ -13,17 +13,9 @@ from slimecore.backbones import ModelSpec
 from slimecore.backbones.checkpoint_files import fingerprint, locate
 from slimecore.backbones.stable_diffusion import build
 from slimecore.errors import InputError, ModelError
+from tests.slimecore.backbones.checkpoints import changed_copy, random_image
 
 CPU = torch.device("cpu")
-
-
-def picture(height=64, width=128, batch=1, seed=0):
-    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture(scope="module")
-def backbone(sd_folder):
-    return build(ModelSpec(name=str(sd_folder)), CPU)
 
 
 def attention_probabilities(backbone, latent, path, kind, prompt):
@@ -66,7 +58,7 @@ def test_cross_logits_match_materialised_scores(backbone):
 
     Mean over heads of raw scores for the neutral prompt's own tokens, in every layer.
     """
-    rgb = picture()
+    rgb = random_image()
     features = backbone.encode(rgb)
     keys = backbone.token_keys(backbone.null_prompt[0])
     for i, path in enumerate(backbone.readout.cross):
@@ -84,7 +76,7 @@ def test_was_matches_materialised_self_attention(backbone):
 
     SLiMe: A = mean over heads and layers of softmax scores, WAS = A @ F on the key axis.
     """
-    rgb = picture(seed=1)
+    rgb = random_image(seed=1)
     features = backbone.encode(rgb)
     height, width = features.grid
     evidence = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
@@ -102,7 +94,7 @@ def test_was_matches_materialised_self_attention(backbone):
 
 def test_encode_batch_matches_single_images(backbone):
     """Encoding a batch gives the same features as encoding its images alone."""
-    rgb = picture(batch=3)
+    rgb = random_image(batch=3)
     together = backbone.encode(rgb)
     alone = backbone.encode(rgb[1:2])
     torch.testing.assert_close(together.descriptor[1:2], alone.descriptor, rtol=1e-4, atol=1e-5)
@@ -112,7 +104,7 @@ def test_encode_batch_matches_single_images(backbone):
 
 def test_encoding_deterministic_and_seeded(sd_folder, backbone):
     """Encoding is deterministic and depends on the seed."""
-    rgb = picture()
+    rgb = random_image()
     again = build(ModelSpec(name=str(sd_folder)), CPU)
     other = build(ModelSpec(name=str(sd_folder)), CPU, seed=1)
     assert torch.equal(again.encode(rgb).descriptor, backbone.encode(rgb).descriptor)
@@ -123,7 +115,7 @@ def test_encoding_stops_early_without_hooks(backbone, monkeypatch):
     """The pass ends at the last requested layer and leaves no hook."""
     reached = []
     handle = backbone.unet.conv_out.register_forward_hook(lambda *_: reached.append(1))
-    backbone.encode(picture())
+    backbone.encode(random_image())
     handle.remove()
     assert not reached
     assert not any(m._forward_hooks for m in backbone.unet.modules())
@@ -163,7 +155,7 @@ def test_shared_model_is_thread_safe(tiny):
 def test_token_keys_pass_gradients(backbone):
     """Token keys pass gradients."""
     vectors = backbone.null_prompt[0, :4].clone().requires_grad_()
-    features = backbone.encode(picture())
+    features = backbone.encode(random_image())
     weights = torch.full((backbone.cross_layers,), 1 / backbone.cross_layers)
     probabilities = part_probabilities(cross_logits(features, backbone.token_keys(vectors), weights, features.grid), 2)
     torch.testing.assert_close(probabilities.sum(1), torch.ones(1, *features.grid))
@@ -174,7 +166,7 @@ def test_token_keys_pass_gradients(backbone):
 
 def test_equal_tokens_match_single_token(backbone):
     """The log-sum-exp of equal tokens is the paper's single token."""
-    features = backbone.encode(picture())
+    features = backbone.encode(random_image())
     weights = torch.full((backbone.cross_layers,), 1 / backbone.cross_layers)
     one = backbone.null_prompt[0, [0, 5]]
     many = one.repeat_interleave(3, 0)
@@ -186,13 +178,13 @@ def test_equal_tokens_match_single_token(backbone):
 def test_size_not_multiple_refused(backbone):
     """Image sizes that are no multiple of 64 are refused."""
     with pytest.raises(InputError, match="multiples of 64"):
-        backbone.encode(picture(64, 100))
+        backbone.encode(random_image(64, 100))
 
 
 def test_slime_tiny_uses_same_loader(tiny):
     """The embedded checkpoint slime-tiny is loaded by the same code as any other."""
     assert tiny.name == "slime-tiny"
-    features = tiny.encode(picture(64, 96))
+    features = tiny.encode(random_image(64, 96))
     assert features.grid == (8, 12)
     norms = features.descriptor.norm(dim=1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
@@ -207,13 +199,13 @@ def test_copied_checkpoint_keeps_revision_and_features(tiny, tmp_path):
     shutil.copytree(locate("slime-tiny"), copy)
     other = build(ModelSpec(name=str(copy)), CPU)
     assert other.revision == tiny.revision
-    rgb = picture(64, 64)
+    rgb = random_image(64, 64)
     assert torch.equal(other.encode(rgb).descriptor, tiny.encode(rgb).descriptor)
 
 
 def test_half_precision_changes_little(tiny):
     """Half precision changes descriptors little."""
-    rgb = picture(64, 64)
+    rgb = random_image(64, 64)
     half = build(ModelSpec(dtype="bfloat16"), CPU).encode(rgb).descriptor
     cosine = (half * tiny.encode(rgb).descriptor).sum(1)
     assert cosine.mean() > 0.98
@@ -229,13 +221,6 @@ def test_fingerprint_follows_weights(sd_folder, tmp_path):
     raw[-1] ^= 1
     weights.write_bytes(raw)
     assert fingerprint(copy) != fingerprint(sd_folder)
-
-
-def broken(sd_folder, tmp_path, change):
-    copy = tmp_path / "broken"
-    shutil.copytree(sd_folder, copy)
-    change(copy)
-    return str(copy)
 
 
 @pytest.mark.parametrize(
@@ -255,14 +240,14 @@ def broken(sd_folder, tmp_path, change):
 def test_broken_folder_error_single_line(sd_folder, tmp_path, change, message):
     """A broken folder is refused in a single clear line."""
     with pytest.raises(ModelError, match=message) as caught:
-        build(ModelSpec(name=broken(sd_folder, tmp_path, change)), CPU)
+        build(ModelSpec(name=changed_copy(sd_folder, tmp_path, change)), CPU)
     assert "\n" not in str(caught.value)
 
 
 def test_readout_with_missing_layer_refused(sd_folder, tmp_path):
     """A read-out that names a missing layer is refused."""
     readout = {"cross": ["up_blocks.9.x"], "self": [], "descriptor": "up_blocks.1", "timestep": 1, "noise": False}
-    name = broken(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(json.dumps(readout)))
+    name = changed_copy(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(json.dumps(readout)))
     with pytest.raises(ModelError, match=r"no layer 'up_blocks.9.x'"):
         build(ModelSpec(name=name), CPU)
 
@@ -275,8 +260,10 @@ def test_multi_layer_descriptor_matches_naive(sd_folder, tmp_path):
     """
     layers = ["up_blocks.1", "down_blocks.0.resnets.0", "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"]
     text = json.dumps({"cross": [], "self": [], "descriptor": layers, "timestep": 1, "noise": False})
-    model = build(ModelSpec(name=broken(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(text))), CPU)
-    seen, rgb = {}, picture()
+    model = build(
+        ModelSpec(name=changed_copy(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(text))), CPU
+    )
+    seen, rgb = {}, random_image()
     found = model.describe(rgb)[0]
     for name in layers:
         module = model.unet.get_submodule(name)
@@ -302,15 +289,17 @@ def test_readout_without_descriptor_refused(sd_folder, tmp_path, value):
     """A read-out without a descriptor is refused."""
     text = json.dumps({"cross": [], "self": [], "descriptor": value, "timestep": 1, "noise": False})
     with pytest.raises(ModelError, match=r"readout.json"):
-        build(ModelSpec(name=broken(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(text))), CPU)
+        build(ModelSpec(name=changed_copy(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(text))), CPU)
 
 
 def test_descriptor_without_map_refused(sd_folder, tmp_path):
     """A descriptor layer that gives no map is refused in a single clear line."""
     text = json.dumps({"cross": [], "self": [], "descriptor": "time_embedding", "timestep": 1, "noise": False})
-    model = build(ModelSpec(name=broken(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(text))), CPU)
+    model = build(
+        ModelSpec(name=changed_copy(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(text))), CPU
+    )
     with pytest.raises(ModelError, match=r"'time_embedding' is no map"):
-        model.describe(picture())
+        model.describe(random_image())
 
 
 def test_unknown_model_lists_known_names():

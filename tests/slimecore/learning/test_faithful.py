@@ -20,41 +20,10 @@ from slimecore.learning.losses import diffusion_loss, published_cross_entropy, p
 from slimecore.metrics.davis import region_j
 from slimecore.segmentation.part_segmenter import PartSegmenter
 from tests.slimecore import naive_slime as naive
+from tests.slimecore.faithful_case import PARTS, close
 
 CPU = torch.device("cpu")
-PARTS = 3
 QUICK = FaithfulConfig(epochs=4, views=2, validate=2)
-
-
-@pytest.fixture(scope="module")
-def backbone(sd_folder):
-    return build(ModelSpec(name=str(sd_folder)), CPU)
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """Two pictures at two timesteps, a prompt with learned vectors, and their mask with ignored pixels."""
-
-    clean: torch.Tensor
-    noise: torch.Tensor
-    steps: torch.Tensor
-    base: torch.Tensor
-    vectors: torch.Tensor
-    rows: torch.Tensor
-
-    def prompt(self):
-        return naive.naive_prompt(self.base, self.vectors)[0]
-
-
-@pytest.fixture(scope="module")
-def case(backbone):
-    draw = torch.Generator().manual_seed(5)
-    clean = backbone.clean_latents(torch.rand(2, 3, 64, 128, generator=draw))
-    base = backbone.encode_text("part part part")
-    rows = torch.randint(-1, PARTS, (2, 8, 16), generator=draw)
-    rows[1][rows[1] == 2] = 1  # a part that one picture lacks
-    vectors = base[0, 1:PARTS] + 0.5 * torch.randn(PARTS - 1, base.shape[2], generator=draw)
-    return Case(clean, torch.randn(clean.shape, generator=draw), torch.tensor([5, 97]), base, vectors, rows)
 
 
 def naive_maps(backbone, case):
@@ -63,13 +32,6 @@ def naive_maps(backbone, case):
     scores, prediction = naive.naive_pass(backbone.unet, noised, case.steps, prompt)
     cross = naive.naive_cross_maps(scores, PARTS, (8, 16), (8, 16))
     return noised, cross, naive.naive_was(naive.naive_self_map(scores), naive.naive_weights(cross)), prediction
-
-
-def close(ours, truth, tolerance=1e-5):
-    """Largest difference as a share of the largest entry."""
-    assert ours.shape == truth.shape
-    scale = truth.abs().max().clamp(min=1e-12)
-    assert float((ours - truth).abs().max() / scale) < tolerance
 
 
 def test_maps_and_prediction_match_naive(backbone, case):
