@@ -144,3 +144,24 @@ def test_arrays_and_settings_frozen() -> None:
         learned.settings["steps"] = 2
     with pytest.raises(dataclasses.FrozenInstanceError):
         learned.model = "other"
+
+
+def faithful() -> PartEmbeddings:
+    """Return embeddings of faithful mode, with a prompt and LoRA weights."""
+    rng = np.random.default_rng(1)
+    prompt = rng.normal(size=(9, 8)).astype(np.float32)
+    deltas = {"a.to_k.down": rng.normal(size=(2, 8)).astype(np.float32), "a.to_k.up": np.zeros((4, 2), np.float32)}
+    return PartEmbeddings(
+        parts_of(0, 3, 254), prompt[:3, None], np.ones(5), "sd", "abc", {"mode": "faithful"}, prompt, deltas
+    )
+
+
+def test_embeddings_with_mismatched_prompt_refused() -> None:
+    """A prompt that does not hold the vectors is refused."""
+    made = faithful()
+    for prompt in (made.prompt[:2], made.prompt[:, :7], made.prompt[0]):
+        with pytest.raises(InputError, match="prompt"):
+            PartEmbeddings(parts_of(0, 3, 254), made.vectors, made.layer_weights, "sd", "abc", {}, prompt)
+    two = np.repeat(made.vectors, 2, 1)
+    with pytest.raises(InputError, match="one token a part"):
+        PartEmbeddings(parts_of(0, 3, 254), two, made.layer_weights, "sd", "abc", {}, made.prompt)

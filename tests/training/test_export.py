@@ -6,11 +6,9 @@ from dataclasses import replace
 import torch
 from safetensors.torch import load_file
 
-from training.encoder import descriptor_encoder, load_model, read
+from training.encoder import load_model
 from training.export import FILES, export
-from training.network import matched, readout
-from training.pairs import make_batch
-from training.scene import SceneSettings
+from training.network import readout
 from training.train import start_run
 
 
@@ -71,41 +69,6 @@ def test_export_replaces_old_folder(tiny, tmp_path):
     export(start_run(tiny), tiny, out)
     assert not (out / "stale.txt").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
-
-
-def test_encoder_reads_batch(exported):
-    """The encoder reads a batch.
-
-    Evaluation reads several images at once.
-    """
-    rgb = make_batch(0, 0, 1, 32, SceneSettings(clutter=0)).rgb[0]
-    out = read(load_model(exported), rgb)
-    assert [tuple(d.shape) for d in out.descriptors] == [(2, 16, 32)]
-
-
-def test_run_starts_from_exported_folder(exported, tiny):
-    """A run may start from an exported folder.
-
-    The weights and the prompt are the folder's, not those of the seed.
-    """
-    run = start_run(replace(tiny, seed=5, start=str(exported)))
-    unet, _, prompt = load_model(exported)
-    for name, value in unet.state_dict().items():
-        assert torch.equal(run.model.unet.state_dict()[name], value), name
-    assert torch.equal(run.model.null.detach(), prompt)
-    assert torch.equal(run.ema.values["null"], prompt)
-
-
-def test_descriptor_encoder_matches_whole_pass(exported):
-    """Descriptors alone are those of the whole pass.
-
-    The encoder of the evaluation leaves the network early and takes the grid from it.
-    """
-    model, rgb = load_model(exported, matched()), make_batch(0, 0, 1, 32, SceneSettings(clutter=0)).rgb[0, 0]
-    units = [torch.nn.functional.normalize(d[0], dim=-1) for d in read(model, rgb).descriptors]
-    found = descriptor_encoder(model)(rgb).flatten(0, 1)
-    torch.testing.assert_close(found @ found.T, sum(u @ u.T for u in units) / 2)
-    assert found.shape == (16, 64)
 
 
 def test_export_mixes_in_start_weights(exported, tiny, tmp_path):

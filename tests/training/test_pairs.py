@@ -1,16 +1,14 @@
 """The procedural generator: the same seed gives the same bytes, and its ground truth is exact."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
-from training.layers import Ball, Leaf, invert_affine
+from training.layers import Ball, Leaf
 from training.pairs import CELL, Clip, make_batch, make_clip, match
-from training.photometry import Grade, develop
 from training.scene import Scene, SceneSettings
-from training.shapes import capsule, dome_normals, random_silhouette
-from training.textures import FAMILIES, TextureBank, collage, draw_texture, power_noise
+from training.textures import TextureBank
 
 BANK = TextureBank((0,), count=4, size=96)
 
@@ -116,122 +114,3 @@ def test_match_there_and_back(seed):
         # a ball is steep at its rim, where float32 coordinates lose digits
         limit = 0.5 if isinstance(surfaces[index], Ball) else 0.01
         np.testing.assert_allclose(back, np.stack([x[rows] + 0.5, y[rows] + 0.5], 1), atol=limit)
-
-
-def test_project_inverts_unproject():
-    """Shears are undone exactly.
-
-    ``project`` inverts ``unproject`` with strong waves.
-    """
-    waves = np.array([[[0.2, 2.0, 0.3], [0.15, 3.0, 1.0]]])
-    pose = np.array([[[20.0, 3.0, 30.0], [-4.0, 25.0, 28.0]]])
-    leaf = Leaf(rgba=np.zeros((4, 4, 4), np.uint8), normals=None, poses=pose, object_id=1, waves=waves)
-    rng = np.random.default_rng(0)
-    points = rng.uniform(0, 64, (50, 2)).astype(np.float32)
-    back, _ = leaf.project(0, leaf.unproject(0, points[:, 0], points[:, 1]))
-    np.testing.assert_allclose(back, points, atol=1e-3)
-
-
-def test_half_turned_ball_hides_front():
-    """A ball turned half way hides its front.
-
-    The side that faced the viewer faces away after half a turn about the vertical.
-    """
-    turn = np.stack([np.eye(3), np.diag([-1.0, 1.0, -1.0])])
-    pose = np.stack([[[20.0, 0, 32], [0, 20.0, 32]]] * 2)
-    ball = Ball(rgba=np.zeros((4, 4, 4), np.uint8), normals=None, poses=pose, object_id=1, spins=turn)
-    coords = ball.unproject(0, np.array([32.0]), np.array([32.0]))
-    assert ball.project(0, coords)[1].tolist() == [True]
-    assert ball.project(1, coords)[1].tolist() == [False]
-
-
-def test_invert_affine():
-    """A pose times its inverse is the identity."""
-    pose = np.array([[2.0, 1.0, 5.0], [-1.0, 3.0, 7.0]])
-    both = np.vstack([pose, [0, 0, 1]]) @ np.vstack([invert_affine(pose), [0, 0, 1]])
-    np.testing.assert_allclose(both, np.eye(3), atol=1e-12)
-
-
-@pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_texture_family_fills_unit_range(family):
-    """Every texture family fills the unit range.
-
-    Fields are float32 in [0, 1] and not constant.
-    """
-    field = FAMILIES[family][0](np.random.default_rng(1), 48)
-    assert field.shape == (48, 48)
-    assert field.dtype == np.float32
-    assert field.min() >= 0
-    assert field.max() <= 1
-    assert field.std() > 0
-
-
-def test_power_noise_is_normal():
-    """Power noise has zero mean and unit variance."""
-    field = power_noise(np.random.default_rng(0), 64, 1.0)
-    np.testing.assert_allclose([field.mean(), field.std()], [0, 1], atol=1e-4)
-
-
-def test_silhouettes_leave_border_free():
-    """Silhouettes leave the border free.
-
-    No leaf is cut by its patch, and a limb has the requested width.
-    """
-    for seed in range(20):
-        mask = random_silhouette(np.random.default_rng(seed), 48)
-        assert mask.max() == 255
-        assert mask[[0, -1]].max() == mask[:, [0, -1]].max() == 0
-    assert abs(int((capsule(100, 0.4, 1.0)[:, 50] > 127).sum()) - 40) <= 1
-
-
-def test_dome_normals_point_outwards():
-    """Dome normals point outwards.
-
-    Left of the middle they point left, right of it right.
-    """
-    normals = dome_normals(capsule(64, 0.6, 1.0), 1.0)
-    assert normals[32, 4, 0] < -0.05
-    assert normals[32, 59, 0] > 0.05
-
-
-def test_collage_seeded_with_all_leaf_sizes():
-    """A collage is seeded and has large and small leaves.
-
-    Neighbouring pixels agree far more often than far pixels, at every distance: no size is special.
-    """
-    first, again, other = (collage(np.random.default_rng(seed), 128) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert first.shape == other.shape == (128, 128, 3)
-    assert first.dtype == np.uint8
-    assert (first != other).any()
-    pictures = [collage(np.random.default_rng(seed), 128).astype(float) for seed in range(8)]
-    change = [np.mean([np.abs(p[:, d:] - p[:, :-d]).mean() / p.std() for p in pictures]) for d in (1, 4, 16, 64)]
-    assert change == sorted(change)
-    assert change[0] < 0.5 * change[-1]
-    assert change[2] > 1.2 * change[1]
-
-
-def test_texture_bank_collage_share():
-    """The texture bank draws collages at the requested rate, all or none here."""
-    rng = np.random.default_rng((7,))
-    rng.random()  # the draw that decides
-    np.testing.assert_array_equal(TextureBank((7,), 1, 64, collages=1.0).textures[0], collage(rng, 64))
-    np.testing.assert_array_equal(TextureBank((7,), 2, 64).textures[0], draw_texture(np.random.default_rng((7,)), 64))
-
-
-def test_haze_moves_colours_towards_veil():
-    """Haze draws colours towards the veil.
-
-    At contrast 1/4 black and white keep a quarter of their distance, around the veil.
-    """
-    rng = np.random.default_rng(0)
-    plain = replace(Grade.draw(rng), gamma=1.0, gain=np.ones(3), saturation=1.0, noise=0.0, uneven=np.zeros((3, 3)))
-    plain = replace(plain, blur=0.0, quality=0)
-    rgb = np.zeros((8, 8, 3), np.float32)
-    rgb[4:] = 200
-    hazy = replace(plain, contrast=0.25, veil=np.full(3, 100, np.float32))
-    clear, dim = (develop(rng, rgb, grade, np.zeros((8, 8, 3), np.float32), shaken=0.0) for grade in (plain, hazy))
-    assert (clear.min(), clear.max()) == (0, 200)
-    np.testing.assert_allclose((dim.min(), dim.max()), (75, 125), atol=1)
-    assert Grade.draw(np.random.default_rng(1), haze=0.0).contrast == 1
-    assert Grade.draw(np.random.default_rng(1), haze=1.0).contrast < 1

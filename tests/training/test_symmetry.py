@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from training.feed import batch_of
 from training.pairs import CELL, Batch, make_batch
 from training.scene import SceneSettings
 from training.symmetry import varied
@@ -42,15 +41,3 @@ def test_ground_truth_follows_images(seed):
         assert abs(there[0] + 0.5 - original[1]) <= 1.001
         assert abs(there[1] - 64 + 0.5 - original[0]) <= 1.001
         assert there[2] - 128 == 1 - frame[item].reshape(2, -1)[which, place]
-
-
-def test_reused_batches_differ(tiny):
-    """Reuse draws fewer batches and never repeats pixels.
-
-    Three steps share a drawn batch, and the second and third see other pixels.
-    """
-    first, second, again = (batch_of(tiny, step) for step in (0, 1, 1))
-    assert np.array_equal(second.rgb, again.rgb)
-    assert not np.array_equal(first.rgb, second.rgb)
-    assert sorted(np.unique(first.objects)) == sorted(np.unique(second.objects))
-    assert not np.array_equal(np.sort(batch_of(tiny, 3).rgb, None), np.sort(first.rgb, None))

@@ -7,11 +7,8 @@ import pytest
 import trimesh
 
 import slime3d.geometry.spectral as spectral_module
-from slime3d.geometry.functional_map import LandmarkedSpectrum, intrinsic_symmetry
 from slime3d.geometry.spectral import spectrum, wave_kernel
-from slime3d.labelling.symmetry import SymmetryConfig, symmetry_evidence
-from slime3d.labelling.votes import cast_votes
-from tests.slime3d.figures import ARM, figure
+from tests.slime3d.figures import figure
 from tests.slime3d.shapes import from_trimesh, make_mesh
 
 
@@ -70,29 +67,3 @@ def test_signatures_independent_of_pose():
     foot = [s.points[:, 1].argmin() for s in (one, two)]
     a, b = (np.log(wave_kernel(s)) for s in (one, two))
     assert np.abs(a[head[0]] - b[head[1]]).mean() < 0.3 * np.abs(a[head[0]] - b[foot[1]]).mean()
-
-
-def test_intrinsic_symmetry_of_waving_body(waving):
-    """A waving body is mirrored along its surface."""
-    mesh, part = waving
-    shape = spectrum(mesh, 40)
-    found = intrinsic_symmetry(LandmarkedSpectrum.of(shape, landmarks=200))
-    assert found.distortion < 0.15
-    hands = shape.points[:, 0].argmax(), shape.points[:, 0].argmin()
-    for here, there in (hands, hands[::-1]):
-        assert np.linalg.norm(shape.points[found.source_of[here]] - shape.points[there]) < 0.4
-    assert (part == ARM).any()
-
-
-def test_unseen_arm_labelled_by_symmetry(waving):
-    """The unseen arm of a waving body takes the label of the seen arm."""
-    mesh, part = waving
-    seen = np.flatnonzero(mesh.middles()[:, 0] > -0.12)  # all but the right arm and leg
-    votes = cast_votes(seen[None, None].astype(np.int32), part[seen][None, None], len(part))
-    hidden = np.setdiff1d(np.flatnonzero(part == ARM), seen)
-    shares = []
-    for bent in (0.15, 0.0):
-        says = symmetry_evidence(mesh, votes, SymmetryConfig(intrinsic_tolerance=bent)).votes[hidden]
-        shares.append(((says.argmax(1) == ARM) & (says.sum(1) > 0)).mean())
-    assert shares[0] > 0.9
-    assert shares[1] < 0.1

@@ -95,15 +95,6 @@ def test_invalid_mesh_error_single_line(tmp_path, capsys, name, text, message):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_info_prints_mesh_contents(tmp_path, cube, capsys):
-    """``slime3d info`` prints the contents of a mesh."""
-    cube.export(tmp_path / "cube.glb")
-    assert main(["info", str(tmp_path / "cube.glb")]) == 0
-    text = capsys.readouterr().out
-    assert "faces     12 (0 without area)" in text
-    assert "1 x 2 x 3" in text
-
-
 def test_obj_interleaved_materials_keep_order(tmp_path):
     """An OBJ with interleaved materials keeps its face order."""
     path = tmp_path / "t.obj"
@@ -210,3 +201,16 @@ def test_primitives_numbered_fans_noted(tmp_path):
     assert found[0].notes == ("m.gltf: 1 triangle fans cannot be read; going on without them",)
     whole = load_mesh(primitives(tmp_path / "m.gltf", (4,)))
     assert (whole.node_names, whole.notes) == (("board",), ())
+
+
+def test_corner_normals_match_naive(dumbbell):
+    """Smoothed corner normals agree with the naive implementation."""
+    corner, normals, areas = dumbbell.welded()[dumbbell.faces], dumbbell.normals(), dumbbell.areas()
+    got = dumbbell.corner_normals(0.3)
+    for face in range(0, len(normals), 37):
+        for i in range(3):
+            total = np.zeros(3)
+            for other in np.flatnonzero((corner == corner[face, i]).any(1)):
+                if normals[face] @ normals[other] >= np.cos(0.3):
+                    total += areas[other] * normals[other]
+            np.testing.assert_allclose(got[face, i], total / np.linalg.norm(total), atol=1e-9)

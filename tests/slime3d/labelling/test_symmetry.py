@@ -9,10 +9,11 @@ import trimesh
 from slime3d.config import RunConfig
 from slime3d.labelling.random_walk import random_walk_labels
 from slime3d.labelling.symmetry import SymmetryConfig, symmetries, symmetry_evidence
-from slime3d.labelling.votes import FaceVotes
+from slime3d.labelling.votes import FaceVotes, cast_votes
 from slime3d.run.pipeline import label_mesh
 from slimecore.errors import ConfigError
 from slimecore.types import Parts
+from tests.slime3d.figures import ARM
 from tests.slime3d.shapes import from_trimesh, make_mesh
 
 
@@ -124,3 +125,17 @@ def test_degenerate_faces_and_tiny_units_handled():
     evidence = symmetry_evidence(small, votes, SymmetryConfig()).votes
     assert np.isfinite(evidence).all()
     assert (evidence[:-1][part == 1, 2] > 0).mean() > 0.9
+
+
+def test_unseen_arm_labelled_by_symmetry(waving):
+    """The unseen arm of a waving body takes the label of the seen arm."""
+    mesh, part = waving
+    seen = np.flatnonzero(mesh.middles()[:, 0] > -0.12)  # all but the right arm and leg
+    votes = cast_votes(seen[None, None].astype(np.int32), part[seen][None, None], len(part))
+    hidden = np.setdiff1d(np.flatnonzero(part == ARM), seen)
+    shares = []
+    for bent in (0.15, 0.0):
+        says = symmetry_evidence(mesh, votes, SymmetryConfig(intrinsic_tolerance=bent)).votes[hidden]
+        shares.append(((says.argmax(1) == ARM) & (says.sum(1) > 0)).mean())
+    assert shares[0] > 0.9
+    assert shares[1] < 0.1

@@ -9,19 +9,13 @@ import struct
 import numpy as np
 import pytest
 import trimesh
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from slime3d.cli import main
 from slime3d.io.materials import Appearance
 from slime3d.io.mesh import Mesh, load_mesh
 from slime3d.output.glb import Piece, glb_bytes
-from slime3d.output.results import safe_name
-from slimecore.io.masks import write_mask
 from tests.slime3d.shapes import grid, make_mesh
 
-pytestmark = pytest.mark.usefixtures("small_sheets")
 RED, BLUE = (200, 0, 0), (0, 0, 120)
 
 
@@ -143,79 +137,6 @@ def test_equal_names_separated_empty_parts_omitted():
     none = np.zeros(0, np.int64)
     pieces = [Piece("leg", 1, RED, np.arange(9)), Piece("leg", 2, BLUE, np.arange(9, 32)), Piece("arm", 3, RED, none)]
     assert [n["name"] for n in document(glb_bytes(mesh, pieces))["nodes"]] == ["leg", "leg 2"]
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.text(max_size=80))
-def test_part_file_names_are_safe(name):
-    """File names of parts are safe."""
-    safe = safe_name(name)
-    assert 0 < len(safe) <= 60
-    assert not set(safe) & set('/\\:*?"<>|.\0 \n')
-    assert safe.isprintable()
-
-
-@pytest.mark.parametrize("kind", ["glb", "obj", "ply", "stl"])
-def test_part_files_written_and_removed(tmp_path, cube, save, kind):
-    """Part files hold the parts and are removed when part files are not requested again."""
-    path = save(cube, tmp_path / "cube.ply")
-    assert main(["render", str(path), "--out", str(tmp_path / "v"), "--views", "4", "--size", "64"]) == 0
-    ids = np.load(tmp_path / "v" / "view_000.faces.npy")
-    x = cube.middles()[:, 0]
-    write_mask(tmp_path / "m.png", np.where(ids >= 0, np.where(x[ids] > 0, 2, 1), 0))
-    (tmp_path / "n.json").write_text('{"1": "../left side", "2": "r/h"}')
-    command = [
-        "run",
-        str(path),
-        "--ref",
-        str(tmp_path / "m.png"),
-        "--views",
-        "4",
-        "--size",
-        "64",
-        "--set",
-        "turntable_frames=0",
-    ]
-    command += ["--quiet", "--out", str(tmp_path / "o"), "--names", str(tmp_path / "n.json")]
-    assert main([*command, "--part-files", kind]) == 0
-    labels = np.load(tmp_path / "o" / "face_labels.npy")
-    files = {p.name: p for p in (tmp_path / "o" / "parts").iterdir()}
-    assert set(files) == {f"1_left_side.{kind}", f"2_r_h.{kind}"}
-    for value, file in ((1, f"1_left_side.{kind}"), (2, f"2_r_h.{kind}")):
-        piece = load_mesh(files[file])
-        corners = cube.vertices[cube.faces[labels == value]]
-        np.testing.assert_allclose(piece.vertices[piece.faces], corners, atol=1e-5)
-    own = tmp_path / "o" / "parts" / "mine.txt"
-    own.write_text("a file of the user's")
-    assert main(command) == 0
-    assert [p.name for p in (tmp_path / "o" / "parts").iterdir()] == ["mine.txt"]
-    assert not (tmp_path / "o" / ".." / "left side").exists()
-
-
-def test_keep_texture_setting_and_option(tmp_path):
-    """``keep_texture`` is a setting and an option."""
-    shape = trimesh.Trimesh(*grid(), process=False)
-    image = Image.fromarray(np.full((8, 8, 3), 77, np.uint8))
-    shape.visual = trimesh.visual.TextureVisuals(uv=shape.vertices[:, :2], image=image)
-    shape.export(tmp_path / "t.glb")
-    assert main(["render", str(tmp_path / "t.glb"), "--out", str(tmp_path / "v"), "--views", "2", "--size", "64"]) == 0
-    ids = np.load(tmp_path / "v" / "view_000.faces.npy")
-    write_mask(tmp_path / "m.png", np.where(ids >= 0, ids % 2 + 1, 0))
-    command = [
-        "run",
-        str(tmp_path / "t.glb"),
-        "--ref",
-        str(tmp_path / "m.png"),
-        "--views",
-        "2",
-        "--size",
-        "64",
-        "--quiet",
-    ]
-    for name, more in {"plain": [], "kept": ["--keep-texture"], "set": ["--set", "keep_texture=true"]}.items():
-        assert main([*command, "--quiet", "--set", "turntable_frames=0", "--out", str(tmp_path / name), *more]) == 0
-    kinds = {name: load_mesh(tmp_path / name / "segmented.glb").appearance.kind for name in ("plain", "kept", "set")}
-    assert kinds == {"plain": "vertex", "kept": "textured", "set": "textured"}
 
 
 @pytest.mark.parametrize(("offset", "placed"), [(0.0, False), (10.0, False), (5e6, True), (1e8, True)])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import trimesh
 
-from slime3d.cli import main
 from slime3d.io.mesh import load_mesh
 from slime3d.rendering.cameras import Cameras, orbit_cameras
 from slime3d.rendering.renderers import build_renderer
@@ -62,19 +61,6 @@ def test_vertex_colours_interpolated_linear_in_gltf(tmp_path):
     assert max(abs(v - 128) for v in levels["glb"]) <= 1
 
 
-def test_missing_texture_is_noted(tmp_path, capsys):
-    """A missing texture is a note, not an error."""
-    textured_square().export(tmp_path / "s.obj")
-    for file in tmp_path.glob("*.png"):
-        file.unlink()
-    mesh = load_mesh(tmp_path / "s.obj")
-    assert len(mesh.notes) == 1
-    assert "going on without it" in mesh.notes[0]
-    assert mesh.appearance.kind != "textured"
-    assert main(["render", str(tmp_path / "s.obj"), "--out", str(tmp_path / "o"), "--views", "2", "--size", "32"]) == 0
-    assert capsys.readouterr().err.count("note:") == 1
-
-
 def test_clay_two_sided_and_brightest_frontally():
     """Clay is two-sided and brightest where it faces the camera."""
     ball = from_trimesh(trimesh.creation.icosphere(subdivisions=4))
@@ -95,19 +81,6 @@ def test_sharp_edges_kept_round_smoothed(cube):
         np.testing.assert_allclose(corners, np.repeat(mesh.normals()[:, None], 3, 1), atol=1e-9)
     ball = from_trimesh(trimesh.creation.icosphere(subdivisions=3))
     np.testing.assert_allclose(lighting_normals(ball), ball.vertices[ball.faces], atol=0.02)
-
-
-def test_corner_normals_match_naive(dumbbell):
-    """Smoothed corner normals agree with the naive implementation."""
-    corner, normals, areas = dumbbell.welded()[dumbbell.faces], dumbbell.normals(), dumbbell.areas()
-    got = dumbbell.corner_normals(0.3)
-    for face in range(0, len(normals), 37):
-        for i in range(3):
-            total = np.zeros(3)
-            for other in np.flatnonzero((corner == corner[face, i]).any(1)):
-                if normals[face] @ normals[other] >= np.cos(0.3):
-                    total += areas[other] * normals[other]
-            np.testing.assert_allclose(got[face, i], total / np.linalg.norm(total), atol=1e-9)
 
 
 def test_frontal_normals_are_blue():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from PIL import Image
 import slime3d.io.file_headers as headers
 from slime3d.cli import main
 from slime3d.io.label_files import read_label_file
-from slime3d.labelling.annotated_views import Reference, parse_reference
 from slime3d.rendering.cameras import read_cameras
 from slimecore.io.masks import write_mask
 from tests.slime3d.commands import refused
@@ -178,15 +175,6 @@ def test_zero_on_object_ignored_or_background(bar, tmp_path, missing, share):
     assert any("taken as unknown" in n for n in notes) == (missing == "outline")
 
 
-def test_parse_reference_with_optional_view(tmp_path, monkeypatch):
-    """References are masks with or without a view."""
-    monkeypatch.chdir(tmp_path)
-    assert parse_reference("a.png", 3) == Reference(3, Path("a.png"))
-    assert parse_reference("5=b=c.png", 3) == Reference(5, Path("b=c.png"))
-    (tmp_path / "5=b.png").touch()
-    assert parse_reference("5=b.png", 3) == Reference(3, Path("5=b.png"))
-
-
 @pytest.mark.parametrize("axis", [["--up", "-z"], ["--up=-z"]])
 def test_negative_up_axis_accepted(bar, tmp_path, axis):
     """An axis that points down is not taken for an option.
@@ -227,27 +215,6 @@ def test_invalid_masks_leave_no_output(bar, tmp_path, capsys):
     refused(capsys, ["render", path, "--out", out, "--shading", "textured"], "no such colours", out)
 
 
-def glb(head):
-    text = json.dumps(head).encode()
-    text += b" " * (-len(text) % 4)
-    return struct.pack("<4sIIII", b"glTF", 2, 20 + len(text), len(text), 0x4E4F534A) + text
-
-
-@pytest.mark.parametrize("suffix", ["glb", "gltf"])
-def test_compression_without_decoder_named(tmp_path, capsys, suffix, monkeypatch):
-    """Draco or meshopt compression without its decoder is named."""
-    import sys
-
-    monkeypatch.setitem(sys.modules, "DracoPy", None)
-    head = {"asset": {"version": "2.0"}, "extensionsUsed": ["KHR_draco_mesh_compression"]}
-    path = tmp_path / f"draco.{suffix}"
-    path.write_bytes(glb(head) if suffix == "glb" else json.dumps(head).encode())
-    refused(capsys, ["info", path], "pip install DracoPy")
-    head = {"asset": {"version": "2.0"}, "extensionsRequired": ["EXT_meshopt_compression"]}
-    path.write_bytes(glb(head) if suffix == "glb" else json.dumps(head).encode())
-    refused(capsys, ["info", path], "meshopt-compressed, which cannot be read")
-
-
 def test_mesh_beyond_memory_refused_early(bar, tmp_path, capsys, monkeypatch):
     """A mesh beyond memory is refused before it is processed."""
     path, _, _ = bar
@@ -255,12 +222,6 @@ def test_mesh_beyond_memory_refused_early(bar, tmp_path, capsys, monkeypatch):
     refused(capsys, ["render", path, "--out", tmp_path / "o"], "faces need about", tmp_path / "o")
     monkeypatch.setattr(headers, "free_memory", lambda: None)
     assert main(["info", str(path)]) == 0
-
-
-def test_free_memory_is_plausible():
-    """Free memory is a plausible number."""
-    free = headers.free_memory()
-    assert free is None or 1e6 < free < 1e15
 
 
 @pytest.mark.parametrize(

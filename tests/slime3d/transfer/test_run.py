@@ -5,16 +5,9 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pytest
 import trimesh
 
 from slime3d.cli import main
-from slime3d.transfer.sources import mesh_files, read_annotated
-from slimecore.cli import main as slime
-from slimecore.errors import InputError
-from slimecore.io.masks import write_mask
-
-SMALL = ["--views", "4", "--size", "96"]
 
 
 def failure(capsys, *arguments):
@@ -87,42 +80,3 @@ def _box(folder):
     path = folder / "box.off"
     trimesh.creation.box().export(path)
     return path
-
-
-def test_moved_source_mesh_found_by_option(done, other, tmp_path):
-    """A source mesh that moved is found when its path is given."""
-    lonely = tmp_path / "lonely"
-    lonely.mkdir()
-    (lonely / "labels.json").write_bytes((done / "labels.json").read_bytes())
-    found = read_annotated(lonely, done.parent / "cart.ply")
-    assert found.parts.values == (0, 1, 2, 5)
-    assert (found.rows >= 0).all()
-    assert read_annotated(done, None).mesh_path.resolve() == (done.parent / "cart.ply").resolve()
-
-
-def test_equal_mesh_names_refused(other, tmp_path):
-    """Two meshes of the same name are refused."""
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "van.ply").write_bytes(other[0].read_bytes())
-    with pytest.raises(InputError, match="both be written as van"):
-        mesh_files([other[0], tmp_path / "b"])
-    assert mesh_files([tmp_path / "b"]) == [("van", tmp_path / "b" / "van.ply")]
-
-
-def test_learned_parts_transfer_to_mesh(done, other, tmp_path):
-    """Parts learned on an image are segmented on rendered views."""
-    path, truth = other
-    views = done.parent / "views"
-    ids = np.load(views / "view_000.faces.npy")
-    labels = np.load(done / "face_labels.npy")
-    write_mask(tmp_path / "wheels.png", np.where(ids >= 0, labels[ids], 0))
-    parts = tmp_path / "parts.safetensors"
-    quick = ["--set", "probe.steps=60", "--set", "probe.views.count=2", "--quiet"]
-    assert slime(["learn", str(views / "view_000.png"), str(tmp_path / "wheels.png"), "--out", str(parts), *quick]) == 0
-    out = tmp_path / "moved"
-    assert main(["transfer", str(parts), str(path), "--out", str(out), *SMALL, "--quiet"]) == 0
-    found = np.load(out / "van" / "face_labels.npy")
-    assert set(np.unique(found)) <= {1, 2, 5}  # what the picture calls background is no part of a mesh
-    entry = json.loads((out / "van" / "labels.json").read_text())
-    assert 0 < sum(entry["seen"]) <= len(truth)
-    assert (found == 2)[truth == 2].mean() > (found == 2)[truth != 2].mean()

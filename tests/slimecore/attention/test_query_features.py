@@ -7,12 +7,8 @@ import math
 import pytest
 import torch
 
-from slimecore.attention.cross_attention import (
-    cross_logits,
-    stacked_queries,
-    stacked_token_keys,
-)
 from slimecore.attention.query_features import column_logits, extra_query_features
+from slimecore.segmentation.readout import encode_image
 from tests.slimecore.attention.random_features import random_features
 
 
@@ -66,15 +62,14 @@ def test_column_logits_are_dot_products():
     assert float(column_logits(columns, vectors)[0, 2, 1, 0]) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_stacked_queries_match_resized_maps():
-    """Learning reads grid cells as segmenting reads maps.
-
-    Queries gathered cell by cell and keys as columns give the logits of the resized maps.
-    """
-    item = random_features()
-    draw = torch.Generator().manual_seed(3)
-    keys = (torch.randn(2, 4, 3, generator=draw), torch.randn(1, 4, 5, generator=draw))
-    weights = torch.tensor([0.3, 0.7])
-    maps = cross_logits(item, keys, weights, item.grid)
-    places = stacked_queries(item) @ stacked_token_keys(keys, weights).T
-    torch.testing.assert_close(places.transpose(1, 2).unflatten(-1, item.grid), maps, rtol=1e-4, atol=1e-5)
+def test_position_features_smooth_and_scaled(tiny, two_tone):
+    """Position features are smooth and scaled."""
+    features = encode_image(tiny, two_tone[0], 96)
+    columns = extra_query_features(features, 0.0, 3.0)
+    assert columns.shape == (1, 25, *features.grid)
+    assert (columns[:, 0] == 3).all()
+    x = (torch.arange(16) + 0.5) / 16
+    torch.testing.assert_close(columns[0, 1, 5], 3 * torch.cos(torch.pi * x))
+    assert extra_query_features(features, 0.0, 0.0).shape[1] == 0
+    lengths = extra_query_features(features, 2.0, 0.0).norm(dim=1)
+    torch.testing.assert_close(lengths, torch.full_like(lengths, 2.0))

@@ -10,7 +10,7 @@ import torch
 
 from slimecore.attention.cross_attention import attend_self, cross_logits, part_probabilities
 from slimecore.backbones import ModelSpec
-from slimecore.backbones.checkpoint_files import fingerprint, locate
+from slimecore.backbones.checkpoint_files import locate
 from slimecore.backbones.stable_diffusion import build
 from slimecore.errors import InputError, ModelError
 from tests.slimecore.backbones.checkpoints import changed_copy, random_image
@@ -41,16 +41,6 @@ def attention_probabilities(backbone, latent, path, kind, prompt):
     finally:
         module.set_processor(before)
     return kept["scores"]
-
-
-def test_published_layers_chosen_for_sd(backbone):
-    """The published layers are chosen for the Stable Diffusion architectures."""
-    assert backbone.readout.cross == (
-        *(f"up_blocks.1.attentions.{i}" for i in range(3)),
-        *(f"up_blocks.2.attentions.{i}" for i in range(2)),
-    )
-    assert backbone.readout.self_layers == tuple(f"up_blocks.3.attentions.{i}" for i in range(3))
-    assert backbone.readout.timestep == 100
 
 
 def test_cross_logits_match_materialised_scores(backbone):
@@ -211,47 +201,6 @@ def test_half_precision_changes_little(tiny):
     assert cosine.mean() > 0.98
 
 
-def test_fingerprint_follows_weights(sd_folder, tmp_path):
-    """The fingerprint follows the weights."""
-    copy = tmp_path / "copy"
-    shutil.copytree(sd_folder, copy)
-    assert fingerprint(copy) == fingerprint(sd_folder)
-    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
-    raw = bytearray(weights.read_bytes())
-    raw[-1] ^= 1
-    weights.write_bytes(raw)
-    assert fingerprint(copy) != fingerprint(sd_folder)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda f: shutil.rmtree(f / "unet"), "not a Stable Diffusion folder"),
-        (lambda f: shutil.rmtree(f / "vae"), r"vae/config.json is missing"),
-        (lambda f: shutil.rmtree(f / "scheduler"), r"scheduler_config.json is missing"),
-        (lambda f: shutil.rmtree(f / "text_encoder"), "cannot load text_encoder"),
-        (lambda f: (f / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"\0" * 99), "unet"),
-        (lambda f: (f / "unet" / "diffusion_pytorch_model.safetensors").unlink(), "cannot load unet"),
-        (lambda f: (f / "unet" / "config.json").write_text("{"), "unet"),
-        (lambda f: (f / "vae" / "config.json").write_text('{"_class_name": "os.system"}'), "unknown codec 'os.system'"),
-        (lambda f: (f / "readout.json").write_text("{}"), "readout.json"),
-    ],
-)
-def test_broken_folder_error_single_line(sd_folder, tmp_path, change, message):
-    """A broken folder is refused in a single clear line."""
-    with pytest.raises(ModelError, match=message) as caught:
-        build(ModelSpec(name=changed_copy(sd_folder, tmp_path, change)), CPU)
-    assert "\n" not in str(caught.value)
-
-
-def test_readout_with_missing_layer_refused(sd_folder, tmp_path):
-    """A read-out that names a missing layer is refused."""
-    readout = {"cross": ["up_blocks.9.x"], "self": [], "descriptor": "up_blocks.1", "timestep": 1, "noise": False}
-    name = changed_copy(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(json.dumps(readout)))
-    with pytest.raises(ModelError, match=r"no layer 'up_blocks.9.x'"):
-        build(ModelSpec(name=name), CPU)
-
-
 def test_multi_layer_descriptor_matches_naive(sd_folder, tmp_path):
     """A descriptor of several layers equals its naive implementation.
 
@@ -284,14 +233,6 @@ def test_multi_layer_descriptor_matches_naive(sd_folder, tmp_path):
     torch.testing.assert_close(model.encode(rgb).descriptor[0], found)
 
 
-@pytest.mark.parametrize("value", [[], 3])
-def test_readout_without_descriptor_refused(sd_folder, tmp_path, value):
-    """A read-out without a descriptor is refused."""
-    text = json.dumps({"cross": [], "self": [], "descriptor": value, "timestep": 1, "noise": False})
-    with pytest.raises(ModelError, match=r"readout.json"):
-        build(ModelSpec(name=changed_copy(sd_folder, tmp_path, lambda f: (f / "readout.json").write_text(text))), CPU)
-
-
 def test_descriptor_without_map_refused(sd_folder, tmp_path):
     """A descriptor layer that gives no map is refused in a single clear line."""
     text = json.dumps({"cross": [], "self": [], "descriptor": "time_embedding", "timestep": 1, "noise": False})
@@ -302,147 +243,10 @@ def test_descriptor_without_map_refused(sd_folder, tmp_path):
         model.describe(random_image())
 
 
-def test_unknown_model_lists_known_names():
-    """An unknown model name lists the known names."""
-    with pytest.raises(ModelError, match="slime-tiny"):
-        locate("slime-tinny")
-
-
-def test_offline_hub_error_names_remedy(monkeypatch, tmp_path):
-    """A Hub id without network gives an error that says how to proceed."""
-    import huggingface_hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    def offline(*_args, **_kwargs):
-        raise LocalEntryNotFoundError("no network")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    with pytest.raises(ModelError, match=r"connect once.*slime-tiny") as caught:
-        locate("someone/some-model")
-    assert "\n" not in str(caught.value)
-
-
-def test_cached_hub_model_needs_no_network(monkeypatch, sd_folder):
-    """A Hub id in the local cache needs no network."""
-    import huggingface_hub
-
-    asked = []
-
-    def cached(name, **kwargs):
-        asked.append(kwargs["local_files_only"])
-        return str(sd_folder)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
-    assert locate("someone/some-model") == sd_folder
-    assert asked == [True]
-
-
 def test_timestep_out_of_range_refused(sd_folder):
     """A timestep out of range is refused."""
     with pytest.raises(InputError, match="timestep 5000"):
         build(ModelSpec(name=str(sd_folder), timestep=5000), CPU)
-
-
-def test_part_logit_is_logsumexp_of_tokens():
-    """The logit of a part is the log-sum-exp of its tokens."""
-    logits = torch.tensor([[2.0, 0.0, 1.0, 1.0]]).reshape(1, 4, 1, 1)
-    first = torch.tensor([2.0, 0.0]).logsumexp(0)
-    second = torch.tensor([1.0, 1.0]).logsumexp(0)
-    expected = torch.stack([first, second]).softmax(0)
-    torch.testing.assert_close(part_probabilities(logits, 2)[0, :, 0, 0], expected)
-    assert expected[0] > 0.55, "a mean over tokens would give one half"
-
-
-def test_cached_model_lacking_variant_not_used(monkeypatch, sd_folder):
-    """A cached copy without the requested variant is not used."""
-    import huggingface_hub
-
-    asked = []
-
-    def cached(name, **kwargs):
-        asked.append(kwargs["local_files_only"])
-        return str(sd_folder)  # holds the plain weights, no fp16 ones
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
-    with pytest.raises(ModelError, match="not in the local Hub cache"):
-        locate("someone/some-model", variant="fp16")
-    assert asked == [True, False], "the network is tried when the cache is incomplete"
-
-
-def test_missing_variant_error_single_line():
-    """A missing variant is refused in a single line."""
-    with pytest.raises(ModelError, match=r"no safetensors weights of variant 'bf16'"):
-        build(ModelSpec(variant="bf16"), CPU)
-
-
-@pytest.fixture
-def altered(sd_folder, tmp_path):
-    """A copy of a checkpoint, and what changes the tensors of one of its files."""
-    from safetensors.torch import load_file, save_file
-
-    folder = tmp_path / "copy"
-    shutil.copytree(sd_folder, folder)
-
-    def change(part, how):
-        (file,) = (folder / part).glob("*.safetensors")
-        save_file({new: value for name, value in load_file(file).items() if (new := how(name))}, file)
-        return folder
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("part", "how"),
-    [
-        ("unet", lambda name: None if name.endswith("attn1.to_q.weight") else name),
-        ("unet", lambda name: f"unet.{name}"),
-        ("vae", lambda name: None if name == "encoder.conv_in.weight" else name),
-        ("text_encoder", lambda name: None if name.endswith("final_layer_norm.weight") else name),
-    ],
-    ids=["a weight gone", "renamed", "of the codec", "of the text encoder"],
-)
-def test_missing_weights_refused(altered, part, how, capfd):
-    """Missing weights are refused and never initialised at random."""
-    folder = altered(part, how)
-    with pytest.raises(ModelError, match=f"{part} has no .*; give a complete checkpoint") as caught:
-        build(ModelSpec(name=str(folder)), CPU)
-    assert "\n" not in str(caught.value)
-    told = capfd.readouterr()
-    assert "MISSING" not in told.err + told.out
-    assert "newly initialized" not in told.err + told.out
-
-
-def test_vae_decoder_not_needed(altered):
-    """The decoder of the VAE is not needed."""
-    folder = altered("vae", lambda name: None if name.startswith(("decoder.", "post_quant_conv.")) else name)
-    assert build(ModelSpec(name=str(folder)), CPU).revision
-
-
-@pytest.mark.parametrize(
-    "gone", ["vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors", "tokenizer", "a shard"]
-)
-def test_incomplete_download_completed(monkeypatch, sd_folder, tmp_path, gone):
-    """An interrupted download is completed."""
-    import huggingface_hub
-
-    cut = tmp_path / "cut"
-    shutil.copytree(sd_folder, cut)
-    if gone == "tokenizer":
-        shutil.rmtree(cut / gone)
-    elif gone == "a shard":
-        whole = cut / "unet" / "diffusion_pytorch_model.safetensors"
-        whole.rename(whole.with_name("diffusion_pytorch_model-00001-of-00002.safetensors"))
-    else:
-        (cut / gone).unlink()
-    asked = []
-
-    def download(name, **kwargs):
-        asked.append(kwargs["local_files_only"])
-        return str(cut if asked[-1] else sd_folder)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    assert locate("someone/some-model") == sd_folder
-    assert asked == [True, False]
 
 
 def test_inpainting_and_sdxl_refused(sd_folder, tmp_path):

@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
-from slimecore.errors import ArtifactError, InputError
+from slimecore.errors import ArtifactError
 from slimecore.io.embeddings import SCHEMA, load_embeddings, require_model, save_embeddings
 from slimecore.types import PartEmbeddings, Parts
 
@@ -147,14 +147,3 @@ def test_first_schema_read_as_probe(tmp_path: Path, learned: PartEmbeddings) -> 
     rewrite(path, schema=SCHEMA + 1)
     with pytest.raises(ArtifactError, match="schema"):
         load_embeddings(path)
-
-
-def test_embeddings_with_mismatched_prompt_refused() -> None:
-    """A prompt that does not hold the vectors is refused."""
-    made = faithful()
-    for prompt in (made.prompt[:2], made.prompt[:, :7], made.prompt[0]):
-        with pytest.raises(InputError, match="prompt"):
-            PartEmbeddings(PARTS, made.vectors, made.layer_weights, "sd", "abc", {}, prompt)
-    two = np.repeat(made.vectors, 2, 1)
-    with pytest.raises(InputError, match="one token a part"):
-        PartEmbeddings(PARTS, two, made.layer_weights, "sd", "abc", {}, made.prompt)

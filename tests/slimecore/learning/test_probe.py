@@ -8,19 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from slimecore.attention.cross_attention import cross_logits, stacked_queries, stacked_token_keys
-from slimecore.attention.query_features import extra_query_features
 from slimecore.backbones import ModelSpec
 from slimecore.backbones.stable_diffusion import build
-from slimecore.errors import ArtifactError, ConfigError, InputError
-from slimecore.io.embeddings import load_embeddings, save_embeddings
+from slimecore.errors import InputError
 from slimecore.io.masks import MaskFile, annotate, make_parts
-from slimecore.learning.losses import class_weights, cross_entropy, squared_error
 from slimecore.learning.probe import learn_parts
-from slimecore.learning.probe_config import IMAGE_LEARNING, LearnConfig, ViewConfig
+from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.metrics.davis import region_j
-from slimecore.runtime.device import threads_for
-from slimecore.segmentation.readout import encode_image, segment_image
+from slimecore.segmentation.readout import segment_image
 from slimecore.types import Annotation
 
 FAST = LearnConfig(tokens=2, steps=60, views=ViewConfig(count=2))
@@ -77,16 +72,6 @@ def test_ignored_pixels_have_no_weight(tiny, two_tone):
     assert views.targets[..., 8:].max() == 0
 
 
-def test_embeddings_of_other_model_refused(tiny, two_tone, sd_folder):
-    """Embeddings of another model are refused with the remedy."""
-    rgb, mask = two_tone
-    config = LearnConfig(tokens=1, steps=2, views=ViewConfig(count=0))
-    parts = learn_parts(tiny, [annotate(rgb, mask)], config)
-    other = build(ModelSpec(name=str(sd_folder)), torch.device("cpu"))
-    with pytest.raises(ArtifactError, match=r"use --model slime-tiny, or learn the parts again"):
-        segment_image(other, parts, rgb)
-
-
 def test_sd_checkpoint_learns_and_segments(two_tone, sd_folder):
     """Any Stable Diffusion folder learns and segments.
 
@@ -117,37 +102,6 @@ def test_learning_without_annotation_refused(tiny):
     """Learning needs an annotation."""
     with pytest.raises(InputError, match="at least one"):
         learn_parts(tiny, [], FAST)
-
-
-def test_probe_settings_out_of_range_refused():
-    """Settings out of range are refused."""
-    with pytest.raises(ConfigError, match=r"learn.tokens"):
-        LearnConfig(tokens=0)
-
-
-def test_probe_losses_by_hand():
-    """Cross entropy and squared error equal values worked out by hand."""
-    targets = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
-    probabilities = torch.tensor([[[[0.8, 0.4]], [[0.2, 0.6]]]])
-    valid = torch.ones(1, 1, 1, 2)
-    weights = torch.tensor([1.0, 3.0])
-    expected = -(1 * np.log(0.8) + 3 * np.log(0.6)) / 4
-    assert float(cross_entropy(probabilities, targets, valid, weights)) == pytest.approx(expected, rel=1e-5)
-    assert float(squared_error(probabilities, targets, valid)) == pytest.approx((0.08 + 0.32) / 2, rel=1e-5)
-    half = torch.tensor([[[[1.0, 0.0]]]])
-    assert float(squared_error(probabilities, targets, half)) == pytest.approx(0.08, rel=1e-5)
-
-
-def test_class_weights_balance_areas():
-    """Class weights balance areas and drop absent parts."""
-    targets = torch.zeros(1, 3, 1, 10)
-    targets[0, 0, 0, :9] = 1
-    targets[0, 1, 0, 9:] = 1
-    valid = torch.ones(1, 1, 1, 10)
-    even = class_weights(targets, valid, power=1.0)
-    assert float(even[0] * 9) == pytest.approx(float(even[1] * 1), rel=1e-5)
-    assert float(even[2]) == 0
-    assert class_weights(targets, valid, power=0.0)[:2].tolist() == pytest.approx([1.0, 1.0])
 
 
 def test_more_parts_than_prompt_tokens_learned(tiny):
@@ -189,34 +143,6 @@ def test_position_separates_identical_objects(tiny):
     assert learn_parts(tiny, [annotate(rgb, mask)], replace(FAST, steps=1, descriptor=0.0)).columns is None
 
 
-def test_query_features_round_trip_and_validated(tiny, two_tone, tmp_path):
-    """Weights of the additional features survive the file, and mismatched settings are refused."""
-    rgb, mask = two_tone
-    parts = learn_parts(tiny, [annotate(rgb, mask)], replace(IMAGE_LEARNING, steps=3, views=ViewConfig(count=1)))
-    save_embeddings(tmp_path / "a.safetensors", parts)
-    again = load_embeddings(tmp_path / "a.safetensors")
-    assert np.array_equal(again.columns, parts.columns)
-    assert np.abs(again.columns).max() > 0
-    assert np.array_equal(segment_image(tiny, again, rgb).values, segment_image(tiny, parts, rgb).values)
-    other = replace(parts, settings={**parts.settings, "position": 0.0})
-    with pytest.raises(ArtifactError, match="89 columns a token, their settings say 64"):
-        segment_image(tiny, other, rgb)
-
-
-def test_stacked_queries_match_backbone_maps(tiny, two_tone):
-    """Learning and reading use the same logits.
-
-    The matrix of grid cells gives the logits of the maps.
-    """
-    features = encode_image(tiny, two_tone[0], 96)
-    keys = tiny.token_keys(torch.randn(3, tiny.token_dim, generator=torch.Generator().manual_seed(0)))
-    weights = torch.arange(1.0, tiny.cross_layers + 1) / sum(range(tiny.cross_layers + 1))
-    maps = cross_logits(features, keys, weights, features.grid).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(
-        stacked_queries(features) @ stacked_token_keys(keys, weights).T, maps, rtol=1e-4, atol=1e-4
-    )
-
-
 def test_cell_batches_seeded_and_learn(tiny, two_tone):
     """Batches of grid cells repeat under the same seed and learn."""
     rgb, mask = two_tone
@@ -246,36 +172,3 @@ def test_weight_decay_shared_by_annotations(tiny, two_tone):
     held, free = (learn_parts(tiny, [annotation] * n, one) for n in (1, 20))
     start = tiny.null_token().numpy()
     assert np.abs(held.vectors - start).mean() < np.abs(free.vectors - start).mean()
-
-
-def test_position_features_smooth_and_scaled(tiny, two_tone):
-    """Position features are smooth and scaled."""
-    features = encode_image(tiny, two_tone[0], 96)
-    columns = extra_query_features(features, 0.0, 3.0)
-    assert columns.shape == (1, 25, *features.grid)
-    assert (columns[:, 0] == 3).all()
-    x = (torch.arange(16) + 0.5) / 16
-    torch.testing.assert_close(columns[0, 1, 5], 3 * torch.cos(torch.pi * x))
-    assert extra_query_features(features, 0.0, 0.0).shape[1] == 0
-    lengths = extra_query_features(features, 2.0, 0.0).norm(dim=1)
-    torch.testing.assert_close(lengths, torch.full_like(lengths, 2.0))
-
-
-@pytest.mark.parametrize(("operations", "expected"), [(0, 1), (1.5e8, 1), (2.5e8, 2), (1e12, 4)])
-def test_small_work_uses_few_threads(operations, expected):
-    """Small work gets few threads, and all threads are given back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-
-    def fail():
-        with threads_for(operations):
-            seen.append(torch.get_num_threads())
-            raise KeyError
-
-    seen = []
-    try:
-        with pytest.raises(KeyError):
-            fail()
-        assert (seen, torch.get_num_threads()) == ([expected], 4)
-    finally:
-        torch.set_num_threads(before)

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import pytest
 import torch
 from torch.nn import functional
 
-from slimecore.attention.gaussian_kernel import GaussianKeys, gaussian_attention_sums, kernel_queries
-from slimecore.attention.was import was_attention
-from slimecore.errors import ConfigError
 from slimecore.memory.config import MemoryConfig
-from slimecore.memory.grid_features import GridFeatures
-from slimecore.memory.key_projection import KeyProjection
 from slimecore.memory.mask_memory import MaskMemory, sample_places
 from tests.slimecore.memory.known_grid_features import KnownGridFeatures
 
@@ -126,23 +120,6 @@ def test_zero_recent_frames_stores_references_only():
     memory = MaskMemory(MemoryConfig(recent_frames=0))
     memory.write(places(0), mask(0), permanent=True)
     assert not any(memory.should_write() for _ in range(9))
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"recent_frames": -1},
-        {"write_interval": 0},
-        {"temperature": 0.0},
-        {"color": -1.0},
-        {"key_dims": -1},
-        {"novelty_distance": -1.0},
-    ],
-)
-def test_memory_settings_out_of_range_refused(bad):
-    """Settings out of range are refused."""
-    with pytest.raises(ConfigError):
-        MemoryConfig(**bad)
 
 
 def test_read_of_subset_gives_rows():
@@ -262,32 +239,6 @@ def test_part_split_leaves_background_unchanged(parts):
     torch.testing.assert_close(found[1].sum(1), torch.ones(24), rtol=1e-4, atol=1e-6)
 
 
-def test_projection_keeps_main_variance():
-    """Projected keys are compared along the directions of largest variance.
-
-    Cells vary in three directions of 56 columns: three dimensions keep all squared distances.
-    """
-    random = torch.Generator().manual_seed(0)
-    config = MemoryConfig(key_dims=3)
-    color = torch.randn(40, 3, generator=random) @ torch.randn(3, 48, generator=random)
-    descriptor = torch.ones(40, 8) / 8**0.5
-    space, whole = KeyProjection(config), KeyProjection(MemoryConfig(key_dims=0))
-    space.fit(descriptor, color)
-    reduced, full = space.vectors(descriptor, color), whole.vectors(descriptor, color)
-    assert reduced.shape == (40, 3)
-    exact = "donot_use_mm_for_euclid_dist"
-    torch.testing.assert_close(
-        torch.cdist(reduced, reduced, compute_mode=exact),
-        torch.cdist(full, full, compute_mode=exact),
-        rtol=1e-3,
-        atol=1e-2,
-    )
-    before = space.vectors(descriptor, color)
-    space.fit(descriptor, -2 * color.flip(1))  # the first frame decides
-    assert torch.equal(space.vectors(descriptor, color), before)
-    assert space.nbytes == 4 * (3 + 1) * 56
-
-
 @pytest.mark.parametrize(("reach", "most"), [(None, 1e-3), (3.0, 1e-4)])
 def test_tiled_read_skips_only_distant_keys(monkeypatch, reach, most):
     """Reading by tiles leaves out only keys beyond the spatial kernel.
@@ -341,56 +292,6 @@ def was_reading(memory, asked):
         1,
     )
     return logits.softmax(1) @ torch.cat([reference.evidence, recent.evidence])
-
-
-def test_gaussian_sums_match_unnormalised_attention():
-    """Gaussian sums are attention before the division.
-
-    More queries than a block, and exponents down to where they count as nothing.
-    """
-    random = torch.Generator().manual_seed(0)
-    query, key = 3 * torch.randn(300, 6, generator=random), 3 * torch.randn(70, 6, generator=random)
-    bias, evidence = torch.randn(70, generator=random), torch.rand(70, 4, generator=random)
-    keys = GaussianKeys.of(key, bias, evidence)
-    sums = gaussian_attention_sums(kernel_queries(query), keys)
-    logits = bias - 0.5 * torch.cdist(query, key).square()
-    assert float(logits.min()) < -100
-    torch.testing.assert_close(sums[-1], logits.exp().sum(1), rtol=1e-3, atol=1e-24)
-    padded = torch.cat([key, (bias - 0.5 * key.square().sum(1))[:, None]], 1)
-    asked = torch.nn.functional.pad(query, (0, 1), value=1.0)
-    known = sums[-1] > 1e-20
-    attended = was_attention(asked[None], padded[None], evidence, scale=1.0)
-    torch.testing.assert_close((sums[:-1] / sums[-1]).T[known], attended[known], rtol=1e-3, atol=1e-4)
-    chosen = torch.tensor([3, 40, 41])
-    some = GaussianKeys.of(key[chosen], bias[chosen], evidence[chosen])
-    assert torch.equal(
-        gaussian_attention_sums(kernel_queries(query), keys.among(chosen)),
-        gaussian_attention_sums(kernel_queries(query), some),
-    )
-
-
-def test_grid_features_match_whole_image():
-    """Grid features are those of an image computed whole.
-
-    Descriptors as torch interpolates them, colours as patches cut out cell by cell.
-    """
-    random = torch.Generator().manual_seed(0)
-    rgb = torch.randint(0, 255, (36, 60, 3), generator=random, dtype=torch.uint8).numpy()
-    descriptor = torch.randn(1, 8, 3, 5, generator=random)
-    found = GridFeatures.of(descriptor, rgb, 4)
-    assert found.grid == (12, 20)
-    unit, color = found.gather()
-    whole = functional.interpolate(descriptor, size=(12, 20), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(unit, functional.normalize(whole[0].flatten(1).T, dim=1))
-    lab = cv2.resize(rgb, (40, 24), interpolation=cv2.INTER_AREA).astype("float32") / 255
-    lab = cv2.cvtColor(lab, cv2.COLOR_RGB2LAB) / 100
-    row, column = 7, 11
-    patch = torch.from_numpy(lab[2 * row - 1 : 2 * row + 3, 2 * column - 1 : 2 * column + 3]).reshape(48) / 4
-    torch.testing.assert_close(color[row * 20 + column], patch)
-    where = torch.tensor([151, 0, 239])
-    torch.testing.assert_close(found.gather(where)[0], unit[where])
-    assert torch.equal(found.gather(where)[1], color[where])
-    torch.testing.assert_close(found.positions(where), torch.tensor([[7.5, 11.5], [0.5, 0.5], [11.5, 19.5]]) / 12)
 
 
 def test_restored_memory_continues_exactly():
@@ -524,10 +425,3 @@ def test_reference_outweighs_recent_errors():
 def test_single_part_ignores_reference_share():
     """With a single part the reference share has no effect."""
     assert torch.equal(read_with(0.0, 1, recent_says=0), read_with(1.0, 1, recent_says=0))
-
-
-@pytest.mark.parametrize("lasting", [-0.1, 1.1])
-def test_reference_share_out_of_range_refused(lasting):
-    """A reference share out of range is refused."""
-    with pytest.raises(ConfigError, match=r"memory\.reference_share"):
-        MemoryConfig(reference_share=lasting)

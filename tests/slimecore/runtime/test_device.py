@@ -7,6 +7,7 @@ import torch
 
 from slimecore.errors import ConfigError
 from slimecore.runtime import device
+from slimecore.runtime.device import threads_for
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,23 @@ def test_unknown_dtype_refused():
     """An unknown dtype is named in the error."""
     with pytest.raises(ConfigError, match="unknown dtype 'int8'; choose auto, half, float32"):
         device.pick_dtype("int8", torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("operations", "expected"), [(0, 1), (1.5e8, 1), (2.5e8, 2), (1e12, 4)])
+def test_small_work_uses_few_threads(operations, expected):
+    """Small work gets few threads, and all threads are given back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+
+    def fail():
+        with threads_for(operations):
+            seen.append(torch.get_num_threads())
+            raise KeyError
+
+    seen = []
+    try:
+        with pytest.raises(KeyError):
+            fail()
+        assert (seen, torch.get_num_threads()) == ([expected], 4)
+    finally:
+        torch.set_num_threads(before)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ import torch
 
 from slimecore.backbones import ModelSpec
 from slimecore.backbones.stable_diffusion import build
-from slimecore.errors import ArtifactError, ConfigError, InputError
+from slimecore.errors import ArtifactError, InputError
 from slimecore.imaging.resize import resize_rgb
 from slimecore.imaging.tensors import to_tensor
 from slimecore.io.masks import annotate
@@ -23,7 +21,6 @@ from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.metrics.davis import region_j
 from slimecore.segmentation.config import SegmentConfig
 from slimecore.segmentation.part_segmenter import PartSegmenter
-from slimecore.segmentation.readout import project_embeddings
 from tests.slimecore import naive_slime as naive
 
 
@@ -188,22 +185,6 @@ def test_wrong_image_or_model_refused(tiny, sd, disc):
         PartSegmenter(sd, made)
 
 
-def test_faithful_embeddings_refused_as_keys(sd):
-    """Embeddings of faithful mode are no keys of a neutral pass."""
-    rgb = np.zeros((64, 64, 3), np.uint8)
-    mask = np.eye(64, dtype=np.uint8)
-    made = learn_faithful(sd, [annotate(rgb, mask)], FaithfulConfig(epochs=1, views=1), short_side=64)
-    with pytest.raises(ArtifactError, match=r"faithful mode.*use slime segment"):
-        project_embeddings(sd, made)
-
-
-def test_segment_settings_out_of_range_refused():
-    """Settings out of range are refused."""
-    for wrong in ({"tiles": 3, "tile_size": 0.2}, {"merge": "mean"}, {"threshold": 2.0}, {"noise_samples": 0}):
-        with pytest.raises(ConfigError):
-            SegmentConfig(**wrong)
-
-
 def test_small_image_enlarged_only_in_faithful(tiny, disc):
     """A small image is enlarged in faithful mode only.
 
@@ -212,16 +193,3 @@ def test_small_image_enlarged_only_in_faithful(tiny, disc):
     rgb, _, made = disc
     small = resize_rgb(rgb, (48, 64))
     assert PartSegmenter(tiny, made)(small).scores.values.shape[1:] == (48, 64)
-
-
-def test_documentation_example_runs(two_tone, tiny, monkeypatch):
-    """The example of docs/slime.md runs as printed, after others imported slimecore's modules."""
-    text = (Path(__file__).parents[3] / "docs" / "slime.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    rgb, mask = two_tone
-    names = {"rgb": rgb, "labels": mask + mask * (np.arange(128) > 60), "pictures": [rgb]}
-    quick = "ImageConfig(probe=LearnConfig(tokens=1, steps=5, views=ViewConfig(count=0)))"
-    names |= {"LearnConfig": LearnConfig, "ViewConfig": ViewConfig}
-    exec(code.replace("ImageConfig()", quick), names)
-    assert names["result"].labels.labels.shape == mask.shape
-    assert names["parts"].parts.names == ("background", "hair", "skin")
