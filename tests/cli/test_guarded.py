@@ -1,4 +1,4 @@
-"""What every command does with an error: one line and a status, and where it happened for those who ask."""
+"""Errors of every command: a single line and a status, and the traceback with ``--debug``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``slime`` as people use it: learn, segment, eval, and what they get wrong."""
+"""``slime`` from end to end: learn, segment, eval, and invalid input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user installs."""
+"""The wheel, and rules that hold for all source files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures and carts the transfer tests build: parts known by construction."""
+"""Bodies and carts with parts known by construction."""
 
 from __future__ import annotations
 

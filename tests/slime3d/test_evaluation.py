@@ -1,4 +1,4 @@
-"""Figures against naive twins, and every kind of label file."""
+"""Scores against naive implementations, and matching of files and parts."""
 
 from __future__ import annotations
 

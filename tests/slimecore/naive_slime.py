@@ -1,10 +1,10 @@
-"""SLiMe (ICLR 2024) from its formulas, everything materialised: the slow twin a lean implementation is tested against.
+"""SLiMe (ICLR 2024) from its formulas, everything materialised, to test the lean implementation against.
 
-Nothing here is fast, shared or clever. Scores are (B, heads, N, M) tensors in float32 (float64 for a float64 UNet), the
-self-attention map is a full (B, N, N) matrix, and one picture is never mixed with another. Works with any
+Nothing here is fast or shared. Scores are (B, heads, N, M) tensors in float32 (float64 for a float64 UNet), the
+self-attention map is a full (B, N, N) matrix, and images are never mixed. Works with any
 `UNet2DConditionModel` of Stable Diffusion layout (1.x, 2.x), any latent size, square or not.
 
-Names: B pictures, K parts with the background (part 0), L tokens, N image tokens of a layer, (gh, gw) the maps' grid.
+Names: B images, K parts with the background (part 0), L tokens, N image tokens of a layer, (gh, gw) the maps' grid.
 A path such as "up_blocks.1.attentions.0" means the first transformer block there: its `attn2` as a cross layer, its
 `attn1` as a self layer. Scores are returned under the full module path, so one dict holds both kinds.
 """
@@ -27,12 +27,12 @@ Box = tuple[int, int, int, int]
 
 
 class Losses(NamedTuple):
-    """Scalars: total = cross_entropy + alpha * squared + beta * tether."""
+    """Scalars: total = cross_entropy + alpha * squared + beta * diffusion."""
 
     total: Tensor
     cross_entropy: Tensor
     squared: Tensor
-    tether: Tensor
+    diffusion: Tensor
 
 
 # ------------------------------------------------------------------------------------------------ the attention pass
@@ -183,7 +183,7 @@ def naive_mask(mask: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def naive_class_weights(mask: Tensor, K: int) -> Tensor:
-    """(K,) of one picture's labels: (#foreground)/(#k) for present foreground parts, w_0 = 1, absent 0."""
+    """(K,) of an image's labels: (#foreground)/(#k) for present foreground parts, w_0 = 1, absent 0."""
     weights = torch.zeros(K, dtype=torch.float64)
     foreground = int((mask > 0).sum())
     for k in range(1, K):
@@ -195,10 +195,10 @@ def naive_class_weights(mask: Tensor, K: int) -> Tensor:
 
 
 def naive_cross_entropy(cross: Tensor, mask: Tensor) -> Tensor:
-    """Class-weighted cross entropy of each picture, (B,). cross: averaged raw logits (B, K, gh, gw); mask (B, gh, gw).
+    """Class-weighted cross entropy of each image, (B,). cross: averaged raw logits (B, K, gh, gw); mask (B, gh, gw).
 
-    Per picture sum_p w[y_p] * -log softmax(logits_p)[y_p] / sum_p w[y_p] over its valid pixels, the weighted mean of
-    `cross_entropy(weight=w, ignore_index=-1)`, with w from that picture alone. 0 where no pixel is valid.
+    Per image sum_p w[y_p] * -log softmax(logits_p)[y_p] / sum_p w[y_p] over its valid pixels, the weighted mean of
+    `cross_entropy(weight=w, ignore_index=-1)`, with w from that image alone. 0 where no pixel is valid.
     """
     losses = []
     for logits, labels in zip(cross, mask, strict=True):
@@ -212,7 +212,7 @@ def naive_cross_entropy(cross: Tensor, mask: Tensor) -> Tensor:
 
 
 def naive_squared(was: Tensor, mask: Tensor) -> Tensor:
-    """mean((WAS - onehot)^2) * K of each picture, (B,). was (B, K, gh, gw), mask (B, gh, gw).
+    """mean((WAS - onehot)^2) * K of each image, (B,). was (B, K, gh, gw), mask (B, gh, gw).
 
     Convention: the mean runs over the valid pixels and the K channels, then times K; so it is the mean over valid
     pixels of the squared distance between the K-vector of WAS and the one-hot vector. 0 where no pixel is valid.
@@ -234,7 +234,7 @@ def naive_noisy(clean: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
 
 
 def naive_target(clean: Tensor, noise: Tensor, abar: Tensor, prediction: str = "epsilon") -> Tensor:
-    """What the UNet is asked for: the noise, or the velocity sqrt(abar) noise - sqrt(1 - abar) x0."""
+    """Target of the UNet: the noise, or the velocity sqrt(abar) noise - sqrt(1 - abar) x0."""
     if prediction == "epsilon":
         return noise
     if prediction == "v_prediction":
@@ -243,8 +243,8 @@ def naive_target(clean: Tensor, noise: Tensor, abar: Tensor, prediction: str = "
     raise ValueError(f"unknown prediction type {prediction!r}")
 
 
-def naive_tether(conditional: Tensor, unconditional: Tensor, target: Tensor, guidance: float = 100.0) -> Tensor:
-    """mean((u + s (c - u) - target)^2) of each picture, (B,); u carries no gradient. All inputs (B, 4, h, w)."""
+def naive_diffusion_loss(conditional: Tensor, unconditional: Tensor, target: Tensor, guidance: float = 100.0) -> Tensor:
+    """mean((u + s (c - u) - target)^2) of each image, (B,); u carries no gradient. All inputs (B, 4, h, w)."""
     u = unconditional.detach()
     guided = u + guidance * (conditional - u)
     return ((guided - target) ** 2).flatten(1).mean(dim=1)
@@ -268,7 +268,7 @@ def naive_total(
     prediction: str = "epsilon",
     grid: tuple[int, int] | None = None,
 ) -> Losses:
-    """CE + alpha * MSE + beta * SD, each the mean over pictures of its per-picture value.
+    """CE + alpha * MSE + beta * SD, each the mean over images of its per-image value.
 
     clean, noise (B, 4, h, w); timestep an int or (B,); prompt, null_prompt (B or 1, L, dim); mask (B, H, W) hard labels
     with -1 ignored; alphas_cumprod (T,). `grid` is that of the self layers; the latent size where it is not given.
@@ -287,8 +287,8 @@ def naive_total(
     ce = naive_cross_entropy(cross, labels).mean()
     squared = naive_squared(was, labels).mean()
     target = naive_target(clean, noise, abar, prediction)
-    tether = naive_tether(conditional, unconditional, target, guidance).mean()
-    return Losses(ce + alpha * squared + beta * tether, ce, squared, tether)
+    diffusion = naive_diffusion_loss(conditional, unconditional, target, guidance).mean()
+    return Losses(ce + alpha * squared + beta * diffusion, ce, squared, diffusion)
 
 
 def naive_prompt(base: Tensor, vectors: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Annotations with other subsets of the parts."""
+"""Annotations with different subsets of the parts."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Training of the completing network: what it learns from, that a run goes on exactly, and what is shipped."""
+"""Training of the refinement network: samples, continued runs, and the exported network."""
 
 from __future__ import annotations
 

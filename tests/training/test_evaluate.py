@@ -1,4 +1,4 @@
-"""Evaluation arithmetic: matching accuracy and label propagation on cases with a known answer."""
+"""Matching accuracy on a case with a known answer."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Fitting the fusion's weights: the search finds a known optimum, and keeps what is not worth changing."""
+"""Fitting the fusion's weights: the search finds a known optimum and keeps weights not worth changing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The procedural generator: the same seed gives the same bytes, and its ground truth is exact."""
+"""Image pairs: the same seed gives the same bytes, and the ground truth is exact."""
 
 from dataclasses import fields
 

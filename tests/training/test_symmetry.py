@@ -1,4 +1,4 @@
-"""A batch used again: the ground truth goes along with the pictures."""
+"""A batch used again: the ground truth follows the images."""
 
 import numpy as np
 import pytest

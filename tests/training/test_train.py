@@ -1,4 +1,4 @@
-"""The trainer: losses are finite, a continued run equals an unbroken one, settings are checked."""
+"""The trainer: a continued run equals an unbroken run, and settings are checked."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Spectra against closed forms, and maps of bodies to themselves."""
+"""Spectra and distances against closed forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What files say before they are loaded."""
+"""Headers of mesh files: announced faces, compression, memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading meshes: every face, in the file's order, and one clear line when that cannot be."""
+"""Loading meshes: every face in the order of the file, and errors in a single line."""
 
 from __future__ import annotations
 

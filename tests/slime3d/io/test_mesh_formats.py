@@ -1,4 +1,4 @@
-"""Every format: face order and count are the file's, whatever is in it; scenes, materials, texture files, odd faces."""
+"""Face order and count equal those of the file in every format, scenes and missing files included."""
 
 from __future__ import annotations
 

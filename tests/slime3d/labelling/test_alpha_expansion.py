@@ -1,4 +1,4 @@
-"""Alpha-expansion: its energy, its moves against every labelling there is, and its message without PyMaxflow."""
+"""Alpha-expansion: its energy, its moves against all labellings, and its message without PyMaxflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Appearance within one mesh: it may decide what the shape leaves open, and nothing else."""
+"""Votes by appearance: they change only uncertain faces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Votes, the face graph and the random walk."""
+"""The random walk on the face graph."""
 
 from __future__ import annotations
 

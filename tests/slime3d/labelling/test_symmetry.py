@@ -1,4 +1,4 @@
-"""Symmetry: which isometries a shape has, and what an unseen side learns from them."""
+"""Symmetries of shapes, and the votes they give to unseen faces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The viewer page: what is in it is the mesh and its labels, and its script (run by node) shows them."""
+"""The viewer page holds the mesh and its labels, and its script (run by node) shows them."""
 
 from __future__ import annotations
 

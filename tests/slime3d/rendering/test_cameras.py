@@ -1,4 +1,4 @@
-"""Views: where they look from, how they frame, what they refuse."""
+"""Cameras: directions, framing, files, and settings out of range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures: colours, light, textures."""
+"""Shading: colours, light, textures."""
 
 from __future__ import annotations
 

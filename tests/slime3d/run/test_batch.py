@@ -1,4 +1,4 @@
-"""Many meshes: whose mask is whose, one bad mesh does not lose the others, and what is finished is not made again."""
+"""Batches of meshes: matching of masks, errors of single meshes, and ``--resume``."""
 
 from __future__ import annotations
 

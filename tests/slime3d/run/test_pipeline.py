@@ -1,4 +1,4 @@
-"""The commands from end to end, on meshes made here; every bad input is one line and leaves nothing behind."""
+"""The commands from end to end on meshes made by hand, and invalid input that leaves no output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cameras of one's own: written, read, rendered through, annotated from."""
+"""Given cameras: written, read, rendered through, annotated from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transfer between meshes made here: bodies in other poses, carts of other proportions and paint."""
+"""Transfer between meshes made by hand: bodies in other poses, carts of other proportions and paint."""
 
 from __future__ import annotations
 

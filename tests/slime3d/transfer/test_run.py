@@ -1,4 +1,4 @@
-"""``slime3d transfer`` from end to end; bad input is one line a problem, and what was written stays."""
+"""``slime3d transfer`` from end to end, and invalid input in a single line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns beside the cross-attention queries: what learning and reading must agree on."""
+"""Additional features beside the cross-attention queries, shared by learning and reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one read-out against its naive twin, in value and gradient, and its laws."""
+"""WAS against its naive implementation in value and gradient, and its invariances."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def altered(sd_folder, tmp_path):
         ("vae", lambda name: None if name == "encoder.conv_in.weight" else name),
         ("text_encoder", lambda name: None if name.endswith("final_layer_norm.weight") else name),
     ],
-    ids=["a weight gone", "renamed", "of the codec", "of the text encoder"],
+    ids=["UNet weight missing", "UNet weights renamed", "codec weight missing", "text encoder weight missing"],
 )
 def test_missing_weights_refused(altered, part, how, capfd):
     """Missing weights are refused and never initialised at random."""

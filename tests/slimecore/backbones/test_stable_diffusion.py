@@ -1,4 +1,4 @@
-"""The Stable Diffusion road: tiny checkpoints of both architectures, and our own, down the same path."""
+"""The Stable Diffusion backbone on tiny checkpoints of both architectures and on slime-tiny."""
 
 from __future__ import annotations
 

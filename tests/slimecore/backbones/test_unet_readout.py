@@ -159,7 +159,7 @@ LATE, EARLY = "up_blocks.3.attentions.0", "up_blocks.2.attentions.0"
         (("down_blocks.1.attentions.0",), (LATE, "mid_block.attentions.0")),
         (("up_blocks.1.attentions.0",), ("mid_block.attentions.0", LATE)),
     ],
-    ids=["late before early", "down, then the middle", "the middle before the cross-attention"],
+    ids=["late layer first", "down block and mid block", "mid block before cross-attention"],
 )
 def test_layer_order_does_not_matter(backbone, case, cross, layers):
     """Layers may stand in any order.

@@ -1,4 +1,4 @@
-"""Overlapping crops and their merge, against the twin of the published rules."""
+"""Overlapping tiles and their merge, against the naive implementation of the published rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reader sees the old file or the new one, never half of it."""
+"""Atomic writing: a reader sees the old file or the new file, never half of either."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Part embeddings on disk: exact, never pickle, honest about what they belong to."""
+"""Part embeddings on disk: exact, without pickle, bound to their model."""
 
 import json
 import struct

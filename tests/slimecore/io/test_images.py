@@ -1,4 +1,4 @@
-"""Pictures on disk, and one honest half-pixel rule."""
+"""Reading and listing images."""
 
 import random
 from pathlib import Path

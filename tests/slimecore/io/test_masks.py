@@ -1,4 +1,4 @@
-"""Masks of every style people have become labels, honestly."""
+"""Masks of every style become labels."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""COCO's run-length code, against its definition and against figures known from outside."""
+"""COCO's run-length code, against its definition and known codes."""
 
 import importlib.util
 

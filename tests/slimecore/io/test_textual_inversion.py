@@ -1,4 +1,4 @@
-"""The export is read by diffusers itself."""
+"""Exported tokens are read by diffusers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jittered views: picture and mask move together, nothing is invented."""
+"""Augmented views: image and mask move together."""
 
 import numpy as np
 import pytest

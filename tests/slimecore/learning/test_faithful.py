@@ -1,4 +1,4 @@
-"""Faithful mode against its naive twin, on tiny random UNets of the SD 1.x and 2.x architectures."""
+"""Learning by faithful mode on tiny random UNets of the SD 1.x and 2.x architectures."""
 
 from __future__ import annotations
 

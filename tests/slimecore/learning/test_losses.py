@@ -28,7 +28,7 @@ def test_published_losses_match_naive(case):
     close(published_cross_entropy(logits, case.rows), naive.naive_cross_entropy(logits, case.rows).mean(), 1e-6)
     close(was_error(was, case.rows), naive.naive_squared(was, case.rows).mean(), 1e-6)
     c, u, target = torch.randn(3, 2, 4, 8, 16, generator=draw)
-    close(diffusion_loss(c, u, target, 100.0), naive.naive_tether(c, u, target).mean(), 1e-6)
+    close(diffusion_loss(c, u, target, 100.0), naive.naive_diffusion_loss(c, u, target).mean(), 1e-6)
 
 
 def test_fully_ignored_image_gives_zero_loss():

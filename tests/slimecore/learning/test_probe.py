@@ -1,4 +1,4 @@
-"""Learning and reading parts on pictures with known answers."""
+"""Learning parts by probe mode on images with known answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SLiMe's augmentation: what each operation does to picture and labels."""
+"""SLiMe's augmentation: the effect of each operation on image and labels."""
 
 from __future__ import annotations
 

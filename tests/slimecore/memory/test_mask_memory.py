@@ -1,4 +1,4 @@
-"""The memory: what it keeps, and that its kernel columns mean what they say."""
+"""The mask memory: reading against the naive sum of kernels, writing, bounds and snapshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IoU per image and over the data set, by hand and against a naive twin."""
+"""IoU per image and over the data set, by hand and against a naive implementation."""
 
 from __future__ import annotations
 

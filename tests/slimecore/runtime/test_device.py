@@ -1,4 +1,4 @@
-"""Which numbers a device computes with."""
+"""Number formats and threads of a device."""
 
 from __future__ import annotations
 

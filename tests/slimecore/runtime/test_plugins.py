@@ -1,4 +1,4 @@
-"""One file adds a method."""
+"""Plug-ins found and loaded by file name."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Parts set once, read off many pictures, in both modes."""
+"""A segmenter applied to images in both modes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Renderers against a twin that casts one ray a pixel at one face after the other, in three dimensions."""
+"""The z-buffer against a naive implementation that casts a ray for every pixel."""
 
 from __future__ import annotations
 
