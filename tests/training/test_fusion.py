@@ -14,7 +14,11 @@ def test_fit_changes_only_better_weights():
     """The search finds weights that score more and leaves the others."""
 
     def measure(config):
-        return 90 - 5 * math.log(config.fusion.flow / 1.0) ** 2 - 0.01 * math.log(config.fusion.parts / 0.3) ** 2
+        return (
+            90
+            - 5 * math.log(config.fusion.flow_weight / 1.0) ** 2
+            - 0.01 * math.log(config.fusion.appearance_weight / 0.3) ** 2
+        )
 
     lines = []
     found = fit(measure, RunConfig(), 1, 0.2, lines.append)

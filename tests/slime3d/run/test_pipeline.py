@@ -110,7 +110,7 @@ def test_written_config_repeats_run(bar, tmp_path):
     assert run(path, tmp_path / "a", "--ref", str(mask), "--set", "walk.concave_scale=0.5") == 0
     again = ["run", str(path), "--ref", str(mask), "--config", str(tmp_path / "a" / "config.yaml")]
     assert main([*again, "--out", str(tmp_path / "b"), "--quiet"]) == 0
-    assert "concave: 0.5" in (tmp_path / "b" / "config.yaml").read_text()
+    assert "concave_scale: 0.5" in (tmp_path / "b" / "config.yaml").read_text()
     assert (tmp_path / "a" / "labels.json").read_bytes() == (tmp_path / "b" / "labels.json").read_bytes()
 
 

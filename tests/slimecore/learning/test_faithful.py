@@ -85,7 +85,7 @@ def test_one_step_per_image(backbone, two_tone):
     """Few-shot learning and batches take one step an image."""
     rgb, mask = two_tone
     seen = []
-    config = dataclasses.replace(QUICK, batch=2, draws=1)
+    config = dataclasses.replace(QUICK, batch=2, noise_samples=1)
     pair = [annotate(rgb, mask), annotate(rgb[:, ::-1], mask[:, ::-1])]
     learn_faithful(backbone, pair, config, short_side=64, progress=lambda *step: seen.append(step))
     assert [step[:2] for step in seen] == [(i, 8) for i in range(1, 9)]
@@ -139,7 +139,7 @@ def test_lora_starts_neutral_then_learns(backbone, two_tone, case):
             other = reader.run(noised, case.steps, case.prompt())
     assert torch.equal(same.logits, plain.logits)
     assert not torch.allclose(other.logits, plain.logits, atol=1e-3)
-    config = dataclasses.replace(QUICK, deltas=LoraConfig(rank=2, start=0.5, lr=1e-2), validate=0)
+    config = dataclasses.replace(QUICK, lora=LoraConfig(rank=2, start=0.5, lr=1e-2), validate=0)
     made = learn_faithful(backbone, [annotate(*two_tone)], config, short_side=64)
     ups = [value for name, value in made.deltas.items() if name.endswith("attn2.to_k.up")]
     assert len(ups) == 16

@@ -133,14 +133,14 @@ def twins():
 def test_position_separates_identical_objects(tiny):
     """Position features separate identical objects and are off by default."""
     rgb, mask = twins()
-    still = replace(FAST, lr=0.2, descriptor=5.0, views=ViewConfig(count=0, mirror=False))
-    blind, aware = (learn_parts(tiny, [annotate(rgb, mask)], replace(still, position=p)) for p in (0.0, 5.0))
+    still = replace(FAST, lr=0.2, descriptor_scale=5.0, views=ViewConfig(count=0, mirror=False))
+    blind, aware = (learn_parts(tiny, [annotate(rgb, mask)], replace(still, position_scale=p)) for p in (0.0, 5.0))
     mirrored = np.ascontiguousarray(rgb[:, ::-1])
     found = segment_image(tiny, aware, mirrored).label_map().labels
     assert min(region_j(found == v, mask == v) for v in (1, 2)) > 0.6
     assert aware.columns.shape[2] - blind.columns.shape[2] == 25
     assert LearnConfig().position_scale == 0
-    assert learn_parts(tiny, [annotate(rgb, mask)], replace(FAST, steps=1, descriptor=0.0)).columns is None
+    assert learn_parts(tiny, [annotate(rgb, mask)], replace(FAST, steps=1, descriptor_scale=0.0)).columns is None
 
 
 def test_cell_batches_seeded_and_learn(tiny, two_tone):

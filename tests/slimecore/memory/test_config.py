@@ -14,7 +14,7 @@ from slimecore.memory.config import MemoryConfig
         {"recent_frames": -1},
         {"write_interval": 0},
         {"temperature": 0.0},
-        {"color": -1.0},
+        {"color_weight": -1.0},
         {"key_dims": -1},
         {"novelty_distance": -1.0},
     ],

@@ -28,11 +28,12 @@ def mask(seed, parts=3):
 def naive_read(config, query, permanent, recent):
     """Sums of kernels written out: cosine / temperature, Lab distance, position for recent frames, area priors.
 
-    First the background against all parts together, then the parts against each other: what references say of that,
-    a tenth of it doubted, to the power `lasting`, times what recent frames say, to the rest of it.
+    First the background against all parts together, then the parts against each other. The references' shares are
+    mixed with a tenth of a uniform share and raised to ``reference_share``. The recent frames' shares are raised to the
+    remaining exponent, and the product is normalised.
     """
     out = torch.zeros(24, mask(0).shape[0])
-    unseen = math.exp(-config.unknown) if config.unknown else 0.0
+    unseen = math.exp(-config.novelty_distance) if config.novelty_distance else 0.0
     for q in range(24):
         ground, together = 0.5 * unseen, 0.5 * unseen
         both = torch.ones(out.shape[1] - 1)
@@ -43,18 +44,18 @@ def naive_read(config, query, permanent, recent):
                 share, any_share = flat.mean(1), 1 - flat[0].mean()
                 for p in range(24):
                     logit = (query.descriptor[q] @ remembered.descriptor[p] - 1) / config.temperature
-                    logit = logit - 0.5 * config.color * (query.color[q] - remembered.color[p]).square().sum()
+                    logit = logit - 0.5 * config.color_weight * (query.color[q] - remembered.color[p]).square().sum()
                     here = flat[0, p]
-                    logit = logit - config.balance * (here * share[0].log() + (1 - here) * any_share.log())
-                    if is_recent and config.window:
+                    logit = logit - config.class_balance * (here * share[0].log() + (1 - here) * any_share.log())
+                    if is_recent and config.spatial_sigma:
                         a = torch.tensor([q // 6, q % 6]) / 4
                         b = torch.tensor([p // 6, p % 6]) / 4
-                        logit = logit - 0.5 * (a - b).square().sum() / config.window**2
+                        logit = logit - 0.5 * (a - b).square().sum() / config.spatial_sigma**2
                     ground = ground + logit.exp() * here
                     together = together + logit.exp() * (1 - here)
-                    apart = apart + logit.exp() * flat[1:, p] * (any_share / share[1:]) ** config.balance
+                    apart = apart + logit.exp() * flat[1:, p] * (any_share / share[1:]) ** config.class_balance
             shares = 0.9 * apart / apart.sum() + 0.1 / len(apart)
-            both = both * shares ** (1 - config.lasting if is_recent else config.lasting)
+            both = both * shares ** (1 - config.reference_share if is_recent else config.reference_share)
         out[q, 0] = ground / (ground + together)
         out[q, 1:] = both / both.sum() * (1 - out[q, 0])
     return out
@@ -280,7 +281,7 @@ def was_reading(memory, asked):
     """All places at once against all keys, of the reference and of the recent frame, with the fused kernel."""
     point = memory._space.vectors(*asked.gather())
     reference, recent = memory._permanent[0], memory._recent[0]
-    scale = memory._config.window
+    scale = memory._config.spatial_sigma
     query = torch.cat([point, asked.positions() / scale], 1)
     near = torch.cat([recent.key[:, :-1], recent.position / scale], 1)
     far = torch.cat([reference.key[:, :-1], torch.zeros(len(reference.key), 2)], 1)

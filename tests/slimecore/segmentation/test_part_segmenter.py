@@ -121,7 +121,7 @@ def test_noise_draws_averaged_and_seeded(sd, learned):
     rgb, made = learned
     config = SegmentConfig(noise_samples=3, threshold=0)
     first, again = (PartSegmenter(sd, made, config)(rgb).scores.values for _ in range(2))
-    single = PartSegmenter(sd, made, dataclasses.replace(config, draws=1))(rgb).scores.values
+    single = PartSegmenter(sd, made, dataclasses.replace(config, noise_samples=1))(rgb).scores.values
     assert np.array_equal(first, again)
     assert not np.array_equal(first, single)
 

@@ -39,7 +39,7 @@ def test_query_features_round_trip_and_validated(tiny, two_tone, tmp_path):
     assert np.array_equal(again.columns, parts.columns)
     assert np.abs(again.columns).max() > 0
     assert np.array_equal(segment_image(tiny, again, rgb).values, segment_image(tiny, parts, rgb).values)
-    other = replace(parts, settings={**parts.settings, "position": 0.0})
+    other = replace(parts, settings={**parts.settings, "position_scale": 0.0})
     with pytest.raises(ArtifactError, match="89 columns a token, their settings say 64"):
         segment_image(tiny, other, rgb)
 
