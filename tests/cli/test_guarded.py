@@ -1,4 +1,4 @@
-"""What every command does with an error: one line and a status, and where it happened for those who ask."""
+"""Errors of every command: a single line and a status, and the traceback with ``--debug``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from slimecore.errors import InputError
     ],
 )
 @pytest.mark.parametrize("debug", [False, True])
-def test_an_error_is_one_line_and_with_debug_the_place_it_came_from(error, status, line, debug, capsys):
+def test_error_single_line_traceback_with_debug(error, status, line, debug, capsys):
+    """An error is a single line, and with ``--debug`` its origin is shown."""
+
     def failing_here() -> int:
         raise error
 

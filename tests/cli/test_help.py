@@ -44,8 +44,11 @@ def call(program, *arguments):
 
 @pytest.mark.golden
 @pytest.mark.parametrize(("program", "command"), CASES, ids=lambda v: v if isinstance(v, str) else "-".join(v) or "top")
-def test_help_is_what_it_was(program, command):
-    """Change it on purpose: ``SLIME_GOLDEN=1 pytest tests/cli`` rewrites the texts; say so in the changelog."""
+def test_help_matches_golden_text(program, command):
+    """The help equals the stored text.
+
+    Change it on purpose: ``SLIME_GOLDEN=1 pytest tests/cli`` rewrites the texts. Say so in the changelog.
+    """
     result = call(program, *command, "--help")
     assert result.returncode == 0
     # Python 3.13 prints "-o, --out DIR" style and colours differently; the words must stay.
@@ -57,6 +60,7 @@ def test_help_is_what_it_was(program, command):
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help_does_not_import_torch(program):
+    """The help does not import torch."""
     code = (
         f"import sys, contextlib, io\nfrom {PROGRAMS[program]} import main\n"
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n    main(['--help'])\n"
@@ -74,8 +78,11 @@ def test_help_does_not_import_torch(program):
     assert result.returncode == 0, result.stderr
 
 
-def test_help_answers_within_half_a_second():
-    """The best of five: other work on the machine is not the command's fault."""
+def test_help_within_half_a_second():
+    """The help answers within half a second.
+
+    The best of five: other work on the machine is not the command's fault.
+    """
     spent = []
     for _ in range(5):
         started = time.perf_counter()
@@ -85,14 +92,16 @@ def test_help_answers_within_half_a_second():
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_wrong_use_is_one_line_and_status_2(program):
+def test_wrong_usage_gives_status_2(program):
+    """Wrong usage gives a single line and status 2."""
     result = call(program, "no-such-command")
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "no-such-command" in result.stderr
 
 
-def test_show_prints_what_a_parts_file_holds(tmp_path):
+def test_show_prints_parts_file(tmp_path):
+    """``slime show`` prints the contents of a parts file."""
     import numpy as np
 
     from slimecore.io.embeddings import save_embeddings

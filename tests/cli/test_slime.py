@@ -1,4 +1,4 @@
-"""``slime`` as people use it: learn, segment, eval, and what they get wrong."""
+"""``slime`` from end to end: learn, segment, eval, and invalid input."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def failure(capsys, *arguments):
 
 
 def test_learn_segment_eval(folder, learned, tmp_path, capsys):
+    """The commands learn, segment and eval work in sequence."""
     out = tmp_path / "out"
     assert main(["segment", str(learned), str(folder / "images"), "--out", str(out), "--soft"]) == 0
     assert "2 pictures, 1 parts" in capsys.readouterr().out
@@ -74,13 +75,15 @@ def test_learn_segment_eval(folder, learned, tmp_path, capsys):
     assert json.loads(figures.read_text())["miou"]["dataset"]["with_background"] > 0.8
 
 
-def test_folders_are_paired_by_name_and_learn_together(folder, tmp_path):
+def test_folders_paired_by_name(folder, tmp_path):
+    """Folders are paired by name and learned together."""
     out = tmp_path / "deep" / "parts.safetensors"
     assert main(["learn", str(folder / "images"), str(folder / "masks"), "--out", str(out), *QUICK]) == 0
     assert load_embeddings(out).parts.values == (0, 3)
 
 
-def test_faithful_mode_down_the_same_road(folder, tmp_path, capsys):
+def test_faithful_mode_learns_and_segments(folder, tmp_path, capsys):
+    """Faithful mode uses the same commands."""
     out = tmp_path / "parts.safetensors"
     pair = [str(folder / "images" / "a.png"), str(folder / "masks" / "a.png")]
     settings = ["--mode", "faithful", "--size", "96", "--set", "faithful.epochs=15", "--set", "faithful.views=3"]
@@ -93,7 +96,8 @@ def test_faithful_mode_down_the_same_road(folder, tmp_path, capsys):
     assert "mode      faithful" in capsys.readouterr().out
 
 
-def test_the_model_the_parts_were_learned_with_is_the_default(folder, tmp_path, sd_folder, capsys):
+def test_model_of_parts_is_default(folder, tmp_path, sd_folder, capsys):
+    """The model that the parts were learned with is the default."""
     out = tmp_path / "parts.safetensors"
     pair = [str(folder / "images" / "a.png"), str(folder / "masks" / "a.png")]
     quick = ["--set", "probe.steps=2", "--set", "probe.views.count=1", "--size", "64", "--quiet"]
@@ -105,13 +109,15 @@ def test_the_model_the_parts_were_learned_with_is_the_default(folder, tmp_path, 
     assert f"use --model {sd_folder}" in message
 
 
-def test_export_writes_one_file_a_part(learned, tmp_path, capsys):
+def test_export_writes_file_per_part(learned, tmp_path, capsys):
+    """``slime export`` writes a file for every part."""
     assert main(["export", str(learned), "--out", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["background.safetensors", "disc.safetensors"]
     assert "disc.safetensors" in capsys.readouterr().out
 
 
-def test_bad_input_is_one_line_and_status_2(folder, learned, tmp_path, capsys):
+def test_bad_input_gives_status_2(folder, learned, tmp_path, capsys):
+    """Bad input gives a single line and status 2."""
     a, mask = folder / "images" / "a.png", folder / "masks" / "a.png"
     out = tmp_path / "p.safetensors"
     assert "are no pairs" in failure(capsys, "learn", a, "--out", out)
@@ -139,7 +145,8 @@ def test_bad_input_is_one_line_and_status_2(folder, learned, tmp_path, capsys):
     assert not (tmp_path / "o").exists()
 
 
-def test_results_never_overwrite_the_pictures(learned, tmp_path, capsys):
+def test_results_never_overwrite_images(learned, tmp_path, capsys):
+    """Results never overwrite the images."""
     place = tmp_path / "masks"
     place.mkdir()
     Image.new("RGB", (64, 64)).save(place / "a.png")
@@ -148,7 +155,8 @@ def test_results_never_overwrite_the_pictures(learned, tmp_path, capsys):
     assert (place / "a.png").read_bytes() == before
 
 
-def test_more_parts_than_tokens_and_masks_numbered_apart(folder, tmp_path, capsys):
+def test_excess_parts_and_inconsistent_colours_refused(folder, tmp_path, capsys):
+    """More parts than tokens and masks numbered separately are refused."""
     a = folder / "images" / "a.png"
     many = tmp_path / "many.png"
     write_mask(many, (np.arange(96 * 128).reshape(96, 128) // 1200).astype(np.uint8))
@@ -162,7 +170,8 @@ def test_more_parts_than_tokens_and_masks_numbered_apart(folder, tmp_path, capsy
     assert "indexed PNG" in message
 
 
-def test_a_damaged_picture_keeps_what_was_written(folder, learned, tmp_path, capsys):
+def test_damaged_image_keeps_written_results(folder, learned, tmp_path, capsys):
+    """A damaged image keeps the results already written."""
     damaged = tmp_path / "z.png"
     damaged.write_bytes((folder / "images" / "a.png").read_bytes()[:200])
     message = failure(capsys, "segment", learned, folder / "images" / "a.png", damaged, "--out", tmp_path / "o")
@@ -172,8 +181,11 @@ def test_a_damaged_picture_keeps_what_was_written(folder, learned, tmp_path, cap
         assert len(list(csv.DictReader(file))) == 1
 
 
-def test_the_paper_s_setting_is_a_valid_file(folder, tmp_path):
-    """Read whole; only the model and the amount of work are changed, so that it runs here."""
+def test_paper_config_is_valid(folder, tmp_path):
+    """The configuration of the paper is valid.
+
+    The whole file is read. Only the model and the amount of work are changed, so that it runs here.
+    """
     from pathlib import Path
 
     config = Path(__file__).resolve().parents[2] / "configs" / "slime_paper.yaml"
@@ -188,8 +200,11 @@ def test_the_paper_s_setting_is_a_valid_file(folder, tmp_path):
     assert kept["timesteps"] == "[5, 100]"
 
 
-def test_published_constants_are_the_defaults():
-    """The file may only repeat what the code says, apart from the published square input, views and uniform merge."""
+def test_published_constants_are_defaults():
+    """The published constants are the defaults.
+
+    The file may only repeat the defaults of the code, apart from the published square input, views and uniform merge.
+    """
     from pathlib import Path
 
     from slimecore.config import flat, load_yaml, to_dict
@@ -213,7 +228,8 @@ def test_published_constants_are_the_defaults():
 LOUD = [argument for argument in QUICK if argument != "--quiet"]
 
 
-def test_masks_of_a_folder_may_be_of_any_kind_and_pictures_without_are_noted(folder, tmp_path, capsys):
+def test_folder_accepts_any_mask_format(folder, tmp_path, capsys):
+    """Masks of a folder may be of any format, and images without a mask are noted."""
     pictures, masks = tmp_path / "pictures", tmp_path / "masks"
     pictures.mkdir()
     masks.mkdir()
@@ -228,8 +244,11 @@ def test_masks_of_a_folder_may_be_of_any_kind_and_pictures_without_are_noted(fol
     assert f"{masks} has no mask for p2.png" in told.err
 
 
-def test_void_alone_beside_masks_with_ids_is_no_part(folder, tmp_path, capsys):
-    """As in DAVIS-2017, where 255 marks what counts as nothing."""
+def test_void_only_mask_is_no_part(folder, tmp_path, capsys):
+    """Void alone beside masks with ids is no part.
+
+    As in DAVIS-2017, where 255 marks ignored pixels.
+    """
     rgb = Image.open(folder / "images" / "a.png")
     labels = read_mask(folder / "masks" / "a.png").labels
     for name, values in (("ids", labels), ("void", (labels > 0) * 255)):
@@ -243,7 +262,8 @@ def test_void_alone_beside_masks_with_ids_is_no_part(folder, tmp_path, capsys):
     assert load_embeddings(tmp_path / "p.safetensors").parts.values == (0, 3)
 
 
-def test_square_pictures_are_for_faithful_mode(folder, tmp_path, capsys):
+def test_square_requires_faithful_mode(folder, tmp_path, capsys):
+    """Square images are for faithful mode."""
     pair = [folder / "images" / "a.png", folder / "masks" / "a.png"]
     message = failure(capsys, "learn", *pair, "--out", tmp_path / "p.safetensors", "--set", "square=true")
     assert "square is for mode faithful" in message

@@ -1,4 +1,4 @@
-"""What a user installs."""
+"""The wheel, and rules that hold for all source files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def wheel(tmp_path_factory):
     return next(out.glob("*.whl"))
 
 
-def test_the_wheel_holds_exactly_three_packages(wheel):
+def test_wheel_holds_three_packages(wheel):
+    """The wheel holds exactly three packages."""
     names = zipfile.ZipFile(wheel).namelist()
     top = {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")}
     assert top == set(PACKAGES)
@@ -38,7 +39,8 @@ def test_the_wheel_holds_exactly_three_packages(wheel):
         assert f"{package}/py.typed" in names
 
 
-def test_the_wheel_carries_the_default_model_and_stays_small(wheel):
+def test_wheel_includes_model_and_stays_small(wheel):
+    """The wheel carries the default model and stays small."""
     names = zipfile.ZipFile(wheel).namelist()
     for file in (
         "unet/config.json",
@@ -53,11 +55,13 @@ def test_the_wheel_carries_the_default_model_and_stays_small(wheel):
     assert wheel.stat().st_size < 20e6
 
 
-def test_common_is_a_plain_folder():
+def test_common_is_plain_folder():
+    """``common`` is a plain folder, not a package."""
     assert not (ROOT / "common" / "__init__.py").exists()
 
 
-def test_exports_are_sorted_and_exist():
+def test_exports_sorted_and_exist():
+    """Exports are sorted and exist."""
     import importlib
 
     for package in PACKAGES:
@@ -71,7 +75,8 @@ def modules():
     return [file for folder in PACKAGES.values() for file in sorted(folder.rglob("*.py"))]
 
 
-def test_only_a_cli_prints_or_exits():
+def test_only_cli_prints_or_exits():
+    """Only a command line module prints or exits."""
     for file in modules():
         if file.name == "cli.py":
             continue
@@ -81,12 +86,14 @@ def test_only_a_cli_prints_or_exits():
                 assert called not in {"print", "exit", "quit", "sys.exit", "os._exit"}, f"{file}:{node.lineno}"
 
 
-def test_files_stay_small():
+def test_source_files_stay_small():
+    """Source files stay small."""
     for file in modules():
         assert len(file.read_text().splitlines()) <= 400, file
 
 
-def test_no_pickle_and_no_global_random_state():
+def test_no_pickle_nor_global_random_state():
+    """The source uses no pickle and no global random state."""
     banned = re.compile(
         r"\bimport pickle\b|torch\.load\(|np\.random\.(seed|rand|randn|randint|choice)\b|torch\.manual_seed"
     )
@@ -94,7 +101,8 @@ def test_no_pickle_and_no_global_random_state():
         assert not banned.search(file.read_text()), file
 
 
-def test_public_functions_are_documented():
+def test_public_functions_documented():
+    """Public functions are documented."""
     for file in modules():
         tree = ast.parse(file.read_text())
         assert ast.get_docstring(tree), file
@@ -103,14 +111,18 @@ def test_public_functions_are_documented():
                 assert ast.get_docstring(node), f"{file}:{node.lineno}"
 
 
-def test_the_readme_has_exactly_two_one_line_sh_blocks():
+def test_readme_has_two_shell_blocks():
+    """The README has exactly two shell blocks of a single line each."""
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(blocks) == 2
     assert all(block.strip().count("\n") == 0 for block in blocks)
 
 
-def test_no_test_throws_a_comparison_away():
-    """A bare ``np.allclose(...)`` or ``a == b`` statement asserts nothing (einops had one for years)."""
+def test_no_test_discards_comparison():
+    """No test discards a comparison.
+
+    A bare ``np.allclose(...)`` or ``a == b`` statement asserts nothing (einops had such a test for years).
+    """
     for file in (ROOT / "tests").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Expr):

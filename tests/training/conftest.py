@@ -27,3 +27,14 @@ def tiny() -> TrainConfig:
 def _one_thread() -> None:
     """Small tensors are slower on several threads than on one."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def exported(tiny, tmp_path_factory):
+    """The folder of an untrained export."""
+    from training.export import export
+    from training.train import start_run
+
+    out = tmp_path_factory.mktemp("models") / "slime-tiny"
+    export(start_run(tiny), tiny, out)
+    return out

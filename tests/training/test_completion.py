@@ -1,76 +1,23 @@
-"""Training of the completing network: what it learns from, that a run goes on exactly, and what is shipped."""
+"""Training of the refinement network: samples, continued runs, and the exported network."""
 
 from __future__ import annotations
-
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from slimecore.backbones import load_model
-from slimevid.config import preset
-from slimevid.frame.search_region import SearchRegion
 from slimevid.refinement.network import INPUT_CHANNELS, RefinementNet
-from slimevid.refinement.samples import RefinementSample, random_crop
+from slimevid.refinement.samples import random_crop
+from tests.training.records import record
 from training import completion
 from training.completion import CompletionConfig, folded, judge, rate, train
-from training.completion_data import Recorder, _segmented, draw, read_records
-from training.textures import TextureBank
 
 SMALL = CompletionConfig(steps=4, batch=2, size=32, log_every=2)
 
 
-def record(seed: int, size: int = 48) -> RefinementSample:
-    """A disc of one colour on another; what is believed lacks a quarter of it."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:size, :size]
-    middle = rng.uniform(0.4 * size, 0.6 * size, 2)
-    disc = np.hypot(y - middle[0], x - middle[1]) < 0.3 * size
-    lost = disc & (y < middle[0]) & (x < middle[1])
-    colours = rng.uniform(0, 255, (2, 3))
-    rgb = np.where(disc[..., None], colours[0], colours[1]) + rng.normal(0, 3, (size, size, 3))
-    planes = np.stack([np.where(disc & ~lost, 0.9, 0.1)] * 4 + [np.ones(disc.shape), *np.zeros((2, *disc.shape))])
-    return RefinementSample(
-        planes.astype(np.float16), rgb.clip(0, 255).astype(np.uint8), np.where(disc, 255, 0).astype(np.uint8)
-    )
-
-
-def test_a_clip_is_the_same_whatever_was_drawn_before():
-    bank = TextureBank((3, 7))
-    draw(3, 0, 2, 64, bank)
-    rgb, masks = draw(3, 1, 2, 64, bank)
-    again, masks_again = draw(3, 1, 2, 64, TextureBank((3, 7)))
-    assert np.array_equal(rgb, again)
-    assert np.array_equal(masks, masks_again)
-    assert rgb.shape[:3] == masks.shape
-    assert masks[0].mean() >= 0.01
-    assert masks.any((1, 2)).all()
-
-
-def test_truth_lies_where_the_evidence_does():
-    rng = np.random.default_rng(0)
-    masks = np.zeros((2, 40, 60), bool)
-    masks[1] = rng.random((40, 60)) < 0.5
-    rgb = np.repeat(np.where(masks[1], 255, 0)[..., None], 3, 2).astype(np.uint8)
-    window = SearchRegion(4, 6, 32, 48)
-    state = SimpleNamespace(
-        frame=SimpleNamespace(index=1), window=window, work_size=(32, 48), worked=rgb[4:36, 6:54].copy()
-    )
-    recorder = Recorder(masks)
-    box = (slice(5, 20), slice(7, 40))
-    added = recorder(state, box, np.zeros((len(INPUT_CHANNELS), 15, 33), np.float32))
-    assert not added.any()
-    (kept,) = recorder.records
-    assert np.array_equal(kept.truth, kept.rgb[..., 0])
-    assert np.array_equal(kept.truth > 0, masks[1][9:24, 13:46])
-    state.frame.index = 2
-    recorder(state, box, np.zeros((len(INPUT_CHANNELS), 15, 33), np.float32))
-    assert len(recorder.records) == 1
-
-
 @pytest.mark.parametrize("size", [24, 64])
-def test_pieces_keep_evidence_picture_and_truth_together(size):
+def test_random_crop_keeps_alignment(size):
+    """Crops keep evidence, image and truth aligned."""
     one = record(0)
     spoiled = 0
     for seed in range(30):
@@ -91,7 +38,8 @@ def test_pieces_keep_evidence_picture_and_truth_together(size):
     assert 5 < spoiled < 30
 
 
-def test_a_stopped_run_goes_on_exactly(tmp_path, monkeypatch):
+def test_stopped_run_continues_exactly(tmp_path, monkeypatch):
+    """A stopped run goes on exactly."""
     records = [record(i) for i in range(3)]
     at_once = train(records, records[:1], tmp_path / "a", SMALL)
     batch = completion._batch
@@ -113,7 +61,8 @@ def test_a_stopped_run_goes_on_exactly(tmp_path, monkeypatch):
     assert first == second
 
 
-def test_batch_norm_is_folded_without_a_difference(tmp_path):
+def test_folded_batch_norm_equals_original(tmp_path):
+    """Batch normalisation is folded without a difference."""
     records = [record(i) for i in range(3)]
     net = train(records, [], tmp_path, SMALL)
     with torch.no_grad():
@@ -128,7 +77,8 @@ def test_batch_norm_is_folded_without_a_difference(tmp_path):
     RefinementNet().load_state_dict(plain.state_dict())  # nothing else is in it
 
 
-def test_a_few_steps_find_what_all_evidence_missed(tmp_path):
+def test_few_steps_recover_missed_regions(tmp_path):
+    """A few steps recover regions that all evidence missed."""
     net = train(
         [record(i) for i in range(20)], [], tmp_path, CompletionConfig(steps=40, batch=8, size=48, log_every=40)
     )
@@ -137,12 +87,14 @@ def test_a_few_steps_find_what_all_evidence_missed(tmp_path):
     assert adding > 0.85
 
 
-def test_the_rate_rises_stays_and_falls():
+def test_learning_rate_schedule():
+    """The learning rate rises, stays and falls."""
     config = CompletionConfig(steps=1000, lr=1.0)
     assert [rate(s, config) for s in (25, 50, 500, 750, 1000)] == pytest.approx([0.5, 1.0, 1.0, 0.5, 0.02])
 
 
-def test_records_of_other_cues_are_one_line(tmp_path, monkeypatch, capsys):
+def test_records_of_other_cues_refused(tmp_path, monkeypatch, capsys):
+    """Records of other cues are refused in a single line."""
     old = record(0)
     planes = {f"{i}.planes": old.planes[:-1] for i in range(2)}
     others = {f"{i}.{n}": getattr(old, n) for i in range(2) for n in ("rgb", "truth")}
@@ -153,20 +105,3 @@ def test_records_of_other_cues_are_one_line(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         completion._main()
     assert "collected for other cues than all, memory" in capsys.readouterr().err
-
-
-def test_records_come_back_as_they_were_written(tmp_path):
-    one = record(4)
-    np.savez_compressed(tmp_path / "0.npz", **{f"0.{n}": getattr(one, n) for n in ("planes", "rgb", "truth")})
-    (found,) = read_records(tmp_path / "0.npz")
-    assert all(np.array_equal(getattr(one, n), getattr(found, n)) for n in ("planes", "rgb", "truth"))
-
-
-@pytest.mark.parametrize("name", ["fast", "balanced", "quality"])
-def test_every_preset_is_recorded_also_one_without_the_network_and_one_that_dreams(name):
-    rgb, masks = draw(3, 0, 3, 96, TextureBank((3, 7)))
-    config = preset(name)
-    records = _segmented(rgb, masks, name, load_model(config.model, config.device, config.seed))
-    assert len(records) == 1  # of frame 1: every third
-    assert records[0].planes.shape[0] == len(INPUT_CHANNELS)
-    assert np.ptp(records[0].planes[INPUT_CHANNELS.index("colours")].astype(float)) > 0.5

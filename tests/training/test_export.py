@@ -3,60 +3,66 @@
 import json
 from dataclasses import replace
 
-import pytest
 import torch
 from safetensors.torch import load_file
 
-from training.encoder import descriptor_encoder, load_model, read
+from training.encoder import load_model
 from training.export import FILES, export
-from training.network import matched, readout
-from training.pairs import make_batch
-from training.scene import SceneSettings
+from training.network import readout
 from training.train import start_run
 
 
-@pytest.fixture(scope="module")
-def folder(tiny, tmp_path_factory):
-    """An untrained export."""
-    out = tmp_path_factory.mktemp("models") / "slime-tiny"
-    export(start_run(tiny), tiny, out)
-    return out
+def test_export_writes_exactly_listed_files(exported):
+    """The export writes all files and nothing else.
+
+    The folder holds ``FILES``, and no temporary folder stays beside it.
+    """
+    assert sorted(str(p.relative_to(exported)) for p in exported.rglob("*") if p.is_file()) == sorted(FILES)
+    assert [p.name for p in exported.parent.iterdir()] == ["slime-tiny"]
 
 
-def test_all_files_and_nothing_else(folder):
-    """The folder holds ``FILES``; no temporary folder stays beside it."""
-    assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()) == sorted(FILES)
-    assert [p.name for p in folder.parent.iterdir()] == ["slime-tiny"]
+def test_export_half_precision_and_prompt_shape(exported, tiny):
+    """The export has half precision and the expected prompt shape.
 
-
-def test_half_precision_and_prompt_shape(folder, tiny):
-    """Weights are fp16; the prompt is (1, 8, cross_dim)."""
-    weights = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    Weights are fp16, and the prompt is (1, 8, cross_dim).
+    """
+    weights = load_file(exported / "unet" / "diffusion_pytorch_model.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.float16}
-    assert load_file(folder / "null_prompt.safetensors")["embeddings"].shape == (1, 8, tiny.cross_dim)
+    assert load_file(exported / "null_prompt.safetensors")["embeddings"].shape == (1, 8, tiny.cross_dim)
 
 
-def test_index_names_the_classes(folder):
-    """The loader finds UNet, codec and scheduler."""
-    index = json.loads((folder / "model_index.json").read_text())
+def test_model_index_names_classes(exported):
+    """The model index names the classes.
+
+    The loader finds UNet, codec and scheduler.
+    """
+    index = json.loads((exported / "model_index.json").read_text())
     assert index["unet"] == ["diffusers", "UNet2DConditionModel"]
     assert index["vae"] == ["slimecore", "SpaceToDepthCodec"]
-    assert json.loads((folder / "vae" / "config.json").read_text())["block_size"] == 4
-    assert json.loads((folder / "readout.json").read_text()) == readout()
-    assert json.loads((folder / "scheduler" / "scheduler_config.json").read_text())["prediction_type"] == "v_prediction"
+    assert json.loads((exported / "vae" / "config.json").read_text())["block_size"] == 4
+    assert json.loads((exported / "readout.json").read_text()) == readout()
+    assert (
+        json.loads((exported / "scheduler" / "scheduler_config.json").read_text())["prediction_type"] == "v_prediction"
+    )
 
 
-def test_exported_weights_are_the_average(folder, tiny):
-    """What diffusers loads equals the run's averaged weights to half precision."""
-    unet, _, prompt = load_model(folder)
+def test_exported_weights_are_averaged(exported, tiny):
+    """The exported weights are the averaged weights.
+
+    The weights that diffusers loads equal the run's averaged weights to half precision.
+    """
+    unet, _, prompt = load_model(exported)
     run = start_run(tiny)
     expected = run.ema.values["unet.conv_in.weight"].half().float()
     assert torch.equal(unet.conv_in.weight.detach(), expected)
     assert torch.equal(prompt, run.ema.values["null"].half().float())
 
 
-def test_export_replaces_the_old_folder(tiny, tmp_path):
-    """A file of an older export does not survive."""
+def test_export_replaces_old_folder(tiny, tmp_path):
+    """The export replaces the old folder.
+
+    A file of an older export does not survive.
+    """
     out = tmp_path / "model"
     out.mkdir()
     (out / "stale.txt").write_text("old")
@@ -65,40 +71,17 @@ def test_export_replaces_the_old_folder(tiny, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
-def test_reads_a_batch(folder):
-    """Evaluation reads several pictures at once."""
-    rgb = make_batch(0, 0, 1, 32, SceneSettings(clutter=0)).rgb[0]
-    out = read(load_model(folder), rgb)
-    assert [tuple(d.shape) for d in out.descriptors] == [(2, 16, 32)]
+def test_export_mixes_in_start_weights(exported, tiny, tmp_path):
+    """Half of the start weights may be kept.
 
-
-def test_a_run_may_start_from_an_exported_folder(folder, tiny):
-    """The weights and the prompt are the folder's, not those of the seed."""
-    run = start_run(replace(tiny, seed=5, start=str(folder)))
-    unet, _, prompt = load_model(folder)
-    for name, value in unet.state_dict().items():
-        assert torch.equal(run.model.unet.state_dict()[name], value), name
-    assert torch.equal(run.model.null.detach(), prompt)
-    assert torch.equal(run.ema.values["null"], prompt)
-
-
-def test_descriptors_alone_are_those_of_the_whole_pass(folder):
-    """The encoder of the evaluation leaves the network early, and asks it for the grid."""
-    model, rgb = load_model(folder, matched()), make_batch(0, 0, 1, 32, SceneSettings(clutter=0)).rgb[0, 0]
-    units = [torch.nn.functional.normalize(d[0], dim=-1) for d in read(model, rgb).descriptors]
-    found = descriptor_encoder(model)(rgb).flatten(0, 1)
-    torch.testing.assert_close(found @ found.T, sum(u @ u.T for u in units) / 2)
-    assert found.shape == (16, 64)
-
-
-def test_half_of_the_start_may_be_kept(folder, tiny, tmp_path):
-    """The exported weights lie half way between those of the start and the run's; the prompt's too."""
-    config = replace(tiny, start=str(folder), keep=0.5)
+    The exported weights lie half way between those of the start and the run's, the prompt's too.
+    """
+    config = replace(tiny, start=str(exported), keep=0.5)
     run = start_run(config)
     for value in run.ema.values.values():
         value.add_(1.0)
     export(run, config, tmp_path / "mixed")
-    (unet, _, prompt), (start, _, old) = load_model(tmp_path / "mixed"), load_model(folder)
+    (unet, _, prompt), (start, _, old) = load_model(tmp_path / "mixed"), load_model(exported)
     torch.testing.assert_close(unet.conv_in.weight, start.conv_in.weight + 0.5, atol=1e-3, rtol=0)
     torch.testing.assert_close(prompt, old + 0.5, atol=1e-3, rtol=0)
     assert "50% are kept" in (tmp_path / "mixed" / "README.md").read_text()

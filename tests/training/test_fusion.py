@@ -1,4 +1,4 @@
-"""Fitting the fusion's weights: the search finds a known optimum, and keeps what is not worth changing."""
+"""Fitting the fusion's weights: the search finds a known optimum and keeps weights not worth changing."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from slimevid.config import RunConfig
 from training.fusion import Recall, draw_clips, fit
 
 
-def test_the_search_finds_weights_that_score_more_and_leaves_the_others():
+def test_fit_changes_only_better_weights():
+    """The search finds weights that score more and leaves the others."""
+
     def measure(config):
-        return 90 - 5 * math.log(config.fusion.flow / 1.0) ** 2 - 0.01 * math.log(config.fusion.parts / 0.3) ** 2
+        return (
+            90
+            - 5 * math.log(config.fusion.flow_weight / 1.0) ** 2
+            - 0.01 * math.log(config.fusion.appearance_weight / 0.3) ** 2
+        )
 
     lines = []
     found = fit(measure, RunConfig(), 1, 0.2, lines.append)
@@ -23,7 +29,8 @@ def test_the_search_finds_weights_that_score_more_and_leaves_the_others():
     assert len(lines) == 1 + 5 * 4
 
 
-def test_drawn_clips_show_an_object_of_some_size_in_every_frame():
+def test_drawn_clips_always_show_object():
+    """Drawn clips show an object of a minimum size in every frame."""
     clips = draw_clips(3, 2, 3, 64)
     again = draw_clips(3, 2, 3, 64)
     for clip, other in zip(clips, again, strict=True):
@@ -33,7 +40,9 @@ def test_drawn_clips_show_an_object_of_some_size_in_every_frame():
         assert (clip.rgb == other.rgb).all()
 
 
-def test_a_picture_is_encoded_once():
+def test_recall_encodes_image_once():
+    """An image is encoded once."""
+
     class Counting:
         calls = 0
 

@@ -1,17 +1,19 @@
-"""A batch used again: the ground truth goes along with the pictures."""
+"""A batch used again: the ground truth follows the images."""
 
 import numpy as np
 import pytest
 
-from training.feed import batch_of
 from training.pairs import CELL, Batch, make_batch
 from training.scene import SceneSettings
 from training.symmetry import varied
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_ground_truth_follows_the_pictures(seed):
-    """Ids and visibility move as pixels do; where a place lies is where its partner was moved to."""
+def test_ground_truth_follows_images(seed):
+    """The ground truth follows the images.
+
+    Ids and visibility move as pixels do. The position of a cell is where its partner was moved to.
+    """
     side, size = 8, 64
     batch = make_batch(1, 0, 2, size, SceneSettings())
     # Channels hold row, column and frame, whatever was drawn: pictures then tell where a pixel came from.
@@ -39,12 +41,3 @@ def test_ground_truth_follows_the_pictures(seed):
         assert abs(there[0] + 0.5 - original[1]) <= 1.001
         assert abs(there[1] - 64 + 0.5 - original[0]) <= 1.001
         assert there[2] - 128 == 1 - frame[item].reshape(2, -1)[which, place]
-
-
-def test_reuse_draws_less_and_never_repeats(tiny):
-    """Three steps share a drawn batch; the second and third see other pixels."""
-    first, second, again = (batch_of(tiny, step) for step in (0, 1, 1))
-    assert np.array_equal(second.rgb, again.rgb)
-    assert not np.array_equal(first.rgb, second.rgb)
-    assert sorted(np.unique(first.objects)) == sorted(np.unique(second.objects))
-    assert not np.array_equal(np.sort(batch_of(tiny, 3).rgb, None), np.sort(first.rgb, None))

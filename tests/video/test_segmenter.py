@@ -21,7 +21,7 @@ from slimevid.frame.labels import top_k_mean
 from slimevid.propagators import Context
 from slimevid.propagators.fused import build, recall
 from slimevid.session.segmenter import Segmenter
-from tests.known_places import KnownPlaces
+from tests.slimecore.memory.known_grid_features import KnownGridFeatures as KnownPlaces
 
 QUICK = LearnConfig(tokens=2, steps=30, views=ViewConfig(count=1))
 

@@ -31,7 +31,7 @@ from slimevid.frame.search_region import (
 from slimevid.propagators import fused
 from slimevid.session import learning as teaching
 from slimevid.session import segmenter
-from tests.known_places import KnownPlaces
+from tests.slimecore.memory.known_grid_features import KnownGridFeatures as KnownPlaces
 
 SIZE = (120, 200)
 
