@@ -11,7 +11,6 @@ import trimesh
 
 from slime3d.io.mesh import Mesh, load_mesh
 from slime3d.labelling.votes import FaceVotes
-from slime3d.run import pipeline
 from tests.mesh.shapes import from_trimesh, make_mesh
 
 DATA = Path(os.environ.get("SLIME_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")) / "mesh"
@@ -81,5 +80,6 @@ def shape_alone(request, monkeypatch):
     """Tests of other things need not learn what views look like; those that do are in test_view_evidence."""
     if request.path.stem != "test_view_evidence":
         monkeypatch.setattr(
-            pipeline, "appearance_votes", lambda _mesh, votes, *_: FaceVotes(np.zeros_like(votes), is_fixed=False)
+            "slime3d.run.pipeline.appearance_votes",
+            lambda _mesh, votes, *_: FaceVotes(np.zeros_like(votes), is_fixed=False),
         )
