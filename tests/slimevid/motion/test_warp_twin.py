@@ -30,8 +30,8 @@ def test_warp_equals_kornia_remap(parts: int, size: tuple[int, int], pixels: flo
     assert np.abs(warp_soft(soft, maps) - kornia_remap(soft, maps, "border")).max() < 1e-4
 
 
-def test_reliability_equals_its_formula_on_kornia_remap() -> None:
-    """OpenCV 5 rounds positions to 1/32 pixel where channels are interleaved, as in a flow, and not in single planes."""
+def test_reliability_equals_formula_on_kornia_remap() -> None:
+    """OpenCV 5 rounds positions to 1/32 pixel where channels are interleaved, and not in single planes."""
     size, tolerance = (31, 40), 1.0
     flow, back = random_flow(size, 2, 3), random_flow(size, 2, 4)
     x, y = sampling_grid(flow)
