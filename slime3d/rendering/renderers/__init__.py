@@ -19,7 +19,7 @@ __all__ = ["NEAR", "Fragments", "Renderer", "build_renderer", "fragments_of"]
 
 _INSTALL_HINTS = {
     "embree": "install it with pip install 'slime-toolkit[mesh]', or ",
-    "pytorch3d": "it is on no package index, docs/meshes.md says how to build it; or ",
+    "pytorch3d": "it is on no package index, CONTRIBUTING.md says how to build it; or ",
 }
 NEAR = 1e-6  # faces with a vertex nearer than this share of the farthest vertex's depth are dropped
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[4]
 
 @pytest.mark.parametrize(
     ("name", "module", "hint"),
-    [("embree", "embreex", r"pip install 'slime-toolkit\[mesh\]'"), ("pytorch3d", "pytorch3d", r"docs/meshes\.md")],
+    [("embree", "embreex", r"pip install 'slime-toolkit\[mesh\]'"), ("pytorch3d", "pytorch3d", r"CONTRIBUTING\.md")],
 )
 def test_missing_renderer_says_how_to_install(
     name: str, module: str, hint: str, monkeypatch: pytest.MonkeyPatch
@@ -29,4 +29,4 @@ def test_no_extra_names_pytorch3d() -> None:
     """It resolves on no index, so an extra could not be installed."""
     extras = (ROOT / "pyproject.toml").read_text().partition("[project.optional-dependencies]")[2].partition("\n\n")[0]
     assert "pytorch3d" not in extras
-    assert "## PyTorch3D" in (ROOT / "docs" / "meshes.md").read_text()
+    assert "## Build PyTorch3D" in (ROOT / "CONTRIBUTING.md").read_text()
