@@ -17,10 +17,6 @@ from slimecore.errors import ConfigError
 
 __all__ = ["NEAR", "Fragments", "Renderer", "build_renderer", "fragments_of"]
 
-_INSTALL_HINTS = {
-    "embree": "install it with pip install 'slime-toolkit[mesh]', or ",
-    "pytorch3d": "it is on no package index, CONTRIBUTING.md says how to build it; or ",
-}
 NEAR = 1e-6  # faces with a vertex nearer than this share of the farthest vertex's depth are dropped
 
 
@@ -74,8 +70,14 @@ def build_renderer(name: str = "zbuffer") -> Renderer:
         renderer: Renderer = load("slime3d.rendering.renderers", name).build()
     except ImportError as error:
         missing = (error.name or str(error)).split(".")[0]
-        hint = f"renderer {name} needs {missing}, which is not installed; {_INSTALL_HINTS.get(name, '')}"
-        raise ConfigError(f"{hint}use --renderer zbuffer") from error
+        hints = {
+            "embree": "install it with pip install 'slime-toolkit[mesh]', or ",
+            "pytorch3d": "it is on no package index, CONTRIBUTING.md says how to build it; or ",
+        }
+        message = (
+            f"renderer {name} needs {missing}, which is not installed; {hints.get(name, '')}use --renderer zbuffer"
+        )
+        raise ConfigError(message) from error
     return renderer
 
 
