@@ -74,7 +74,14 @@ def build_renderer(name: str = "zbuffer") -> Renderer:
         renderer: Renderer = load("slime3d.rendering.renderers", name).build()
     except ImportError as error:
         missing = (error.name or str(error)).split(".")[0]
-        raise ConfigError(f"renderer {name} needs {missing}, which is not installed; use --renderer zbuffer") from error
+        hints = {
+            "embree": "install it with pip install 'slime-toolkit[mesh]', or ",
+            "pytorch3d": "it is on no package index, CONTRIBUTING.md says how to build it; or ",
+        }
+        message = (
+            f"renderer {name} needs {missing}, which is not installed; {hints.get(name, '')}use --renderer zbuffer"
+        )
+        raise ConfigError(message) from error
     return renderer
 
 

@@ -10,6 +10,7 @@ import torch
 
 from slimecore.backbones import ModelSpec
 from slimecore.backbones.stable_diffusion import build
+from slimecore.config import apply
 from slimecore.errors import InputError
 from slimecore.io.masks import MaskFile, annotate, make_parts
 from slimecore.learning.probe import learn_parts
@@ -84,6 +85,12 @@ def test_sd_checkpoint_learns_and_segments(two_tone, sd_folder):
     scores = segment_image(backbone, parts, rgb, short_side=64)
     assert scores.values.shape == (2, 96, 128)
     np.testing.assert_allclose(scores.values.sum(0), 1, atol=1e-5)
+
+
+def test_removed_was_weight_is_named():
+    """A setting that was removed is named in the error."""
+    with pytest.raises(ConfigError, match=r"'was_weight' is no longer a setting; leave it out"):
+        apply(LearnConfig(), {"was_weight": 0.0}, where="test")
 
 
 def test_annotations_with_different_parts_combined(tiny, two_tone):
