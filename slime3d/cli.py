@@ -205,7 +205,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from slime3d.config import RunConfig
     from slime3d.labelling.annotated_views import parse_reference
     from slime3d.run.batch import gather, masks_of
-    from slime3d.run.pipeline import run
+    from slime3d.run.pipeline import run_mesh
     from slime3d.run.provenance import provenance
     from slimecore.io.masks import read_names
 
@@ -223,7 +223,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     def work(job: Job) -> str:
         masks = masks_of(given, job.name, alone=alone)
-        result = run(job.path, masks, job.out, config, names, arguments.cameras)
+        result = run_mesh(job.path, masks, job.out, config, names, arguments.cameras)
         if not arguments.quiet:
             _print_notes(result.notes)
         share = ", ".join(f"{v:.1%} {k}" for k, v in result.report["area_share"].items())

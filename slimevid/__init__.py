@@ -21,7 +21,7 @@ _HOME = {
     "open_davis": "evaluation.dataset",
     "open_pairs": "evaluation.dataset",
     "preset": "config",
-    "run": "run.pipeline",
+    "run_clip": "run.pipeline",
     "run_davis": "evaluation.davis_run",
 }
 

@@ -101,16 +101,16 @@ def _build_request(arguments: argparse.Namespace) -> RunRequest:
 def _run(arguments: argparse.Namespace) -> int:
     request = _build_request(arguments)
     from slimevid.run.manifest import RUN_MANIFEST
-    from slimevid.run.pipeline import run
+    from slimevid.run.pipeline import run_clip
 
     if arguments.quiet:
-        run(request)
+        run_clip(request)
         return 0
     overwrites = not request.resume and (request.out / RUN_MANIFEST).is_file()
     from slimecore.runtime.progress import bar
 
     with bar({"learn": "learning parts", "segment": "segmenting", "export": "writing"}, "fps") as notify:
-        report = run(request, notify)
+        report = run_clip(request, notify)
     replaced = [f"{request.out} held the results of an earlier run, which these replace (--resume keeps them)"]
     for note in [*report["notes"], *(replaced if overwrites else [])]:
         sys.stderr.write(f"note: {note}\n")

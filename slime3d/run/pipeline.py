@@ -33,7 +33,7 @@ from slimecore.io.images import write_png
 from slimecore.provenance.report import parts_entry, peak_memory_mb, versions
 from slimecore.types import Parts
 
-__all__ = ["Result", "label_mesh", "render_mesh", "render_settings", "run"]
+__all__ = ["Result", "label_mesh", "render_mesh", "render_settings", "run_mesh"]
 
 _SAME_ROTATION_TOLERANCE = 1e-3  # largest difference of matrix entries, above rounding errors
 
@@ -187,7 +187,7 @@ def _relabelled_by_appearance(before: FaceLabels, after: FaceLabels) -> FaceLabe
     )
 
 
-def run(
+def run_mesh(
     path: Path,
     references: Sequence[Reference],
     out: Path,

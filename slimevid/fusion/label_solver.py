@@ -66,7 +66,20 @@ def coarse_labels(evidence: FrameEvidence, size: tuple[int, int], floor: float) 
 
 
 def uncertain_cells(evidence: FrameEvidence, size: tuple[int, int], floor: float) -> Array:
-    """Return a mask (h, w) bool of cells whose label is uncertain; parameters as of :func:`coarse_labels`."""
+    """Return a mask of cells whose label is uncertain.
+
+    Parameters
+    ----------
+    evidence : FrameEvidence
+    size : (int, int)
+        Rows and columns (h, w).
+    floor : float
+        Share of the uniform distribution mixed into every cue, 0..1.
+
+    Returns
+    -------
+    (h, w) bool
+    """
     background, parts = coarse_labels(evidence, size, floor)
     uncertain = np.maximum(background, 1 - background) < 1 - _UNCERTAIN_FOREGROUND
     if len(parts):

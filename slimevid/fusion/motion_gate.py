@@ -62,7 +62,17 @@ def propagated_log_odds(appearance: Array, motion: Array | None, gate: float) ->
 
 
 def add_log_odds_inplace(soft: Array, box: Box, log_odds: Array) -> None:
-    """Add log-odds (h, w) to all parts in a box of soft labels (P, H, W)."""
+    """Add log-odds to all parts in a box of soft labels.
+
+    Parameters
+    ----------
+    soft : (P, H, W) float32
+        Changed in place.
+    box : Box
+        Rows and columns.
+    log_odds : (h, w) float32
+        Of the size of the box.
+    """
     inside = (slice(None), *box)
     soft[inside] = with_log_odds(soft[inside], log_odds)
 

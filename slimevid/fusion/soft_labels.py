@@ -60,7 +60,14 @@ class TwoLevelLabels:
 
     @classmethod
     def of(cls, soft: Array, size: tuple[int, int], grid: tuple[int, int]) -> TwoLevelLabels:
-        """Resize soft labels (P, h, w) to a fine `size` and a coarse `grid`."""
+        """Resize soft labels to a fine and a coarse level.
+
+        Parameters
+        ----------
+        soft : (P, h', w') float32
+        size, grid : (int, int)
+            Rows and columns of the fine and the coarse level.
+        """
         parts = soft[1:] if len(soft) > 2 else soft[:0]
         return cls(resize_soft(soft[:1], size)[0], resize_soft(parts, grid))
 

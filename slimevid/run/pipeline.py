@@ -26,7 +26,7 @@ from slimevid.run.request import Notify, RunRequest, check_output_folder, clip_e
 from slimevid.session.passes import ReferenceInterval, plan
 from slimevid.session.segmenter import Segmenter
 
-__all__ = ["RunRequest", "run"]
+__all__ = ["RunRequest", "run_clip"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +43,7 @@ class _Prepared:
     changed: bool
 
 
-def run(request: RunRequest, notify: Notify | None = None) -> dict[str, Any]:
+def run_clip(request: RunRequest, notify: Notify | None = None) -> dict[str, Any]:
     """Segment a clip and write everything.
 
     Parameters

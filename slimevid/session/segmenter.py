@@ -212,7 +212,7 @@ class Segmenter:
                 yield from stream.run_pass(opened, pass_, 0)
 
     def run_pass(self, clip: Clip, pass_: Pass, done: int = 0) -> Iterator[FrameResult]:
-        """Label the frames of a pass, but for the first `done`, after which :meth:`restore` brought this session."""
+        """See :meth:`LabelStream.run_pass`. Without references, raise InputError."""
         return self._ready().run_pass(clip, pass_, done)
 
     def drop(self, value: int, frame: int | None = None) -> None:

@@ -100,7 +100,19 @@ class LabelStream:
         return self._displayed(step.features, labels)
 
     def run_pass(self, clip: Clip, pass_: Pass, done: int) -> Iterator[FrameResult]:
-        """Label the frames of a pass after the first `done`, which a restored snapshot has covered."""
+        """Label the frames of a pass.
+
+        Parameters
+        ----------
+        clip : Clip
+        pass_ : Pass
+        done : int
+            Frames to leave out, which a restored snapshot has covered.
+
+        Yields
+        ------
+        FrameResult
+        """
         on_reference, interval = pass_.starts_on_reference, self._schedule.keyframe_interval
         if not done:
             first = self.start(pass_.reference)

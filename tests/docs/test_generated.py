@@ -52,7 +52,7 @@ def test_included_files_exist():
             assert (ROOT / file).is_file(), f"{page}: {file}"
 
 
-def test_pages_name_no_path_of_a_machine():
+def test_pages_name_no_machine_path():
     for page in PAGES:
         assert not re.search(r"(?<![\w.])/(?:work|tmp|root|home)/", page.read_text(encoding="utf-8")), page
 

@@ -329,12 +329,12 @@ def test_mask_of_other_views_refused(bar, tmp_path, capsys):
         *("appearance.views", "appearance.size", "appearance.seed"),
     ],
 )
-def test_a_setting_that_became_a_constant_says_so(key):
+def test_removed_setting_says_so(key):
     with pytest.raises(ConfigError, match=f"'{key}' is no longer a setting"):
         apply(RunConfig(), parse_assignments([f"{key}=1"]), where="--set")
 
 
 @pytest.mark.parametrize("key", ["transfer.functions", "transfer.prefer", "transfer.walk.bridge"])
-def test_a_transfer_setting_that_became_a_constant_says_so(key):
+def test_removed_transfer_setting_says_so(key):
     with pytest.raises(ConfigError, match=f"'{key}' is no longer a setting"):
         apply(TransferRunConfig(), parse_assignments([f"{key}=1"]), where="--set")

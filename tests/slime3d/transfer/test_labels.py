@@ -84,9 +84,7 @@ def test_unlabelled_source_faces_ignored():
         SourceMesh.of(PreparedMesh.of(mesh, NEAREST), np.full(len(part), -1), 3)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("method", "magic"), ("form", -1.0), ("color", np.nan), ("weight", 1e9)]
-)
+@pytest.mark.parametrize(("key", "value"), [("method", "magic"), ("form", -1.0), ("color", np.nan), ("weight", 1e9)])
 def test_transfer_settings_out_of_range_refused(key, value):
     """Settings out of range are refused."""
     with pytest.raises(ConfigError, match=key):

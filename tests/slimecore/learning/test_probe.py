@@ -11,7 +11,7 @@ import torch
 from slimecore.backbones import ModelSpec
 from slimecore.backbones.stable_diffusion import build
 from slimecore.config import apply
-from slimecore.errors import InputError
+from slimecore.errors import ConfigError, InputError
 from slimecore.io.masks import MaskFile, annotate, make_parts
 from slimecore.learning.probe import learn_parts
 from slimecore.learning.probe_config import LearnConfig, ViewConfig
