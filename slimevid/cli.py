@@ -100,13 +100,13 @@ def _request(arguments: argparse.Namespace) -> RunRequest:
 
 def _run(arguments: argparse.Namespace) -> int:
     request = _request(arguments)
-    from slimevid.run.manifest import RUN_MANIFEST
+    from slimevid.run.output_folder import OutputFolder
     from slimevid.run.pipeline import run
 
     if arguments.quiet:
         run(request)
         return 0
-    again = not request.resume and (request.out / RUN_MANIFEST).is_file()
+    again = not request.resume and OutputFolder(request.out).manifest.is_file()
     from slimecore.runtime.progress import bar
 
     with bar({"learn": "learning parts", "segment": "segmenting", "export": "writing"}, "fps") as notify:

@@ -10,6 +10,7 @@ from slimecore.config import suggest_nearest
 from slimecore.errors import ConfigError, InputError, InputProblems
 from slimecore.io.images import IMAGE_SUFFIXES, list_images
 from slimevid.evaluation.protocol import Protocol
+from slimevid.run.output_folder import OutputFolder
 
 __all__ = ["Dataset", "Job", "davis_set", "mask_files", "open_davis", "open_pairs", "open_youtube", "pair"]
 
@@ -203,7 +204,7 @@ def pair(dataset: Dataset, results: Path, protocol: Protocol) -> list[Job]:
     if not results.is_dir():
         raise InputError(f"no such folder: {results}; RESULTS holds one folder of masks a sequence")
     folders = {name: _result_folder(results, name, dataset.single) for name, _ in dataset.truths}
-    if not any(folders.values()) and (results / "masks").is_dir() and mask_files(results / "masks"):
+    if not any(folders.values()) and OutputFolder(results).masks.is_dir() and mask_files(OutputFolder(results).masks):
         raise InputError(
             f"{results} holds the masks of one clip, as slimevid run writes them; measure it with --truth and the "
             "folder of that clip's true masks, or call it RESULTS/NAME as the data set names the clip"
@@ -236,9 +237,9 @@ def _scored(truths: Sequence[Path], rule: str) -> list[int]:
 
 
 def _result_folder(results: Path, name: str, single: bool) -> Path | None:
-    places = [results / name / "masks", results / name]  # `slimevid run` writes masks beside its overlay
+    places = [OutputFolder(results / name).masks, results / name]  # `slimevid run` writes masks beside its overlay
     if single:
-        places = [results / "masks", results, *places]
+        places = [OutputFolder(results).masks, results, *places]
     return next((place for place in places if mask_files(place)), None)
 
 

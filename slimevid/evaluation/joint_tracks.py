@@ -23,6 +23,7 @@ from slimecore.errors import ConfigError, InputError, InputProblems
 from slimevid.evaluation.dataset import mask_files
 from slimevid.evaluation.mask_ids import VOID, holds_only_255, read_labels
 from slimevid.evaluation.report import table
+from slimevid.run.output_folder import OutputFolder
 
 __all__ = ["JointTrack", "TrackScore", "measure_tracks", "read_joints", "track_table", "tracks_json"]
 
@@ -179,9 +180,9 @@ def measure_tracks(
 
 
 def _masks(results: Path, name: str, sequences: int) -> dict[str, Path]:
-    places = [results / name / "masks", results / name]
+    places = [OutputFolder(results / name).masks, results / name]
     if sequences == 1:
-        places += [results / "masks", results]
+        places += [OutputFolder(results).masks, results]
     for place in places:
         files = mask_files(place)
         if files:

@@ -21,7 +21,10 @@ class Results:
 
     Parameters
     ----------
-    out : Path
+    masks : Path
+        Folder of masks.
+    target : Path
+        File or folder to write.
     clip : Clip
     frames : range
         Those that have masks.
@@ -30,7 +33,8 @@ class Results:
         After every frame.
     """
 
-    out: Path
+    masks: Path
+    target: Path
     clip: Clip
     frames: range
     parts: Parts
@@ -38,4 +42,4 @@ class Results:
 
     def mask(self, stem: str) -> Path:
         """File of a frame's mask."""
-        return self.out / "masks" / f"{stem}.png"
+        return self.masks / f"{stem}.png"

@@ -24,7 +24,7 @@ def write(results: Results) -> None:
         {"id": i, "file_name": f"{stems[i]}.png", "height": height, "width": width, "frame": i} for i in results.frames
     )
     rows = zip(results.parts.values[1:], results.parts.names[1:], strict=True)
-    with atomic_path(results.out / "coco_rle.json") as part, part.open("w", encoding="utf-8") as file:
+    with atomic_path(results.target) as part, part.open("w", encoding="utf-8") as file:
         file.write('{"images": [')
         file.writelines(_joined(images))
         file.write('\n], "categories": [')

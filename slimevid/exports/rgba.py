@@ -15,7 +15,7 @@ __all__ = ["write"]
 
 def write(results: Results) -> None:
     """Write every frame as RGBA; alpha is 255 where the mask holds a part. Colours under alpha 0 are black."""
-    folder = make_folder(results.out / "rgba")
+    folder = make_folder(results.target)
     for done, frame in enumerate(read_range(results.clip, results.frames), 1):
         inside = read_mask(results.mask(frame.name)).labels > 0
         picture = np.dstack([frame.rgb * inside[..., None], np.where(inside, 255, 0)]).astype(np.uint8)

@@ -196,12 +196,12 @@ def test_masks_of_another_clip_are_not_mixed_in(clip, tmp_path, capsys):
 
 
 def test_an_unforeseen_error_is_one_line_and_status_1(clip, tmp_path, monkeypatch, capsys):
-    import slimevid.run.pipeline
+    import slimevid.run.context
 
     def explode(*_args, **_kwargs):
         raise ZeroDivisionError("boom")
 
-    monkeypatch.setattr(slimevid.run.pipeline, "open_clip", explode)
+    monkeypatch.setattr(slimevid.run.context, "open_clip", explode)
     assert run(clip, "--ref", tmp_path / "ref.png", "--quiet") == 1
     assert "unexpected ZeroDivisionError: boom" in one_line(capsys)
 

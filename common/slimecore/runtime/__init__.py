@@ -1,1 +1,1 @@
-"""Device, threads, seeds, plug-in lookup, progress."""
+"""Device, threads, seeds, plug-in lookup, progress, stage timer."""
