@@ -100,13 +100,13 @@ def _build_request(arguments: argparse.Namespace) -> RunRequest:
 
 def _run(arguments: argparse.Namespace) -> int:
     request = _build_request(arguments)
-    from slimevid.run.manifest import RUN_MANIFEST
+    from slimevid.run.output_folder import OutputFolder
     from slimevid.run.pipeline import run_clip
 
     if arguments.quiet:
         run_clip(request)
         return 0
-    overwrites = not request.resume and (request.out / RUN_MANIFEST).is_file()
+    overwrites = not request.resume and OutputFolder(request.out).manifest.is_file()
     from slimecore.runtime.progress import bar
 
     with bar({"learn": "learning parts", "segment": "segmenting", "export": "writing"}, "fps") as notify:

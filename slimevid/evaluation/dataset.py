@@ -10,6 +10,7 @@ from slimecore.config import suggest_nearest
 from slimecore.errors import ConfigError, InputError, InputProblems
 from slimecore.io.images import IMAGE_SUFFIXES, list_images
 from slimevid.evaluation.protocol import Protocol
+from slimevid.run.output_folder import OutputFolder
 
 __all__ = ["Dataset", "Job", "davis_set", "mask_files", "open_davis", "open_pairs", "open_youtube", "pair"]
 
@@ -232,7 +233,7 @@ def pair(dataset: Dataset, results: Path, protocol: Protocol) -> list[Job]:
     if not results.is_dir():
         raise InputError(f"no such folder: {results}; RESULTS holds one folder of masks a sequence")
     folders = {name: _result_folder(results, name, dataset.single) for name, _ in dataset.truths}
-    if not any(folders.values()) and (results / "masks").is_dir() and mask_files(results / "masks"):
+    if not any(folders.values()) and OutputFolder(results).masks.is_dir() and mask_files(OutputFolder(results).masks):
         raise InputError(
             f"{results} holds the masks of one clip, as slimevid run writes them; measure it with --truth and the "
             "folder of that clip's true masks, or call it RESULTS/NAME as the data set names the clip"
@@ -265,9 +266,9 @@ def _scored_frames(truths: Sequence[Path], rule: str) -> list[int]:
 
 
 def _result_folder(results: Path, name: str, single: bool) -> Path | None:
-    candidates = [results / name / "masks", results / name]  # `slimevid run` writes masks beside its overlay
+    candidates = [OutputFolder(results / name).masks, results / name]  # `slimevid run` writes masks beside its overlay
     if single:
-        candidates = [results / "masks", results, *candidates]
+        candidates = [OutputFolder(results).masks, results, *candidates]
     return next((folder for folder in candidates if mask_files(folder)), None)
 
 

@@ -23,6 +23,7 @@ from slimecore.errors import ConfigError, InputError, InputProblems
 from slimevid.evaluation.dataset import mask_files
 from slimevid.evaluation.mask_ids import VOID, holds_only_255, read_labels
 from slimevid.evaluation.report import table
+from slimevid.run.output_folder import OutputFolder
 
 __all__ = ["JointTrack", "TrackScore", "measure_tracks", "read_joints", "track_table", "tracks_json"]
 
@@ -204,9 +205,9 @@ def measure_tracks(
 
 
 def _masks(results: Path, name: str, sequences: int) -> dict[str, Path]:
-    candidates = [results / name / "masks", results / name]
+    candidates = [OutputFolder(results / name).masks, results / name]
     if sequences == 1:
-        candidates += [results / "masks", results]
+        candidates += [OutputFolder(results).masks, results]
     for folder in candidates:
         files = mask_files(folder)
         if files:

@@ -21,7 +21,10 @@ class Results:
 
     Parameters
     ----------
-    out : Path
+    masks : Path
+        Folder of masks.
+    target : Path
+        File or folder to write.
     clip : Clip
     frames : range
         Numbers of the labelled frames.
@@ -30,7 +33,8 @@ class Results:
         Called after every exported frame.
     """
 
-    out: Path
+    masks: Path
+    target: Path
     clip: Clip
     frames: range
     parts: Parts
@@ -38,4 +42,4 @@ class Results:
 
     def mask(self, stem: str) -> Path:
         """Return the path of a frame's mask file."""
-        return self.out / "masks" / f"{stem}.png"
+        return self.masks / f"{stem}.png"

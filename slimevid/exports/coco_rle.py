@@ -27,7 +27,7 @@ def write(results: Results) -> None:
         {"id": i, "file_name": f"{stems[i]}.png", "height": height, "width": width, "frame": i} for i in results.frames
     )
     rows = zip(results.parts.values[1:], results.parts.names[1:], strict=True)
-    with atomic_path(results.out / "coco_rle.json") as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic_path(results.target) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"images": [')
         file.writelines(_json_items(images))
         file.write('\n], "categories": [')

@@ -14,7 +14,7 @@ __all__ = ["write"]
 def write(results: Results) -> None:
     """Draw every labelled frame. The frame rate is divided by the stride, so the video has the clip's speed."""
     clip, frames = results.clip, results.frames
-    with OverlayWriter(results.out / "overlay.mp4", clip.size, clip.fps / frames.step) as video:
+    with OverlayWriter(results.target, clip.size, clip.fps / frames.step) as video:
         for done, frame in enumerate(read_range(clip, frames), 1):
             video.write(overlay(frame.rgb, read_mask(results.mask(frame.name)).labels))
             results.on_frame(done, len(frames))

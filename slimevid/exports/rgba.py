@@ -15,7 +15,7 @@ __all__ = ["write"]
 
 def write(results: Results) -> None:
     """Write every labelled frame as RGBA, uint8. Foreground has alpha 255, background is black with alpha 0."""
-    folder = make_folder(results.out / "rgba")
+    folder = make_folder(results.target)
     for done, frame in enumerate(read_range(results.clip, results.frames), 1):
         foreground = read_mask(results.mask(frame.name)).labels > 0
         rgba = np.dstack([frame.rgb * foreground[..., None], np.where(foreground, 255, 0)]).astype(np.uint8)

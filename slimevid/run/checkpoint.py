@@ -1,4 +1,4 @@
-"""``.state.safetensors``: everything the next frame depends on, replaced as a whole every few frames."""
+"""Snapshot of the session: all state that the next frame depends on, replaced as a whole every few frames."""
 
 from __future__ import annotations
 
@@ -17,87 +17,95 @@ from slimecore.array_types import Array
 from slimecore.io.atomic_files import write_bytes
 from slimevid.session.passes import ReferenceInterval
 
-__all__ = ["STATE", "CheckpointFile", "RunPosition"]
-
-STATE = ".state.safetensors"
+__all__ = ["CheckpointFile", "RunPosition", "Snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunPosition:
-    """How far a run is.
+    """Progress of a run.
 
     Parameters
     ----------
     key : str
-        Of the ledger it belongs to.
-    gap, step : int
-        Index of the gap, and of the pass in it.
+        Key of the manifest that the position belongs to.
+    interval : int
+        Index of the reference interval.
+    step : int
+        Index of the pass within the interval.
     done : int
-        Frames of that pass that are written.
-    scores : int
-        Bytes of ``scores.csv`` that belong to them and to what came before.
+        Frames of the pass that are written.
+    score_bytes : int
+        Size of the scores table, in bytes, after these frames.
     """
 
     key: str
-    gap: int
+    interval: int
     step: int
     done: int
-    scores: int
+    score_bytes: int
 
-    def frames(self, gap: ReferenceInterval) -> list[int]:
-        """Frames of the gap that are written."""
-        before = [i for one in gap.passes[: self.step] for i in one.frames]
-        return before + [i for one in gap.passes[self.step : self.step + 1] for i in one.frames[: self.done]]
+    def frames(self, interval: ReferenceInterval) -> list[int]:
+        """Return the frames of the interval that are written."""
+        completed = [i for finished_pass in interval.passes[: self.step] for i in finished_pass.frames]
+        return completed + [
+            i for begun in interval.passes[self.step : self.step + 1] for i in begun.frames[: self.done]
+        ]
+
+
+Snapshot = tuple[RunPosition, dict[str, Array]]
 
 
 class CheckpointFile:
-    """The newest snapshot of a run.
+    """Newest snapshot of a run.
 
     Parameters
     ----------
-    out : Path
-        Result folder.
+    path : Path
+        The file, which need not exist.
     every : int
-        Frames from one to the next.
+        Frames between two snapshots.
     seconds : float
-        A slow model does not wait for that many: this long after the last, another is due.
+        Time after which a snapshot is due although fewer frames were labelled.
     """
 
-    def __init__(self, out: Path, every: int = 25, seconds: float = 10.0) -> None:
-        self._path = out / STATE
+    def __init__(self, path: Path, every: int = 25, seconds: float = 10.0) -> None:
+        self._path = path
         self._every, self._seconds = every, seconds
-        self._frames, self._at = 0, time.monotonic()
+        self._frames, self._saved_at = 0, time.monotonic()
 
     def due(self) -> bool:
-        """Count a frame; whether it is time."""
+        """Count a frame, and say if a snapshot is due."""
         self._frames += 1
-        return self._frames >= self._every or time.monotonic() - self._at >= self._seconds
+        return self._frames >= self._every or time.monotonic() - self._saved_at >= self._seconds
 
-    def save(self, place: RunPosition, state: Mapping[str, Array]) -> None:
-        """Replace the file, atomically.
+    def save(self, position: RunPosition, state: Mapping[str, Array]) -> None:
+        """Replace the file atomically.
 
         Raises
         ------
         OutputError
-            The place cannot be written.
+            The file cannot be written.
         """
-        # safetensors writes the buffer as it lies: strided views must be straightened first (single numbers, too, but
-        # those NumPy gives an axis).
+        # safetensors writes the buffer as it lies, so strided views are made contiguous first. NumPy adds an axis to
+        # zero-dimensional arrays on the way, hence the reshape.
         arrays = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in state.items()}
-        write_bytes(self._path, save(arrays, metadata={"place": json.dumps(asdict(place))}))
-        self._frames, self._at = 0, time.monotonic()
+        write_bytes(self._path, save(arrays, metadata={"position": json.dumps(asdict(position))}))
+        self._frames, self._saved_at = 0, time.monotonic()
 
-    def load(self, key: str) -> tuple[RunPosition, dict[str, Array]] | None:
-        """The snapshot of a ledger's `key`; None where there is none, or of another run: it is only a short cut."""
+    def load(self, key: str) -> Snapshot | None:
+        """Return the snapshot of the manifest with this `key`.
+
+        None if the file is missing, damaged or of another run. A snapshot only saves time, so damage is no error.
+        """
         try:
             with safe_open(self._path, framework="np") as file:
-                place = RunPosition(**json.loads((file.metadata() or {})["place"]))
+                position = RunPosition(**json.loads((file.metadata() or {})["position"]))
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # not a dict
         except (SafetensorError, OSError, ValueError, TypeError, KeyError):
             return None
-        return (place, state) if place.key == key else None
+        return (position, state) if position.key == key else None
 
     def remove(self) -> None:
-        """Delete it: the run is done, or starts over."""
+        """Delete the file, because the run is done or starts over."""
         with suppress(OSError):
             self._path.unlink()

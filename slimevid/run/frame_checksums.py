@@ -1,4 +1,4 @@
-"""``.frames.bin``: a checksum of every picture that was segmented, so that another clip is not taken for this one."""
+"""A checksum of every frame that was segmented, so that a changed clip is noticed on resume."""
 
 from __future__ import annotations
 
@@ -16,37 +16,41 @@ from slimevid.io import Clip
 
 __all__ = ["FrameLog", "check_frames"]
 
-_NAME = ".frames.bin"
-_WIDTH = 4
+_CHECKSUM_BYTES = 4
 
 
 class FrameLog:
-    """Four bytes a frame of the clip, in place.
+    """File of CRC-32 checksums, 4 bytes little-endian for every frame of the clip, written in place.
 
     Parameters
     ----------
-    out : Path
-        Result folder.
+    path : Path
+        Created if it is missing.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be opened.
     """
 
-    def __init__(self, out: Path) -> None:
-        self._path = out / _NAME
+    def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             self._file = open(self._path, "r+b" if self._path.exists() else "w+b", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
 
     def note(self, index: int, rgb: npt.NDArray[Any]) -> None:
-        """Write down a frame that was segmented.
+        """Write the checksum of frame `index`, (h, w, 3) uint8.
 
         Raises
         ------
         OutputError
-            The place cannot be written.
+            The file cannot be written.
         """
         try:
-            self._file.seek(index * _WIDTH)
-            self._file.write(_checksum(rgb).to_bytes(_WIDTH, "little"))
+            self._file.seek(index * _CHECKSUM_BYTES)
+            self._file.write(_checksum(rgb).to_bytes(_CHECKSUM_BYTES, "little"))
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror or error}; free space") from error
 
@@ -59,13 +63,13 @@ class FrameLog:
         self._file.close()
 
 
-def check_frames(out: Path, clip: Clip, frames: Iterable[int]) -> None:
-    """Compare the pictures of frames that were segmented with those of now, decoding each.
+def check_frames(path: Path, clip: Clip, frames: Iterable[int]) -> None:
+    """Decode frames again and compare them with the checksums of the earlier run.
 
     Parameters
     ----------
-    out : Path
-        Result folder.
+    path : Path
+        File of a :class:`FrameLog`. A missing file counts as empty.
     clip : Clip
     frames : iterable of int
         Frames that count as done.
@@ -73,15 +77,14 @@ def check_frames(out: Path, clip: Clip, frames: Iterable[int]) -> None:
     Raises
     ------
     InputError
-        One has changed; the message names the first.
+        A frame has changed. The message names the first.
     """
     chosen = set(frames)
     if not chosen:
         return
-    path = out / _NAME
-    known = np.fromfile(path, "<u4") if path.is_file() else np.zeros(0, "<u4")
+    checksums = np.fromfile(path, "<u4") if path.is_file() else np.zeros(0, "<u4")
     for frame in clip.read(min(chosen), max(chosen) + 1):
-        if frame.index in chosen and (frame.index >= len(known) or known[frame.index] != _checksum(frame.rgb)):
+        if frame.index in chosen and (frame.index >= len(checksums) or checksums[frame.index] != _checksum(frame.rgb)):
             raise InputError(
                 f"{clip.name}: frame {frame.index} ({frame.name}) has changed since it was segmented; "
                 "bring the clip back, or run without --resume to start over"

@@ -1,13 +1,11 @@
-"""The frames of a run, one after the other: labelled, written, and every few of them a snapshot."""
+"""Label the frames of a run and write them, with a snapshot every few frames."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from slimecore.errors import InputError, OutputError
@@ -15,160 +13,166 @@ from slimecore.imaging.overlay import overlay
 from slimecore.io.masks import write_mask
 from slimecore.types import Parts
 from slimevid.frame.labels import FrameResult
-from slimevid.io import Clip
 from slimevid.io.writers import OverlayWriter, ScoreWriter, write_soft
-from slimevid.run.checkpoint import CheckpointFile, RunPosition
+from slimevid.run.checkpoint import RunPosition, Snapshot
+from slimevid.run.context import RunContext
 from slimevid.run.frame_checksums import FrameLog
-from slimevid.run.manifest import RunManifest
-from slimevid.session.passes import ReferenceInterval
-from slimevid.session.segmenter import Segmenter
 
-__all__ = ["FrameLoop", "score_rows"]
+__all__ = ["FrameLoop", "LoopSummary", "score_rows"]
 
 
-@dataclass(slots=True, eq=False)
-class FrameLoop:
-    """One run of a clip through a session.
+@dataclass(frozen=True, slots=True)
+class LoopSummary:
+    """Outcome of a frame loop.
 
     Parameters
     ----------
-    out : Path
-        Result folder; its ``masks`` exists.
-    clip : Clip
-    frames : range
-        Those to label.
-    gaps : sequence of Gap
-        All of the plan; those the ledger calls done are left alone.
-    ledger : Ledger
-    session : Segmenter
-        Its references are set.
-    soft : bool
-        Write soft labels too.
-    changed : bool
-        The clip's files are others than when a snapshot was taken: frames that were read, and not yet labelled, may
-        have decided those before them.
-    told : callable(done, total)
-        After every frame.
+    frames : int
+        Frames labelled by this process.
+    processor_seconds : float
+        Processor time spent on them.
+    overlay_written : bool
+        The overlay was drawn on the way, and the scores are in the clip's order.
     """
 
-    out: Path
-    clip: Clip
-    frames: range
-    gaps: Sequence[ReferenceInterval]
-    ledger: RunManifest
-    session: Segmenter
-    soft: bool
-    changed: bool
-    told: Callable[[int, int], None]
-    computed: int = 0
-    done: int = 0
-    processor_s: float = 0.0
+    frames: int = 0
+    processor_seconds: float = 0.0
+    overlay_written: bool = False
 
-    def run(self, snapshots: CheckpointFile) -> bool:
-        """Label what is not done.
 
-        Returns
-        -------
-        bool
-            Whether the overlay was drawn on the way: only where frames come in order and from the first.
+@dataclass(frozen=True, slots=True, eq=False)
+class _OpenFiles:
+    """Files of a run that grow with every frame."""
+
+    scores: ScoreWriter
+    checksums: FrameLog
+    overlay: OverlayWriter | None
+
+
+class FrameLoop:
+    """Label the frames of a run that are not done yet.
+
+    Parameters
+    ----------
+    context : RunContext
+        The session has its references, and the folder of masks exists.
+    """
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._frames_labelled = self._frames_done = 0
+
+    def run(self) -> LoopSummary:
+        """Label and write the frames.
 
         Raises
         ------
         InputError, OutputError
-            A frame cannot be read, or a place not written; the message names the frame, what is written is kept.
+            A frame cannot be read, or a file not written. The message names the frame. Everything written is kept.
         """
         started = time.process_time()
-        open_gaps = [i for i, gap in enumerate(self.gaps) if self.ledger.interval_key(gap) not in self.ledger.done]
-        self.done = sum(len(self.gaps[i].frames()) for i in range(len(self.gaps)) if i not in open_gaps)
-        found = snapshots.load(self.ledger.key)
-        if found is not None and (found[0].gap not in open_gaps or not self._all_there(found[0])):
-            found = None
-        whole = found is None and not self.done and self._in_order()
-        keep = 0 if whole else self.ledger.scores if found is None else found[0].scores
+        context, manifest = self._context, self._context.manifest
+        pending = [i for i, interval in enumerate(context.intervals) if not manifest.is_done(interval)]
+        self._frames_done = sum(len(interval.frames()) for interval in context.intervals if manifest.is_done(interval))
+        snapshot = self._load_snapshot(pending)
+        draws_overlay = snapshot is None and not self._frames_done and self._is_one_pass_in_order()
+        kept = manifest.score_bytes if snapshot is None else snapshot[0].score_bytes
         with ExitStack() as stack:
-            scores = stack.enter_context(ScoreWriter(self.out / "scores.csv", keep))
-            log = stack.enter_context(FrameLog(self.out))
-            video = self._video(stack) if whole else None
-            for number in open_gaps:
-                at = self._resumed(found, number)
-                for step in range(at.step, len(self.gaps[number].passes)):
-                    self._pass(at, scores, log, snapshots, video)
-                    at = RunPosition(at.key, number, step + 1, 0, 0)
-                self.ledger.done.add(self.ledger.interval_key(self.gaps[number]))
-                self.ledger.scores = scores.size
-                self.ledger.save()
-        self.processor_s = time.process_time() - started
-        return whole
+            files = self._open_files(stack, 0 if draws_overlay else kept, draws_overlay=draws_overlay)
+            for index in pending:
+                interval = context.intervals[index]
+                position = self._first_position(snapshot, index)
+                for step in range(position.step, len(interval.passes)):
+                    self._run_pass(position, files)
+                    position = RunPosition(position.key, index, step + 1, 0, 0)
+                manifest.done.add(manifest.interval_key(interval))
+                manifest.score_bytes = files.scores.size
+                manifest.save()
+        return LoopSummary(self._frames_labelled, time.process_time() - started, draws_overlay)
 
-    def _all_there(self, place: RunPosition) -> bool:
-        stems = self.clip.stems()
-        return all((self.out / "masks" / f"{stems[i]}.png").is_file() for i in place.frames(self.gaps[place.gap]))
+    def _load_snapshot(self, pending: list[int]) -> Snapshot | None:
+        """Return the newest snapshot if it lies in a pending interval and its masks exist."""
+        context = self._context
+        snapshot = context.checkpoint.load(context.manifest.key)
+        if snapshot is None or snapshot[0].interval not in pending:
+            return None
+        stems = context.clip.stems()
+        written = snapshot[0].frames(context.intervals[snapshot[0].interval])
+        return snapshot if all(context.folder.mask(stems[i]).is_file() for i in written) else None
 
-    def _in_order(self) -> bool:
-        passes = [one for gap in self.gaps for one in gap.passes]
-        return len(passes) == 1 and passes[0].frames == self.frames
+    def _is_one_pass_in_order(self) -> bool:
+        passes = [single_pass for interval in self._context.intervals for single_pass in interval.passes]
+        return len(passes) == 1 and passes[0].frames == self._context.frames
 
-    def _video(self, stack: ExitStack) -> OverlayWriter:
-        rate = self.clip.fps / self.frames.step
-        return stack.enter_context(OverlayWriter(self.out / "overlay.mp4", self.clip.size, rate))
+    def _open_files(self, stack: ExitStack, kept_score_bytes: int, *, draws_overlay: bool) -> _OpenFiles:
+        context = self._context
+        scores = stack.enter_context(ScoreWriter(context.folder.scores, kept_score_bytes))
+        checksums = stack.enter_context(FrameLog(context.folder.frame_checksums))
+        video = None
+        if draws_overlay:
+            rate = context.clip.fps / context.frames.step
+            video = stack.enter_context(OverlayWriter(context.folder.overlay, context.clip.size, rate))
+        return _OpenFiles(scores, checksums, video)
 
-    def _resumed(self, found: tuple[RunPosition, dict[str, Any]] | None, number: int) -> RunPosition:
-        """Where to go on in a gap; the session is brought there."""
-        if found is None or found[0].gap != number:
-            return RunPosition(self.ledger.key, number, 0, 0, 0)
-        place, state = found
-        if self.changed and place.done:
-            done = self.gaps[number].passes[place.step].last_complete_span(place.done, self.session.span)
-            place = replace(place, done=done)
-        self.session.restore(state)
-        before = self.gaps[number].passes[: place.step]
-        self.done += sum(len(one.frames) for one in before) + place.done
-        return place
+    def _first_position(self, snapshot: Snapshot | None, index: int) -> RunPosition:
+        """Return the position to start interval `index` from, and bring the session to it."""
+        context = self._context
+        if snapshot is None or snapshot[0].interval != index:
+            return RunPosition(context.manifest.key, index, 0, 0, 0)
+        position, state = snapshot
+        passes = context.intervals[index].passes
+        if context.clip_changed and position.done:
+            done = passes[position.step].last_complete_span(position.done, context.session.span)
+            position = replace(position, done=done)
+        context.session.restore(state)
+        self._frames_done += sum(len(completed.frames) for completed in passes[: position.step]) + position.done
+        return position
 
-    def _pass(
-        self,
-        at: RunPosition,
-        scores: ScoreWriter,
-        log: FrameLog,
-        snapshots: CheckpointFile,
-        video: OverlayWriter | None,
-    ) -> None:
-        one = self.gaps[at.gap].passes[at.step]
-        done, whole = at.done, True  # whole: what is written is what the session has seen
+    def _run_pass(self, position: RunPosition, files: _OpenFiles) -> None:
+        context = self._context
+        current_pass = context.intervals[position.interval].passes[position.step]
+        frames, done = current_pass.frames, position.done
+        is_consistent = True  # the files hold exactly the frames that the session has labelled
         try:
-            for result in self.session.run_pass(self.clip, one, at.done):
-                whole = False
-                self._write(result, scores, log, video)
-                done, whole = done + 1, True
-                self.computed += 1
-                self.done += 1
-                self.told(self.done, len(self.frames))
-                if done < len(one.frames) and snapshots.due():
-                    snapshots.save(RunPosition(at.key, at.gap, at.step, done, scores.size), self.session.snapshot())
+            for result in context.session.run_pass(context.clip, current_pass, position.done):
+                is_consistent = False
+                self._write(result, files)
+                done, is_consistent = done + 1, True
+                self._frames_labelled += 1
+                self._frames_done += 1
+                context.notify("segment", self._frames_done, len(context.frames))
+                if done < len(frames) and context.checkpoint.due():
+                    self._save_snapshot(position, done, files)
         except (InputError, OutputError) as error:
-            if whole and done:
+            if is_consistent and done:
                 with suppress(OutputError, OSError):  # the disk may be full
-                    snapshots.save(RunPosition(at.key, at.gap, at.step, done, scores.size), self.session.snapshot())
-            raise self._stopped(error, one.frames[min(done, len(one.frames) - 1)]) from error
+                    self._save_snapshot(position, done, files)
+            raise self._located(error, frames[min(done, len(frames) - 1)]) from error
 
-    def _stopped(self, error: InputError | OutputError, frame: int) -> InputError | OutputError:
+    def _save_snapshot(self, position: RunPosition, done: int, files: _OpenFiles) -> None:
+        reached = replace(position, done=done, score_bytes=files.scores.size)
+        self._context.checkpoint.save(reached, self._context.session.snapshot())
+
+    def _located(self, error: InputError | OutputError, frame: int) -> InputError | OutputError:
+        """Return the error with the frame's number and the number of frames kept."""
         where = "" if re.search(r"(^|: )frame \d+\b", str(error)) else f"frame {frame}: "
-        kept = f"{self.done} of {len(self.frames)} frames are done and kept; mend it and run again with --resume"
+        total = len(self._context.frames)
+        kept = f"{self._frames_done} of {total} frames are done and kept; mend it and run again with --resume"
         return type(error)(f"{where}{error}; {kept}")
 
-    def _write(self, result: FrameResult, scores: ScoreWriter, log: FrameLog, video: OverlayWriter | None) -> None:
-        name = result.frame.name
-        write_mask(self.out / "masks" / f"{name}.png", result.labels)
-        if self.soft:
-            write_soft(self.out / "soft" / f"{name}.npy", self.session.soft)
-        scores.write(score_rows(result, self.session.parts))
-        log.note(result.frame.index, result.frame.rgb)
-        if video is not None:
-            video.write(overlay(result.frame.rgb, result.labels))
+    def _write(self, result: FrameResult, files: _OpenFiles) -> None:
+        context, stem = self._context, result.frame.name
+        write_mask(context.folder.mask(stem), result.labels)
+        if context.request.soft:
+            write_soft(context.folder.soft_labels(stem), context.session.soft)
+        files.scores.write(score_rows(result, context.session.parts))
+        files.checksums.note(result.frame.index, result.frame.rgb)
+        if files.overlay is not None:
+            files.overlay.write(overlay(result.frame.rgb, result.labels))
 
 
 def score_rows(result: FrameResult, parts: Parts) -> list[tuple[Any, ...]]:
-    """Rows of ``scores.csv``: one a part."""
+    """Return the rows of a frame in the scores table, a row for every part."""
     return [
         (
             result.frame.index,

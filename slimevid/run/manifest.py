@@ -1,9 +1,9 @@
-"""``run.json``: what the masks of a result folder were made of, and which of them are done.
+"""Provenance of the masks in a result folder, and which of them are done.
 
-It is written before the first mask and after every gap, so that a run that was stopped at any moment goes on where it
-was. A gap of the clip (see :mod:`slimevid.session.passes`) counts as done while both its ends are the references they
-were;
-everything else a mask depends on is the *identity*, and a run with another one is refused.
+The manifest is written before the first mask and after every reference interval, so a run that was stopped at any
+moment can go on. A reference interval (see :mod:`slimevid.session.passes`) counts as done while the references at both
+its ends are unchanged. Everything else that a mask depends on is the *identity*. A run with another identity is
+refused. See docs/adr/0021.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from slimecore.errors import OutputError
 from slimecore.io.atomic_files import write_json
 from slimevid.session.passes import ReferenceInterval
 
-__all__ = ["RUN_MANIFEST", "RunManifest", "file_digest"]
+__all__ = ["RunManifest", "file_digest"]
 
-RUN_MANIFEST = "run.json"
 _SCHEMA = 7
 IntervalKey = tuple[str, str]
 
@@ -31,61 +30,89 @@ class RunManifest:
 
     Parameters
     ----------
-    out : Path
-        Result folder.
+    path : Path
+        The file, which need not exist.
     identity : mapping
         JSON values that decide every mask, references aside.
     references : mapping of int to str
         Hash of every reference, by frame.
     fingerprint : str
-        Of the clip's files.
+        Hash of the clip's files.
     names : mapping of int to str
-        Of part values.
+        Part names, by part value.
+
+    Attributes
+    ----------
+    done : set of (str, str)
+        Keys of the reference intervals whose masks are written.
+    unchanged : set of (str, str)
+        Keys of those intervals of `done` that were written before the references last changed.
+    score_bytes : int
+        Size of the scores table when the last interval was done.
+    embeddings_digest, network_digest : str or None
+        Hashes of the files of learned parts and of the adapted network.
+    finished : bool
+        Exports and report are written too.
     """
 
     def __init__(
         self,
-        out: Path,
+        path: Path,
         identity: Mapping[str, Any],
         references: Mapping[int, str],
         fingerprint: str,
         names: Mapping[int, str],
     ) -> None:
-        self._path = out / RUN_MANIFEST
-        self.identity: dict[str, Any] = json.loads(json.dumps(identity))  # as it will be read back
+        self._path = path
+        self.identity: dict[str, Any] = json.loads(json.dumps(identity))  # tuples become lists, as when read back
         self.references = dict(references)
         self.fingerprint = fingerprint
         self.names = dict(names)
         self.done: set[IntervalKey] = set()
         self.unchanged: set[IntervalKey] = set()
-        self.scores = 0
-        self.embeddings: str | None = None
-        self.adapted: str | None = None
+        self.score_bytes = 0
+        self.embeddings_digest: str | None = None
+        self.network_digest: str | None = None
         self.finished = False
 
     @property
     def key(self) -> str:
-        """Hash of identity and references: what a snapshot belongs to."""
+        """Hash of identity and references, to which a snapshot belongs."""
         content = json.dumps([self.identity, sorted(self.references.items())], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
-    def interval_key(self, gap: ReferenceInterval) -> IntervalKey:
-        """A gap's two ends: frames and hashes of its references."""
-        left, right = ("-" if frame is None else f"{frame}:{self.references[frame]}" for frame in (gap.left, gap.right))
+    def interval_key(self, interval: ReferenceInterval) -> IntervalKey:
+        """Return frame and hash of the references at both ends of an interval."""
+        left, right = (
+            "-" if frame is None else f"{frame}:{self.references[frame]}" for frame in (interval.left, interval.right)
+        )
         return left, right
 
-    def resume(self, gaps: Sequence[ReferenceInterval]) -> RunManifest | None:
-        """Take over what the folder's ledger says is done.
+    def is_done(self, interval: ReferenceInterval) -> bool:
+        """Say if the masks of an interval are written."""
+        return self.interval_key(interval) in self.done
+
+    def is_unchanged(self, interval: ReferenceInterval) -> bool:
+        """Say if the masks of an interval were written before the references last changed."""
+        return self.interval_key(interval) in self.unchanged
+
+    def resume(self, intervals: Sequence[ReferenceInterval]) -> RunManifest | None:
+        """Take over the done intervals of the manifest on disk.
+
+        Parameters
+        ----------
+        intervals : sequence of ReferenceInterval
+            All intervals of this run.
 
         Returns
         -------
-        Ledger or None
-            The one on disk, as it was; None where there is none.
+        RunManifest or None
+            The manifest on disk, unchanged. None if the file is missing.
 
         Raises
         ------
         OutputError
-            The folder was made from something else, or its ledger is damaged or missing.
+            The identity or a part name differs, or the file is damaged.
         """
         before = self._read()
         if before is None:
@@ -103,22 +130,17 @@ class RunManifest:
                     f"{self._path.parent}: cannot resume, part {value} was called {before.names[value]!r}, "
                     f"not {name!r}; give the names of before, or run without --resume to start over"
                 )
-        self.done = {self.interval_key(gap) for gap in gaps} & before.done
+        self.done = {self.interval_key(interval) for interval in intervals} & before.done
         self.unchanged = set(self.done)
-        self.scores = before.scores
+        self.score_bytes = before.score_bytes
         if before.references == self.references:
-            self.embeddings, self.adapted, self.unchanged = before.embeddings, before.adapted, before.unchanged
-            self.finished = before.finished and all(self.interval_key(gap) in self.done for gap in gaps)
+            self.embeddings_digest, self.network_digest = before.embeddings_digest, before.network_digest
+            self.unchanged = before.unchanged
+            self.finished = before.finished and all(map(self.is_done, intervals))
         return before
 
     def _read(self) -> RunManifest | None:
         if not self._path.is_file():
-            masks = self._path.parent / "masks"
-            if masks.is_dir() and any(masks.glob("[!.]*.png")):
-                raise OutputError(
-                    f"{self._path.parent} holds masks but no {RUN_MANIFEST}, so nothing says how they were made; "
-                    "run without --resume to start over"
-                )
             return None
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
@@ -128,17 +150,17 @@ class RunManifest:
                 )
             references = {int(frame): str(digest) for frame, digest in content["references"].items()}
             names = {int(value): str(name) for value, name in content["names"].items()}
-            before = RunManifest(self._path.parent, content["identity"], references, str(content["fingerprint"]), names)
+            before = RunManifest(self._path, content["identity"], references, str(content["fingerprint"]), names)
             before.done = {(str(a), str(b)) for a, b in content["done"]}
             before.unchanged = {(str(a), str(b)) for a, b in content["kept"]}
-            before.scores, before.finished = int(content["scores"]), bool(content["finished"])
-            before.embeddings, before.adapted = content["embeddings"], content["adapted"]
+            before.score_bytes, before.finished = int(content["scores"]), bool(content["finished"])
+            before.embeddings_digest, before.network_digest = content["embeddings"], content["adapted"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise OutputError(f"{self._path}: damaged ({error}); run without --resume to start over") from error
         return before
 
     def save(self) -> None:
-        """Write the file, atomically."""
+        """Write the file atomically."""
         content = {
             "schema": _SCHEMA,
             "identity": self.identity,
@@ -147,23 +169,23 @@ class RunManifest:
             "names": {str(value): name for value, name in sorted(self.names.items())},
             "done": sorted(self.done),
             "kept": sorted(self.unchanged),
-            "scores": self.scores,
-            "embeddings": self.embeddings,
-            "adapted": self.adapted,
+            "scores": self.score_bytes,
+            "embeddings": self.embeddings_digest,
+            "adapted": self.network_digest,
             "finished": self.finished,
         }
         write_json(self._path, content)
 
-    def discard(self, gaps: Iterable[ReferenceInterval]) -> None:
-        """Gaps that must be made again after all."""
-        again = {self.interval_key(gap) for gap in gaps}
-        self.done -= again
-        self.unchanged -= again
-        self.finished = self.finished and not again
+    def discard(self, intervals: Iterable[ReferenceInterval]) -> None:
+        """Count intervals as not done, because their masks must be written again."""
+        discarded = {self.interval_key(interval) for interval in intervals}
+        self.done -= discarded
+        self.unchanged -= discarded
+        self.finished = self.finished and not discarded
 
 
 def file_digest(path: Path) -> str | None:
-    """Hash of a file's bytes; None where there is none."""
+    """Return the SHA-256 of a file's bytes in hexadecimal, or None if the file is missing."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:

@@ -1,4 +1,4 @@
-"""Options that say how to segment, shared by ``slimevid run`` and ``slimevid davis``."""
+"""Command-line options of the segmentation itself, shared by ``slimevid run`` and ``slimevid davis``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["add_settings", "read_settings"]
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Model, preset, propagator and single settings."""
+    """Add the options for model, preset, propagator and single settings."""
     parser.add_argument("--model", metavar="MODEL", help="slime-tiny (default), a Stable Diffusion folder, or a Hub id")
     parser.add_argument("--preset", default="balanced", metavar="NAME", help="fast, balanced (default) or quality")
     kinds = "fused (default), memory_only, per_frame, flow_warp or copy"
@@ -25,7 +25,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def read_settings(arguments: argparse.Namespace) -> RunConfig:
-    """Preset <- file <- options <- ``--set``.
+    """Return the configuration: preset, overridden by ``--config``, by the options, and last by ``--set``.
 
     Raises
     ------

@@ -1,78 +1,225 @@
-"""The result folder of ``slimevid run``: what is cleared before a run, and what a resumed one must find."""
+"""Result folder of ``slimevid run``: every file name in it, and the operations on the folder as a whole.
+
+No other module of slimevid spells the name of a result file: readers and writers get their path from
+:class:`OutputFolder`. The module imports nothing of the run, so that the evaluation can use it too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from slimecore.config import dump_yaml
-from slimecore.io.atomic_files import make_folder, write_json, write_text
-from slimevid.io import Clip
-from slimevid.run.checkpoint import CheckpointFile
-from slimevid.run.manifest import RUN_MANIFEST, RunManifest
-from slimevid.run.request import RunRequest, clip_entry
-from slimevid.session.passes import ReferenceInterval
+from slimecore.errors import OutputError
+from slimecore.io.atomic_files import make_folder
 
-__all__ = ["missing_results", "prepare_output_folder"]
+__all__ = ["EXPORTS", "OutputFolder"]
+
+EXPORTS: Mapping[str, str] = MappingProxyType({"rgba": "rgba", "coco-rle": "coco_rle.json"})
+"""File or folder name of every optional export, by the kind that ``--export`` takes."""
 
 
-def prepare_output_folder(
-    request: RunRequest,
-    clip: Clip,
-    gaps: Iterable[ReferenceInterval],
-    ledger: RunManifest,
-    snapshots: CheckpointFile,
-    *,
-    fresh: bool,
-) -> None:
-    """Make the folder ready.
+@dataclass(frozen=True, slots=True)
+class OutputFolder:
+    """Paths of the results and of the working files of a run.
 
-    The ledger comes before anything is cleared away: from then on it says what is done, so a run that is killed at any
-    later moment can be resumed. Masks of an earlier run are removed only where a ledger says that they are ours; so are
-    exports of frames that will be labelled again.
-
-    Raises
-    ------
-    OutputError
-        The place cannot be written.
+    Parameters
+    ----------
+    root : Path
+        The folder itself, which need not exist yet.
     """
-    out = request.out
-    make_folder(out)
-    ours = (out / RUN_MANIFEST).is_file()  # else what lies here is not ours to clear away
-    begun = not fresh and snapshots.load(ledger.key) is not None
-    if not begun:  # else one of other references would be taken up when these are taken back
-        snapshots.remove()
-    ledger.save()
-    masks = make_folder(out / "masks")
-    soft = make_folder(out / "soft") if request.soft else out / "soft"
-    results = ("overlay.mp4", "parts.safetensors", "completion.safetensors", "scores.csv", "coco_rle.json")
-    stale = [out / name for name in results if fresh]
-    stems = clip.stems()
-    if ours and not ledger.done and not begun:
-        kinds = (("masks", ".png"), ("soft", ".npy"), ("rgba", ".png"))
-        stale += [out / kind / f"{stem}{suffix}" for stem in stems for kind, suffix in kinds]
-    elif again := [i for gap in gaps if ledger.interval_key(gap) not in ledger.done for i in gap.frames()]:
-        stale += [out / "coco_rle.json", *(out / "rgba" / f"{stems[i]}.png" for i in again if ours)]
-    for folder in (out, masks, soft, out / "rgba"):  # what a killed process was writing
-        stale += folder.glob(".*.part*") if folder.is_dir() else []
-    for path in stale:
+
+    root: Path
+
+    # Results of every run
+
+    @property
+    def masks(self) -> Path:
+        """Folder of label masks."""
+        return self.root / "masks"
+
+    def mask(self, stem: str) -> Path:
+        """Label mask of a frame, an indexed PNG."""
+        return self.masks / f"{stem}.png"
+
+    @property
+    def overlay(self) -> Path:
+        """Video of the masks laid over the frames."""
+        return self.root / "overlay.mp4"
+
+    @property
+    def scores(self) -> Path:
+        """Table with a row for every frame and part."""
+        return self.root / "scores.csv"
+
+    @property
+    def embeddings(self) -> Path:
+        """Learned part embeddings."""
+        return self.root / "parts.safetensors"
+
+    @property
+    def adapted_network(self) -> Path:
+        """Weights of the refinement network after test-time adaptation."""
+        return self.root / "completion.safetensors"
+
+    @property
+    def settings(self) -> Path:
+        """Settings of the run, as ``--config`` reads them."""
+        return self.root / "config.yaml"
+
+    @property
+    def report(self) -> Path:
+        """Report of the run: status, timings, versions."""
+        return self.root / "report.json"
+
+    # Optional results
+
+    @property
+    def soft(self) -> Path:
+        """Folder of soft labels."""
+        return self.root / "soft"
+
+    def soft_labels(self, stem: str) -> Path:
+        """Soft labels of a frame, (P, h, w) float16."""
+        return self.soft / f"{stem}.npy"
+
+    @property
+    def rgba(self) -> Path:
+        """Folder of cut-outs."""
+        return self.export("rgba")
+
+    def cut_out(self, stem: str) -> Path:
+        """RGBA cut-out of a frame."""
+        return self.rgba / f"{stem}.png"
+
+    def export(self, kind: str) -> Path:
+        """Path that export `kind` of :data:`EXPORTS` writes."""
+        return self.root / EXPORTS[kind]
+
+    # Working files
+
+    @property
+    def manifest(self) -> Path:
+        """Provenance of the masks, see :class:`slimevid.run.manifest.RunManifest`."""
+        return self.root / "run.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Newest snapshot of the session, see :class:`slimevid.run.checkpoint.CheckpointFile`."""
+        return self.root / ".state.safetensors"
+
+    @property
+    def frame_checksums(self) -> Path:
+        """Checksums of the frames read, see :class:`slimevid.run.frame_checksums.FrameLog`."""
+        return self.root / ".frames.bin"
+
+    # Checks, before anything is written
+
+    def check_inputs(self, clip: Path, masks: Iterable[Path]) -> None:
+        """Refuse to overwrite the input.
+
+        Parameters
+        ----------
+        clip : Path
+            Video file or folder of frames.
+        masks : iterable of Path
+            Mask files of the references.
+
+        Raises
+        ------
+        OutputError
+            A path to be written is the clip, or the folder of a mask.
+        """
+        written = {path.resolve() for path in (self.masks, self.soft, self.rgba, self.overlay)}
+        if written & {clip.resolve(), *(mask.resolve().parent for mask in masks)}:
+            raise OutputError(f"{self.root}: results would overwrite the clip or the mask; choose another --out")
+
+    def check_clip(self, clip: Mapping[str, Any], stems: Iterable[str]) -> None:
+        """Refuse to mix with the results of another clip.
+
+        Parameters
+        ----------
+        clip : mapping
+            The clip's entry in the report.
+        stems : iterable of str
+            File stem of every frame of the clip.
+
+        Raises
+        ------
+        OutputError
+            The report names another clip, or a mask belongs to none of the frames.
+        """
+        if self.report.is_file():
+            try:
+                before = json.loads(self.report.read_text(encoding="utf-8")).get("clip")
+            except (OSError, ValueError, AttributeError):
+                before = None
+            if before != clip:
+                raise OutputError(f"{self.root} holds the results of another clip; choose another --out")
+        foreign = self._mask_stems() - set(stems)
+        if foreign:
+            raise OutputError(
+                f"{self.masks} holds {len(foreign)} masks of another clip (such as {min(foreign)}.png); "
+                "choose another --out"
+            )
+
+    def check_resumable(self) -> None:
+        """Refuse to resume from masks of unknown provenance.
+
+        Raises
+        ------
+        OutputError
+            The folder holds masks and no manifest.
+        """
+        if not self.manifest.is_file() and self._mask_stems():
+            raise OutputError(
+                f"{self.root} holds masks but no {self.manifest.name}, so nothing says how they were made; "
+                "run without --resume to start over"
+            )
+
+    def has_labels(self, stem: str, *, soft: bool) -> bool:
+        """Say if a frame's mask exists and, with `soft`, its soft labels."""
+        return self.mask(stem).is_file() and (not soft or self.soft_labels(stem).is_file())
+
+    # Preparation
+
+    def create(self) -> None:
+        """Create the folder and check that it takes files."""
+        make_folder(self.root)
+
+    def create_label_folders(self, *, soft: bool) -> None:
+        """Create the folder of the masks and, with `soft`, of the soft labels."""
+        make_folder(self.masks)
+        if soft:
+            make_folder(self.soft)
+
+    def remove_clip_files(self) -> None:
+        """Delete the results that cover the clip as a whole, except settings, report and manifest."""
+        _remove((self.overlay, self.embeddings, self.adapted_network, self.scores, self.export("coco-rle")))
+
+    def remove_frame_files(self, stems: Iterable[str]) -> None:
+        """Delete masks, soft labels and cut-outs of frames."""
+        for stem in stems:
+            _remove((self.mask(stem), self.soft_labels(stem), self.cut_out(stem)))
+
+    def remove_exports(self, stems: Iterable[str]) -> None:
+        """Delete the exports that a new mask of the frames makes stale: the COCO data set and their cut-outs."""
+        _remove((self.export("coco-rle"), *map(self.cut_out, stems)))
+
+    def remove_partial_files(self) -> None:
+        """Delete the temporary files of a process that was killed while it wrote."""
+        for folder in (self.root, self.masks, self.soft, self.rgba):
+            _remove(list(folder.glob(".*.part*")) if folder.is_dir() else ())
+
+    def _mask_stems(self) -> set[str]:
+        return {path.stem for path in self.masks.glob("[!.]*.png")}
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
         with suppress(OSError):
             path.unlink()
-    write_text(out / "config.yaml", dump_yaml(request.config))
-    write_json(out / "report.json", {"status": "running", "clip": clip_entry(clip)})
-
-
-def missing_results(
-    request: RunRequest, clip: Clip, gaps: list[ReferenceInterval], ledger: RunManifest
-) -> list[ReferenceInterval]:
-    """Gaps that count as done, of which a mask, or soft labels that are asked for, are gone; all without scores."""
-    done = [gap for gap in gaps if ledger.interval_key(gap) in ledger.done]
-    if not (request.out / "scores.csv").is_file():
-        return done
-    kinds = [("masks", "png"), *([("soft", "npy")] if request.soft else [])]
-    stems = clip.stems()
-
-    def there(frame: int) -> bool:
-        return all((request.out / kind / f"{stems[frame]}.{suffix}").is_file() for kind, suffix in kinds)
-
-    return [gap for gap in done if not all(there(frame) for frame in gap.frames())]

@@ -1,9 +1,8 @@
-"""What is made once all masks are written: scores in order, the overlay, exports, the report."""
+"""Work on complete masks: scores in the clip's order, overlay, exports, report."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,105 +14,114 @@ from slimecore.provenance.report import model_entry, parts_entry, peak_memory_mb
 from slimecore.runtime import plugins
 from slimevid.exports import Results
 from slimevid.exports import overlay as overlay_export
-from slimevid.io import Clip
 from slimevid.io.writers import sort_scores
 from slimevid.references.mask_files import References
-from slimevid.run.manifest import RunManifest
-from slimevid.run.request import RunRequest, clip_entry
-from slimevid.session.passes import ReferenceInterval
-from slimevid.session.segmenter import Segmenter
+from slimevid.run.context import RunContext, clip_entry
+from slimevid.run.frame_loop import LoopSummary
 
-__all__ = ["note_stop", "read_report", "write_exports", "write_report"]
+__all__ = ["note_start", "note_stop", "read_report", "write_exports", "write_report"]
+
+_STAGES = ("load", "learn", "segment", "export")
 
 
-def write_exports(request: RunRequest, results: Results, ledger: RunManifest, *, drawn: bool) -> None:
-    """Make what rests on complete masks.
+def write_exports(context: RunContext, *, overlay_written: bool) -> None:
+    """Sort the scores, draw the overlay, and write the exports of the request.
 
     Parameters
     ----------
-    drawn : bool
-        The overlay is there, and the scores came in order.
+    context : RunContext
+        All masks are written.
+    overlay_written : bool
+        The overlay exists, and the scores are in the clip's order.
     """
-    if not drawn:
-        scores = request.out / "scores.csv"
+    if not overlay_written:
+        scores = context.folder.scores
         sort_scores(scores)
-        ledger.scores = scores.stat().st_size
-        ledger.save()
-        overlay_export.write(results)
-    for name in request.exports:
-        plugins.load("slimevid.exports", name).write(results)
+        context.manifest.score_bytes = scores.stat().st_size
+        context.manifest.save()
+        overlay_export.write(_results(context, context.folder.overlay))
+    for kind in context.request.exports:
+        plugins.load("slimevid.exports", kind).write(_results(context, context.folder.export(kind)))
 
 
-def write_report(
-    request: RunRequest,
-    results: Results,
-    references: References,
-    session: Segmenter,
-    ledger: RunManifest,
-    gaps: Sequence[ReferenceInterval],
-    clock: Sequence[float],
-    labelled: tuple[int, float],
-) -> dict[str, Any]:
-    """Write ``report.json`` and give its content; `labelled` are the frames of this run and their processor seconds."""
-    computed, processor_s = labelled
-    backbone = session.backbone
-    started, loaded, learned, segmented, finished = clock
-    again = [i for gap in gaps if ledger.interval_key(gap) not in ledger.unchanged for i in gap.frames()]
+def _results(context: RunContext, target: Path) -> Results:
+    def on_frame(done: int, total: int) -> None:
+        context.notify("export", done, total)
+
+    return Results(context.folder.masks, target, context.clip, context.frames, context.references.parts, on_frame)
+
+
+def write_report(context: RunContext, summary: LoopSummary) -> dict[str, Any]:
+    """Write the report of a run that is done, and return its content.
+
+    Parameters
+    ----------
+    context : RunContext
+    summary : LoopSummary
+        Frames of this process and their processor time.
+    """
+    request, session, frames, parts = context.request, context.session, context.frames, context.references.parts
+    relabelled = [
+        i for interval in context.intervals if not context.manifest.is_unchanged(interval) for i in interval.frames()
+    ]
+    notes = [*context.clip.notes, *context.references.notes, *_outside_range_notes(context.references, frames)]
+    count, seconds = summary.frames, context.timer.seconds
     content = {
         "status": "done",
-        "clip": clip_entry(results.clip),
-        "frames": {"start": results.frames.start, "end": results.frames.stop, "stride": results.frames.step},
+        "clip": clip_entry(context.clip),
+        "frames": {"start": frames.start, "end": frames.stop, "stride": frames.step},
         "references": [{"mask": ref.path.name, "frame": ref.frame} for ref in request.refs],
-        "notes": [*results.clip.notes, *references.notes, *_outside_range_notes(references, results.frames)],
-        "labelled": {"frames": len(results.frames), "by_this_run": computed, "since_the_last_change": len(again)},
+        "notes": notes,
+        "labelled": {"frames": len(frames), "by_this_run": count, "since_the_last_change": len(relabelled)},
         "parts_file": None if request.parts is None else request.parts.name,
-        "parts": parts_entry(references.parts),
-        "model": None if backbone is None else model_entry(backbone),
+        "parts": parts_entry(parts),
+        "model": None if session.backbone is None else model_entry(session.backbone),
         "settings": to_dict(request.config),
         "seed": request.config.seed,
         "versions": versions("av"),
         "memory_bytes": session.memory_bytes,
         "peak_memory_mb": peak_memory_mb(),
         "timings_s": {
-            "load": round(loaded - started, 3),
-            "learn": round(learned - loaded, 3),
-            "segment": round(segmented - learned, 3),
-            "export": round(finished - segmented, 3),
-            "total": round(finished - started, 3),
+            **{stage: round(seconds.get(stage, 0.0), 3) for stage in _STAGES},
+            "total": round(sum(seconds.values()), 3),
         },
-        "processor_ms_a_frame": round(1000 * processor_s / computed, 1) if computed else None,
-        "fps": round(computed / max(segmented - learned, 1e-9), 3) if computed else None,
+        "processor_ms_a_frame": round(1000 * summary.processor_seconds / count, 1) if count else None,
+        "fps": round(count / max(seconds["segment"], 1e-9), 3) if count else None,
     }
-    write_json(request.out / "report.json", content)
+    write_json(context.folder.report, content)
     return content
 
 
 def _outside_range_notes(references: References, frames: range) -> list[str]:
-    """Notes on references beside the frames that were labelled."""
-    found = [item.frame.index for item in references.items]
+    """Return a note for every reference outside the range of labelled frames."""
     return [
         f"reference frame {i} lies outside the frames to label; its neighbours among them were labelled from it at once"
-        for i in found
+        for i in (item.frame.index for item in references.items)
         if not frames[0] <= i <= frames[-1]
     ]
 
 
-def read_report(out: Path) -> dict[str, Any]:
-    """The report of a run that is done.
+def read_report(path: Path) -> dict[str, Any]:
+    """Return the report of a run that is done.
 
     Raises
     ------
     OutputError
-        It is gone or damaged.
+        The file is missing or damaged.
     """
-    path = out / "report.json"
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise OutputError(f"{path}: gone or damaged; run without --resume to start over") from error
 
 
-def note_stop(out: Path, clip: Clip, error: SlimeError) -> None:
-    """Say in the report why the run stopped; the disk may be full, so it may go unsaid."""
+def note_start(context: RunContext) -> None:
+    """Write a report that says that the run is in progress."""
+    write_json(context.folder.report, {"status": "running", "clip": clip_entry(context.clip)})
+
+
+def note_stop(context: RunContext, error: SlimeError) -> None:
+    """Write a report that says why the run stopped, if the disk has room for it."""
     with suppress(OutputError):
-        write_json(out / "report.json", {"status": "stopped", "clip": clip_entry(clip), "why": str(error)})
+        entry = clip_entry(context.clip)
+        write_json(context.folder.report, {"status": "stopped", "clip": entry, "why": str(error)})

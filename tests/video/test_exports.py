@@ -126,7 +126,7 @@ def test_a_clip_without_any_mask_is_a_valid_data_set(slide, tmp_path):
     from slimecore.types import Parts
 
     parts = Parts((0, 3), ("background", "x"), ((0, 0, 0), (1, 1, 1)))
-    coco_rle.write(Results(tmp_path, clip, range(12), parts))
+    coco_rle.write(Results(tmp_path / "masks", tmp_path / "coco_rle.json", clip, range(12), parts))
     content = json.loads((tmp_path / "coco_rle.json").read_text())
     assert content["annotations"] == []
     assert len(content["images"]) == 12

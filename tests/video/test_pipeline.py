@@ -147,7 +147,7 @@ def test_the_written_config_repeats_the_run(clip, tmp_path, capsys):
         (["my clip", "--ref", "ref.png", "--propagator", "fuse"], "unknown propagator 'fuse'"),
         (["my clip", "--ref", "ref.png", "--device", "tpu"], "unknown device 'tpu'"),
         (["my clip", "--ref", "ref.png", "--ref-frame", "9"], "reference frame 9 lies outside the clip"),
-        (["my clip", "--ref", "ref.png", "--size", "3"], "--size: short_side must lie in"),
+        (["my clip", "--ref", "ref.png", "--size", "3"], "--size: network_size must lie in"),
         (["my clip", "--ref", "empty"], "--ref empty is a folder; give a mask there, and the clip before it"),
         (["my clip", "--ref", "x=ref.png"], "no such mask: x=ref.png; --ref takes a file, or N=FILE"),
         (["my clip", "--ref", "ref.png", "--out", "ref.png/x"], "cannot write into"),
@@ -196,12 +196,12 @@ def test_masks_of_another_clip_are_not_mixed_in(clip, tmp_path, capsys):
 
 
 def test_an_unforeseen_error_is_one_line_and_status_1(clip, tmp_path, monkeypatch, capsys):
-    import slimevid.run.pipeline
+    import slimevid.run.context
 
     def explode(*_args, **_kwargs):
         raise ZeroDivisionError("boom")
 
-    monkeypatch.setattr(slimevid.run.pipeline, "open_clip", explode)
+    monkeypatch.setattr(slimevid.run.context, "open_clip", explode)
     assert run(clip, "--ref", tmp_path / "ref.png", "--quiet") == 1
     assert "unexpected ZeroDivisionError: boom" in one_line(capsys)
 

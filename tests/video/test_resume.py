@@ -15,7 +15,8 @@ from PIL import Image
 
 from slimecore.io.masks import read_mask, write_mask
 from slimevid.refinement import adaptation as lucid
-from slimevid.run.checkpoint import STATE, CheckpointFile, RunPosition
+from slimevid.run.checkpoint import CheckpointFile, RunPosition
+from slimevid.run.output_folder import OutputFolder
 from slimevid.session import learning as teaching
 
 COUNT = 12
@@ -190,7 +191,7 @@ def test_arrays_of_every_kind_come_back_as_they_were(tmp_path):
         "bytes": np.arange(5, dtype=np.uint8),
         "frozen": np.broadcast_to(np.float32(2), (3, 2)),
     }
-    file, place = CheckpointFile(tmp_path), RunPosition("key", 1, 0, 5, 99)
+    file, place = CheckpointFile(tmp_path / "state"), RunPosition("key", 1, 0, 5, 99)
     file.save(place, state)
     assert file.load("another") is None
     found, arrays = file.load("key")
@@ -207,7 +208,7 @@ def test_arrays_of_every_kind_come_back_as_they_were(tmp_path):
 
 @pytest.mark.parametrize(("every", "seconds", "due"), [(3, 1e9, [False, False, True]), (9, 0.0, [True, True, True])])
 def test_a_snapshot_is_due_after_some_frames_or_some_time(tmp_path, every, seconds, due):
-    file = CheckpointFile(tmp_path, every, seconds)
+    file = CheckpointFile(tmp_path / "state", every, seconds)
     assert [file.due() for _ in range(3)] == due
     file.save(RunPosition("key", 0, 0, 3, 0), {})
     assert file.due() == (seconds == 0)
@@ -233,7 +234,7 @@ def stopped(command, slide, tmp_path, capsys):
     [
         (["--seed", "7"], "settings.seed 0 -> 7"),
         (["--propagator", "copy"], "settings.propagator flow_warp -> copy"),
-        (["--size", "96", "--flow", "none"], "settings.flow dis -> none, settings.short_side 64 -> 96"),
+        (["--size", "96", "--flow", "none"], "settings.flow dis -> none, settings.network_size 64 -> 96"),
         (["--stride", "2"], "stride 1 -> 2"),
         (["--start", "1"], "start 0 -> 1"),
         (["--soft"], "soft False -> True"),
@@ -267,7 +268,7 @@ def test_another_clip_is_refused(command, slide, tmp_path, stopped, one_line):
 
 
 def test_another_program_is_refused(command, tmp_path, stopped, one_line, monkeypatch):
-    monkeypatch.setattr("slimevid.run.pipeline.code_hash", lambda *_: "another version")
+    monkeypatch.setattr("slimevid.run.context.code_hash", lambda *_: "another version")
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 2
     assert "program" in one_line()
 
@@ -390,7 +391,7 @@ def test_a_reference_that_is_taken_back(harness, slide, tmp_path, read_results):
     two = [*one, "--ref", f"6={tmp_path / 'ref_3.png'}"]
     assert harness(arguments_for(slide, whole, "flow_warp", *one)) == 0
     _killed_after(harness, arguments_for(slide, out, "flow_warp", *one), out / "masks" / "009.png", 2)
-    assert (out / STATE).is_file()
+    assert OutputFolder(out).checkpoint.is_file()
     other = out / "masks" / "005.png"
     expected = other.read_bytes()
     _killed_after(harness, arguments_for(slide, out, "flow_warp", *two, "--resume"), other, 1000, expected)

@@ -1,1 +1,1 @@
-"""Manage the process: device, threads, seeds, plug-in lookup, progress bar."""
+"""Manage the process: device, threads, seeds, plug-in lookup, progress, stage timer."""
