@@ -63,11 +63,25 @@ class LabelledMesh:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Optional outputs. See :class:`slime3d.config.RunConfig` for the fields."""
+    """Optional outputs.
+
+    Parameters
+    ----------
+    up : str
+        Up axis of the file.
+    turntable_frames : int
+        Frames of the turntable, 0 for none.
+    viewer_faces : int
+        Largest number of faces of the viewer page, 0 for no page.
+    keep_texture : bool
+        Files look as the mesh does, not coloured by part.
+    part_files : str
+        File type of a file per part, ``none`` for none.
+    """
 
     up: str = RunConfig().up
-    frames: int = RunConfig().turntable_frames
-    viewer: int = RunConfig().viewer_faces
+    turntable_frames: int = RunConfig().turntable_frames
+    viewer_faces: int = RunConfig().viewer_faces
     keep_texture: bool = RunConfig().keep_texture
     part_files: str = RunConfig().part_files
 
@@ -119,16 +133,29 @@ def write_results(out: Path, labelled: LabelledMesh, config: Any, renderer: Rend
     fragments = renderer.rasterize(mesh.vertices, mesh.faces, sheet_cameras)
     pictures = shade_colors(fragments, mesh, sheet_cameras, palette[labels.rows], normals)
     write_contact_sheet(out / "labels.png", pictures, parts)
-    if outputs.viewer:
+    if outputs.viewer_faces:
         files.append("viewer.html")
         page = viewer_page(
-            mesh, labelled.name, labels, parts, palette, up=outputs.up, limit=outputs.viewer, corner_normals=normals
+            mesh,
+            labelled.name,
+            labels,
+            parts,
+            palette,
+            up=outputs.up,
+            limit=outputs.viewer_faces,
+            corner_normals=normals,
         )
         write_text(out / "viewer.html", page)
-    if outputs.frames:
+    if outputs.turntable_frames:
         files.append("turntable.mp4")
         write_turntable(
-            out / "turntable.mp4", mesh, renderer, palette[labels.rows], outputs.up, outputs.frames, normals=normals
+            out / "turntable.mp4",
+            mesh,
+            renderer,
+            palette[labels.rows],
+            outputs.up,
+            outputs.turntable_frames,
+            normals=normals,
         )
     remove(out, sorted(earlier_files - set(files)))
     return tuple(files)

@@ -22,7 +22,17 @@ _MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A mesh file with its name and result folder."""
+    """A mesh to process.
+
+    Parameters
+    ----------
+    name : str
+        Name in messages and in ``batch.json``.
+    path : Path
+        Mesh file.
+    out : Path
+        Result folder.
+    """
 
     name: str
     path: Path

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class TransferRunConfig:
         ``zbuffer``, ``embree`` or ``pytorch3d``.
     rest : bool
         With learned parts, faces may also be labelled 0, the rest.
-    frames : int
+    turntable_frames : int
         Frames of the turntable, 0 .. 10000, 0 = no turntable.
     device : str
         Device of the model of learned parts: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -58,14 +59,16 @@ class TransferRunConfig:
     up: str = "y"
     renderer: str = "zbuffer"
     rest: bool = False
-    frames: int = 0
+    turntable_frames: int = 0
     device: str = "auto"
     seed: int = 0
     transfer: TransferConfig = field(default_factory=TransferConfig)
 
+    RENAMED = MappingProxyType({"frames": "turntable_frames"})
+
     def __post_init__(self) -> None:
-        if not 0 <= self.frames <= 10000:
-            raise ConfigError(f"frames must be 0 .. 10000, got {self.frames}")
+        if not 0 <= self.turntable_frames <= 10000:
+            raise ConfigError(f"turntable_frames must be 0 .. 10000, got {self.turntable_frames}")
 
 
 def run_transfer(

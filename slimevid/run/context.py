@@ -10,6 +10,7 @@ from slimecore.errors import InputError
 from slimecore.io.embeddings import load_embeddings, require_model, require_parts
 from slimecore.provenance.code_hash import code_hash
 from slimecore.provenance.report import versions
+from slimecore.runtime.plugins import external_digest
 from slimecore.runtime.stage_timer import StageTimer
 from slimecore.types import PartEmbeddings, Parts
 from slimevid.io import Clip, open_clip
@@ -155,9 +156,9 @@ def _check_drops(drops: tuple[tuple[int, tuple[int, ...]], ...], parts: Parts) -
 
 def _identity(request: RunRequest, clip: Clip, frames: range, session: Segmenter) -> dict[str, Any]:
     """Return all that decides the masks, except the references and the pixels of the clip."""
-    backbone = session.backbone
+    backbone, config = session.backbone, request.config
     return {
-        "settings": to_dict(request.config),
+        "settings": to_dict(config),
         "model": None if backbone is None else {"revision": backbone.revision, "device": str(backbone.device)},
         "parts_file": None if request.parts is None else file_digest(request.parts),
         "clip": clip_entry(clip),
@@ -167,6 +168,7 @@ def _identity(request: RunRequest, clip: Clip, frames: range, session: Segmenter
         "soft": request.soft,
         "drops": sorted([frame, value] for frame, values in request.drops for value in values),
         "program": code_hash("slimecore", "slimevid")[:12],
+        "plugins": [external_digest(name) for name in (config.propagator, config.flow, *config.cues)],
         "versions": versions("av"),
     }
 

@@ -21,7 +21,7 @@ from slimevid.session.passes import ReferenceInterval
 
 __all__ = ["RunManifest", "file_digest"]
 
-_SCHEMA = 7
+_SCHEMA = 8
 IntervalKey = tuple[str, str]
 
 

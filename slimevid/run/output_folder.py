@@ -97,8 +97,8 @@ class OutputFolder:
         return self.rgba / f"{stem}.png"
 
     def export(self, kind: str) -> Path:
-        """Path that export `kind` of :data:`EXPORTS` writes."""
-        return self.root / EXPORTS[kind]
+        """Path that an export writes: a name in :data:`EXPORTS`, or that of a plug-in's file."""
+        return self.root / EXPORTS.get(kind, Path(kind).stem)
 
     # Working files
 

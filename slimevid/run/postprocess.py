@@ -41,7 +41,7 @@ def write_exports(context: RunContext, *, overlay_written: bool) -> None:
         context.manifest.save()
         overlay_export.write(_results(context, context.folder.overlay))
     for kind in context.request.exports:
-        plugins.load("slimevid.exports", kind).write(_results(context, context.folder.export(kind)))
+        plugins.load("slimevid.exports", kind, "write").write(_results(context, context.folder.export(kind)))
 
 
 def _results(context: RunContext, target: Path) -> Results:

@@ -40,7 +40,7 @@ class RunRequest:
     drops : tuple of (int, tuple of int)
         Frame from which on part values are left out, see :meth:`slimevid.session.segmenter.Segmenter.drop`.
     exports : tuple of str
-        Keys of :data:`slimevid.run.output_folder.EXPORTS`.
+        Keys of :data:`slimevid.run.output_folder.EXPORTS`, or paths of Python files with ``write(results)``.
     soft : bool
         Write soft labels too.
     resume : bool
@@ -69,7 +69,7 @@ class RunRequest:
 
     def __post_init__(self) -> None:
         for name in self.exports:
-            if name not in EXPORTS:
+            if name not in EXPORTS and not name.endswith(".py"):
                 raise ConfigError(f"unknown export {name!r}; choose {', '.join(EXPORTS)}")
 
     def frames(self, count: int) -> range:

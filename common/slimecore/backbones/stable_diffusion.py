@@ -122,6 +122,8 @@ class StableDiffusion:
         Text encoder of the checkpoint, loaded at each call.
     seed : int
         Seed of the noise, if the read-out adds noise.
+    _pass_lock : Lock
+        Guards passes of the UNet, which record layers.
     """
 
     name: str

@@ -114,6 +114,10 @@ class FaithfulConfig:
     checkpointing : bool
         Recompute activations in the backward pass (gradient checkpointing, Chen et al., 2016). It needs less memory and
         a third more computation.
+    augment : AugmentConfig
+        Augmentation of the annotated images.
+    lora : LoraConfig
+        Low-rank changes of the cross-attention layers.
     """
 
     epochs: int = 200

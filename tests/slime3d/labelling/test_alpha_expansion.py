@@ -45,7 +45,7 @@ def cut_by_scipy(goes, stays, pairs, capacity):
 @pytest.fixture
 def cut(monkeypatch):
     if not INSTALLED:
-        monkeypatch.setattr(smooth, "_cut", cut_by_scipy)
+        monkeypatch.setattr(smooth, "_minimum_cut", cut_by_scipy)
         monkeypatch.setitem(sys.modules, "maxflow", ModuleType("maxflow"))
 
 
@@ -65,7 +65,7 @@ def test_expansion_move_is_optimal(seed):
     pairs = np.array([p for p in itertools.combinations(range(6), 2) if rng.random() < 0.5]).reshape(-1, 2)
     price, bond = rng.uniform(0, 3, (6, 3)), rng.uniform(0, 2, len(pairs))
     rows, fixed = rng.integers(0, 3, 6), rng.random(6) < 0.2
-    cuts = [cut_by_scipy, *([smooth._cut] if INSTALLED else [])]
+    cuts = [cut_by_scipy, *([smooth._minimum_cut] if INSTALLED else [])]
     for part, one in itertools.product(range(3), cuts):
         moves = [
             np.where(move, part, rows)
@@ -74,7 +74,7 @@ def test_expansion_move_is_optimal(seed):
         ]
         best = min(energy(m, price, pairs, bond) for m in moves)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(smooth, "_cut", one)
+            patch.setattr(smooth, "_minimum_cut", one)
             found = np.where(smooth._takes(part, rows, price, pairs, bond, fixed), part, rows)
         assert energy(found, price, pairs, bond) == pytest.approx(best, abs=1e-2)
         assert (found[fixed] == rows[fixed]).all()
@@ -90,7 +90,7 @@ def test_energy_never_rises_binary_optimal(seed):
     rows = rng.integers(0, 2, 7)
     rows[:2] = 0, 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(smooth, "_cut", cut_by_scipy)
+        patch.setattr(smooth, "_minimum_cut", cut_by_scipy)
         found = smooth._lowered(rows, price, pairs, bond, np.zeros(7, bool))
     assert energy(found, price, pairs, bond) <= energy(rows, price, pairs, bond) + 1e-9
     best = min(energy(r, price, pairs, bond) for r in itertools.product((0, 1), repeat=7))

@@ -69,7 +69,7 @@ def save_mesh(path: Path, look: str) -> None:
 @pytest.mark.parametrize("look", ["clay", "vertex colours", "texture", "cut-outs", "glass"])
 def test_exported_meshes_are_valid_gltf(look: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slime3d.output.results._SHEET_VIEWS", 1)
-    monkeypatch.setattr("slime3d.output.results._SHEET_SIZE", 16)
+    monkeypatch.setattr("slime3d.output.results._SHEET_SIZE_PIXELS", 16)
     mesh, mask, views = tmp_path / "mesh.glb", tmp_path / "mask.png", ["--views", "2", "--size", "64"]
     save_mesh(mesh, look)
     assert main(["render", str(mesh), "--out", str(tmp_path / "views"), *views]) == 0
