@@ -4,7 +4,8 @@
     python scripts/make_docs.py --check    # exit status 1 if a page is not what it would be
 
 Pages: ``reference/settings.md`` (from the dataclasses of settings), ``reference/cli.md`` (from the stored help texts),
-``reference/api/*.md`` (from the tables of public names) and ``decisions.md`` (from the decision records).
+``reference/api/*.md`` (from the tables of public names), ``decisions.md`` (from the decision records) and
+``images/house.svg`` (from the import contracts and the folders).
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from house_figure import house_svg
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -300,7 +304,8 @@ def pages() -> dict[Path, str]:
         DOCS / "decisions.md": decisions_page(),
     }
     made |= {DOCS / "reference" / "api" / f"{name}.md": api_page(name) for name in PACKAGES}
-    return {file: NOTE + text.rstrip() + "\n" for file, text in made.items()}
+    written = {file: NOTE + text.rstrip() + "\n" for file, text in made.items()}
+    return written | {DOCS / "images" / "house.svg": house_svg(ROOT)}
 
 
 def main() -> int:

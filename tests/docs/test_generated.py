@@ -66,27 +66,3 @@ def test_readme_is_short():
 
 def test_tutorial_pictures_are_small():
     assert all(file.stat().st_size <= 80_000 for file in IMAGES.glob("*.jpg"))
-
-
-def test_propagator_of_the_documentation_runs(monkeypatch):
-    import types
-
-    import numpy as np
-
-    from slimecore.runtime import plugins
-    from slimevid import RunConfig, Segmenter
-
-    page = (ROOT / "docs" / "how-to" / "own-propagator.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python title=[^\n]*\n(.*?)```", page, re.DOTALL)
-    module = types.ModuleType("translate")
-    exec(code, module.__dict__)
-    load = plugins.load
-    monkeypatch.setattr(plugins, "load", lambda package, name: module if name == "translate" else load(package, name))
-    picture = np.zeros((64, 96, 3), np.uint8)
-    picture[20:40, 20:40] = np.random.default_rng(0).integers(50, 255, (20, 20, 3), np.uint8)
-    mask = (picture.sum(-1) > 0).astype(np.uint8)
-    session = Segmenter(RunConfig(propagator="translate"))
-    session.add_reference(picture, mask)
-    moved = session.step(np.roll(picture, 5, axis=1))
-    overlap = (moved.labels > 0) & (np.roll(mask, 5, axis=1) > 0)
-    assert overlap.sum() > 0.9 * mask.sum()
