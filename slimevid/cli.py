@@ -100,6 +100,7 @@ def _build_request(arguments: argparse.Namespace) -> RunRequest:
 
 def _run(arguments: argparse.Namespace) -> int:
     request = _build_request(arguments)
+    request.require_inputs()  # a wrong path is reported before torch is imported
     from slimevid.run.output_folder import OutputFolder
     from slimevid.run.pipeline import run_clip
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slimecore.cli_support import Parser, add_common, add_settings, configured, make_parser, run_guarded
+from slimecore.cli_support import Parser, add_common, add_settings, configured, make_parser, require_files, run_guarded
 
 __all__ = ["main"]
 
@@ -100,9 +100,9 @@ def _learn(arguments: argparse.Namespace) -> int:
         "network_size": arguments.size,
         "model": {"name": arguments.model} if arguments.model else None,
     }
-    config = configured(
-        ImageConfig(), arguments, direct
-    )  # before torch is imported, so that a wrong setting is reported at once
+    config = configured(ImageConfig(), arguments, direct)
+    require_files([*arguments.pairs, *([arguments.names] if arguments.names else [])])
+    # Only now torch is imported: a wrong setting or path is reported at once.
     from slimecore.pipelines.learn import LearnRequest, run_learn
     from slimecore.runtime.progress import bar
 
@@ -127,6 +127,7 @@ def _segment(arguments: argparse.Namespace) -> int:
 
     direct = {"segment": {"network_size": arguments.size} if arguments.size else None}
     config = configured(ImageConfig(), arguments, direct)
+    require_files([arguments.parts, *arguments.images])
     from slimecore.pipelines.segment import SegmentRequest, run_segment
     from slimecore.runtime.progress import bar
 

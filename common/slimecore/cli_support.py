@@ -9,14 +9,23 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slimecore.errors import InputProblems, SlimeError
+from slimecore.errors import InputError, InputProblems, SlimeError
 
-__all__ = ["Parser", "add_common", "add_settings", "configured", "make_parser", "run_guarded", "version"]
+__all__ = [
+    "Parser",
+    "add_common",
+    "add_settings",
+    "configured",
+    "make_parser",
+    "require_files",
+    "run_guarded",
+    "version",
+]
 
 T = TypeVar("T")
 _OPTION_OF_SETTING = {"network_size": "--size"}
@@ -108,6 +117,19 @@ def configured(config: T, arguments: argparse.Namespace, direct: Mapping[str, An
             apply(config, {key: value}, where=_OPTION_OF_SETTING.get(key, f"--{key.replace('_', '-')}"))
         raise
     return apply(config, parse_assignments(arguments.set), where="--set")
+
+
+def require_files(paths: Iterable[Path]) -> None:
+    """Check that files or folders exist, before heavy modules are imported.
+
+    Raises
+    ------
+    InputError
+        A path does not exist. The message names the first.
+    """
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"no such file: {path}")
 
 
 def run_guarded(program: str, debug: bool, action: Callable[[], int]) -> int:

@@ -142,12 +142,12 @@ class Mesh:
         return index
 
 
-def load_mesh(path: Path) -> Mesh:
+def load_mesh(path: Path | str) -> Mesh:
     """Load a mesh or scene without merging, dropping or reordering faces.
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
         Any format of trimesh: obj, glb, gltf, ply, off, stl ...
 
     Returns
@@ -160,6 +160,7 @@ def load_mesh(path: Path) -> Mesh:
         The file is missing or unreadable, has no faces (a point cloud) or NaN vertices, or is Draco-compressed and
         the decoder is not installed.
     """
+    path = Path(path)
     import trimesh
 
     if not path.is_file():

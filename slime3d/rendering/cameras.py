@@ -194,7 +194,7 @@ def cameras_entry(cameras: Cameras, **more: Any) -> dict[str, Any]:
     }
 
 
-def read_cameras(path: Path) -> Cameras:
+def read_cameras(path: Path | str) -> Cameras:
     """Read the cameras of a ``cameras.json``.
 
     Raises
@@ -202,6 +202,7 @@ def read_cameras(path: Path) -> Cameras:
     InputError
         The file is missing or invalid.
     """
+    path = Path(path)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         pose = np.array([view["pose"] for view in raw["views"]], np.float64).reshape(-1, 4, 4)

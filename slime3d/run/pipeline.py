@@ -188,9 +188,9 @@ def _relabelled_by_appearance(before: FaceLabels, after: FaceLabels) -> FaceLabe
 
 
 def run_mesh(
-    path: Path,
+    path: Path | str,
     references: Sequence[Reference],
-    out: Path,
+    out: Path | str,
     config: RunConfig,
     names: Mapping[int, str] | None = None,
     cameras: Path | None = None,
@@ -199,11 +199,11 @@ def run_mesh(
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
         Mesh file.
     references : sequence of Reference
         Masks with their view numbers, not empty.
-    out : Path
+    out : Path or str
         Result folder.
     config : RunConfig
     names : mapping of int to str, optional
@@ -221,6 +221,7 @@ def run_mesh(
     SlimeError
         The mesh, a mask, a setting or the folder is invalid. Nothing is written in this case.
     """
+    path, out = Path(path), Path(out)
     clock = StageTimer()
     made_of = provenance(path, config, references, names, cameras)
     mesh = load_mesh(path)

@@ -65,7 +65,7 @@ def davis_set(root: Path, year: int, subset: str, task: str = "semi-supervised")
 
     Parameters
     ----------
-    root : Path
+    root : Path or str
         DAVIS folder, which holds ``ImageSets``.
     year : int
         2016 or 2017.
@@ -109,7 +109,7 @@ def _sequence_of(line: str) -> str:
 
 
 def open_davis(
-    root: Path,
+    root: Path | str,
     year: int,
     subset: str = "val",
     task: str = "semi-supervised",
@@ -122,7 +122,7 @@ def open_davis(
 
     Parameters
     ----------
-    root : Path
+    root : Path or str
         DAVIS folder with ``Annotations/<resolution>/<sequence>/*.png`` and ``ImageSets/<year>/<subset>.txt``.
     year : int
         2016 or 2017.
@@ -144,6 +144,7 @@ def open_davis(
     InputError
         The split, a sequence or its annotations are missing.
     """
+    root = Path(root)
     names = _select(davis_set(root, year, subset, task), sequences, f"{year} {subset}")
     base = (
         root / ("Annotations_unsupervised" if task == "unsupervised" and year == 2017 else "Annotations") / resolution
@@ -170,7 +171,7 @@ def open_youtube(root: Path, sequences: Sequence[str] = ()) -> Dataset:
     return Dataset("ytvos", _truths(base, _select(names, sequences, str(base))))
 
 
-def open_pairs(truth: Path, sequences: Sequence[str] = ()) -> Dataset:
+def open_pairs(truth: Path | str, sequences: Sequence[str] = ()) -> Dataset:
     """Find the annotations in a folder of masks, or in a folder with a subfolder of masks per sequence.
 
     Raises
@@ -178,6 +179,7 @@ def open_pairs(truth: Path, sequences: Sequence[str] = ()) -> Dataset:
     InputError
         The folder is missing or holds no masks.
     """
+    truth = Path(truth)
     if not truth.is_dir():
         raise InputError(f"no such folder: {truth}; --truth takes a folder of masks, or of folders of masks")
     files = mask_files(truth)

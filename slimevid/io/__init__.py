@@ -83,12 +83,12 @@ class Clip(Protocol):
         ...
 
 
-def open_clip(path: Path, leave_out: Sequence[Path] = ()) -> Clip:
+def open_clip(path: Path | str, leave_out: Sequence[Path] = ()) -> Clip:
     """Open a video file or a folder of frames.
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
     leave_out : sequence of Path
         Files in the folder that are not frames, for instance masks beside them.
 
@@ -101,6 +101,7 @@ def open_clip(path: Path, leave_out: Sequence[Path] = ()) -> Clip:
     InputError
         The path is missing, empty, or not readable as a clip.
     """
+    path = Path(path)
     if path.is_dir():
         from slimevid.io.image_folder import FolderClip
 

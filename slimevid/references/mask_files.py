@@ -28,6 +28,9 @@ class MaskRef:
     path: Path
     frame: int = 0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))  # callers from Python may pass a string
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class References:

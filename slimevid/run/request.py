@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimecore.errors import ConfigError, InputError
-from slimevid.config import RunConfig
+from slimevid.config import RunConfig, as_config
 from slimevid.run.output_folder import EXPORTS
 
 if TYPE_CHECKING:
@@ -68,9 +68,32 @@ class RunRequest:
     config: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
+        for name in ("clip", "out", "names", "parts"):  # callers from Python may pass strings
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else Path(value))
+        object.__setattr__(self, "config", as_config(self.config))
         for name in self.exports:
             if name not in EXPORTS and not name.endswith(".py"):
                 raise ConfigError(f"unknown export {name!r}; choose {', '.join(EXPORTS)}")
+
+    def require_inputs(self) -> None:
+        """Check that all input files exist, before heavy modules are imported.
+
+        Raises
+        ------
+        InputError
+            A path does not exist. The message names the first.
+        """
+        if not self.clip.exists():
+            raise InputError(f"no such clip: {self.clip}; give a video file or a folder of frames")
+        for ref in self.refs:
+            if not ref.path.exists():
+                raise InputError(
+                    f"no such mask: {ref.path}; --ref takes a file, or N=FILE with the number of its frame"
+                )
+        for path in (self.parts, self.names):
+            if path is not None and not path.exists():
+                raise InputError(f"no such file: {path}")
 
     def frames(self, count: int) -> range:
         """Return the frames to label in a clip of `count` frames.

@@ -26,7 +26,7 @@ _READABLE_SCHEMAS = (1, 2)  # 1: no prompt, no deltas
 _DELTA_PREFIX = "delta."
 
 
-def save_embeddings(path: Path, embeddings: PartEmbeddings) -> None:
+def save_embeddings(path: Path | str, embeddings: PartEmbeddings) -> None:
     """Write part embeddings to `path` atomically.
 
     Raises
@@ -34,6 +34,7 @@ def save_embeddings(path: Path, embeddings: PartEmbeddings) -> None:
     OutputError
         `path` cannot be written.
     """
+    path = Path(path)
     parts = embeddings.parts
     header = {
         "schema": SCHEMA,
@@ -53,7 +54,7 @@ def save_embeddings(path: Path, embeddings: PartEmbeddings) -> None:
     write_bytes(path, save(tensors, metadata={"slime": json.dumps(header, sort_keys=True)}))
 
 
-def load_embeddings(path: Path) -> PartEmbeddings:
+def load_embeddings(path: Path | str) -> PartEmbeddings:
     """Read part embeddings from `path`.
 
     Raises
@@ -61,6 +62,7 @@ def load_embeddings(path: Path) -> PartEmbeddings:
     ArtifactError
         The file is missing, truncated, holds no part embeddings, or was written by a newer version.
     """
+    path = Path(path)
     header, tensors = _read_tensors(path)
     if header.get("schema") not in _READABLE_SCHEMAS:
         raise ArtifactError(

@@ -58,7 +58,7 @@ def open_image(path: Path) -> Image.Image:
         raise InputError(f"cannot read {path} as an image: {error}; replace the file") from error
 
 
-def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
+def read_rgb(path: Path | str) -> npt.NDArray[np.uint8]:
     """Read an image file as (h, w, 3) uint8 RGB.
 
     The EXIF orientation is applied, and transparent pixels are composited over black. Grey images of 16 or 32 bits
@@ -69,6 +69,7 @@ def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
     InputError
         The file is missing, truncated or not an image.
     """
+    path = Path(path)
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(open_image(path))

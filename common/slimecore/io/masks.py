@@ -75,12 +75,12 @@ class MaskFile:
         return tuple(int(v) for v in np.unique(self.labels) if v > 0)
 
 
-def read_mask(path: Path) -> MaskFile:
+def read_mask(path: Path | str) -> MaskFile:
     """Read a mask file of any supported style.
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
         Indexed, grey, RGB(A), 1-bit or 16-bit image, or ``.npy`` (h, w) of int or bool.
 
     Raises
@@ -88,6 +88,7 @@ def read_mask(path: Path) -> MaskFile:
     InputError
         The file is missing or unreadable, is a photograph, or has more than 254 label colours.
     """
+    path = Path(path)
     if path.suffix.lower() == ".npy":
         return _from_values(_load_npy(path), path)
     image = ImageOps.exif_transpose(open_image(path))
@@ -365,6 +366,7 @@ def encode_mask(labels: Array) -> bytes:
     return buffer.getvalue()
 
 
-def write_mask(path: Path, labels: Array) -> None:
+def write_mask(path: Path | str, labels: Array) -> None:
     """Write (h, w) int labels 0..255 as an indexed PNG with the DAVIS palette, atomically."""
+    path = Path(path)
     write_bytes(path, encode_mask(labels))

@@ -25,13 +25,13 @@ def placeholder(name: str) -> str:
     return f"<{slug or 'part'}>"
 
 
-def export_tokens(embeddings: PartEmbeddings, folder: Path) -> list[Path]:
+def export_tokens(embeddings: PartEmbeddings, folder: Path | str) -> list[Path]:
     """Write a file for every part, the background included.
 
     Parameters
     ----------
     embeddings : PartEmbeddings
-    folder : Path
+    folder : Path or str
 
     Returns
     -------
@@ -43,6 +43,7 @@ def export_tokens(embeddings: PartEmbeddings, folder: Path) -> list[Path]:
     OutputError
         Two part names give the same token, or the folder cannot be written.
     """
+    folder = Path(folder)
     tokens = [placeholder(name) for name in embeddings.parts.names]
     duplicate = next((token for token in tokens if tokens.count(token) > 1), None)
     if duplicate is not None:

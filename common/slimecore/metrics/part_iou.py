@@ -216,7 +216,7 @@ def _squashed(labels: Labels, size: int | None) -> Labels:
 
 
 def evaluate_folders(
-    predictions: Path, truths: Path, names: Mapping[int, str] | None = None, size: int | None = None
+    predictions: Path | str, truths: Path | str, names: Mapping[int, str] | None = None, size: int | None = None
 ) -> SegmentationReport:
     """Compute the scores of a folder of predicted masks against a folder of ground truths, matched by file stem.
 
@@ -226,7 +226,7 @@ def evaluate_folders(
 
     Parameters
     ----------
-    predictions, truths : Path
+    predictions, truths : Path or str
         Folders of indexed or grey PNG or ``.npy`` files. Every truth needs a prediction. Other predictions are left
         out.
     names, size
@@ -241,6 +241,7 @@ def evaluate_folders(
     InputError
         Predictions are missing, stems repeat, masks are unreadable, or sizes differ. All problems are listed.
     """
+    predictions, truths = Path(predictions), Path(truths)
     if size is not None and not 1 <= size <= 8192:
         raise InputError(f"the size to compare at must lie in 1..8192 pixels, got {size}")
     problems: list[str] = []
