@@ -97,7 +97,7 @@ def viewer_page(
         **({} if len(displayed.face) == len(mesh.faces) else {"face": displayed.face.astype("<u4")}),
     }
     header = _page_header(mesh, name, labels, parts, colors)
-    header.update(displayed=len(displayed.face), origin=origin.tolist(), size=size.tolist())
+    header.update(shown=len(displayed.face), low=origin.tolist(), size=size.tolist())
     blocks = [_script_element("head", "application/json", json.dumps(header, allow_nan=False).replace("<", "\\u003c"))]
     blocks += [
         _script_element(k, "text/plain", base64.b64encode(a.tobytes()).decode("ascii")) for k, a in arrays.items()

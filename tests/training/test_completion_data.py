@@ -37,7 +37,7 @@ def test_recorded_truth_aligned_with_evidence():
     rgb = np.repeat(np.where(masks[1], 255, 0)[..., None], 3, 2).astype(np.uint8)
     window = SearchRegion(4, 6, 32, 48)
     state = SimpleNamespace(
-        frame=SimpleNamespace(index=1), window=window, work_size=(32, 48), worked=rgb[4:36, 6:54].copy()
+        frame=SimpleNamespace(index=1), region=window, mask_size=(32, 48), mask_image=rgb[4:36, 6:54].copy()
     )
     recorder = Recorder(masks)
     box = (slice(5, 20), slice(7, 40))

@@ -75,7 +75,7 @@ def test_expansion_move_is_optimal(seed):
         best = min(energy(m, price, pairs, bond) for m in moves)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(smooth, "_minimum_cut", one)
-            found = np.where(smooth._takes(part, rows, price, pairs, bond, fixed), part, rows)
+            found = np.where(smooth._expansion_move(part, rows, price, pairs, bond, fixed), part, rows)
         assert energy(found, price, pairs, bond) == pytest.approx(best, abs=1e-2)
         assert (found[fixed] == rows[fixed]).all()
 
@@ -91,7 +91,7 @@ def test_energy_never_rises_binary_optimal(seed):
     rows[:2] = 0, 1
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(smooth, "_minimum_cut", cut_by_scipy)
-        found = smooth._lowered(rows, price, pairs, bond, np.zeros(7, bool))
+        found = smooth._minimise_energy(rows, price, pairs, bond, np.zeros(7, bool))
     assert energy(found, price, pairs, bond) <= energy(rows, price, pairs, bond) + 1e-9
     best = min(energy(r, price, pairs, bond) for r in itertools.product((0, 1), repeat=7))
     assert energy(found, price, pairs, bond) == pytest.approx(best, abs=1e-2)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -108,8 +108,9 @@ def test_grey_ids_with_void_kept(tmp_path: Path) -> None:
 def test_davis_palette_colours_become_ids(tmp_path: Path, cells: np.ndarray) -> None:
     """Colours of the DAVIS palette are read as its ids.
 
-    Every id fills an area, as parts do.
+    Every id fills an area, as parts do. An image of the palette's greys alone is read as a grey mask.
     """
+    assume(np.ptp(davis_palette()[cells], axis=-1).any())
     labels = np.kron(cells, np.ones((4, 4), np.uint8))
     mask = read_mask(save(tmp_path / "m.png", davis_palette()[labels]))
     assert np.array_equal(mask.labels, labels)
