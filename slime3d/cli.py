@@ -270,12 +270,12 @@ def _run_jobs(
         Exit status: 0 done, 1 an unexpected error, 2 bad input.
     """
     from slime3d.run.batch import Job, Outcome, gather, run_batch, write_summary
-    from slime3d.run.provenance import stale_reason
+    from slime3d.run.provenance import results_stale_reason
     from slimecore.io.atomic_files import make_folder
 
     if not _is_batch(arguments.mesh):
         job = Job(arguments.mesh[0].stem, arguments.mesh[0], out)
-        if arguments.resume and not stale_reason(job.out, made(job)):
+        if arguments.resume and not results_stale_reason(job.out, made(job)):
             summary = "finished before, nothing changed"
         else:
             summary = work(job)

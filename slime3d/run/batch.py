@@ -10,7 +10,7 @@ from typing import Any
 
 from slime3d.io.mesh import MESH_SUFFIXES
 from slime3d.labelling.annotated_views import Reference
-from slime3d.run.provenance import NEW, stale_reason
+from slime3d.run.provenance import NEW, results_stale_reason
 from slimecore.errors import ConfigError, InputError, SlimeError, UnknownPlugin
 from slimecore.io.atomic_files import write_json
 from slimecore.io.images import IMAGE_SUFFIXES, natural_key
@@ -199,7 +199,7 @@ def run_batch(
 def _run_job(job: Job, work: Callable[[Job], str], made_of: Callable[[Job], dict[str, Any]] | None) -> Outcome:
     """Run a job unless finished results with equal provenance exist, and turn errors into an outcome."""
     try:
-        reason = stale_reason(job.out, made_of(job)) if made_of else ""
+        reason = results_stale_reason(job.out, made_of(job)) if made_of else ""
         if made_of and not reason:
             return Outcome(job.name, "kept", "finished before, nothing changed")
         summary = work(job)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from slimecore.errors import InputError
 from slimecore.io.atomic_files import make_folder, write_bytes, write_json
 from slimecore.io.images import write_png
 from slimecore.provenance.report import parts_entry, peak_memory_mb, versions
+from slimecore.runtime.stage_timer import StageTimer
 from slimecore.types import Parts
 
 __all__ = ["Result", "label_mesh", "render_mesh", "render_settings", "run_mesh"]
@@ -222,50 +222,37 @@ def run_mesh(
         The mesh, a mask, a setting or the folder is invalid. Nothing is written in this case.
     """
     path, out = Path(path), Path(out)
-    clock = StageTimer()
+    timer = StageTimer()
     made_of = provenance(path, config, references, names, cameras)
-    mesh = load_mesh(path)
-    clock.lap("load")
-    views = _orbit_or_read_cameras(mesh, config, cameras)
-    _require_views(references, len(views))
-    _require_same_views(references, views)
-    renderer = build_renderer(config.renderer)
-    annotated_cameras = views.at([r.view for r in references])
-    single_cameras = [annotated_cameras[i : i + 1] for i in range(len(annotated_cameras))]
-    face_id = np.concatenate(
-        [renderer.rasterize(mesh.vertices, mesh.faces, camera).face_id for camera in single_cameras]
-    )
-    clock.lap("render")
-    given = read_references(references, face_id, names, config.unlabelled_faces)
-    labels = label_mesh(mesh, face_id, given.rows, given.parts, config, annotated_cameras, renderer)
-    clock.lap("label")
-    seen = np.zeros(len(mesh.faces), bool)
-    seen[face_id[face_id >= 0]] = True
-    labelled = LabelledMesh(mesh, path.name, labels, given.parts, seen)
-    files = write_results(out, labelled, config, renderer)
-    annotated = [r.view for r in references]
-    write_json(out / "cameras.json", cameras_entry(views, mesh=path.name, up=config.up, annotated=annotated))
-    clock.lap("write")
+    with timer.stage("load"):
+        mesh = load_mesh(path)
+    with timer.stage("render"):
+        views = _orbit_or_read_cameras(mesh, config, cameras)
+        _require_views(references, len(views))
+        _require_same_views(references, views)
+        renderer = build_renderer(config.renderer)
+        annotated_cameras = views.at([r.view for r in references])
+        single_cameras = [annotated_cameras[i : i + 1] for i in range(len(annotated_cameras))]
+        face_id = np.concatenate(
+            [renderer.rasterize(mesh.vertices, mesh.faces, camera).face_id for camera in single_cameras]
+        )
+    with timer.stage("label"):
+        given = read_references(references, face_id, names, config.unlabelled_faces)
+        labels = label_mesh(mesh, face_id, given.rows, given.parts, config, annotated_cameras, renderer)
+    with timer.stage("write"):
+        seen = np.zeros(len(mesh.faces), bool)
+        seen[face_id[face_id >= 0]] = True
+        labelled = LabelledMesh(mesh, path.name, labels, given.parts, seen)
+        files = write_results(out, labelled, config, renderer)
+        annotated = [r.view for r in references]
+        write_json(out / "cameras.json", cameras_entry(views, mesh=path.name, up=config.up, annotated=annotated))
+    seconds = {stage: round(value, 3) for stage, value in timer.seconds.items()}
     notes = (*mesh.notes, *given.notes)
-    report = _report(labelled, references, config, clock.seconds, notes)
+    report = _report(labelled, references, config, seconds, notes)
     report.update(made_of=made_of, files=[*files, "cameras.json"])
     report["mesh"]["path"] = os.path.relpath(path, out)  # read by slime3d transfer
     write_json(out / "report.json", report)
     return Result(labels, given.parts, seen, notes, report)
-
-
-class StageTimer:
-    """Wall time of consecutive stages, in seconds."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        """Record the time since the last call under `name`."""
-        now = time.perf_counter()
-        self.seconds[name] = round(now - self._last, 3)
-        self._last = now
 
 
 def _require_same_views(references: Sequence[Reference], cameras: Cameras) -> None:

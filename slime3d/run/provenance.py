@@ -13,8 +13,9 @@ from urllib.parse import unquote
 from slime3d.labelling.annotated_views import Reference
 from slimecore.config import to_dict
 from slimecore.provenance.code_hash import code_hash
+from slimecore.provenance.validity import stale_reason
 
-__all__ = ["NEW", "provenance", "referenced_files", "stale_reason"]
+__all__ = ["NEW", "provenance", "referenced_files", "results_stale_reason"]
 
 NEW = "not made before"
 _FINAL_FILES = ("report.json", "cameras.json")  # written last by a command
@@ -58,7 +59,7 @@ def provenance(
     }
 
 
-def stale_reason(out: Path, current: Mapping[str, str]) -> str:
+def results_stale_reason(out: Path, current: Mapping[str, str]) -> str:
     """Explain why the results in a folder are out of date. The text is empty if they are up to date."""
     final_file = next((out / name for name in _FINAL_FILES if (out / name).is_file()), None)
     if final_file is None:
@@ -68,9 +69,9 @@ def stale_reason(out: Path, current: Mapping[str, str]) -> str:
         recorded, files = dict(entry["made_of"]), list(entry["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return f"{final_file.name} does not say what it was made of"
-    changed = [key for key, value in current.items() if recorded.get(key) != value]
-    if changed:
-        return f"{', '.join(changed)} changed"
+    reason = stale_reason(recorded, current)
+    if reason:
+        return reason
     missing = [file for file in files if not (out / file).is_file()]
     return f"{missing[0]} is missing" if missing else ""
 

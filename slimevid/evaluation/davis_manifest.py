@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimecore.config import describe_changes, to_dict
+from slimecore.config import to_dict
 from slimecore.errors import OutputError
 from slimecore.io.atomic_files import write_json
 from slimecore.io.images import list_images
 from slimecore.provenance.code_hash import digest
+from slimecore.provenance.validity import stale_reason
 
 if TYPE_CHECKING:
     from slimevid.config import RunConfig
@@ -126,14 +127,15 @@ class Manifest:
 
     def _reason_to_redo(self, entry: dict[str, Any], work: Work, settings: str, source: str) -> str:
         """Return the first difference between manifest and present state as text, empty if equal."""
-        if entry.get("key") != settings:
-            changed = describe_changes(entry.get("settings", {}), to_dict(work.config))
-            return f"{work.name} was made with other settings ({changed or 'another model, device or version'})"
-        if entry.get("source") != source:
-            return f"the frames or the mask of {work.name} have changed since it was made"
-        if entry.get("masks") != digest(list_images(work.out) if work.out.is_dir() else []):
-            return f"masks of {work.name} were changed or removed since they were made"
-        return ""
+        changed = stale_reason(entry.get("settings", {}), to_dict(work.config))
+        masks = digest(list_images(work.out) if work.out.is_dir() else [])
+        texts = {
+            "key": f"{work.name} was made with other settings ({changed or 'another model, device or version'})",
+            "source": f"the frames or the mask of {work.name} have changed since it was made",
+            "masks": f"masks of {work.name} were changed or removed since they were made",
+        }
+        recorded = {key: entry.get(key) for key in texts}
+        return stale_reason(recorded, {"key": settings, "source": source, "masks": masks}, texts)
 
     def add(self, work: Work, settings: str, source: str, config: dict[str, Any]) -> None:
         """Add a finished sequence and save the manifest, so that an interrupted run keeps it.

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimecore.config import describe_changes
 from slimecore.errors import OutputError
 from slimecore.io.atomic_files import write_json
+from slimecore.provenance.validity import stale_reason
 from slimevid.session.passes import ReferenceInterval
 
 __all__ = ["RunManifest", "file_digest"]
@@ -117,11 +117,10 @@ class RunManifest:
         before = self._read()
         if before is None:
             return None
-        if before.identity != self.identity:
-            # Another program or library comes with no list of settings: say that one first, it explains the rest.
+        reason = stale_reason(before.identity, self.identity)
+        if reason:
             raise OutputError(
-                f"{self._path.parent}: cannot resume, the run was made with something else "
-                f"({describe_changes(before.identity, self.identity)}); "
+                f"{self._path.parent}: cannot resume, the run was made with something else ({reason}); "
                 "run it as before, or without --resume to start over"
             )
         for value, name in self.names.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from slime3d.run.provenance import provenance, referenced_files, stale_reason
+from slime3d.run.provenance import provenance, referenced_files, results_stale_reason
 
 
 def test_referenced_files_are_part_of_provenance(tmp_path):
@@ -26,11 +26,11 @@ def test_referenced_files_are_part_of_provenance(tmp_path):
 
 def test_foreign_reports_are_stale(tmp_path):
     """Reports of other programs do not count as finished."""
-    assert stale_reason(tmp_path / "x", {}) == "not made before"
-    assert stale_reason(tmp_path, {}) == "not finished before"
+    assert results_stale_reason(tmp_path / "x", {}) == "not made before"
+    assert results_stale_reason(tmp_path, {}) == "not finished before"
     for text in ("", "[]", '{"files": []}', '{"made_of": 3, "files": []}'):
         (tmp_path / "report.json").write_text(text)
-        assert "does not say" in stale_reason(tmp_path, {})
+        assert "does not say" in results_stale_reason(tmp_path, {})
 
 
 def test_textures_with_blanks_or_ply_referenced(tmp_path):
