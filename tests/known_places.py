@@ -23,7 +23,7 @@ class KnownPlaces:
     def __len__(self):
         return len(self.descriptor)
 
-    def at(self, where=None):
+    def gather(self, where=None):
         chosen = slice(None) if where is None else where
         return self.descriptor[chosen], self.color[chosen]
 

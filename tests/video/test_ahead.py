@@ -18,12 +18,22 @@ from slimevid.session.prefetch import prefetch
 from slimevid.session.segmenter import Segmenter
 
 
+def unchanged(item, _before):
+    return item
+
+
 def test_order_is_kept_and_every_item_knows_the_one_before():
+    """What is given is what was made of an item; so is the one before."""
     seen = []
-    assert list(prefetch(iter(range(5)), lambda item, before: seen.append((item, before)))) == [0, 1, 2, 3, 4]
-    assert seen == [(0, None), (1, 0), (2, 1), (3, 2), (4, 3)]
-    assert list(prefetch(iter(range(2)), lambda item, before: seen.append((item, before)), -1)) == [0, 1]
-    assert seen[5:] == [(0, -1), (1, 0)]
+
+    def prepare(item, before):
+        seen.append((item, before))
+        return item + 10
+
+    assert list(prefetch(iter(range(5)), prepare)) == [10, 11, 12, 13, 14]
+    assert seen == [(0, None), (1, 10), (2, 11), (3, 12), (4, 13)]
+    assert list(prefetch(iter(range(2)), prepare, -1)) == [10, 11]
+    assert seen[5:] == [(0, -1), (1, 10)]
 
 
 def test_the_next_item_is_prepared_while_this_one_is_worked_on():
@@ -32,6 +42,7 @@ def test_the_next_item_is_prepared_while_this_one_is_worked_on():
     def prepare(item, _before):
         if item == 1:
             prepared.set()
+        return item
 
     items = prefetch(iter(range(3)), prepare)
     assert next(items) == 0
@@ -45,7 +56,7 @@ def test_an_error_comes_after_the_items_before_it():
         yield 2
         raise KeyError("third")
 
-    items = prefetch(broken(), lambda *_: None)
+    items = prefetch(broken(), unchanged)
     assert [next(items), next(items)] == [1, 2]
     with pytest.raises(KeyError, match="third"):
         next(items)
@@ -53,7 +64,7 @@ def test_an_error_comes_after_the_items_before_it():
 
 def test_threads_are_given_back_also_when_the_consumer_stops_early():
     before = torch.get_num_threads()
-    items = prefetch(iter(range(3)), lambda *_: None)
+    items = prefetch(iter(range(3)), unchanged)
     next(items)
     items.close()
     assert torch.get_num_threads() == before
@@ -73,7 +84,7 @@ def test_labels_are_those_of_stepping(two_tone, tiny, tmp_path, propagator, ever
     parts = make_parts(MaskFile(mask.astype(np.int32), {}))
     learn = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
     config = RunConfig(network_size=96, mask_size=96, keyframe_interval=1, learn=learn, propagator=propagator)
-    config = replace(config, fusion=replace(config.fusion, parts_every=every, memory_every=every))
+    config = replace(config, fusion=replace(config.fusion, appearance_interval=every))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -101,7 +112,7 @@ def test_torch_gets_its_threads_back_in_whatever_order_readers_end():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(4)
-        one, other = (prefetch(iter(range(3)), lambda _item, _before: None) for _ in range(2))
+        one, other = (prefetch(iter(range(3)), unchanged) for _ in range(2))
         next(one)
         next(other)
         assert torch.get_num_threads() == 2

@@ -16,14 +16,17 @@ from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.frame.features import FrameFeatures
+from slimevid.frame.region_planner import RegionPlanner
 from slimevid.frame.search_region import SearchRegion, full_frame
-from slimevid.motion.composition import bidirectional_flow, compose_flows, stepwise_flow
+from slimevid.fusion import flow_evidence
+from slimevid.motion.composition import StepMotion, bidirectional_flow, compose_flows, step_motion
 from slimevid.motion.warp import reliability, sampling_grid
 from slimevid.propagators import fused
-from slimevid.session.bidirectional import reversed_states
-from slimevid.session.keyframes import group_by_keyframe, interpolate_skipped
+from slimevid.session.bidirectional import reversed_steps
+from slimevid.session.keyframes import KeyframeStep, group_by_keyframe, interpolate_skipped
 from slimevid.session.passes import Pass
 from slimevid.session.segmenter import Segmenter
+from slimevid.session.tracker import Tracker
 
 QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
 
@@ -40,15 +43,16 @@ def plane(columns, size=(32, 40)):
     return np.stack([1 - part, part])
 
 
-def state_of(config=None, steps=(), **more):
-    """A key frame at the size of its flow, with as many frames before it as there are steps to it."""
-    frame = Frame(9, np.zeros((32, 40, 3), np.uint8), "9")
-    state = FrameFeatures(frame, config or RunConfig(flow_size=32, mask_size=32), None, 2, **more)
-    state.step_flows = tuple(steps)
-    state.skipped_frames = tuple(
-        FrameFeatures(frame, state.config, None, 2, state.window) for _ in state.step_flows[1:]
+def step_of(flows=(), skipped=None, **more):
+    """Step to a key frame at the size of its flow. By default its flows say how many frames it skips."""
+    frame, config = Frame(9, np.zeros((32, 40, 3), np.uint8), "9"), RunConfig(flow_size=32, mask_size=32)
+    features = FrameFeatures(frame, config, None, 2, **more)
+    between = len(flows) - 1 if skipped is None else skipped
+    total = compose_flows(flows)
+    motion = None if total is None else StepMotion(*total, tuple(flows), len(flows))
+    return KeyframeStep(
+        features, tuple(FrameFeatures(frame, config, None, 2, features.region) for _ in range(between)), motion
     )
-    return state
 
 
 @given(st.integers(0, 25), st.integers(1, 9), st.integers(1, 7))
@@ -57,25 +61,26 @@ def test_one_in_so_many_frames_is_a_key_frame_and_the_last(count, every, first):
 
     def make(frame, number):
         made.append(frame)
-        return SimpleNamespace(frame=frame, number=number, config=None, window=full_frame((2, 2)))
+        return SimpleNamespace(frame=frame, number=number, config=None, region=full_frame((2, 2)))
 
     frames = [Frame(i, np.zeros((2, 2, 3), np.uint8), str(i)) for i in range(count)]
-    states = list(group_by_keyframe(frames, every, first, make))
-    assert [s.number for s in states] == list(range(first, first + len(states)))
-    assert [f.index for s in states for f in (*(b.frame for b in s.skipped_frames), s.frame)] == list(range(count))
+    steps = list(group_by_keyframe(frames, every, first, make))
+    assert [s.features.number for s in steps] == list(range(first, first + len(steps)))
+    assert [f.frame.index for s in steps for f in (*s.skipped, s.features)] == list(range(count))
     ends = [i for i in range(count) if i % every == every - 1 or i == count - 1]
     assert [f.index for f in made] == ends
-    assert all(b.window == s.window for s in states for b in s.skipped_frames)
+    assert all(b.region == s.features.region for s in steps for b in s.skipped)
+    assert all(s.motion is None for s in steps)
 
 
 def test_a_key_frame_is_made_when_it_is_asked_for():
     """Its window is not known earlier."""
     made = []
     frames = [Frame(i, np.zeros((2, 2, 3), np.uint8), str(i)) for i in range(9)]
-    states = group_by_keyframe(
-        frames, 3, 1, lambda f, n: made.append(n) or SimpleNamespace(config=None, window=full_frame((2, 2)), frame=f)
+    steps = group_by_keyframe(
+        frames, 3, 1, lambda f, n: made.append(n) or SimpleNamespace(config=None, region=full_frame((2, 2)), frame=f)
     )
-    next(states)
+    next(steps)
     assert made == [1]
 
 
@@ -114,12 +119,11 @@ def test_motion_over_steps_is_where_they_lead_one_after_the_other():
 @pytest.mark.parametrize("number", [1, 2])
 def test_frames_between_see_both_sides_where_motion_takes_them(number):
     """A part that moves four columns a frame, three frames from one key frame to the next."""
-    step = shift(-4), shift(4)
-    state = state_of(steps=[step] * 3)
+    step = step_of([(shift(-4), shift(4))] * 3)
     before, after = plane(slice(4, 10)), plane(slice(16, 22))
-    found = list(interpolate_skipped([(state, after, True)], (before, state.window)))
+    found = list(interpolate_skipped([(step, after, True)], (before, step.features.region)))
     assert [flag for *_, flag in found] == [False, False, True]
-    assert [one for one, *_ in found] == [*state.skipped_frames, state]
+    assert [features for features, *_ in found] == [*step.skipped, step.features]
     assert found[-1][1] is after
     labels = found[number - 1][1]
     assert np.allclose(labels.sum(0), 1, atol=1e-5)
@@ -130,11 +134,10 @@ def test_the_nearer_side_counts_more_and_the_trusted_one_most():
     still, lost = (shift(0), shift(0)), (shift(0), shift(9))
     nothing, all_of_it = plane(slice(0, 0)), plane(slice(0, 40))
 
-    def middle(*steps):
-        state = state_of(steps=steps)
-        return [
-            soft[1, 12, 16] for _, soft, _ in interpolate_skipped([(state, all_of_it, True)], (nothing, state.window))
-        ]
+    def middle(*flows):
+        step = step_of(flows)
+        before = nothing, step.features.region
+        return [soft[1, 12, 16] for _, soft, _ in interpolate_skipped([(step, all_of_it, True)], before)]
 
     assert np.allclose(middle(still, still, still)[:2], [1 / 3, 2 / 3], atol=1e-3)
     assert middle(lost, still)[0] > 0.95
@@ -155,7 +158,7 @@ def test_labels_are_the_weighted_mean_of_both_sides_where_they_are_not_backgroun
         labels[0] = 1 - labels[1:].sum(0)
     flows = [cv2.GaussianBlur(rng.normal(0, 9, (32, 40, 2)).astype(np.float32), (0, 0), 5) for _ in range(4)]
     (there, back), (there2, back2) = flows[:2], flows[2:]
-    state = state_of(steps=[(there, back), (there2, back2)])
+    step = step_of([(there, back), (there2, back2)])
     total, expected = 0, 0
     for labels, flow, other in ((before, there, back), (after, back2, there2)):
         maps = sampling_grid(flow)
@@ -163,7 +166,7 @@ def test_labels_are_the_weighted_mean_of_both_sides_where_they_are_not_backgroun
         expected = expected + weight * np.stack([cv2.remap(p, *maps, cv2.INTER_LINEAR, borderMode=1) for p in labels])
         total = total + weight
     expected = expected / total
-    _, found, _ = next(iter(interpolate_skipped([(state, after, True)], (before, state.window))))
+    _, found, _ = next(iter(interpolate_skipped([(step, after, True)], (before, step.features.region))))
     assert np.allclose(found.sum(0), 1, atol=1e-5)
     unsure = expected[0] < 0.98
     assert unsure.sum() > 100
@@ -174,8 +177,9 @@ def test_labels_are_the_weighted_mean_of_both_sides_where_they_are_not_backgroun
 def test_a_round_trip_of_more_steps_may_be_off_by_more():
     off = shift(0), shift(1.5)
     nothing, all_of_it = plane(slice(0, 0)), plane(slice(0, 40))
-    state = state_of(steps=[off, (shift(0), shift(0)), (shift(0), shift(0))])
-    found = [soft[1, 12, 16] for _, soft, _ in interpolate_skipped([(state, all_of_it, True)], (nothing, state.window))]
+    step = step_of([off, (shift(0), shift(0)), (shift(0), shift(0))])
+    before = nothing, step.features.region
+    found = [soft[1, 12, 16] for _, soft, _ in interpolate_skipped([(step, all_of_it, True)], before)]
     trust = {n: np.exp(-((1.5 / n) ** 2)) + 0.02 for n in (1, 2)}
     first, second, _ = found
     assert np.isclose(first, (1.02 / 2) / (1.02 / 2 + trust[1]), atol=1e-3)
@@ -183,32 +187,29 @@ def test_a_round_trip_of_more_steps_may_be_off_by_more():
 
 
 def test_labels_before_are_seen_through_the_window_of_the_frame():
-    window = SearchRegion(4, 8, 16, 16, 1.0)
-    state = state_of(RunConfig(flow_size=32, mask_size=32), [(shift(0, 0, (16, 16)),) * 2] * 2, window=window)
+    step = step_of([(shift(0, 0, (16, 16)),) * 2] * 2, region=SearchRegion(4, 8, 16, 16, 1.0))
     before, after = plane(slice(10, 14)), plane(slice(2, 6), (16, 16))
-    found = [soft for _, soft, _ in interpolate_skipped([(state, after, True)], (before, full_frame((32, 40))))]
+    found = [soft for _, soft, _ in interpolate_skipped([(step, after, True)], (before, full_frame((32, 40))))]
     assert np.allclose(found[0][1], after[1], atol=1e-5)
 
 
 def test_labels_of_frames_farther_on_go_on_from_the_key_frame_before_them():
     still = (shift(0), shift(0))
-    one, two = state_of(steps=[still]), state_of(steps=[still, still])
+    one, two = step_of([still]), step_of([still, still])
     found = [
         soft[1, 0, 0]
         for _, soft, _ in interpolate_skipped(
-            [(one, plane(slice(0, 40)), True), (two, plane(slice(0, 0)), True)], (plane(slice(0, 0)), one.window)
+            [(one, plane(slice(0, 40)), True), (two, plane(slice(0, 0)), True)],
+            (plane(slice(0, 0)), one.features.region),
         )
     ]
     assert np.allclose(found, [1, 0.5, 0], atol=1e-5)
 
 
 def test_without_motion_the_mean_of_both_sides():
-    state = state_of(steps=[])
-    state.skipped_frames = (state_of(), state_of())
-    found = [
-        soft[1, 0, 0]
-        for _, soft, _ in interpolate_skipped([(state, plane(slice(0, 40)), True)], (plane(slice(0, 0)), state.window))
-    ]
+    step = step_of(skipped=2)
+    before = plane(slice(0, 0)), step.features.region
+    found = [soft[1, 0, 0] for _, soft, _ in interpolate_skipped([(step, plane(slice(0, 40)), True)], before)]
     assert np.allclose(found, [1 / 3, 2 / 3, 1])
 
 
@@ -226,15 +227,33 @@ def test_motion_is_traced_through_the_frames_between_in_one_window():
         FrameFeatures(Frame(i, np.full((32, 40, 3), i, np.uint8), str(i)), config, None, i, w)
         for i, w in ((1, full_frame((32, 40))), (2, window), (3, window))
     )
-    three.skipped_frames = (two,)
-    steps = stepwise_flow(three, (one, two), flow)
-    assert len(steps) == 2
+    motion = step_motion(three, (one, two), flow)
+    assert (len(motion.single_steps), motion.steps) == (2, 2)
     assert asked == [(a, b, (24, 16, 3)) for a, b in ((2, 1), (1, 2), (3, 2), (2, 3))]
-    assert stepwise_flow(three, (one, two), lambda *_: None) == ()
+    assert step_motion(three, (one, two), lambda *_: None) is None
     assert bidirectional_flow(lambda *_: None, three.flow_image, two.flow_image) is None
-    fused.prepare(three, one, flow)
-    assert (len(three.step_flows), three.flow_steps) == (2, 2)
-    assert three.motion is not None
+
+
+def test_a_tracker_steps_to_a_key_frame_with_the_motion_from_the_one_before():
+    flows, config = [], RunConfig(flow_size=32, fusion=FusionConfig(appearance_weight=0.0, memory_weight=0.0))
+
+    def flow(source, target):
+        flows.append((int(source[0, 0, 0]), int(target[0, 0, 0])))
+        return shift(0)
+
+    frames = [Frame(i, np.full((32, 40, 3), i, np.uint8), str(i)) for i in range(1, 6)]
+    planner = RegionPlanner(1.0)
+    planner.start(np.ones((32, 40), bool))
+    tracker = Tracker(config, fused.TRAITS, SimpleNamespace(snapshot=dict), None, planner, flow)
+    first, second = tracker.steps(frames[1:], 2, FrameFeatures(frames[0], config, None))
+    for step, (left, between, right) in ((first, (1, 2, 3)), (second, (3, 4, 5))):
+        assert (step.features.frame.index, [f.frame.index for f in step.skipped]) == (right, [between])
+        assert (len(step.motion.single_steps), step.motion.steps) == (2, 2)
+        asked = [(between, left), (left, between), (right, between), (between, right)]
+        assert flows[:4] == asked
+        del flows[:4]
+    (alone,) = tracker.steps(frames[:1], 1)
+    assert alone.motion is None, "nothing is known of the frame before it"
 
 
 def test_on_the_way_back_motion_is_traced_the_other_way_round():
@@ -247,27 +266,31 @@ def test_on_the_way_back_motion_is_traced_the_other_way_round():
 
     config = RunConfig(flow_size=32, mask_size=32)
     narrow, wide = SearchRegion(0, 0, 32, 20, 1.0), full_frame((32, 40))
-    states = {
-        i: FrameFeatures(
-            Frame(i, np.full((32, 40, 3), i, np.uint8), str(i)), config, None, i, narrow if i > 5 else wide
-        )
-        for i in range(1, 8)
-    }
-    keys = [states[2], states[5], states[7]]
-    for key, between in zip(keys, ([1], [3, 4], [6]), strict=True):
-        key.skipped_frames = tuple(states[i] for i in between)
-        key.motion, key.flow_steps = (shift(key.frame.index), shift(-key.frame.index)), 1 + len(between)
-    back = list(reversed_states(keys, flow))
-    assert back == [states[5], states[2]]
+
+    def steps_narrow_from(first):
+        features = {
+            i: FrameFeatures(
+                Frame(i, np.full((32, 40, 3), i, np.uint8), str(i)), config, None, i, narrow if i >= first else wide
+            )
+            for i in range(1, 8)
+        }
+        return [
+            KeyframeStep(
+                features[key],
+                tuple(features[i] for i in between),
+                StepMotion(shift(key), shift(-key), steps=1 + len(between)),
+            )
+            for key, between in ((2, [1]), (5, [3, 4]), (7, [6]))
+        ]
+
+    steps = steps_narrow_from(6)
+    back = list(reversed_steps(steps, flow))
+    assert [step.features for step in back] == [steps[1].features, steps[0].features]
     assert asked == [(6, 7), (7, 6), (5, 6), (6, 5)]
-    assert [state.flow_steps for state in back] == [2, 3]
-    assert states[2].motion[0][0, 0, 0] == -5
+    assert [step.motion.steps for step in back] == [2, 3]
+    assert back[1].motion.flow[0, 0, 0] == -5
     asked.clear()
-    states[5].window, states[2].window = narrow, wide
-    for i in (3, 4):
-        states[i].window = narrow
-    states[5].motion, states[5].flow_steps = (shift(0), shift(0)), 3
-    list(reversed_states(keys[:2], flow))
+    list(reversed_steps(steps_narrow_from(3)[:2], flow))
     assert asked == [(4, 5), (5, 4), (3, 4), (4, 3), (2, 3), (3, 2)]
 
 
@@ -279,8 +302,8 @@ def test_trust_in_motion_is_of_as_many_steps(slid, tiny, monkeypatch):
         seen.append(tolerance)
         return reliability(flow, back, maps, tolerance)
 
-    monkeypatch.setattr(fused, "reliability", recorded)
-    session = session_of(clip, mask, tiny, key_every=3)
+    monkeypatch.setattr(flow_evidence, "reliability", recorded)
+    session = session_of(clip, mask, tiny, keyframe_interval=3)
     assert len(list(session.propagate(clip))) == 9
     assert seen == [3.0, 3.0, 2.0]
 
@@ -314,17 +337,18 @@ def test_frames_between_are_as_good_as_key_frames(slid, tiny, settings, at):
 
 def test_only_key_frames_are_labelled_in_full(slid, tiny, monkeypatch):
     clip, mask = slid
-    session = session_of(clip, mask, tiny, key_every=3)
+    session = session_of(clip, mask, tiny, keyframe_interval=3)
     seen = []
-    track = session.track
-    monkeypatch.setattr(session, "track", lambda state: seen.append(state.frame.index) or track(state))
+    tracker = session._stream.tracker
+    track = tracker.track
+    monkeypatch.setattr(tracker, "track", lambda step: seen.append(step.features.frame.index) or track(step))
     assert len(list(session.propagate(clip))) == 9
     assert seen == [3, 6, 8]
 
 
 def test_frames_that_come_one_by_one_are_all_labelled_in_full(slid, tiny):
     clip, mask = slid
-    keyed, all_of_them = (session_of(clip, mask, tiny, key_every=n) for n in (3, 1))
+    keyed, all_of_them = (session_of(clip, mask, tiny, keyframe_interval=n) for n in (3, 1))
     for frame in clip.read(1, 6):
         assert np.array_equal(keyed.step(frame).labels, all_of_them.step(frame).labels)
 
@@ -332,7 +356,7 @@ def test_frames_that_come_one_by_one_are_all_labelled_in_full(slid, tiny):
 def test_propagators_that_know_no_key_frames_label_every_frame(slid, tiny):
     clip, mask = slid
     found = [
-        [r.labels for r in session_of(clip, mask, tiny, key_every=n, propagator="flow_warp").propagate(clip)]
+        [r.labels for r in session_of(clip, mask, tiny, keyframe_interval=n, propagator="flow_warp").propagate(clip)]
         for n in (1, 3)
     ]
     assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
@@ -344,7 +368,7 @@ def test_propagators_that_know_no_key_frames_label_every_frame(slid, tiny):
 def test_a_snapshot_between_key_frames_is_of_the_one_before(slid, tiny, every, span, expected):
     """Both ways: of the one before the span, which is as many whole groups as fit."""
     clip, mask = slid
-    session = session_of(clip, mask, tiny, key_every=every, bidirectional=span)
+    session = session_of(clip, mask, tiny, keyframe_interval=every, bidirectional_span=span)
     assert [int(session.snapshot()["ordinal"]) for _ in session.propagate(clip)] == expected
 
 
@@ -352,14 +376,14 @@ def test_a_snapshot_between_key_frames_is_of_the_one_before(slid, tiny, every, s
 @pytest.mark.parametrize("span", [0, 6])
 def test_a_pass_goes_on_where_it_was(slid, tiny, done, span):
     clip, mask = slid
-    whole_run = session_of(clip, mask, tiny, key_every=3, bidirectional=span)
+    whole_run = session_of(clip, mask, tiny, keyframe_interval=3, bidirectional_span=span)
     results = whole_run.propagate(clip)
     expected, state = [], {}
     for number, result in enumerate(results, 1):
         expected.append(result.labels)
         if number == done:
             state = {name: array.copy() for name, array in whole_run.snapshot().items()}
-    again = session_of(clip, mask, tiny, key_every=3, bidirectional=span)
+    again = session_of(clip, mask, tiny, keyframe_interval=3, bidirectional_span=span)
     again.restore(state)
     one = Pass(0, range(9))
     found = [r.labels for r in again.run_pass(clip, one, done)]
@@ -367,10 +391,11 @@ def test_a_pass_goes_on_where_it_was(slid, tiny, done, span):
     assert all(np.array_equal(a, b) for a, b in zip(found, expected[done:], strict=True))
 
 
-def test_while_a_part_is_gone_all_is_looked_at_as_often(tiny):
+def test_while_a_part_is_gone_all_is_looked_at_as_often(slid, tiny):
+    clip, mask = slid
     for every, glances in ((1, 8), (2, 4), (3, 2), (50, 2)):
-        session = Segmenter(RunConfig(keyframe_interval=every), tiny)
-        assert session._plan._glance == glances
+        session = session_of(clip, mask, tiny, keyframe_interval=every)
+        assert session._stream.tracker._planner._glance == glances
 
 
 @pytest.mark.parametrize("every", [0, 101])
@@ -381,6 +406,6 @@ def test_key_frames_come_every_so_many(every):
 
 def test_the_last_labels_count_as_memory(slid, tiny):
     clip, mask = slid
-    keyed, plain = (session_of(clip, mask, tiny, key_every=n) for n in (2, 1))
+    keyed, plain = (session_of(clip, mask, tiny, keyframe_interval=n) for n in (2, 1))
     assert keyed.memory_bytes - plain.memory_bytes == keyed.snapshot()["last"].nbytes > 0
     assert "last" not in plain.snapshot()

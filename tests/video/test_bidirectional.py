@@ -16,8 +16,11 @@ from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.types import Annotation
 from slimevid.config import RunConfig
 from slimevid.frame.features import FrameFeatures
-from slimevid.fusion.motion_gate import display_labels
+from slimevid.frame.search_region import full_frame
+from slimevid.frame.upsampling import upsample_to_frame
+from slimevid.propagators import load_propagator
 from slimevid.session.bidirectional import forward_and_back
+from slimevid.session.keyframes import KeyframeStep
 from slimevid.session.segmenter import Segmenter
 
 QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
@@ -26,18 +29,18 @@ QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
 class Counter:
     """Says n going forward over frame n, and 100 + n going back."""
 
-    def track(self, state):
-        return np.full((2, 1, 1), float(state.n), np.float32)
+    def track(self, step):
+        return np.full((2, 1, 1), float(step.n), np.float32)
 
-    def retrace(self, states):
-        for state in reversed(states[:-1]):
-            yield np.full((2, 1, 1), 100.0 + state.n, np.float32)
+    def retrace(self, steps):
+        for step in reversed(steps[:-1]):
+            yield np.full((2, 1, 1), 100.0 + step.n, np.float32)
 
 
 @given(st.integers(0, 30), st.integers(1, 12))
 def test_all_but_the_last_of_a_span_are_the_mean_of_both_directions(count, span):
-    states = [SimpleNamespace(n=n) for n in range(count)]
-    found = [(state.n, float(soft[0, 0, 0]), last) for state, soft, last in forward_and_back(states, span, Counter())]
+    steps = [SimpleNamespace(n=n) for n in range(count)]
+    found = [(step.n, float(soft[0, 0, 0]), last) for step, soft, last in forward_and_back(steps, span, Counter())]
     ends = [n % span == span - 1 or n == count - 1 for n in range(count)]
     assert found == [(n, float(n if end else 50 + n), end) for n, end in enumerate(ends)]
 
@@ -45,12 +48,12 @@ def test_all_but_the_last_of_a_span_are_the_mean_of_both_directions(count, span)
 def test_a_span_is_given_before_the_next_is_asked_for():
     asked = []
 
-    def states():
+    def steps():
         for n in range(10):
             asked.append(n)
             yield SimpleNamespace(n=n)
 
-    results = forward_and_back(states(), 4, Counter())
+    results = forward_and_back(steps(), 4, Counter())
     next(results)
     assert asked == [0, 1, 2, 3]
 
@@ -62,7 +65,7 @@ def slid(clip_of_a_disc):
 
 def session_of(clip, mask, tiny, at=0, **settings):
     config = RunConfig(network_size=96, mask_size=96, learn=QUICK, **{"keyframe_interval": 1, **settings})
-    config = replace(config, fusion=replace(config.fusion, parts_every=2))
+    config = replace(config, fusion=replace(config.fusion, appearance_interval=2))
     session, parts = Segmenter(config, tiny), make_parts(MaskFile(mask.astype(np.int32), {}))
     frame = next(clip.read(at, at + 1))
     session.add_reference(frame, Annotation(frame.rgb, parts.index(mask), parts))
@@ -73,34 +76,35 @@ def session_of(clip, mask, tiny, at=0, **settings):
 def test_labels_are_those_of_two_walks(slid, tiny, propagator):
     """The naive twin walks forward step by step, and back over states that know nothing of the way forward."""
     clip, mask = slid
-    one = session_of(clip, mask, tiny, propagator=propagator, bidirectional=4)
+    one = session_of(clip, mask, tiny, propagator=propagator, bidirectional_span=4)
     found = {r.frame.index: one.soft for r in one.propagate(clip)}
     seen = []
     twin = session_of(clip, mask, tiny, propagator=propagator)
-    walker, config = twin._propagator, twin.config
+    tracker, config, traits = twin._stream.tracker, twin.config, load_propagator(propagator)[0]
+    walker = tracker._propagator
     twin.start(0)
     for span in ([1, 2, 3, 4], [5, 6, 7]):
         frames = dict(zip(span, clip.read(span[0], span[-1] + 1), strict=True))
-        states, soft = {}, {}
+        features, soft = {}, {}
         for i, frame in frames.items():
-            states[i] = FrameFeatures(frame, config, tiny, i, twin._plan.at(i))
-            soft[i] = twin.track(states[i])
-            seen.append(states[i].window)
+            features[i] = tracker.features(frame, i)
+            soft[i] = tracker.track(KeyframeStep(features[i]))
+            seen.append(features[i].region)
         here = walker.snapshot()
         for i in span[-2::-1]:
-            states[i] = FrameFeatures(frames[i], config, tiny, i, states[i].window)
-            back = display_labels(walker.step(states[i]), states[i])
+            back = walker.step(FrameFeatures(frames[i], config, tiny, i, features[i].region)).displayed
             soft[i] = (soft[i].astype(np.float16) + back) / 2
         walker.restore(here)
-        for i in frames:
-            twin._shown(states[i], soft[i].astype(np.float16).astype(np.float32))
-            assert np.array_equal(found[i], twin.soft), i
+        for i, frame in frames.items():
+            labels = soft[i].astype(np.float16).astype(np.float32)
+            expected = upsample_to_frame(labels, features[i], filtered=traits.guided_filter)
+            assert np.array_equal(found[i], full_frame(frame.size).paste(*expected)), i
     assert (len(set(seen)) > 1) == (propagator == "fused"), "windows must have moved on the way"
 
 
 def test_what_is_carried_on_is_that_of_the_way_forward(slid, tiny):
     clip, mask = slid
-    both = session_of(clip, mask, tiny, bidirectional=7)
+    both = session_of(clip, mask, tiny, bidirectional_span=7)
     assert len(list(both.propagate(clip))) == 8
     alone = session_of(clip, mask, tiny)
     assert len(list(alone.propagate(clip))) == 8
@@ -111,7 +115,7 @@ def test_what_is_carried_on_is_that_of_the_way_forward(slid, tiny):
 
 def test_from_a_reference_in_the_middle(slid, tiny):
     clip, mask = slid
-    session = session_of(clip, np.roll(mask, 20, 1), tiny, at=4, bidirectional=3)
+    session = session_of(clip, np.roll(mask, 20, 1), tiny, at=4, bidirectional_span=3)
     results = list(session.propagate(clip))
     assert [r.frame.index for r in results] == [3, 2, 1, 0, 4, 5, 6, 7]
     for result in results:
@@ -122,7 +126,7 @@ def test_from_a_reference_in_the_middle(slid, tiny):
 def test_a_snapshot_within_a_span_is_of_its_begin(slid, tiny):
     """Until the last of a span is given, nothing else could repeat the rest of it."""
     clip, mask = slid
-    session = session_of(clip, mask, tiny, bidirectional=3)
+    session = session_of(clip, mask, tiny, bidirectional_span=3)
     results = session.propagate(clip)
     ordinals = [int(session.snapshot()["ordinal"]) for _ in results]
     assert ordinals == [1, 1, 1, 4, 4, 4, 7, 8]
@@ -130,18 +134,20 @@ def test_a_snapshot_within_a_span_is_of_its_begin(slid, tiny):
 
 def test_a_span_that_breaks_off_is_begun_anew(slid, tiny, monkeypatch):
     clip, mask = slid
-    session = session_of(clip, mask, tiny, bidirectional=3)
-    prepare = session._prepare
+    session = session_of(clip, mask, tiny, bidirectional_span=3)
+    read = type(clip).read
 
-    def broken(state, before):
-        if state.frame.index == 5:
-            raise InputError("gone")
-        prepare(state, before)
+    def broken(self, start, stop, step=1):
+        for frame in read(self, start, stop, step):
+            if frame.index == 5:
+                raise InputError("gone")
+            yield frame
 
-    monkeypatch.setattr(session, "_prepare", broken)
     seen = []
-    with pytest.raises(InputError, match="gone"):
-        seen.extend(r.frame.index for r in session.propagate(clip))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(clip), "read", broken)
+        with pytest.raises(InputError, match="gone"):
+            seen.extend(r.frame.index for r in session.propagate(clip))
     assert seen == [0, 1, 2, 3]
     assert int(session.snapshot()["ordinal"]) == 4
     alone = session_of(clip, mask, tiny)
@@ -156,7 +162,7 @@ def test_a_span_that_breaks_off_is_begun_anew(slid, tiny, monkeypatch):
 
 def test_a_walk_that_was_left_lying_does_not_come_back(slid, tiny):
     clip, mask = slid
-    session = session_of(clip, mask, tiny, bidirectional=3)
+    session = session_of(clip, mask, tiny, bidirectional_span=3)
     left = session.propagate(clip)
     assert [next(left).frame.index for _ in range(3)] == [0, 1, 2]
     session.start(0)
@@ -169,7 +175,7 @@ def test_a_walk_that_was_left_lying_does_not_come_back(slid, tiny):
 def test_a_part_is_dropped_from_the_next_frame_that_is_given(slid, tiny):
     """Frames farther on are labelled already, but not given."""
     clip, mask = slid
-    session = session_of(clip, mask, tiny, bidirectional=6)
+    session = session_of(clip, mask, tiny, bidirectional_span=6)
     found = []
     for result in session.propagate(clip):
         found.append(bool(result.labels.any()))
@@ -181,7 +187,7 @@ def test_a_part_is_dropped_from_the_next_frame_that_is_given(slid, tiny):
 def test_frames_that_come_one_by_one_are_labelled_forward(slid, tiny):
     clip, mask = slid
     frames = list(clip.read(1, 4))
-    both, alone = (session_of(clip, mask, tiny, bidirectional=n) for n in (2, 0))
+    both, alone = (session_of(clip, mask, tiny, bidirectional_span=n) for n in (2, 0))
     for frame in frames:
         assert np.array_equal(both.step(frame).labels, alone.step(frame).labels)
 

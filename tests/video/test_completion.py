@@ -24,7 +24,7 @@ QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
 
 def session(tiny, network=refine, **fusion):
     config = RunConfig(network_size=64, mask_size=48, keyframe_interval=1, learn=QUICK, fusion=FusionConfig(**fusion))
-    return Segmenter(config, tiny, completion=network)
+    return Segmenter(config, tiny, refiner=network)
 
 
 class Adding:
@@ -34,13 +34,13 @@ class Adding:
         self.value = value
         self.seen: list[tuple[object, object, np.ndarray]] = []
 
-    def __call__(self, state, box, planes):
-        self.seen.append((state, box, planes))
+    def __call__(self, features, box, planes):
+        self.seen.append((features, box, planes))
         return np.full(planes.shape[1:], self.value, np.float32)
 
 
 def test_without_feedback_labels_that_are_carried_on_never_see_what_was_added(tiny, disc):
-    adding, alone = session(tiny, Adding(3.0), feedback=0.0), session(tiny, colours=0.0, completion=0.0)
+    adding, alone = session(tiny, Adding(3.0), motion_gate=0.0), session(tiny, color_weight=0.0, refinement_limit=0.0)
     for one in (adding, alone):
         one.add_reference(*disc(0))
     more = 0
@@ -57,7 +57,7 @@ def test_without_feedback_labels_that_are_carried_on_never_see_what_was_added(ti
 def test_no_more_is_added_than_the_settings_allow(tiny, disc):
     results = []
     for value, limit in ((50.0, 1.0), (1.0, 4.0), (0.0, 4.0)):
-        one = session(tiny, Adding(value), completion=limit)
+        one = session(tiny, Adding(value), refinement_limit=limit)
         one.add_reference(*disc(0))
         one.step(disc(1)[0])
         results.append(one.soft)
@@ -68,7 +68,7 @@ def test_no_more_is_added_than_the_settings_allow(tiny, disc):
 def test_colours_alone_are_added_with_their_weight(tiny, disc):
     soft = []
     for weight in (0.0, 0.5):
-        one = session(tiny, colours=weight, completion=0.0, refine=0)
+        one = session(tiny, color_weight=weight, refinement_limit=0.0, guided_filter_radius=0)
         first, mask = disc(0)
         one.add_reference(first, mask)
         one.step(first)  # the reference again: the window's odds are those of its pixels
@@ -83,7 +83,7 @@ def test_colours_alone_are_added_with_their_weight(tiny, disc):
 
 def test_without_it_the_network_is_not_asked(tiny, disc):
     adding = Adding(1.0)
-    one = session(tiny, adding, completion=0.0)
+    one = session(tiny, adding, refinement_limit=0.0)
     one.add_reference(*disc(0))
     one.step(disc(1)[0])
     assert not adding.seen
@@ -91,20 +91,20 @@ def test_without_it_the_network_is_not_asked(tiny, disc):
 
 def test_the_network_is_shown_every_cue_in_the_undecided_box(tiny, disc):
     adding = Adding(0.0)
-    one = session(tiny, adding, colours=0.4, feedback=0.0)
+    one = session(tiny, adding, color_weight=0.4, motion_gate=0.0)
     first, mask = disc(0)
     one.add_reference(first, mask)
     for i in (1, 2):
         one.step(disc(i)[0])
-    state, box, planes = adding.seen[-1]
+    features, box, planes = adding.seen[-1]
     soft = one.snapshot()["soft"][(slice(None), *box)]
     assert planes.shape == (len(INPUT_CHANNELS), *soft.shape[1:])
     assert planes.dtype == np.float32
-    assert state.frame.index == 2
+    assert features.frame.index == 2
     by_name = dict(zip(INPUT_CHANNELS, planes, strict=True))
     model = ColorModel()
     model.learn(first, np.stack([mask == 0, mask > 0]).astype(np.float32))
-    np.testing.assert_array_equal(by_name["colours"], model.odds(state.worked[box]))
+    np.testing.assert_array_equal(by_name["colours"], model.odds(features.mask_image[box]))
     assert np.ptp(by_name["colours"]) > 1
     np.testing.assert_allclose(by_name["all"], with_log_odds(soft, 0.4 * by_name["colours"])[1], atol=1e-5)
     for name in ("memory", "learned", "carried"):
@@ -124,7 +124,7 @@ def test_cues_there_are_none_of_are_as_all_the_others_say(tiny, disc):
         flow="none",
         fusion=FusionConfig(appearance_weight=0, color_weight=0),
     )
-    one = Segmenter(config, tiny, completion=adding)
+    one = Segmenter(config, tiny, refiner=adding)
     one.add_reference(*disc(0))
     one.step(disc(1)[0])
     planes = dict(zip(INPUT_CHANNELS, adding.seen[-1][2], strict=True))

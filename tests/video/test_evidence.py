@@ -36,7 +36,7 @@ def test_whether_is_a_product_of_experts(cues, floor, against):
 
 @given(st.lists(cue, min_size=1, max_size=3), st.floats(0, 0.2))
 def test_the_background_and_any_part_are_treated_alike(cues, floor):
-    turned = [ForegroundCue(1 - c.ground, c.weight) for c in cues]
+    turned = [ForegroundCue(1 - c.background, c.weight) for c in cues]
     assert fuse_log_odds(turned, floor) == pytest.approx(-fuse_log_odds(cues, floor), rel=1e-3, abs=1e-4)
 
 
@@ -81,6 +81,6 @@ def test_all_that_is_seen_is_brought_to_one_size():
     seen = FrameEvidence(ForegroundCue(coarse, 1.0), ForegroundCue(fine, 2 * fine), pixel(0.5), nothing, nothing)
     there = seen.at((4, 4), (slice(1, 3), slice(0, 3)))
     expected = 1 / (1 + math.exp(math.log(4) + 0.8 * math.log(1.5) - 0.5))
-    assert there.ground(0.0) == pytest.approx(np.full((2, 3), expected), rel=1e-4)
-    assert seen.any
-    assert not FrameEvidence(None, None, None, nothing, nothing).any
+    assert there.background(0.0) == pytest.approx(np.full((2, 3), expected), rel=1e-4)
+    assert seen.cues == (seen.appearance, seen.flow)
+    assert not FrameEvidence(None, None, None, nothing, nothing).cues

@@ -11,7 +11,8 @@ from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.types import Frame
 from slimevid.config import FusionConfig, RunConfig, preset
 from slimevid.frame.features import FrameFeatures
-from slimevid.fusion.motion_gate import display_labels, propagated_log_odds, with_log_odds
+from slimevid.fusion import flow_evidence
+from slimevid.fusion.motion_gate import propagated_log_odds, with_log_odds
 from slimevid.propagators import fused
 from slimevid.refinement.network import INPUT_CHANNELS
 from slimevid.session.segmenter import Segmenter
@@ -31,26 +32,25 @@ class Constant:
 
 
 def session(tiny, network, **fusion):
-    config = RunConfig(
-        network_size=64, mask_size=48, learn=QUICK, fusion=FusionConfig(**{"search_radius": 0.0, **fusion})
+    chosen = FusionConfig(**{"search_radius": 0.0, "guided_filter_radius": 0, **fusion})
+    return Segmenter(
+        RunConfig(network_size=64, mask_size=48, max_zoom=1.0, learn=QUICK, fusion=chosen), tiny, refiner=network
     )
-    return Segmenter(config, tiny, completion=network)
 
 
 def first_step(tiny, disc, network, **fusion):
-    """Labels that are carried on after one frame, and those shown of it, at the working size."""
+    """Labels that are carried on after one frame, and those shown of it. Masks are as large as the frame."""
     one = session(tiny, network, **fusion)
     one.add_reference(*disc(0))
-    state = FrameFeatures(Frame(1, disc(1)[0], "1"), one.config, tiny, 1)
-    result = one.track(state)
+    one.step(disc(1)[0])
     assert network.asked == 1
-    return one.snapshot()["soft"], result
+    return one.snapshot()["soft"], one.soft
 
 
 def moving(monkeypatch, odds):
     """Motion says the same everywhere."""
     monkeypatch.setattr(
-        fused, "background_log_odds", lambda departures, *_: np.full(departures.shape, odds, np.float32)
+        flow_evidence, "background_log_odds", lambda departures, *_: np.full(departures.shape, odds, np.float32)
     )
 
 
@@ -95,7 +95,7 @@ def test_motion_alone_speaks_for_no_part(tiny, disc, monkeypatch):
     found = []
     for odds in (0.0, -4.0):
         moving(monkeypatch, odds)
-        found.append(first_step(tiny, disc, Constant(0.0), colours=0.0)[0])
+        found.append(first_step(tiny, disc, Constant(0.0), color_weight=0.0)[0])
     assert np.array_equal(*found)
 
 
@@ -103,7 +103,7 @@ def test_what_is_carried_on_is_not_shown_twice(tiny, disc, monkeypatch):
     """Of the first frame the same is shown, however much of it is carried on."""
     moving(monkeypatch, -2.0)
     (kept, alone), (fed, together) = (
-        first_step(tiny, disc, Constant(1.0), feedback=feedback) for feedback in (0.0, 1.0)
+        first_step(tiny, disc, Constant(1.0), motion_gate=feedback) for feedback in (0.0, 1.0)
     )
     assert np.abs(kept - fed).max() > 0.05
     np.testing.assert_allclose(alone, together, atol=1e-5)
@@ -113,7 +113,7 @@ def test_colours_are_carried_on_without_a_network(tiny, disc, monkeypatch):
     found = []
     for feedback in (0.0, 1.0):
         moving(monkeypatch, -2.0)
-        one = session(tiny, Constant(0.0), completion=0.0, colours=1.0, feedback=feedback)
+        one = session(tiny, Constant(0.0), refinement_limit=0.0, color_weight=1.0, motion_gate=feedback)
         one.add_reference(*disc(0))
         one.step(disc(1)[0])
         found.append(one.snapshot()["soft"][1].sum())
@@ -123,13 +123,15 @@ def test_colours_are_carried_on_without_a_network(tiny, disc, monkeypatch):
 def test_a_frame_asked_again_where_nothing_is_undecided_shows_nothing_of_before(tiny, disc, monkeypatch):
     one = session(tiny, Constant(1.0))
     one.add_reference(*disc(0))
-    state = FrameFeatures(Frame(1, disc(1)[0], "1"), one.config, tiny, 1)
-    one.track(state)
-    assert state.display_correction is not None
-    monkeypatch.setattr(fused._Fused, "_decided", lambda self, *_: self._soft)
-    found = one.track(state)
-    assert state.display_correction is None
-    assert display_labels(found, state) is found
+    features = FrameFeatures(Frame(1, disc(1)[0], "1"), one.config, tiny, 1)
+    propagator = one._stream.tracker._propagator
+    first = propagator.step(features)
+    assert first.correction is not None
+    assert np.array_equal(first.displayed, first.correction.applied_to(first.labels))
+    monkeypatch.setattr(fused, "solve_labels", lambda _evidence, _grid, _size, previous, *_: (previous, None))
+    again = propagator.step(features)
+    assert again.correction is None
+    assert again.displayed is again.labels
 
 
 @pytest.mark.parametrize(("motion", "plane"), [(4.0, 1.0), (2.0, 0.5), (-1.0, -0.25), (-4.0, -0.5)])

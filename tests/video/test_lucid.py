@@ -117,7 +117,7 @@ def test_the_network_is_adapted_to_the_references_the_same_every_time(tiny, disc
     shipped = list(load_completion().state_dict().values())
     assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(weights(one), shipped, strict=True))
-    plain = Segmenter(replace(SMALL, dreams=0), tiny)
+    plain = Segmenter(replace(SMALL, adaptation_clips=0), tiny)
     plain.add_reference(*disc(0))
     assert plain.adapted is None
     for session in (one, other, plain):
@@ -184,7 +184,7 @@ def test_pieces_of_records_of_any_size_can_be_a_batch(size):
 
 @pytest.mark.parametrize("dreams", [-1, 1001])
 def test_dreams_and_feedback_have_their_ranges(dreams):
-    with pytest.raises(ConfigError, match=r"dreams must lie in 0\.\.1000"):
+    with pytest.raises(ConfigError, match=r"adaptation_clips must lie in 0\.\.1000"):
         RunConfig(adaptation_clips=dreams)
     with pytest.raises(ConfigError, match="must not be negative"):
         FusionConfig(motion_gate=-0.1)
@@ -216,10 +216,11 @@ def test_dreams_take_turns_are_answered_by_the_network_and_kept_beside_the_truth
 
         def follow(self, frames):
             for frame in frames:
-                state = SimpleNamespace(
-                    frame=frame, window=SimpleNamespace(box=whole), work_size=frame.rgb.shape[:2], worked=frame.rgb
+                size = frame.rgb.shape[:2]
+                features = SimpleNamespace(
+                    frame=frame, region=SimpleNamespace(box=whole), mask_size=size, mask_image=frame.rgb
                 )
-                answers.append(self.network(state, whole, np.zeros((7, *frame.rgb.shape[:2]), np.float32)))
+                answers.append(self.network(features, whole, np.zeros((7, *size), np.float32)))
                 yield frame
 
     def fitted(records, steps, rng, told):

@@ -147,7 +147,7 @@ def test_the_written_config_repeats_the_run(clip, tmp_path, capsys):
         (["my clip", "--ref", "ref.png", "--propagator", "fuse"], "unknown propagator 'fuse'"),
         (["my clip", "--ref", "ref.png", "--device", "tpu"], "unknown device 'tpu'"),
         (["my clip", "--ref", "ref.png", "--ref-frame", "9"], "reference frame 9 lies outside the clip"),
-        (["my clip", "--ref", "ref.png", "--size", "3"], "--size: short_side must lie in"),
+        (["my clip", "--ref", "ref.png", "--size", "3"], "--size: network_size must lie in"),
         (["my clip", "--ref", "empty"], "--ref empty is a folder; give a mask there, and the clip before it"),
         (["my clip", "--ref", "x=ref.png"], "no such mask: x=ref.png; --ref takes a file, or N=FILE"),
         (["my clip", "--ref", "ref.png", "--out", "ref.png/x"], "cannot write into"),

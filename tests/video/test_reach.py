@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.types import Frame
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.cues.spatial_prior import all_parts_visible, distance_penalty, running_max_area
-from slimevid.propagators import fused
+from slimevid.fusion import flow_evidence
 from slimevid.refinement.network import INPUT_CHANNELS
 from slimevid.session.segmenter import Segmenter
 
@@ -75,10 +73,10 @@ def picture(ground, *centres):
     return rgb
 
 
-def session(tiny, ground, network=None, **fusion):
+def session(tiny, ground, network=None, flow_size=64, **fusion):
     chosen = FusionConfig(refinement_limit=4.0 if network else 0.0, **fusion)
-    config = RunConfig(network_size=64, mask_size=64, flow_size=64, max_zoom=1, learn=QUICK, fusion=chosen)
-    one = Segmenter(config, tiny, completion=network)
+    config = RunConfig(network_size=64, mask_size=64, flow_size=flow_size, max_zoom=1, learn=QUICK, fusion=chosen)
+    one = Segmenter(config, tiny, refiner=network)
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.circle(mask, LEFT[::-1], 10, 1, -1)
     one.add_reference(picture(ground, LEFT), mask)
@@ -95,7 +93,7 @@ def share(labels, centre):
 def test_what_looks_like_a_part_far_from_it_is_not_taken_for_it_while_it_is_there(tiny, ground):
     found = {}
     for reach in (0.0, 0.1):
-        one = session(tiny, ground, reach=reach)
+        one = session(tiny, ground, search_radius=reach)
         for _ in range(3):
             labels = one.step(picture(ground, LEFT, RIGHT)).labels
         found[reach] = share(labels, LEFT), share(labels, RIGHT)
@@ -107,9 +105,9 @@ def test_what_looks_like_a_part_far_from_it_is_not_taken_for_it_while_it_is_ther
 def test_while_a_part_is_going_out_of_sight_nothing_is_held_against_far_places(tiny, ground, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        fused, "against_far", lambda there, reach: asked.append(reach) or distance_penalty(there, reach)
+        flow_evidence, "distance_penalty", lambda there, reach: asked.append(reach) or distance_penalty(there, reach)
     )
-    one, other = (session(tiny, ground, reach=0.1) for _ in range(2))
+    one, other = (session(tiny, ground, search_radius=0.1) for _ in range(2))
     held = []
     for column in range(LEFT[1], -16, -4):
         asked.clear()
@@ -127,7 +125,7 @@ def test_while_a_part_is_going_out_of_sight_nothing_is_held_against_far_places(t
 
 
 def test_another_pass_from_the_reference_knows_nothing_of_what_was_gone(tiny, ground):
-    one = session(tiny, ground, reach=0.1)
+    one = session(tiny, ground, search_radius=0.1)
     begun = one.snapshot()["areas"]
     one.step(picture(ground, LEFT))
     assert one.snapshot()["areas"].any()
@@ -143,29 +141,30 @@ def test_a_reach_below_nothing_is_refused(reach):
 
 
 def test_without_motion_far_places_are_held_against_parts_all_the_same(tiny, ground):
-    one = session(tiny, ground, reach=0.1, motion=0.0)
+    one = session(tiny, ground, search_radius=0.1, background_motion_weight=0.0)
     for _ in range(3):
         labels = one.step(picture(ground, LEFT, RIGHT)).labels
     assert share(labels, RIGHT) == 0
 
 
 def test_the_network_sees_far_places_as_it_sees_what_surely_moves_as_the_background(tiny, ground, monkeypatch):
-    monkeypatch.setattr(fused, "background_log_odds", lambda departures, *_: np.full(departures.shape, 2.0, np.float32))
-    monkeypatch.setattr(fused, "distance_penalty", lambda there, _reach: np.full(there.shape, 6.0, np.float32))
+    monkeypatch.setattr(
+        flow_evidence, "background_log_odds", lambda departures, *_: np.full(departures.shape, 2.0, np.float32)
+    )
+    monkeypatch.setattr(flow_evidence, "distance_penalty", lambda there, _reach: np.full(there.shape, 6.0, np.float32))
     seen = []
 
     def network(_state, _box, planes):
         seen.append(planes[INPUT_CHANNELS.index("motion")].copy())
         return np.zeros(planes.shape[1:], np.float32)
 
-    session(tiny, ground, network, reach=0.1).step(picture(ground, LEFT))
+    session(tiny, ground, network, search_radius=0.1).step(picture(ground, LEFT))
     np.testing.assert_allclose(seen[0], 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("side", [32, 48, 64])
 def test_areas_are_in_pixels_of_the_frame_whatever_the_size_of_the_flow(tiny, ground, side):
-    one = session(tiny, ground, reach=0.1)
-    one.config = replace(one.config, flow_side=side)
+    one = session(tiny, ground, flow_size=side, search_radius=0.1)
     one.step(picture(ground, LEFT))
     assert one.snapshot()["areas"] == pytest.approx(np.pi * 10**2, rel=0.15)
 
@@ -173,13 +172,13 @@ def test_areas_are_in_pixels_of_the_frame_whatever_the_size_of_the_flow(tiny, gr
 def test_one_small_part_of_several_that_is_gone_may_be_far_away(tiny, ground, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        fused, "against_far", lambda there, reach: asked.append(reach) or distance_penalty(there, reach)
+        flow_evidence, "distance_penalty", lambda there, reach: asked.append(reach) or distance_penalty(there, reach)
     )
 
     def small(row):
         return cv2.circle(picture(ground, LEFT), (RIGHT[1], row), 5, (40, 40, 230), -1)
 
-    one = session(tiny, ground, reach=0.1)
+    one = session(tiny, ground, search_radius=0.1)
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.circle(mask, LEFT[::-1], 10, 1, -1)
     cv2.circle(mask, RIGHT[::-1], 5, 2, -1)

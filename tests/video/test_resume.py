@@ -233,7 +233,7 @@ def stopped(command, slide, tmp_path, capsys):
     [
         (["--seed", "7"], "settings.seed 0 -> 7"),
         (["--propagator", "copy"], "settings.propagator flow_warp -> copy"),
-        (["--size", "96", "--flow", "none"], "settings.flow dis -> none, settings.short_side 64 -> 96"),
+        (["--size", "96", "--flow", "none"], "settings.flow dis -> none, settings.network_size 64 -> 96"),
         (["--stride", "2"], "stride 1 -> 2"),
         (["--start", "1"], "start 0 -> 1"),
         (["--soft"], "soft False -> True"),

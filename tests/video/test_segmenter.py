@@ -18,8 +18,9 @@ from slimecore.types import Annotation, Frame
 from slimevid.config import FusionConfig, RunConfig
 from slimevid.frame.features import FrameFeatures
 from slimevid.frame.labels import top_k_mean
+from slimevid.fusion.memory_reading import read_memory
 from slimevid.propagators import Context
-from slimevid.propagators.fused import build, recall
+from slimevid.propagators.fused import build
 from slimevid.session.segmenter import Segmenter
 from tests.known_places import KnownPlaces
 
@@ -157,7 +158,7 @@ def test_a_part_without_a_sure_pixel_is_absent_and_owns_nothing(two_tone):
     soft = np.zeros((3, 96, 128), np.float32)
     soft[0], soft[1], soft[2] = 0.31, 0.36, 0.33  # part 1 wins everywhere, but is nowhere sure
     soft[:, :10] = np.array([0.1, 0.0, 0.9])[:, None, None]
-    segmenter._propagator._soft = soft
+    segmenter.restore({**segmenter.snapshot(), "soft": soft})
     result = segmenter.step(frames[1])
     assert result.present.tolist() == [False, True]
     assert set(np.unique(result.labels)) == {2}
@@ -171,11 +172,11 @@ def test_recall_reads_finely_where_there_is_doubt_and_nowhere_else():
     memory = MaskMemory(MemoryConfig(temperature=0.2, color_weight=0.0))
     memory.write(places, torch.rand(3, *grid, generator=random).softmax(0), permanent=True)
     fine = memory.read(places).T.reshape(3, *grid).numpy()
-    everywhere = recall(memory, places, lambda coarse: np.ones(grid, bool))
-    nowhere = recall(memory, places, lambda coarse: np.zeros(grid, bool))
+    everywhere = read_memory(memory, places, lambda coarse: np.ones(grid, bool))
+    nowhere = read_memory(memory, places, lambda coarse: np.zeros(grid, bool))
     spot = np.zeros(grid, bool)
     spot[6, 9] = True
-    one = recall(memory, places, lambda coarse: spot)
+    one = read_memory(memory, places, lambda coarse: spot)
     assert np.allclose(everywhere, fine, atol=1e-5)
     assert np.allclose(nowhere[:, ::11, ::15], fine[:, ::11, ::15], atol=1e-5)  # corners are sampled
     assert np.allclose(one[:, 6, 9], fine[:, 6, 9], atol=1e-5)
@@ -246,7 +247,8 @@ def test_where_motion_is_not_known_a_place_is_the_part_that_was_near(tiny, monke
         color_weight=0.0,
         refinement_limit=0.0,
     )
-    monkeypatch.setattr("slimevid.propagators.fused.FLOW_GAIN", apart)
+    for module in ("slimevid.propagators.fused", "slimevid.fusion.label_solver"):
+        monkeypatch.setattr(f"{module}.FLOW_GAIN", apart)
     config = RunConfig(flow_size=60, mask_size=60, fusion=fusion)
     frame = Frame(0, np.zeros((60, 80, 3), np.uint8), "0")
     soft = np.zeros((3, 60, 80), np.float32)
@@ -254,7 +256,7 @@ def test_where_motion_is_not_known_a_place_is_the_part_that_was_near(tiny, monke
     soft[1:] += 0.1
     fused = build(Context(config, 3, lambda *_: next(flows), object(), "cpu"))
     fused.start(FrameFeatures(frame, config, tiny), soft)
-    found = fused.step(FrameFeatures(frame, config, tiny, 1))
+    found = fused.step(FrameFeatures(frame, config, tiny, 1)).labels
     odds = (0.98 * 0.9 + 0.02 / 10) / (0.98 * 0.1 + 0.02 / 10)  # with the floor
     assert found[1, :, :25] / found[2, :, :25] == pytest.approx(odds**power, rel=0.05)
     assert found[2, :, 55:] / found[1, :, 55:] == pytest.approx(odds**power, rel=0.05)

@@ -150,7 +150,7 @@ def test_a_part_small_in_one_reference_is_judged_by_that_size(tiny, disc):
     small[10, 10:12] = 1
     one.add_reference(*disc(0))
     one.add_reference(disc(1)[0], small)
-    assert one._smallest.tolist() == [2]
+    assert one._stream._min_areas.tolist() == [2]
     assert one.step(disc(2)[0]).present.all()
 
 
@@ -272,7 +272,7 @@ def test_a_snapshot_holds_drops_and_the_number_of_the_next_frame(tiny, disc):
 
 
 def test_leaving_a_clip_early_goes_on_where_the_last_whole_span_ended(tiny, disc):
-    one = session(tiny, "fused", key_every=3)
+    one = session(tiny, "fused", keyframe_interval=3)
     one.add_reference(*disc(0))
     for result in one.propagate(_Pictures([disc(i)[0] for i in range(12)])):
         if result.frame.index == 5:

@@ -39,7 +39,9 @@ def sliding(two_tone, tiny, cut, count=5, **settings):
 def test_parts_keep_their_places_on_whatever_grid_they_are_told_apart(two_tone, tiny, monkeypatch, finer):
     """The memory's places may lie on another grid: descriptors of other models span other pixels."""
     grid = FrameFeatures.grid.fget
-    monkeypatch.setattr(FrameFeatures, "grid", property(lambda state: tuple(round(finer * n) for n in grid(state))))
+    monkeypatch.setattr(
+        FrameFeatures, "grid", property(lambda features: tuple(round(finer * n) for n in grid(features)))
+    )
     found, truth = sliding(two_tone, tiny, 3)
     for part in (1, 2, 3):
         assert np.mean([region_j(f == part, t == part) for f, t in zip(found, truth, strict=True)]) > 0.75
@@ -54,13 +56,13 @@ def test_the_memory_is_read_finely_where_the_background_or_the_part_is_in_doubt(
 ):
     asked = []
 
-    def recall(_memory, places, doubted):
+    def read_memory(_memory, places, doubted):
         reading = np.zeros((3, *places.grid), np.float32)
         reading[0], reading[1], reading[2] = ground, *parts
         asked.append(doubted(reading))
         return reading
 
-    monkeypatch.setattr("slimevid.propagators.fused.recall", recall)
+    monkeypatch.setattr("slimevid.propagators.fused.read_memory", read_memory)
     sliding(
         two_tone,
         tiny,
@@ -84,9 +86,9 @@ def test_labels_on_the_grid_are_those_of_the_latest_frame(two_tone, tiny, monkey
     step = Segmenter.step
     monkeypatch.setattr(Segmenter, "step", lambda session, frame: sessions.append(session) or step(session, frame))
     sliding(two_tone, tiny, 2, count=3)
-    fused = sessions[-1]._propagator
-    grid = fused._learned.parts.shape[1:]
-    assert np.array_equal(fused._coarse(grid), resize_soft(fused._soft, grid))
+    fused = sessions[-1]._stream.tracker._propagator
+    grid = fused._appearance.parts.shape[1:]
+    assert np.array_equal(fused._labels_on(grid), resize_soft(fused._labels, grid))
 
 
 def halves(config, tiny, moved=(0.0, 0.0)):
@@ -97,7 +99,7 @@ def halves(config, tiny, moved=(0.0, 0.0)):
     soft[1, :, :37] = soft[2, :, 37:] = 1
     fused = build(Context(config, 3, lambda *_: next(flows), object(), "cpu"))
     fused.start(FrameFeatures(frame, config, tiny), soft)
-    return fused.step(FrameFeatures(frame, config, tiny, 1))
+    return fused.step(FrameFeatures(frame, config, tiny, 1)).labels
 
 
 def test_sure_parts_are_told_apart_at_the_working_size_where_they_meet(tiny):
@@ -119,7 +121,8 @@ def test_sure_parts_are_told_apart_at_the_working_size_where_they_meet(tiny):
 
 
 def test_however_much_motion_weighs_no_part_falls_to_the_background(tiny, monkeypatch):
-    monkeypatch.setattr("slimevid.propagators.fused.FLOW_GAIN", 1e6)
+    for module in ("slimevid.propagators.fused", "slimevid.fusion.label_solver"):
+        monkeypatch.setattr(f"{module}.FLOW_GAIN", 1e6)
     fusion = FusionConfig(
         appearance_weight=0.0,
         memory_weight=0.0,
@@ -133,9 +136,9 @@ def test_however_much_motion_weighs_no_part_falls_to_the_background(tiny, monkey
 
 def test_motion_speaks_against_the_part_that_is_nearest(tiny, monkeypatch):
     seen = []
-    monkeypatch.setattr("slimevid.propagators.fused.residual_motion", lambda *_: np.zeros((60, 80), np.float32))
+    monkeypatch.setattr("slimevid.fusion.flow_evidence.residual_motion", lambda *_: np.zeros((60, 80), np.float32))
     monkeypatch.setattr(
-        "slimevid.propagators.fused.background_log_odds",
+        "slimevid.fusion.flow_evidence.background_log_odds",
         lambda _departures, ground, nearest, *_: seen.append(nearest) or np.zeros_like(ground),
     )
     halves(

@@ -28,7 +28,7 @@ from slimevid.frame.search_region import (
     region_around,
     resample_between,
 )
-from slimevid.propagators import fused
+from slimevid.propagators import StepResult, fused
 from slimevid.session import learning as teaching
 from slimevid.session import segmenter
 from tests.known_places import KnownPlaces
@@ -205,7 +205,9 @@ def wide_clip(two_tone, count=12):
 def test_the_window_follows_a_part_across_the_picture_and_shows_it_larger(two_tone, tiny, monkeypatch):
     seen, learned = [], []
     real_step, real_learn = fused._Fused.step, teaching.learn_parts
-    monkeypatch.setattr(fused._Fused, "step", lambda self, state: seen.append(state) or real_step(self, state))
+    monkeypatch.setattr(
+        fused._Fused, "step", lambda self, features, motion: seen.append(features) or real_step(self, features, motion)
+    )
 
     def learn(backbone, annotations, config, **more):
         learned.append((annotations[0].rgb.shape[:2], more["short_side"]))
@@ -221,13 +223,13 @@ def test_the_window_follows_a_part_across_the_picture_and_shows_it_larger(two_to
     for frame, mask in zip(frames[1:], masks[1:], strict=True):
         labels = session.step(frame).labels
         assert region_j(labels > 0, mask > 0) > 0.9
-        top, left, height, width = seen[-1].window.to_array()[:4].astype(int)
+        top, left, height, width = seen[-1].region.to_array()[:4].astype(int)
         outside = np.ones_like(mask, bool)
         outside[max(0, top - 4) : top + height + 4, max(0, left - 4) : left + width + 4] = False
         assert not labels[outside].any()
-    assert {state.window.zoom for state in seen} == {2.0}
-    assert len({state.window.left for state in seen}) > 1
-    assert all(state.features.grid[0] * state.features.grid[1] <= 12 * 24 * 1.1 for state in seen)
+    assert {each.region.zoom for each in seen} == {2.0}
+    assert len({each.region.left for each in seen}) > 1
+    assert all(each.features.grid[0] * each.features.grid[1] <= 12 * 24 * 1.1 for each in seen)
 
 
 def test_without_zoom_the_whole_picture_is_looked_at(two_tone, tiny):
@@ -237,7 +239,7 @@ def test_without_zoom_the_whole_picture_is_looked_at(two_tone, tiny):
     parts = make_parts(MaskFile(masks[0].astype(np.int32), {}))
     session.add_reference(frames[0], Annotation(frames[0].rgb, parts.index(masks[0]), parts))
     session.step(frames[1])
-    assert {session._plan.at(i) for i in (2, 3)} == {full_frame((192, 384))}
+    assert {session._stream.tracker._planner.at(i) for i in (2, 3)} == {full_frame((192, 384))}
 
 
 @pytest.mark.parametrize("dropped", [False, True])
@@ -252,9 +254,12 @@ def test_a_dropped_part_does_not_hold_the_window(two_tone, tiny, monkeypatch, dr
     if dropped:
         session.drop(2)
     found = np.stack([labels == i for i in range(3)]).astype(np.float32)
-    monkeypatch.setattr(session._propagator, "step", lambda state: found[(slice(None), *state.window.box)])
+    tracker = session._stream.tracker
+    monkeypatch.setattr(
+        tracker._propagator, "step", lambda features, _motion: StepResult(found[(slice(None), *features.region.box)])
+    )
     session.step(frames[1])
-    window = session._plan.at(3)
+    window = tracker._planner.at(3)
     assert (window.left + window.width > 340) == (not dropped)
 
 
@@ -334,8 +339,10 @@ def test_a_session_filters_with_the_background_around_its_window(two_tone, tiny,
     session = segmenter.Segmenter(RunConfig(network_size=96, mask_size=96, flow_size=96, learn=quick), tiny)
     parts = make_parts(MaskFile(masks[0].astype(np.int32), {}))
     session.add_reference(frames[0], Annotation(frames[0].rgb, parts.index(masks[0]), parts))
-    monkeypatch.setattr(fused._Fused, "step", lambda _, state: np.full((2, *state.size), 0.5, np.float32))
-    window = session._plan.at(1)
+    monkeypatch.setattr(
+        fused._Fused, "step", lambda _, features, _motion: StepResult(np.full((2, *features.size), 0.5, np.float32))
+    )
+    window = session._stream.tracker._planner.at(1)
     session.step(frames[1])
     half = full_frame((192, 384)).paste(np.full((2, window.height, window.width), 0.5, np.float32), window)
     wanted = refine(half, frames[1].rgb, filter_radius(8, (192, 384)), 1e-4)
@@ -358,7 +365,8 @@ def test_the_window_asks_for_as_many_pixels_as_the_part_has_at_the_working_size(
     soft = np.zeros((2, work_side, work_side), np.float32)
     soft[1].flat[:pixels] = 0.9
     soft[0] = 1 - soft[1]
-    assert session._found(soft, FrameFeatures(Frame(1, rgb, "1"), session.config, tiny, 1))[1] is there
+    tracker = session._stream.tracker
+    assert tracker._locate(soft, FrameFeatures(Frame(1, rgb, "1"), session.config, tiny, 1))[1] is there
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -368,7 +376,8 @@ def test_whether_all_parts_are_there_decides_the_window(two_tone, tiny, monkeypa
     session = segmenter.Segmenter(RunConfig(network_size=96, mask_size=96, learn=learn), tiny)
     session.add_reference(rgb, mask)
     told = []
-    monkeypatch.setattr(session, "_found", lambda *_: (None, there))
-    monkeypatch.setattr(session._plan, "observe", lambda *_, complete: told.append(complete))
+    tracker = session._stream.tracker
+    monkeypatch.setattr(tracker, "_locate", lambda *_: (None, there))
+    monkeypatch.setattr(tracker._planner, "observe", lambda *_, complete: told.append(complete))
     session.step(rgb)
     assert told == [there]

@@ -1,0 +1,93 @@
+"""Settings by preset, file and name: what is called otherwise today says so."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from slimecore.config import apply
+from slimecore.errors import ConfigError
+from slimecore.memory.config import MemoryConfig
+from slimevid.config import PRESETS, FusionConfig, RunConfig, as_config, preset
+from slimevid.session.segmenter import Segmenter
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"key_every": 2}, "'key_every' is now called 'keyframe_interval'"),
+        ({"fusion": {"colours": 0.1}}, "'fusion.colours' is now called 'fusion.color_weight'"),
+        ({"memory": {"recent": 3}}, "'memory.recent' is now called 'memory.recent_frames'"),
+        ({"fusion": {"memory_every": 2}}, "'fusion.memory_every' is no longer a setting; leave it out"),
+        ({"memory": {"enabled": True}}, "'memory.enabled' is no longer a setting; leave it out"),
+    ],
+)
+def test_old_key_names_new_one(overrides, message):
+    """A setting of another name today is refused with that name, and one that is gone is said to be."""
+    with pytest.raises(ConfigError, match=re.escape(f"run.yaml: {message}")):
+        apply(RunConfig(), overrides, where="run.yaml")
+
+
+@pytest.mark.parametrize("kind", [RunConfig, FusionConfig, MemoryConfig])
+def test_renamed_table_names_fields(kind):
+    """Every new name in the table is a setting, no old one is, and none is promised twice."""
+    fields = {field.name for field in dataclasses.fields(kind)}
+    new = [name for name in kind.RENAMED.values() if name]
+    assert set(new) <= fields
+    assert not fields & set(kind.RENAMED)
+    assert len(new) == len(set(new))
+
+
+def test_old_key_on_command_line(command, tmp_path, one_line):
+    """The command says the new name in one line, and writes nothing."""
+    assert command("--ref", tmp_path / "ref_0.png", "--set", "key_every=2") == 2
+    assert "'key_every' is now called 'keyframe_interval'" in one_line()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_segmenter_takes_preset_name(name, monkeypatch):
+    """The name of a preset stands for its settings."""
+    monkeypatch.setattr("slimevid.session.setup.load_model", lambda *_: None)
+    assert Segmenter(config=name).config == preset(name)
+
+
+@pytest.mark.parametrize("kind", [str, lambda path: path], ids=["text", "path"])
+@pytest.mark.parametrize("suffix", ["yaml", "yml"])
+def test_segmenter_takes_yaml_file(tmp_path, kind, suffix):
+    """A file that is named settles what it holds, and leaves the rest as it is by default."""
+    path = tmp_path / f"run.{suffix}"
+    path.write_text("propagator: copy\nfusion: {color_weight: 0.5}\n", encoding="utf-8")
+    config = Segmenter(kind(path)).config
+    assert config == RunConfig(propagator="copy", fusion=FusionConfig(color_weight=0.5))
+
+
+def test_config_defaults_and_objects_pass():
+    """Settings are taken as they are, and none are the defaults."""
+    config = RunConfig(propagator="copy")
+    assert Segmenter(config).config is config
+    assert as_config(None) == RunConfig()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("fsat", "unknown preset 'fsat'; did you mean 'fast'?"),
+        ("none.yaml", "cannot read config none.yaml"),
+    ],
+)
+def test_unknown_preset_or_file_named(config, message, tmp_path, monkeypatch):
+    """What is neither preset nor file is named, with the nearest preset."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        Segmenter(config)
+
+
+def test_yaml_with_old_key_names_file(tmp_path):
+    """A file from before the renaming says where it lies and what the key is called now."""
+    path = tmp_path / "old.yaml"
+    path.write_text("bidirectional: 8\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"old\.yaml: 'bidirectional' is now called 'bidirectional_span'"):
+        Segmenter(path)
