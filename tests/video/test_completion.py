@@ -217,5 +217,5 @@ def test_a_missing_or_damaged_network_is_one_error(tmp_path, monkeypatch, conten
         path.write_bytes(content)
     monkeypatch.setattr(completion, "WEIGHTS", path)
     load_completion.cache_clear()
-    with pytest.raises(ModelError, match=r"completing network; install again, or --set fusion\.completion=0"):
+    with pytest.raises(ModelError, match=r"completing network; install again, or --set fusion\.refinement_limit=0"):
         load_completion()
