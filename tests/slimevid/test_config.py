@@ -25,14 +25,14 @@ from slimevid.session.segmenter import Segmenter
     ],
 )
 def test_old_key_names_new_one(overrides, message):
-    """A setting of another name today is refused with that name, and one that is gone is said to be."""
+    """The old key of a renamed setting is refused with its new name. A removed setting is reported as removed."""
     with pytest.raises(ConfigError, match=re.escape(f"run.yaml: {message}")):
         apply(RunConfig(), overrides, where="run.yaml")
 
 
 @pytest.mark.parametrize("kind", [RunConfig, FusionConfig, MemoryConfig])
 def test_renamed_table_names_fields(kind):
-    """Every new name in the table is a setting, no old one is, and none is promised twice."""
+    """In the tables of renamed settings every new name is a setting, no old name is, and none occurs twice."""
     fields = {field.name for field in dataclasses.fields(kind)}
     new = [name for name in kind.RENAMED.values() if name]
     assert set(new) <= fields
@@ -41,7 +41,7 @@ def test_renamed_table_names_fields(kind):
 
 
 def test_old_key_on_command_line(command, tmp_path, one_line):
-    """The command says the new name in one line, and writes nothing."""
+    """The command names the new key in a single line, and writes nothing."""
     assert command("--ref", tmp_path / "ref_0.png", "--set", "key_every=2") == 2
     assert "'key_every' is now called 'keyframe_interval'" in one_line()
     assert not (tmp_path / "out").exists()
@@ -49,7 +49,7 @@ def test_old_key_on_command_line(command, tmp_path, one_line):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_segmenter_takes_preset_name(name, monkeypatch):
-    """The name of a preset stands for its settings."""
+    """The name of a preset gives its settings."""
     monkeypatch.setattr("slimevid.session.setup.load_model", lambda *_: None)
     assert Segmenter(config=name).config == preset(name)
 
@@ -57,15 +57,15 @@ def test_segmenter_takes_preset_name(name, monkeypatch):
 @pytest.mark.parametrize("kind", [str, lambda path: path], ids=["text", "path"])
 @pytest.mark.parametrize("suffix", ["yaml", "yml"])
 def test_segmenter_takes_yaml_file(tmp_path, kind, suffix):
-    """A file that is named settles what it holds, and leaves the rest as it is by default."""
+    """A YAML file sets its keys and leaves the others at their defaults."""
     path = tmp_path / f"run.{suffix}"
     path.write_text("propagator: copy\nfusion: {color_weight: 0.5}\n", encoding="utf-8")
     config = Segmenter(kind(path)).config
     assert config == RunConfig(propagator="copy", fusion=FusionConfig(color_weight=0.5))
 
 
-def test_config_defaults_and_objects_pass():
-    """Settings are taken as they are, and none are the defaults."""
+def test_config_defaults_and_objects_accepted():
+    """A configuration is taken as it is, and none stands for the defaults."""
     config = RunConfig(propagator="copy")
     assert Segmenter(config).config is config
     assert as_config(None) == RunConfig()
@@ -79,14 +79,14 @@ def test_config_defaults_and_objects_pass():
     ],
 )
 def test_unknown_preset_or_file_named(config, message, tmp_path, monkeypatch):
-    """What is neither preset nor file is named, with the nearest preset."""
+    """An unknown preset or file is named, with the nearest preset."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=re.escape(message)):
         Segmenter(config)
 
 
 def test_yaml_with_old_key_names_file(tmp_path):
-    """A file from before the renaming says where it lies and what the key is called now."""
+    """An old key in a YAML file is reported with the file and the new name."""
     path = tmp_path / "old.yaml"
     path.write_text("bidirectional: 8\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"old\.yaml: 'bidirectional' is now called 'bidirectional_span'"):

@@ -52,21 +52,25 @@ def score(tiny, propagator, memory=True):
     return float(np.mean(figures))
 
 
-def test_the_fast_preset_clears_both_floors_by_the_margin(tiny):
+def test_fast_preset_beats_baselines(tiny):
+    """The fast preset is better than both baselines by a margin."""
     floor = max(score(tiny, "copy"), score(tiny, "flow_warp"))
     assert score(tiny, "fused") > floor + MARGIN
 
 
-def test_without_its_memory_it_is_worse(tiny):
+def test_without_memory_is_worse(tiny):
+    """Without its memory the fast preset is worse."""
     assert score(tiny, "fused", memory=False) < score(tiny, "fused") - 0.05
 
 
 @pytest.mark.parametrize("file", ["clip.mp4", "reference.png", "parts.json", "truth/00071.png"])
-def test_the_example_is_complete_and_small(file):
+def test_example_complete_and_small(file):
+    """The example clip is complete and small."""
     assert (FOLDER / file).is_file()
     assert sum(p.stat().st_size for p in FOLDER.rglob("*") if p.is_file()) < 3e6
 
 
-def test_the_reference_is_the_truth_of_frame_0():
+def test_example_reference_equals_first_truth():
+    """The reference of the example is the truth of frame 0."""
     truth = read_mask(FOLDER / "truth" / "00000.png").labels
     assert np.array_equal(read_mask(FOLDER / "reference.png").labels, truth)

@@ -28,15 +28,19 @@ def against(flow, labels, trust=1.0):
     return background_log_odds(residual_motion(flow, labels[0]), labels[0], nearest, trusted)
 
 
-def test_departures_are_those_of_what_moves_by_itself():
+def test_residual_is_independent_motion():
+    """The residual is the motion of whatever moves independently."""
     flow, labels = scene(3.0)
     found = residual_motion(flow, labels[0])
     assert np.median(found[labels[0] > 0]) < 0.1
     assert np.median(found[BOX]) == pytest.approx(3.0, abs=0.1)
 
 
-def test_the_fit_is_not_drawn_by_unmarked_movers():
-    """A fifth of what is called background moves by itself."""
+def test_fit_robust_to_unlabelled_movers():
+    """The fit is robust to unlabelled moving objects.
+
+    A fifth of the labelled background moves independently.
+    """
     flow, labels = scene(0.0)
     flow[20:50, 10:40] += 5
     found = residual_motion(flow, labels[0])
@@ -44,12 +48,14 @@ def test_the_fit_is_not_drawn_by_unmarked_movers():
     assert np.median(found[22:48, 12:38]) > 4
 
 
-def test_too_little_background_says_nothing():
+def test_too_little_background_gives_none():
+    """Too little background gives no residual."""
     flow, _ = scene(3.0)
     assert residual_motion(flow, np.zeros(SIZE, np.float32)) is None
 
 
-def test_a_still_patch_in_the_mask_of_a_mover_is_doubted():
+def test_still_patch_of_mover_penalised():
+    """A still patch in the mask of a moving part is penalised."""
     flow, labels = scene(3.0)
     labels[1][5:12, 5:12], labels[0][5:12, 5:12] = 1, 0  # wrongly labelled background
     odds = against(flow, labels)
@@ -60,13 +66,17 @@ def test_a_still_patch_in_the_mask_of_a_mover_is_doubted():
     assert odds.max() <= 4
 
 
-def test_a_part_that_moves_as_the_background_is_left_alone():
+def test_part_moving_with_background_spared():
+    """A part that moves with the background is not penalised."""
     flow, labels = scene(0.0)
     assert against(flow, labels)[BOX].mean() < 0.3
 
 
-def test_each_part_is_judged_by_its_own_motion():
-    """Of two parts one moves, one does not: still pixels count against the first only."""
+def test_parts_judged_by_own_motion():
+    """Each part is judged by its own motion.
+
+    Of two parts the first moves and the second does not: still pixels count against the first only.
+    """
     flow, two = scene(3.0)
     labels = np.stack([two[0], two[1], np.zeros(SIZE, np.float32)])
     still, lost = (slice(44, 58), slice(5, 30)), (slice(5, 15), slice(30, 50))
@@ -77,7 +87,8 @@ def test_each_part_is_judged_by_its_own_motion():
     assert odds[still].mean() < 0.4
 
 
-def test_of_a_part_of_a_few_pixels_motion_says_nothing():
+def test_tiny_part_gets_no_motion_evidence():
+    """Motion gives no evidence on a part of a few pixels."""
     flow, two = scene(3.0)
     labels = np.stack([two[0], two[1], np.zeros(SIZE, np.float32)])
     spot = (slice(5, 8), slice(5, 8))
@@ -91,12 +102,14 @@ def test_of_a_part_of_a_few_pixels_motion_says_nothing():
     assert odds[15:].any()
 
 
-def test_untrusted_flow_says_nothing():
+def test_unreliable_flow_gives_no_evidence():
+    """Unreliable flow gives no evidence."""
     flow, labels = scene(3.0)
     assert not against(flow, labels, trust=0.0).any()
 
 
-def test_motion_speaks_for_what_the_mask_has_lost_of_a_mover():
+def test_lost_pixels_of_mover_supported():
+    """Motion supports pixels that the mask of a moving part has lost."""
     flow, labels = scene(3.0)
     labels[1][:, 40:], labels[0][:, 40:] = 0, 1
     odds = against(flow, labels)
@@ -107,8 +120,11 @@ def test_motion_speaks_for_what_the_mask_has_lost_of_a_mover():
 
 
 @pytest.mark.parametrize("which", range(6))
-def test_a_motion_of_second_degree_is_the_backgrounds_own(which):
-    """Each term of the polynomial alone is fitted, and drawn where it belongs: nothing departs from it."""
+def test_second_degree_motion_fitted(which):
+    """A background motion of second degree is fitted without residual.
+
+    Each term of the polynomial alone is fitted and evaluated at the right pixels.
+    """
     y, x = np.meshgrid(np.linspace(-1, 1, 48), np.linspace(-1, 1, 64), indexing="ij")
     term = [np.ones_like(x), x, y, x * x, x * y, y * y][which]
     flow = np.stack([3 * term, -2 * term], -1).astype(np.float32)

@@ -51,7 +51,8 @@ def soft(background):
     return np.stack([background, 0.25 * (1 - background), 0.75 * (1 - background)])
 
 
-def test_pixels_nothing_is_known_of_are_not_counted():
+def test_ignored_pixels_not_counted():
+    """Ignored pixels are not counted."""
     rgb, background = drawn(0)
     known, some = soft(background), ColorModel()
     known[:, 1:] = 0
@@ -62,7 +63,8 @@ def test_pixels_nothing_is_known_of_are_not_counted():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_as_the_slow_twin(seed):
+def test_odds_match_naive(seed):
+    """Log-odds match the naive implementation."""
     pictures = [drawn(2 * seed), drawn(2 * seed + 1)]
     model = ColorModel()
     for rgb, background in pictures:
@@ -76,7 +78,8 @@ def test_as_the_slow_twin(seed):
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_parts_and_background_are_opposites(seed):
+def test_foreground_and_background_antisymmetric(seed):
+    """Exchanging foreground and background changes the sign of the log-odds."""
     rgb, background = drawn(seed)
     one, other = ColorModel(), ColorModel()
     one.learn(rgb, soft(background))
@@ -84,7 +87,8 @@ def test_parts_and_background_are_opposites(seed):
     np.testing.assert_allclose(one.odds(rgb), -other.odds(rgb), atol=1e-4)
 
 
-def test_colours_nobody_saw_say_nothing_and_the_rest_no_more_than_the_limit():
+def test_unseen_colors_neutral_others_limited():
+    """Unseen colours have log-odds of 0, and others at most the limit."""
     red, blue, green = (np.full((8, 8, 3), c, np.uint8) for c in ((200, 30, 30), (30, 30, 200), (30, 200, 30)))
     model = ColorModel()
     assert not model.odds(red).any()
@@ -95,7 +99,8 @@ def test_colours_nobody_saw_say_nothing_and_the_rest_no_more_than_the_limit():
     assert not model.odds(green).any()
 
 
-def test_a_part_counts_as_much_as_the_background_however_small_it_is():
+def test_small_part_counts_fully():
+    """A part counts as much as the background, however small it is."""
     rgb = np.array([[[200, 30, 30]] * 2 + [[30, 30, 200]] * 2], np.uint8).repeat(50, 1)
     background = np.ones((1, 200), np.float32)
     background[0, 50:100] = 0  # half of the reds

@@ -23,7 +23,8 @@ LEFT, RIGHT = (32, 28), (32, 130)  # rows and columns of centres: more than twic
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.6))
-def test_far_places_are_held_against_parts_by_their_distance(seed, reach):
+def test_penalty_matches_naive_distance(seed, reach):
+    """Pixels far from the parts are penalised by their distance."""
     generator = np.random.default_rng(seed)
     there = np.zeros((24, 31), bool)
     there[generator.integers(0, 24, 3), generator.integers(0, 31, 3)] = True
@@ -37,11 +38,13 @@ def test_far_places_are_held_against_parts_by_their_distance(seed, reach):
     np.testing.assert_array_compare(np.greater_equal, found, 8 * np.clip(0.94 * distance - 1, 0, 1) - 1e-4)
 
 
-def test_nothing_is_far_from_parts_that_are_expected_nowhere():
+def test_no_penalty_without_parts():
+    """Without expected parts nothing is penalised."""
     assert not distance_penalty(np.zeros((4, 5), bool), 0.1).any()
 
 
-def test_a_part_that_shrinks_slowly_is_not_gone_and_one_that_loses_half_is_for_some_frames():
+def test_halved_part_counts_as_gone():
+    """A slowly shrinking part is visible. A part that loses half its area counts as gone for a number of frames."""
     lately = running_max_area(np.array([100.0, 50.0]), np.zeros(2))
     assert all_parts_visible(np.array([100.0, 50.0]), lately)
     lately = running_max_area(np.array([98.5, 50.0]), lately)
@@ -56,7 +59,8 @@ def test_a_part_that_shrinks_slowly_is_not_gone_and_one_that_loses_half_is_for_s
     assert gone == sorted(gone, reverse=True)
 
 
-def test_a_part_of_no_pixels_is_gone_however_long_ago_it_was_seen():
+def test_empty_part_stays_gone():
+    """A part without pixels is gone, however long ago it was visible."""
     assert not all_parts_visible(np.zeros(1), np.zeros(1))
 
 
@@ -90,7 +94,8 @@ def share(labels, centre):
     return (labels[disc > 0] == 1).mean()
 
 
-def test_what_looks_like_a_part_far_from_it_is_not_taken_for_it_while_it_is_there(tiny, ground):
+def test_distant_lookalike_rejected_while_part_visible(tiny, ground):
+    """A distant look-alike is not labelled while the part is visible."""
     found = {}
     for reach in (0.0, 0.1):
         one = session(tiny, ground, search_radius=reach)
@@ -102,7 +107,8 @@ def test_what_looks_like_a_part_far_from_it_is_not_taken_for_it_while_it_is_ther
     assert found[0.1][1] == 0
 
 
-def test_while_a_part_is_going_out_of_sight_nothing_is_held_against_far_places(tiny, ground, monkeypatch):
+def test_no_penalty_while_part_leaves(tiny, ground, monkeypatch):
+    """While a part goes out of sight distant pixels are not penalised, not even after a resume."""
     asked = []
     monkeypatch.setattr(
         flow_evidence, "distance_penalty", lambda there, reach: asked.append(reach) or distance_penalty(there, reach)
@@ -124,7 +130,8 @@ def test_while_a_part_is_going_out_of_sight_nothing_is_held_against_far_places(t
     assert not asked, "a resumed run forgot what is gone"
 
 
-def test_another_pass_from_the_reference_knows_nothing_of_what_was_gone(tiny, ground):
+def test_restart_forgets_part_areas(tiny, ground):
+    """Another pass from the reference starts without recent areas."""
     one = session(tiny, ground, search_radius=0.1)
     begun = one.snapshot()["areas"]
     one.step(picture(ground, LEFT))
@@ -135,19 +142,22 @@ def test_another_pass_from_the_reference_knows_nothing_of_what_was_gone(tiny, gr
 
 
 @pytest.mark.parametrize("reach", [-0.1, -1.0])
-def test_a_reach_below_nothing_is_refused(reach):
+def test_negative_search_radius_refused(reach):
+    """A negative search radius is refused."""
     with pytest.raises(ConfigError, match="must not be negative"):
         FusionConfig(search_radius=reach)
 
 
-def test_without_motion_far_places_are_held_against_parts_all_the_same(tiny, ground):
+def test_penalty_independent_of_motion_weight(tiny, ground):
+    """Without background motion distant pixels are penalised all the same."""
     one = session(tiny, ground, search_radius=0.1, background_motion_weight=0.0)
     for _ in range(3):
         labels = one.step(picture(ground, LEFT, RIGHT)).labels
     assert share(labels, RIGHT) == 0
 
 
-def test_the_network_sees_far_places_as_it_sees_what_surely_moves_as_the_background(tiny, ground, monkeypatch):
+def test_distance_penalty_saturates_motion_plane(tiny, ground, monkeypatch):
+    """The network receives distant pixels as certain background motion."""
     monkeypatch.setattr(
         flow_evidence, "background_log_odds", lambda departures, *_: np.full(departures.shape, 2.0, np.float32)
     )
@@ -163,13 +173,15 @@ def test_the_network_sees_far_places_as_it_sees_what_surely_moves_as_the_backgro
 
 
 @pytest.mark.parametrize("side", [32, 48, 64])
-def test_areas_are_in_pixels_of_the_frame_whatever_the_size_of_the_flow(tiny, ground, side):
+def test_areas_in_frame_pixels(tiny, ground, side):
+    """Areas are in pixels of the frame, whatever the size of the flow."""
     one = session(tiny, ground, flow_size=side, search_radius=0.1)
     one.step(picture(ground, LEFT))
     assert one.snapshot()["areas"] == pytest.approx(np.pi * 10**2, rel=0.15)
 
 
-def test_one_small_part_of_several_that_is_gone_may_be_far_away(tiny, ground, monkeypatch):
+def test_no_penalty_while_small_part_gone(tiny, ground, monkeypatch):
+    """While a small part of several is gone, distant pixels are not penalised."""
     asked = []
     monkeypatch.setattr(
         flow_evidence, "distance_penalty", lambda there, reach: asked.append(reach) or distance_penalty(there, reach)

@@ -40,7 +40,8 @@ def single(clip, davis):
 
 
 @pytest.mark.parametrize("style", ["0/255", "0/1", "indexed", "indexed 7", "RGB white", "RGB red", "1"])
-def test_any_style_of_a_binary_mask(style, single, write, tmp_path, capsys):
+def test_binary_mask_formats_read(style, single, write, tmp_path, capsys):
+    """Binary masks of any format are read."""
     root, truth, _ = single
     folder = tmp_path / "r" / "a"
     if style == "0/255":
@@ -62,7 +63,8 @@ def test_any_style_of_a_binary_mask(style, single, write, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("suffix", "least"), [("png", 100), ("jpg", 97)])
-def test_rims_of_an_anti_aliased_mask(suffix, least, davis, tmp_path, capsys):
+def test_antialiased_mask_rims_read(suffix, least, davis, tmp_path, capsys):
+    """The rims of anti-aliased masks are read, too."""
     y, x = np.mgrid[:60, :90]
     distance = np.hypot(y - 30, x - 40)
     soft = (255 * (20.5 - distance).clip(0, 1)).astype(np.uint8)
@@ -74,7 +76,8 @@ def test_rims_of_an_anti_aliased_mask(suffix, least, davis, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("style", ["indexed", "L", "RGB palette", "npy"])
-def test_any_style_of_several_objects(style, clip, davis, write, tmp_path, capsys):
+def test_multi_object_mask_formats_read(style, clip, davis, write, tmp_path, capsys):
+    """Masks of several objects are read in any format."""
     truth, _ = clip(6, 3, 2)
     root = davis(2017, {"a": truth})
     folder = tmp_path / "r" / "a"
@@ -90,14 +93,16 @@ def test_any_style_of_several_objects(style, clip, davis, write, tmp_path, capsy
     assert mean_j(capsys, tmp_path / "r", "--davis", root, "--year", 2017) == 100.0
 
 
-def test_the_masks_of_slimevid_run_are_found(clip, write, tmp_path, capsys):
+def test_masks_of_run_found(clip, write, tmp_path, capsys):
+    """The masks of ``slimevid run`` are found in its output folder."""
     truth, _ = clip(6, 2, 0)
     write(tmp_path / "truth", truth)
     write(tmp_path / "result" / "masks", truth)
     assert mean_j(capsys, tmp_path / "result", "--truth", tmp_path / "truth", "--out", tmp_path / "o") == 100.0
 
 
-def test_plain_folders_with_ids_that_are_not_consecutive(clip, write, tmp_path, capsys):
+def test_folders_with_sparse_ids_measured(clip, write, tmp_path, capsys):
+    """Plain folders whose ids are not consecutive are measured."""
     truth, result = clip(6, 2, 5)
     ids = np.array([0, 3, 9], np.uint8)
     write(tmp_path / "t" / "x", ids[truth])
@@ -106,8 +111,11 @@ def test_plain_folders_with_ids_that_are_not_consecutive(clip, write, tmp_path, 
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:4]] == ["x_3", "x_9", "mean"]
 
 
-def test_sparse_annotation_with_an_object_that_appears_later(write, tmp_path, capsys):
-    """YouTube-VOS: every fifth frame is annotated, results have all; object 2 is given in frame 10, scored after it."""
+def test_sparse_annotation_scores_later_object(write, tmp_path, capsys):
+    """YouTube-VOS: every fifth frame is annotated, and an object is scored after its first annotated frame.
+
+    Results hold all frames. Object 2 is given in frame 10.
+    """
     truth, result = np.zeros((21, 20, 30), np.uint8), np.zeros((21, 20, 30), np.uint8)
     truth[:, 2:8, 2:8] = result[:, 2:8, 2:8] = 1
     truth[10:, 12:18, 10:20] = 2
@@ -132,7 +140,8 @@ def test_sparse_annotation_with_an_object_that_appears_later(write, tmp_path, ca
     assert "results hold the ids 3, but the objects are 1, 2" in line
 
 
-def test_an_object_with_a_smaller_id_may_appear_later(write, tmp_path):
+def test_later_object_may_have_smaller_id(write, tmp_path):
+    """An object with a smaller id may appear later."""
     truth = np.zeros((4, 20, 30), np.uint8)
     truth[:, 2:8, 2:8] = 5
     truth[1:, 12:18, 10:20] = 2
@@ -143,7 +152,8 @@ def test_an_object_with_a_smaller_id_may_appear_later(write, tmp_path):
     assert [(o.object, len(o.frames), o.j.mean()) for o in scores] == [(2, 2, 1.0), (5, 3, 1.0)]
 
 
-def test_missing_frames_are_all_listed_before_anything_is_read(single, write, davis, tmp_path, capsys):
+def test_missing_masks_listed_first(single, write, davis, tmp_path, capsys):
+    """All missing masks are listed before any file is read."""
     root, _, result = single
     write(tmp_path / "r" / "a", result)
     for i in (1, 3):
@@ -156,13 +166,15 @@ def test_missing_frames_are_all_listed_before_anything_is_read(single, write, da
     assert "named like frame" in line
 
 
-def test_the_first_and_the_last_mask_are_not_needed(single, write, tmp_path, capsys):
+def test_first_and_last_masks_optional(single, write, tmp_path, capsys):
+    """The first and the last mask are not needed."""
     root, truth, _ = single
     write(tmp_path / "r" / "a", truth[1:-1], first=1)
     assert mean_j(capsys, tmp_path / "r", "--davis", root) == 100.0
 
 
-def test_every_problem_is_listed_and_the_list_is_capped(clip, davis, write, tmp_path, capsys):
+def test_problems_listed_up_to_limit(clip, davis, write, tmp_path, capsys):
+    """Every problem is listed, up to a limit."""
     truth, _ = clip(40, 2, 0)
     root = davis(2017, {"a": truth})
     wrong = truth.copy()
@@ -196,7 +208,8 @@ def test_every_problem_is_listed_and_the_list_is_capped(clip, davis, write, tmp_
         ("photograph", "looks like a photograph"),
     ],
 )
-def test_what_is_refused(change, message, clip, davis, write, tmp_path, capsys):
+def test_invalid_results_refused(change, message, clip, davis, write, tmp_path, capsys):
+    """Results that cannot be matched with the truth are refused."""
     truth, _ = clip(5, 2, 3)
     folder, results = tmp_path / "r" / "a", tmp_path / "r"
     kept = {"empty first frame": np.concatenate([truth[:1] * 0, truth[1:]]), "too short": truth[:2]}.get(change, truth)
@@ -227,8 +240,11 @@ def test_what_is_refused(change, message, clip, davis, write, tmp_path, capsys):
     assert len(lines) == (3 if change in {"0/255 of two objects", "void in a result", "colours of no palette"} else 1)
 
 
-def test_the_official_traps(single, davis, write, tmp_path, capsys):
-    """0/255 truth read as ids is void and scores nothing: said, instead of exit status 0 without a figure."""
+def test_wrong_year_or_split_refused(single, davis, write, tmp_path, capsys):
+    """Truth masks of 0 and 255, read as ids, are void: this is reported, and so are unknown lists and options.
+
+    Otherwise the status would be 0 without a figure.
+    """
     root, truth, _ = single
     write(tmp_path / "r" / "a", truth)
     (root / "ImageSets" / "2017").mkdir()
@@ -247,7 +263,8 @@ def test_the_official_traps(single, davis, write, tmp_path, capsys):
     assert "--jobs must be 1 or more" in line
 
 
-def test_stale_results_are_never_read_back(single, write, tmp_path, capsys):
+def test_stale_tables_ignored(single, write, tmp_path, capsys):
+    """Tables of an earlier evaluation are never read."""
     root, truth, result = single
     write(tmp_path / "r" / "a", result)
     (tmp_path / "r" / "global_results-val.csv").write_text("J&F-Mean\n0.999\n")
@@ -258,7 +275,8 @@ def test_stale_results_are_never_read_back(single, write, tmp_path, capsys):
     assert (tmp_path / "r" / "global_results-val.csv").read_text().splitlines()[1].startswith("1.000,1.000,1.000,0.000")
 
 
-def test_the_lists_of_the_original_release_are_pairs_of_paths(single, write, tmp_path, capsys):
+def test_original_davis_lists_read(single, write, tmp_path, capsys):
+    """The lists of the original DAVIS release are pairs of paths."""
     root, truth, _ = single
     (root / "ImageSets" / "2016" / "val.txt").unlink()
     (root / "ImageSets" / "480p").mkdir()
@@ -268,7 +286,8 @@ def test_the_lists_of_the_original_release_are_pairs_of_paths(single, write, tmp
     assert mean_j(capsys, tmp_path / "r", "--davis", root) == 100.0
 
 
-def test_objects_after_the_first_frame_are_named(clip, davis, write, tmp_path, capsys):
+def test_objects_after_first_frame_noted(clip, davis, write, tmp_path, capsys):
+    """Objects that appear after the first frame are named in a note."""
     truth, _ = clip(5, 1, 0)
     truth[2:, -3:, -3:] = 2
     root = davis(2017, {"a": truth})
@@ -277,8 +296,8 @@ def test_objects_after_the_first_frame_are_named(clip, davis, write, tmp_path, c
     assert "objects 2 are not in the first annotated frame" in capsys.readouterr().err
 
 
-def test_one_clip_where_a_data_set_is_measured_is_one_line(single, write, tmp_path, capsys):
-    """What slimevid run wrote, given for all sequences."""
+def test_single_clip_as_dataset_refused(single, write, tmp_path, capsys):
+    """The output of ``slimevid run`` in place of results for a data set is refused in a single line."""
     root, _, result = single
     write(tmp_path / "clip_slime" / "masks", result)
     lines = refused(capsys, tmp_path / "clip_slime", "--davis", root, "--year", 2016)
@@ -287,7 +306,8 @@ def test_one_clip_where_a_data_set_is_measured_is_one_line(single, write, tmp_pa
     assert run(tmp_path / "clip_slime", "--truth", root / "Annotations" / "480p" / "a", "--frames", "inner") == 0
 
 
-def test_opencv_gets_its_threads_back(single, write, tmp_path):
+def test_evaluation_restores_opencv_threads(single, write, tmp_path):
+    """An evaluation leaves OpenCV's number of threads as it was."""
     root, _, result = single
     write(tmp_path / "r" / "a", result)
     before = cv2.getNumThreads()

@@ -48,7 +48,8 @@ def times(out):
     return {str(p.relative_to(out)): p.stat().st_mtime_ns for p in out.glob("*/*.png")}
 
 
-def test_the_submission_layout_the_floors_and_the_figures(root, tmp_path, capsys):
+def test_davis_writes_submission_baselines_and_figures(root, tmp_path, capsys):
+    """``slimevid davis`` writes the submission layout, and measures the run beside the baselines."""
     out = tmp_path / "r"
     arguments = ["--propagator", "flow_warp", "--zip", "--baselines", "--json", tmp_path / "r.json"]
     assert run(root, "--year", 2016, "--out", out, *arguments) == 0
@@ -68,7 +69,8 @@ def test_the_submission_layout_the_floors_and_the_figures(root, tmp_path, capsys
     assert (out / "per-frame_results-val.csv").is_file()
 
 
-def test_a_second_run_makes_nothing_again(root, tmp_path, capsys):
+def test_second_run_keeps_all_sequences(root, tmp_path, capsys):
+    """A second run labels nothing again."""
     out = tmp_path / "r"
     assert run(root, "--out", out, "--propagator", "copy") == 0
     before, first = times(out), capsys.readouterr().out
@@ -79,7 +81,8 @@ def test_a_second_run_makes_nothing_again(root, tmp_path, capsys):
     assert "0 sequences made, 3 kept" in after.err
 
 
-def test_interrupted_in_a_sequence_it_goes_on_to_the_same_masks(root, tmp_path, capsys, monkeypatch):
+def test_interrupted_run_resumes_to_same_masks(root, tmp_path, capsys, monkeypatch):
+    """A run interrupted within a sequence continues to the same masks."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     small = ["--propagator", "flow_warp", "--quiet"]
     assert run(root, "--out", whole, *small) == 0
@@ -103,8 +106,11 @@ def test_interrupted_in_a_sequence_it_goes_on_to_the_same_masks(root, tmp_path, 
 
 
 @pytest.mark.slow
-def test_killed_between_sequences_it_goes_on_to_the_same_masks(root, tmp_path):
-    """With the model; the process has no chance to tidy up when the third sequence starts."""
+def test_killed_run_resumes_to_same_masks(root, tmp_path):
+    """A run killed between sequences continues to the same masks.
+
+    It runs with the model. The process has no chance to tidy up when the third sequence starts.
+    """
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     small = ["--size", 64, "--set", "mask_size=64", "--set", "learn.steps=5", "--set", "learn.views.count=1", "--quiet"]
     assert run(root, "--out", whole, *small) == 0
@@ -142,9 +148,10 @@ def test_killed_between_sequences_it_goes_on_to_the_same_masks(root, tmp_path):
         ("program", "another model, device or version"),
     ],
 )
-def test_what_no_longer_holds_is_refused_and_made_again_on_request(
+def test_stale_sequence_refused_unless_redo(
     change, message, root, tmp_path, capsys, monkeypatch
 ):
+    """Sequences whose settings, inputs or masks have changed are refused, and labelled again with ``--redo``."""
     out = tmp_path / "r"
     assert run(root, "--out", out, "--propagator", "copy") == 0
     arguments = ["--propagator", "flow_warp" if change == "settings" else "copy"]
@@ -175,7 +182,8 @@ def test_what_no_longer_holds_is_refused_and_made_again_on_request(
     assert masks(out) == masks(fresh)
 
 
-def test_another_completing_network_is_another_program(monkeypatch):
+def test_refinement_weights_change_code_hash(monkeypatch):
+    """Another refinement network counts as another version of the program."""
     seen = []
     code_hash.code_hash.cache_clear()
     monkeypatch.setattr(code_hash, "digest", lambda files: seen.extend(file.name for file in files))
@@ -185,7 +193,8 @@ def test_another_completing_network_is_another_program(monkeypatch):
     assert "protocol.py" not in seen  # how masks are judged makes no masks
 
 
-def test_one_folder_holds_one_set_of_settings(root, tmp_path, capsys):
+def test_folder_holds_single_configuration(root, tmp_path, capsys):
+    """A folder holds the results of a single configuration."""
     out = tmp_path / "r"
     assert run(root, "--out", out, "--propagator", "copy", "--sequences", "a", "--quiet") == 0
     assert run(root, "--out", out, "--propagator", "flow_warp", "--sequences", "b", "--redo") == 2
@@ -194,13 +203,15 @@ def test_one_folder_holds_one_set_of_settings(root, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_processes_write_the_same_masks(root, tmp_path):
+def test_davis_jobs_write_same_masks(root, tmp_path):
+    """Several processes write the same masks as a single one."""
     for jobs in (1, 2):
         assert run(root, "--out", tmp_path / str(jobs), "--propagator", "flow_warp", "--jobs", jobs, "--quiet") == 0
     assert masks(tmp_path / "1") == masks(tmp_path / "2")
 
 
-def test_foreign_masks_are_not_written_over(root, tmp_path, write, capsys):
+def test_foreign_masks_not_overwritten(root, tmp_path, write, capsys):
+    """Masks that ``slimevid davis`` did not write are not overwritten."""
     write(tmp_path / "r" / "a", [np.ones((96, 128), np.uint8)])
     before = masks(tmp_path / "r")
     assert run(root, "--out", tmp_path / "r", "--propagator", "copy") == 2
@@ -211,7 +222,8 @@ def test_foreign_masks_are_not_written_over(root, tmp_path, write, capsys):
     assert "damaged" in capsys.readouterr().err
 
 
-def test_missing_frames_are_said_before_the_first_sequence_starts(root, tmp_path, capsys):
+def test_missing_frames_reported_before_start(root, tmp_path, capsys):
+    """Missing frames are reported before the first sequence starts."""
     for file in (root / "JPEGImages" / "480p" / "b").iterdir():
         file.unlink()
     assert run(root, "--out", tmp_path / "r", "--propagator", "copy") == 2
@@ -219,14 +231,18 @@ def test_missing_frames_are_said_before_the_first_sequence_starts(root, tmp_path
     assert not (tmp_path / "r").exists()
 
 
-def test_no_process_is_wrong_use(root, tmp_path, capsys):
+def test_davis_zero_jobs_refused(root, tmp_path, capsys):
+    """``--jobs 0`` is refused."""
     assert run(root, "--out", tmp_path / "r", "--propagator", "copy", "--jobs", 0) == 2
     assert "--jobs must be 1 or more" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
 
 
-def test_a_test_set_is_segmented_and_not_measured(root, tmp_path, capsys):
-    """Only the first frame is annotated there; several objects, 2017."""
+def test_test_set_segmented_not_measured(root, tmp_path, capsys):
+    """A test set is segmented but not measured.
+
+    Only its first frames are annotated. It holds several objects, as in DAVIS-2017.
+    """
     for name in "abc":
         folder = root / "Annotations" / "480p" / name
         for file in sorted(folder.iterdir())[1:]:
@@ -245,8 +261,8 @@ def test_a_test_set_is_segmented_and_not_measured(root, tmp_path, capsys):
     assert not (out / "b").exists()
 
 
-def test_floors_are_nothing_but_what_their_names_say(tmp_path):
-    """Whatever else the run they stand beside does: the quality preset labels both ways."""
+def test_baselines_ignore_bidirectional_setting(tmp_path):
+    """Baselines only copy or warp, although the quality preset propagates in both directions."""
     request = davis_run.DavisRequest(tmp_path, tmp_path / "out", config=preset("quality"))
     found = [(floor.config.propagator, floor.config.bidirectional_span) for floor in davis_run.floors(request)]
     assert request.config.bidirectional_span > 0

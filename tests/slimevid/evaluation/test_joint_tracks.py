@@ -31,7 +31,8 @@ def scene(tmp_path, write):
     return write(tmp_path / "r" / "dog", masks), tmp_path / "dog_480p.json", masks
 
 
-def test_perfect_masks_hold_every_joint_and_the_floors_are_what_they_are(scene, tmp_path):
+def test_perfect_masks_hold_every_joint(scene, tmp_path):
+    """Perfect masks hold every joint, and the baselines have their known values."""
     folder, joints, _ = scene
     (score,) = measure_tracks(folder.parent, joints)
     assert (score.sequence, score.reference, score.parts, score.samples) == ("dog", "00001", 2, 6)
@@ -43,7 +44,8 @@ def test_perfect_masks_hold_every_joint_and_the_floors_are_what_they_are(scene, 
     assert "joints 11 lie on no part" in score.notes[0]
 
 
-def test_a_swap_of_parts_holds_nothing_but_the_object(scene, write, tmp_path):
+def test_swapped_parts_hold_object_only(scene, write, tmp_path):
+    """If two parts are swapped, joints lie on the object but not on their parts."""
     folder, joints, masks = scene
     swapped = masks.copy()
     swapped[2:] = np.array([0, 2, 1], np.uint8)[masks[2:]]
@@ -56,7 +58,8 @@ def test_a_swap_of_parts_holds_nothing_but_the_object(scene, write, tmp_path):
     assert wide.mean("near") == 1.0
 
 
-def test_near_is_measured_from_pixel_centres(scene, write):
+def test_nearness_measured_from_pixel_centres(scene, write):
+    """Nearness is measured from pixel centres."""
     folder, joints, masks = scene
     moved = masks.copy()
     moved[5] = 0
@@ -68,7 +71,8 @@ def test_near_is_measured_from_pixel_centres(scene, write):
         assert {j.joint: j.near for j in score.joints}[5] == pytest.approx(near)
 
 
-def test_the_command_prints_a_table_and_writes_json(scene, tmp_path, capsys):
+def test_eval_tracks_prints_and_writes_json(scene, tmp_path, capsys):
+    """``slimevid eval-tracks`` prints a table and writes JSON."""
     folder, joints, _ = scene
     out = tmp_path / "t.json"
     assert run(folder.parent, "--joints", joints, "--json", out) == 0
@@ -94,7 +98,8 @@ def test_the_command_prints_a_table_and_writes_json(scene, tmp_path, capsys):
         ("empty", "no joint lies on a part"),
     ],
 )
-def test_bad_input_is_one_line(change, message, scene, write, tmp_path, capsys):
+def test_eval_tracks_bad_input_single_line(change, message, scene, write, tmp_path, capsys):
+    """Bad input gives a single line."""
     folder, joints, masks = scene
     if change == "missing mask":
         (folder / "00004.png").unlink()
@@ -121,8 +126,11 @@ def test_bad_input_is_one_line(change, message, scene, write, tmp_path, capsys):
 
 
 @pytest.mark.data
-def test_badja_joints_lie_on_the_annotated_animals(data):
-    """The object masks of DAVIS as one part: joints on the animal stay on it, whatever it does."""
+def test_badja_joints_lie_on_animals(data):
+    """BADJA's joints lie on the animals annotated in DAVIS.
+
+    The object masks of DAVIS are taken as a single part: joints on the animal stay on it, however it moves.
+    """
     scores = measure_tracks(data / "DAVIS" / "Annotations" / "480p", data / "badja")
     assert [s.sequence for s in scores] == ["camel", "dog", "horsejump-high"]
     for score in scores:
@@ -132,7 +140,8 @@ def test_badja_joints_lie_on_the_annotated_animals(data):
         assert score.mean("chance") == 1.0
 
 
-def test_joints_as_they_were_published(scene, tmp_path):
+def test_published_joint_format_read(scene, tmp_path):
+    """Joints are also read in the format in which they were published."""
     _, joints, _ = scene
     (plain,) = joints.glob("*.json") if joints.is_dir() else [joints]
     entries = [

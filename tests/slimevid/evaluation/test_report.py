@@ -36,7 +36,8 @@ def rows(path):
     return list(csv.reader(path.read_text().splitlines()))
 
 
-def test_files_have_the_official_names_and_columns(scene, tmp_path, capsys):
+def test_tables_have_official_names_and_columns(scene, tmp_path, capsys):
+    """Tables have the official names and columns."""
     root, results, _ = scene
     report = tmp_path / "all.json"
     assert run(results, "--davis", root, "--year", 2017, "--json", report, "--strict", 1) == 0
@@ -63,7 +64,8 @@ def test_files_have_the_official_names_and_columns(scene, tmp_path, capsys):
     assert str(tmp_path) not in report.read_text()
 
 
-def test_the_screen_says_what_was_measured(scene, capsys):
+def test_screen_table_names_protocol(scene, capsys):
+    """The table on the screen says how much was measured, and how."""
     root, results, _ = scene
     assert run(results, "--davis", root, "--year", 2017) == 0
     out = capsys.readouterr().out.splitlines()
@@ -72,7 +74,8 @@ def test_the_screen_says_what_was_measured(scene, capsys):
     assert out[-1].startswith("val, semi-supervised: 3 sequences, 6 objects, 15 frames")
 
 
-def test_figures_are_drawn_and_the_same_every_time(scene, tmp_path, capsys):
+def test_figures_drawn_deterministically(scene, tmp_path, capsys):
+    """Figures are drawn, and are the same every time."""
     pytest.importorskip("matplotlib")
     root, results, copied = scene
     arguments = ["--davis", root, "--year", 2017, "--sequences", "one", "--quiet"]
@@ -89,13 +92,15 @@ def test_figures_are_drawn_and_the_same_every_time(scene, tmp_path, capsys):
         assert label in text, label
 
 
-def test_long_names_leave_room_for_the_bars(tmp_path):
+def test_long_labels_leave_room(tmp_path):
+    """Long labels leave room for the bars of a figure."""
     pytest.importorskip("matplotlib")
     several = [evaluation("a/long/path/" * 9 + str(i), [0.2]) for i in range(6)]
     assert len(draw_figures(tmp_path, several)) == 4  # a layout that does not fit is a warning, hence an error here
 
 
-def test_without_matplotlib_one_line_says_so_first(scene, tmp_path, capsys, monkeypatch):
+def test_missing_matplotlib_reported_first(scene, tmp_path, capsys, monkeypatch):
+    """A missing matplotlib is reported in a single line before anything is measured."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr("slimevid.evaluation.figures.find_spec", lambda _name: None)
     root, results, _ = scene
@@ -107,7 +112,8 @@ def test_without_matplotlib_one_line_says_so_first(scene, tmp_path, capsys, monk
     assert not list(results.glob("*.csv"))
 
 
-def test_several_folders_become_one_table(scene, tmp_path, capsys):
+def test_several_folders_compared(scene, tmp_path, capsys):
+    """Several folders of results are compared in a single table."""
     root, results, copied = scene
     assert (
         run(results, copied, "--davis", root, "--year", 2017, "--out", tmp_path / "o", "--json", tmp_path / "c.json")
@@ -126,7 +132,8 @@ def test_several_folders_become_one_table(scene, tmp_path, capsys):
     assert difference["value"] == pytest.approx(comparison[1]["jf"]["value"] - comparison[0]["jf"]["value"])
 
 
-def test_a_json_file_that_cannot_be_written_is_said_first(scene, tmp_path, capsys):
+def test_unwritable_json_reported_first(scene, tmp_path, capsys):
+    """A JSON file that cannot be written is reported before anything is measured."""
     root, results, _ = scene
     assert run(results, "--davis", root, "--year", 2017, "--json", tmp_path / "no" / "x.json") == 2
     assert capsys.readouterr().out == ""
@@ -144,7 +151,8 @@ def evaluation(label, means):
     )
 
 
-def test_the_bootstrap_is_paired_and_about_right():
+def test_bootstrap_paired_and_calibrated():
+    """The bootstrap draws sequences in pairs, and its intervals have about the right width."""
     rng = np.random.default_rng(3)
     base = rng.random(40)
     a, b, c = compare([evaluation("a", base), evaluation("b", base + 0.1), evaluation("c", rng.permutation(base))])
@@ -158,13 +166,17 @@ def test_the_bootstrap_is_paired_and_about_right():
     assert again[0] == compare([evaluation("a", base), evaluation("c", base)], seed=0)[0]
 
 
-def test_one_sequence_has_no_interval():
+def test_single_sequence_has_no_interval():
+    """A single sequence gives no interval."""
     (row,) = compare([evaluation("a", [0.5])])
     assert (row.jf.value, row.jf.low) == (0.5, None)
 
 
-def test_objects_weigh_the_same_wherever_they_are():
-    """Two objects in one sequence, one in the other: the mean is over three, as the official tool has it."""
+def test_objects_weigh_equally_across_sequences():
+    """Objects weigh the same in whatever sequence they are.
+
+    Two objects are in a sequence, another is alone: the mean is over three, as in the official tool.
+    """
 
     def score(name, k, m):
         return ObjectScore(name, k, ("0",), np.array([m]), np.array([m]))

@@ -95,7 +95,8 @@ def figures(evaluation):
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("objects", [1, 3])
-def test_every_frame_is_the_official_one(seed, objects, clip, write, davis, tmp_path):
+def test_frame_scores_match_official_definition(seed, objects, clip, write, davis, tmp_path):
+    """J and F of every frame match the official definition."""
     truth, result = clip(9, objects, seed)
     truth[3, 10:14, 10:20] = 255  # void: background in the semi-supervised task
     root = davis(2017, {"a": truth})
@@ -114,7 +115,8 @@ def test_every_frame_is_the_official_one(seed, objects, clip, write, davis, tmp_
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_unsupervised_matching_is_the_best_there_is(seed, clip, write, davis, tmp_path):
+def test_unsupervised_matching_is_optimal(seed, clip, write, davis, tmp_path):
+    """The matching of proposals in the unsupervised task is optimal."""
     truth, result = clip(4, 3, seed)
     truth[:, 5:9, 3:12] = 255
     truth[0, :4, 0] = range(4)
@@ -129,7 +131,8 @@ def test_unsupervised_matching_is_the_best_there_is(seed, clip, write, davis, tm
     assert measured == pytest.approx([score[p, g] for g, p in enumerate(best)], abs=1e-9)
 
 
-def test_too_few_proposals_leave_objects_empty(clip, write, davis, tmp_path):
+def test_unmatched_object_scored_as_empty(clip, write, davis, tmp_path):
+    """Objects without a proposal are scored against an empty mask."""
     truth, _ = clip(3, 2, 1)
     root = davis(2017, {"a": truth}, unsupervised=True)
     write(tmp_path / "r" / "a", np.where(truth == 2, 7, 0))
@@ -138,7 +141,8 @@ def test_too_few_proposals_leave_objects_empty(clip, write, davis, tmp_path):
     assert ours.objects[0].j.tolist() == [float(not (t == 1).any()) for t in truth]
 
 
-def test_matching_breaks_no_tie_twice():
+def test_tied_proposals_matched_once():
+    """Tied proposals are each matched at most once."""
     j = np.ones((3, 2, 4))
     assert sorted(set(match_proposals(j, j).tolist())) == sorted(match_proposals(j, j).tolist())
 
@@ -172,7 +176,8 @@ def hand(name):
         ("corner", "border", 1 / 300, None),
     ],
 )
-def test_hand_made_frames(result, truth, j, f, write, davis, tmp_path):
+def test_hand_made_frames_score_exactly(result, truth, j, f, write, davis, tmp_path):
+    """Frames made by hand get their known scores."""
     root = davis(2016, {"a": [255 * hand("pixel"), 255 * hand(truth), 255 * hand("empty")]}, "L")
     write(tmp_path / "r" / "a", [hand(result)], "L", first=1)
     ours = evaluate(open_davis(root, 2016), tmp_path / "r", Protocol(coding="binary"))
@@ -181,7 +186,8 @@ def test_hand_made_frames(result, truth, j, f, write, davis, tmp_path):
     assert (ours.objects[0].j[0], ours.objects[0].f[0]) == pytest.approx((j, expected), abs=1e-12)
 
 
-def test_void_counts_for_neither_in_the_unsupervised_task_only(write, davis, tmp_path):
+def test_void_ignored_in_unsupervised_only(write, davis, tmp_path):
+    """Void pixels are ignored in the unsupervised task only."""
     truth = np.zeros((3, 20, 30), np.uint8)
     truth[:, 5:15, 5:15] = 1
     truth[:, 5:15, 15:20] = 255
@@ -196,19 +202,24 @@ def test_void_counts_for_neither_in_the_unsupervised_task_only(write, davis, tmp
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 7, 88, 256, 257, 300, 1000])
-def test_statistics_hold_at_any_length(n):
+def test_statistics_match_naive(n):
+    """Mean, recall and decay match their definition at any length."""
     values = np.random.default_rng(n).random(n)
     s = statistic(values)
     assert (s.mean, s.recall, s.decay) == pytest.approx(naive_statistics(values.tolist()), abs=1e-9)
 
 
-def test_decay_above_256_frames_is_right():
-    """The official tool gives NaN here: its bin edges are kept in 8 bits."""
+def test_decay_beyond_256_frames():
+    """Decay is right beyond 256 frames.
+
+    The official tool gives NaN here: its bin edges are kept in 8 bits.
+    """
     curve = np.r_[np.ones(150), np.full(150, 0.25)]
     assert statistic(curve).decay == 0.75
 
 
-def test_a_clip_of_300_frames_through_the_files(write, davis, tmp_path):
+def test_clip_of_300_frames_measured(write, davis, tmp_path):
+    """A clip of 300 frames is measured from its files."""
     truth = np.zeros((302, 6, 8), np.uint8)
     truth[:, 1:4, 1:5] = 1
     result = truth.copy()
@@ -223,7 +234,7 @@ def test_a_clip_of_300_frames_through_the_files(write, davis, tmp_path):
 
 @QUICK
 @given(seed=st.integers(0, 10_000), order=st.permutations([1, 2, 3]))
-def test_laws(seed, order, clip, write, tmp_path_factory):
+def test_scores_symmetric_bounded_permutation_invariant(seed, order, clip, write, tmp_path_factory):
     """J is symmetric, F lies in 0..1, and the order of the objects changes nothing."""
     folder = tmp_path_factory.mktemp("laws")
     truth, result = clip(4, 3, seed)
@@ -246,7 +257,8 @@ def test_laws(seed, order, clip, write, tmp_path_factory):
     assert permuted.summary.jf == pytest.approx(measured.summary.jf, abs=1e-12)
 
 
-def test_strict_f_is_f_at_that_many_pixels(clip, write, tmp_path):
+def test_strict_f_uses_pixel_tolerance(clip, write, tmp_path):
+    """Strict F is F at a tolerance given in pixels."""
     truth, result = clip(6, 2, 3, size=(60, 90))
     write(tmp_path / "t", truth)
     write(tmp_path / "r", result)
@@ -257,7 +269,8 @@ def test_strict_f_is_f_at_that_many_pixels(clip, write, tmp_path):
         assert o.strict == pytest.approx([naive_f(a, b, none, 2) for a, b in pairs], abs=1e-9)
 
 
-def test_processes_change_nothing(clip, write, davis, tmp_path):
+def test_jobs_do_not_change_scores(clip, write, davis, tmp_path):
+    """The number of processes does not change the scores."""
     clips = {f"s{i}": clip(5 + i, 2, i) for i in range(3)}
     root = davis(2017, {name: pair[0] for name, pair in clips.items()})
     for name, pair in clips.items():
@@ -270,8 +283,8 @@ def test_processes_change_nothing(clip, write, davis, tmp_path):
 
 
 @pytest.mark.data
-def test_real_frames_are_the_official_ones(data, tmp_path, write):
-    """DAVIS-2016 frames at full size, the first mask copied, against plain array code."""
+def test_davis_frames_match_array_code(data, tmp_path, write):
+    """Scores of DAVIS-2016 frames at full size, for the copied first mask, match plain array code."""
     import cv2
 
     root = data / "DAVIS"

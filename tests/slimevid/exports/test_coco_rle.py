@@ -33,7 +33,8 @@ def masks(tmp_path, out="out"):
     ],
 )
 @pytest.mark.parametrize("ref", [0, 6])
-def test_only_these_frames_are_labelled_and_time_runs_as_in_the_clip(command, tmp_path, options, frames, ref):
+def test_frame_range_labelled_at_clip_time(command, tmp_path, options, frames, ref):
+    """Only the requested frames are labelled, and time in the overlay runs as in the clip."""
     assert command("--ref", f"{ref}={tmp_path / f'ref_{ref}.png'}", *options) == 0
     assert masks(tmp_path) == list(frames)
     overlay = open_clip(tmp_path / "out" / "overlay.mp4")
@@ -58,14 +59,16 @@ def test_only_these_frames_are_labelled_and_time_runs_as_in_the_clip(command, tm
         (["--export", "rgb"], "unknown export 'rgb'; choose rgba, coco-rle"),
     ],
 )
-def test_what_cannot_be_is_refused(command, tmp_path, one_line, options, message):
+def test_invalid_frame_range_or_export_refused(command, tmp_path, one_line, options, message):
+    """Frame ranges outside the clip and unknown exports are refused."""
     assert command("--ref", tmp_path / "ref_0.png", *options) == 2
     assert message in one_line()
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("frames", [range(0, 40, 3), range(2, 39), range(37, 4, -5), range(39, -1, -1)])
-def test_video_files_are_read_with_a_stride_in_both_directions(tmp_path, frames):
+def test_video_read_with_stride_both_ways(tmp_path, frames):
+    """Video files are read with a stride in both directions."""
     from slimevid.io.writers import OverlayWriter
 
     with OverlayWriter(tmp_path / "v.mp4", (32, 48), Fraction(24), crf=1) as video:
@@ -76,7 +79,8 @@ def test_video_files_are_read_with_a_stride_in_both_directions(tmp_path, frames)
     assert all(abs(float(f.rgb.mean()) - 6 * f.index) < 3 for f in found)
 
 
-def test_cut_outs(command, slide, tmp_path):
+def test_rgba_cutouts_match_masks(command, slide, tmp_path):
+    """RGBA cut-outs match the masks."""
     assert command("--ref", tmp_path / "ref_0.png", "--export", "rgba", "--stride", 4) == 0
     files = sorted((tmp_path / "out" / "rgba").iterdir())
     assert [p.name for p in files] == ["000.png", "004.png", "008.png"]
@@ -89,7 +93,8 @@ def test_cut_outs(command, slide, tmp_path):
         assert not rgba[~inside].any()
 
 
-def test_a_coco_data_set(command, slide, tmp_path, disc):
+def test_coco_dataset_matches_masks(command, slide, tmp_path, disc):
+    """A COCO data set matches the masks."""
     marked = disc(0)[1].copy()
     marked[2:9, 2:9] = 7
     write_mask(tmp_path / "two.png", marked)
@@ -118,7 +123,8 @@ def test_a_coco_data_set(command, slide, tmp_path, disc):
             assert mask[y + h - 1].any()
 
 
-def test_a_clip_without_any_mask_is_a_valid_data_set(slide, tmp_path):
+def test_coco_dataset_without_masks_valid(slide, tmp_path):
+    """A clip without any part gives a valid COCO data set."""
     clip = open_clip(slide)
     (tmp_path / "masks").mkdir()
     for stem in clip.stems():
@@ -132,7 +138,8 @@ def test_a_clip_without_any_mask_is_a_valid_data_set(slide, tmp_path):
     assert len(content["images"]) == 12
 
 
-def test_soft_labels_agree_with_the_masks(command, tmp_path):
+def test_soft_labels_agree_with_masks(command, tmp_path):
+    """Soft labels agree with the masks."""
     assert command("--ref", f"2={tmp_path / 'ref_2.png'}", "--soft") == 0
     files = sorted((tmp_path / "out" / "soft").iterdir())
     assert len(files) == 12
@@ -146,13 +153,15 @@ def test_soft_labels_agree_with_the_masks(command, tmp_path):
         assert np.array_equal((soft.argmax(0) == 1)[clear], (labels == 1)[clear])
 
 
-def test_without_being_asked_nothing_more_is_written(command, tmp_path):
+def test_default_outputs_only(command, tmp_path):
+    """Without further options only the default outputs are written."""
     assert command("--ref", tmp_path / "ref_0.png") == 0
     names = {p.name for p in (tmp_path / "out").iterdir()}
     assert names == {"masks", "overlay.mp4", "scores.csv", "config.yaml", "report.json", "run.json", ".frames.bin"}
 
 
-def test_scores_are_sorted_and_the_last_rows_of_a_frame_stay(tmp_path):
+def test_scores_sorted_keeping_last_rows(tmp_path):
+    """Scores are sorted by frame, and the last rows of a frame are kept."""
     path = tmp_path / "s.csv"
     with ScoreWriter(path) as scores:
         for frame, tag in ((3, "a"), (4, "a"), (2, "a"), (10, "a"), (3, "b"), (4, "b")):
@@ -165,8 +174,11 @@ def test_scores_are_sorted_and_the_last_rows_of_a_frame_stay(tmp_path):
     assert rows[0]["name"] == "ü, ü"
 
 
-def test_the_last_rows_stay_where_a_frame_comes_twice_running(tmp_path):
-    """A correction begins with the very frame the scores ended with."""
+def test_repeated_frame_keeps_last_rows(tmp_path):
+    """The last rows are kept where a frame occurs twice in sequence.
+
+    A correction begins with the very frame at which the scores ended.
+    """
     path = tmp_path / "s.csv"
     with ScoreWriter(path) as scores:
         for frame, tag in ((1, "a"), (2, "a"), (2, "b"), (3, "b"), (3, "c")):
@@ -178,7 +190,8 @@ def test_the_last_rows_stay_where_a_frame_comes_twice_running(tmp_path):
     ]
 
 
-def test_scores_are_cut_to_what_is_kept(tmp_path):
+def test_scores_truncated_to_kept_size(tmp_path):
+    """Scores are truncated to their kept size."""
     path = tmp_path / "s.csv"
     with ScoreWriter(path) as scores:
         scores.write([(0, "0", 1, "x", 1, 0, 0, 0)])

@@ -24,7 +24,8 @@ def naive(soft, present):
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(0, 63))
-def test_labels_are_those_found_pixel_by_pixel(seed, parts, absent):
+def test_argmax_matches_naive(seed, parts, absent):
+    """Labels match the naive implementation, pixel by pixel."""
     soft = soft_labels(seed, parts)
     present = np.array([not absent >> i & 1 for i in range(parts)])
     best, rows = argmax_labels(soft, present)
@@ -34,7 +35,8 @@ def test_labels_are_those_found_pixel_by_pixel(seed, parts, absent):
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1))
-def test_a_part_cut_in_two_covers_what_it_covered_whole(seed, share):
+def test_divided_part_covers_same_pixels(seed, share):
+    """A part divided in two covers the same pixels."""
     whole = soft_labels(seed, 3)
     cut = np.concatenate([whole[:3], share * whole[3:], (1 - share) * whole[3:]]).astype(np.float32)
     undecided = np.abs(whole[0] - 0.5) < 1e-5  # rounding decides there
@@ -42,7 +44,8 @@ def test_a_part_cut_in_two_covers_what_it_covered_whole(seed, share):
     assert np.array_equal((rows > 0) | undecided, (of_cut > 0) | undecided)
 
 
-def test_where_parts_meet_there_is_no_gap():
+def test_no_gap_between_parts():
+    """No gap remains where parts meet."""
     soft = np.array([0.4, 0.3, 0.3], np.float32)[:, None, None]
     assert argmax_labels(soft, np.array([True, True]))[1][0, 0] == 1
     assert argmax_labels(soft, np.array([True, False]))[1][0, 0] == 0

@@ -43,7 +43,8 @@ def marked(top, left, bottom, right):
 
 
 @given(st.data())
-def test_a_window_lies_in_the_picture_and_holds_the_parts_at_no_more_work(data):
+def test_region_holds_parts_at_constant_cost(data):
+    """A search region lies in the frame and holds the parts, at no more pixels than the full frame."""
     top, left = data.draw(st.integers(0, SIZE[0] - 1)), data.draw(st.integers(0, SIZE[1] - 1))
     bottom, right = data.draw(st.integers(top + 1, SIZE[0])), data.draw(st.integers(left + 1, SIZE[1]))
     window = region_around(bounding_spans(marked(top, left, bottom, right)), SIZE, 2.0)
@@ -58,7 +59,8 @@ def test_a_window_lies_in_the_picture_and_holds_the_parts_at_no_more_work(data):
     assert SearchRegion.from_array(window.to_array()) == window
 
 
-def test_strays_do_not_move_the_window_but_every_part_does():
+def test_extent_ignores_strays_not_parts():
+    """Stray pixels do not change the extent of the parts, but every part does."""
     labels = np.zeros((60, 100), np.int64)  # of a window at half its size
     labels[20:30, 30:50] = 1
     window = SearchRegion(8, 20, 120, 200, 1.5)
@@ -75,8 +77,11 @@ def test_strays_do_not_move_the_window_but_every_part_does():
     assert part_extent(np.zeros_like(labels), window) is None
 
 
-def test_many_parts_in_many_pieces():
-    """More of them than a byte counts, in labels that are bytes."""
+def test_extent_of_many_pieces():
+    """The extent is right for many parts in many pieces.
+
+    The pieces are more than a byte counts, in labels that are bytes.
+    """
     dots = np.zeros(SIZE, np.uint8)
     dots[10:110:4, 20:180:4] = 1
     assert dots.sum() == 1000
@@ -89,7 +94,8 @@ def test_many_parts_in_many_pieces():
 
 
 @given(st.data())
-def test_what_is_found_in_a_window_lies_within_its_spans(data):
+def test_extent_covers_labels_within_region(data):
+    """The extent covers the labels found in a search region."""
     height, width = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 30))
     window = SearchRegion(data.draw(st.integers(0, 20)), data.draw(st.integers(0, 20)), 30, 40)
     top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
@@ -104,7 +110,8 @@ def test_what_is_found_in_a_window_lies_within_its_spans(data):
     assert window.left + columns[-1] < stop <= window.left + 40
 
 
-def test_nothing_to_follow_and_no_zoom_show_the_whole_picture():
+def test_nothing_to_follow_gives_full_frame():
+    """Without parts or without zoom the search region is the full frame."""
     here = ((50, 80), (60, 90))
     assert bounding_spans(np.zeros(SIZE, bool)) is None
     assert bounding_spans(marked(50, 60, 80, 90)) == here
@@ -113,7 +120,8 @@ def test_nothing_to_follow_and_no_zoom_show_the_whole_picture():
     assert next_region(region_around(here, SIZE, 2.0), here, None, SIZE, 2.0) == full_frame(SIZE)
 
 
-def test_a_window_stays_until_the_parts_come_near_its_border_or_fill_too_little_of_it():
+def test_region_stays_until_border_or_slack():
+    """A search region stays until the parts come near its border or fill too little of it."""
     here = ((50, 80), (90, 120))
     window = region_around(here, SIZE, 2.0)
 
@@ -130,7 +138,8 @@ def test_a_window_stays_until_the_parts_come_near_its_border_or_fill_too_little_
     assert after(((0, 38), (0, 38)), corner) is corner
 
 
-def test_a_window_is_where_the_parts_will_be_in_two_frames():
+def test_region_anticipates_two_frames():
+    """A new search region is where the parts will be in two frames."""
     window = region_around(((50, 80), (60, 90)), SIZE, 2.0)
     still = next_region(window, ((50, 80), (64, 94)), ((50, 80), (64, 94)), SIZE, 2.0)
     moved = next_region(window, ((50, 80), (54, 84)), ((50, 80), (64, 94)), SIZE, 2.0)
@@ -140,7 +149,8 @@ def test_a_window_is_where_the_parts_will_be_in_two_frames():
     assert leap == region_around(((50, 80), (64, 124)), SIZE, 2.0)  # by no more than its own extent
 
 
-def test_seen_through_another_window_labels_lie_where_they_lay():
+def test_resampled_labels_keep_position():
+    """Labels resampled to another search region keep their positions."""
     soft = np.zeros((2, 60, 100), np.float32)
     y, x = np.mgrid[:60, :100]
     soft[1] = (np.hypot(y - 30, x - 40) < 12).astype(np.float32)
@@ -157,8 +167,11 @@ def test_seen_through_another_window_labels_lie_where_they_lay():
     )
 
 
-def test_a_memory_in_another_frame_of_reference_answers_the_same_places():
-    """Places remembered in a picture, asked for through a window of it: nearness is judged where they are."""
+def test_memory_region_change_keeps_positions():
+    """After a change of the search region the memory answers for the same positions.
+
+    Cells remembered in an image are read through a region of it: nearness is judged where they are.
+    """
     config = MemoryConfig(
         write_interval=1,
         keys_per_frame=0,
@@ -202,7 +215,8 @@ def wide_clip(two_tone, count=12):
     return frames, masks
 
 
-def test_the_window_follows_a_part_across_the_picture_and_shows_it_larger(two_tone, tiny, monkeypatch):
+def test_region_follows_part_magnified(two_tone, tiny, monkeypatch):
+    """The search region follows a part across the frame and magnifies it."""
     seen, learned = [], []
     real_step, real_learn = fused._Fused.step, teaching.learn_parts
     monkeypatch.setattr(
@@ -232,7 +246,8 @@ def test_the_window_follows_a_part_across_the_picture_and_shows_it_larger(two_to
     assert all(each.features.grid[0] * each.features.grid[1] <= 12 * 24 * 1.1 for each in seen)
 
 
-def test_without_zoom_the_whole_picture_is_looked_at(two_tone, tiny):
+def test_without_zoom_full_frame_processed(two_tone, tiny):
+    """Without zoom the full frame is processed."""
     frames, masks = wide_clip(two_tone, 2)
     quick = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
     session = segmenter.Segmenter(RunConfig(network_size=96, mask_size=96, max_zoom=1.0, learn=quick), tiny)
@@ -243,7 +258,8 @@ def test_without_zoom_the_whole_picture_is_looked_at(two_tone, tiny):
 
 
 @pytest.mark.parametrize("dropped", [False, True])
-def test_a_dropped_part_does_not_hold_the_window(two_tone, tiny, monkeypatch, dropped):
+def test_dropped_part_does_not_hold_region(two_tone, tiny, monkeypatch, dropped):
+    """A dropped part does not hold the search region."""
     frames, masks = wide_clip(two_tone, 2)
     labels = masks[0].astype(np.int32)
     labels[150:180, 340:370] = 2  # far from the disc
@@ -263,7 +279,8 @@ def test_a_dropped_part_does_not_hold_the_window(two_tone, tiny, monkeypatch, dr
     assert (window.left + window.width > 340) == (not dropped)
 
 
-def test_while_a_part_is_gone_every_eighth_frame_is_looked_at_whole():
+def test_full_frame_every_eighth_while_gone():
+    """While a part is gone the full frame is processed every eighth time."""
     plan, mask = RegionPlanner(2.0), marked(50, 60, 80, 90)
     window = plan.start(mask)
     for ordinal in range(1, 20):
@@ -276,7 +293,8 @@ def test_while_a_part_is_gone_every_eighth_frame_is_looked_at_whole():
     assert other.at(22) == plan.at(22) != window
 
 
-def test_a_plan_that_saw_nothing_is_restored():
+def test_planner_without_parts_restored():
+    """A planner that saw no part is restored."""
     plan, other = RegionPlanner(2.0), RegionPlanner(2.0)
     plan.start(marked(50, 60, 80, 90))
     plan.observe(1, None, SIZE, complete=False)
@@ -288,8 +306,11 @@ def test_a_plan_that_saw_nothing_is_restored():
 
 @pytest.mark.parametrize("corner", [(0, 0), (11, 30), (36, 52)])
 @pytest.mark.parametrize("radius", [0, 3, 8])
-def test_a_frame_finished_within_its_window_is_what_the_whole_frame_would_give(corner, radius):
-    """Labels undecided at the window's very border: filtered with the background around it, bit for bit."""
+def test_expanded_region_matches_full_frame(corner, radius):
+    """A frame filtered within its expanded search region gives the result of the full frame.
+
+    Labels are uncertain at the region's very border, and are filtered with the background around it, bit for bit.
+    """
     random = np.random.default_rng(0)
     size, inner = (96, 128), SearchRegion(*corner, 60, 76)
     rgb = random.integers(0, 256, (*size, 3)).astype(np.uint8)
@@ -316,7 +337,8 @@ def test_a_frame_finished_within_its_window_is_what_the_whole_frame_would_give(c
     st.tuples(st.integers(1, 20), st.integers(1, 30)),
     st.integers(1, 40),
 )
-def test_a_grown_window_is_whole_cells_with_one_around_it_as_far_as_the_picture_goes(corner, sides, cell):
+def test_expanded_region_is_whole_cells(corner, sides, cell):
+    """An expanded search region consists of whole cells, with a cell around it as far as the frame reaches."""
     size = (40, 60)
     grown = SearchRegion(*corner, *sides).expanded(cell, size)
     for low, length, start, side, most in zip(
@@ -327,13 +349,17 @@ def test_a_grown_window_is_whole_cells_with_one_around_it_as_far_as_the_picture_
         assert (low, low + length) == (wanted[0], wanted[-1] + 1)
 
 
-def test_the_filters_radius_is_that_of_a_picture_of_480_lines():
+def test_filter_radius_scales_from_480_lines():
+    """The filter's radius is given for an image of 480 lines."""
     assert [filter_radius(8, (480, 854)), filter_radius(8, (1080, 720)), filter_radius(8, (20, 30))] == [8, 12, 1]
     assert filter_radius(0, (480, 854)) == 0
 
 
-def test_a_session_filters_with_the_background_around_its_window(two_tone, tiny, monkeypatch):
-    """A window full of doubt: its rim is what filtering the whole frame makes of it."""
+def test_session_filters_with_surrounding_background(two_tone, tiny, monkeypatch):
+    """A session filters with the background around its search region.
+
+    The region is uncertain everywhere: its rim is as if the full frame were filtered.
+    """
     frames, masks = wide_clip(two_tone, 2)
     quick = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
     session = segmenter.Segmenter(RunConfig(network_size=96, mask_size=96, flow_size=96, learn=quick), tiny)
@@ -355,7 +381,8 @@ def test_a_session_filters_with_the_background_around_its_window(two_tone, tiny,
     [(8, 96, 1, False), (8, 96, 9, True), (2, 48, 1, True), (2, 96, 1, False)],
     ids=["a noisy pixel is no part", "nine are", "a small part at half the size", "... at its own"],
 )
-def test_the_window_asks_for_as_many_pixels_as_the_part_has_at_the_working_size(tiny, side, work_side, pixels, there):
+def test_visibility_scales_with_mask_size(tiny, side, work_side, pixels, there):
+    """A part is visible with as many pixels as its smallest annotation has at mask size."""
     rgb = np.zeros((96, 96, 3), np.uint8)
     mask = np.zeros((96, 96), np.int32)
     mask[40 : 40 + side, 40 : 40 + side] = 1
@@ -370,7 +397,8 @@ def test_the_window_asks_for_as_many_pixels_as_the_part_has_at_the_working_size(
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_whether_all_parts_are_there_decides_the_window(two_tone, tiny, monkeypatch, there):
+def test_visibility_of_parts_reaches_planner(two_tone, tiny, monkeypatch, there):
+    """The planner is told if all parts are visible."""
     rgb, mask = two_tone
     learn = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
     session = segmenter.Segmenter(RunConfig(network_size=96, mask_size=96, learn=learn), tiny)

@@ -55,7 +55,8 @@ def moving(monkeypatch, odds):
 
 
 @given(st.integers(2, 5), st.floats(-8, 8), st.integers(0, 2**32 - 1))
-def test_odds_against_the_background_grow_by_what_is_added_and_parts_keep_their_shares(count, added, seed):
+def test_added_odds_keep_part_shares(count, added, seed):
+    """Added log-odds raise the foreground by their amount, and parts keep their shares."""
     soft = np.random.default_rng(seed).dirichlet(np.ones(count), (3, 4)).transpose(2, 0, 1).astype(np.float32)
     soft = (soft + 1e-3) / (soft + 1e-3).sum(0)
     found = with_log_odds(soft, np.full((3, 4), added, np.float32))
@@ -67,13 +68,15 @@ def test_odds_against_the_background_grow_by_what_is_added_and_parts_keep_their_
 
 
 @given(st.floats(-6, 6, width=32), st.floats(-6, 6, width=32), st.floats(0, 3, width=32))
-def test_the_less_sure_of_two_witnesses_is_carried_on(looks, motion, feedback):
+def test_smaller_of_two_cues_propagated(looks, motion, feedback):
+    """The smaller of appearance and motion is propagated."""
     found = propagated_log_odds(np.full((1, 1), looks, np.float32), np.full((1, 1), motion, np.float32), feedback)
     expected = min(looks, -motion * feedback) if looks > 0 and motion < 0 else 0.0
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_without_motion_nothing_is_carried_on():
+def test_without_motion_nothing_propagated():
+    """Without motion nothing of the appearance is propagated."""
     assert not propagated_log_odds(np.ones((2, 3), np.float32), None, 1.0).any()
 
 
@@ -81,7 +84,8 @@ def test_without_motion_nothing_is_carried_on():
     ("feedback", "motion", "completion", "carried"),
     [(1.0, -3.0, 4.0, 2.0), (1.0, -1.5, 4.0, 1.5), (0.5, -3.0, 4.0, 1.5), (1.0, -3.0, 0.5, 0.5), (1.0, 3.0, 4.0, 0.0)],
 )
-def test_what_both_looks_and_motion_say_is_carried_on(tiny, disc, monkeypatch, feedback, motion, completion, carried):
+def test_appearance_confirmed_by_motion_propagated(tiny, disc, monkeypatch, feedback, motion, completion, carried):
+    """Appearance that motion confirms is propagated."""
     moving(monkeypatch, motion)
     fusion = {"motion_gate": feedback, "refinement_limit": completion, "color_weight": 0.0}
     with_it, without = (first_step(tiny, disc, Constant(value), **fusion)[0] for value in (2.0, 0.0))
@@ -91,7 +95,8 @@ def test_what_both_looks_and_motion_say_is_carried_on(tiny, disc, monkeypatch, f
     np.testing.assert_allclose(with_it[:, changed], with_log_odds(without, odds)[:, changed], atol=1e-5)
 
 
-def test_motion_alone_speaks_for_no_part(tiny, disc, monkeypatch):
+def test_motion_alone_adds_no_foreground(tiny, disc, monkeypatch):
+    """Motion alone adds nothing to the foreground."""
     found = []
     for odds in (0.0, -4.0):
         moving(monkeypatch, odds)
@@ -99,8 +104,11 @@ def test_motion_alone_speaks_for_no_part(tiny, disc, monkeypatch):
     assert np.array_equal(*found)
 
 
-def test_what_is_carried_on_is_not_shown_twice(tiny, disc, monkeypatch):
-    """Of the first frame the same is shown, however much of it is carried on."""
+def test_propagated_odds_not_displayed_twice(tiny, disc, monkeypatch):
+    """Propagated log-odds are not displayed twice.
+
+    Of the first frame the same is displayed, however much of it is propagated.
+    """
     moving(monkeypatch, -2.0)
     (kept, alone), (fed, together) = (
         first_step(tiny, disc, Constant(1.0), motion_gate=feedback) for feedback in (0.0, 1.0)
@@ -109,7 +117,8 @@ def test_what_is_carried_on_is_not_shown_twice(tiny, disc, monkeypatch):
     np.testing.assert_allclose(alone, together, atol=1e-5)
 
 
-def test_colours_are_carried_on_without_a_network(tiny, disc, monkeypatch):
+def test_colors_propagated_without_network(tiny, disc, monkeypatch):
+    """Colour is propagated without a network, too."""
     found = []
     for feedback in (0.0, 1.0):
         moving(monkeypatch, -2.0)
@@ -120,7 +129,8 @@ def test_colours_are_carried_on_without_a_network(tiny, disc, monkeypatch):
     assert found[1] > found[0] + 1
 
 
-def test_a_frame_asked_again_where_nothing_is_undecided_shows_nothing_of_before(tiny, disc, monkeypatch):
+def test_relabelled_frame_drops_old_correction(tiny, disc, monkeypatch):
+    """A frame labelled again where no pixel is uncertain displays no earlier correction."""
     one = session(tiny, Constant(1.0))
     one.add_reference(*disc(0))
     features = FrameFeatures(Frame(1, disc(1)[0], "1"), one.config, tiny, 1)
@@ -135,7 +145,8 @@ def test_a_frame_asked_again_where_nothing_is_undecided_shows_nothing_of_before(
 
 
 @pytest.mark.parametrize(("motion", "plane"), [(4.0, 1.0), (2.0, 0.5), (-1.0, -0.25), (-4.0, -0.5)])
-def test_the_network_sees_motion_for_parts_as_strong_as_in_its_training(tiny, disc, monkeypatch, motion, plane):
+def test_motion_plane_limited_as_in_training(tiny, disc, monkeypatch, motion, plane):
+    """The network receives motion for the foreground as limited as in its training."""
     moving(monkeypatch, motion)
     seen = []
 
@@ -150,14 +161,16 @@ def test_the_network_sees_motion_for_parts_as_strong_as_in_its_training(tiny, di
 
 
 @pytest.mark.parametrize("name", ["fast", "balanced", "quality"])
-def test_every_preset_carries_on_what_both_witnesses_say(name):
+def test_presets_open_motion_gate(name):
+    """Every preset propagates appearance that motion confirms."""
     fusion = preset(name).fusion
     assert fusion.motion_gate > 0
     assert fusion.background_motion_weight > 0
     assert fusion.color_weight > 0
 
 
-def test_motion_whose_limit_is_nothing_says_nothing(tiny, disc):
+def test_negligible_motion_weight_equals_none(tiny, disc):
+    """A negligible weight of motion is the same as none."""
     found = [
         first_step(tiny, disc, Constant(1.0), **one)[1]
         for one in ({"background_motion_weight": 0.0}, {"background_motion_weight": 1e-9})

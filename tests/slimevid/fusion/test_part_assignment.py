@@ -39,8 +39,11 @@ def told(coarse, factors, box=EVERYWHERE, margin=4):
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), st.integers(2, 6))
-def test_boxes_change_next_to_nothing(seed, count):
-    """The twin works every part out everywhere."""
+def test_boxes_match_dense_assignment(seed, count):
+    """Assignment in boxes matches dense assignment.
+
+    The naive implementation computes every part everywhere.
+    """
     coarse = blobs(seed, count)
     factors = np.random.default_rng(seed).uniform(0.5, 2, (count, *SIZE)).astype(np.float32)
     found = told(coarse, factors)
@@ -54,7 +57,8 @@ def test_boxes_change_next_to_nothing(seed, count):
     assert away[any_part > 0.5].max(initial=0) < 0.1  # places are rounded, traces left out
 
 
-def test_a_part_is_written_only_around_where_it_may_be():
+def test_part_written_only_in_own_box():
+    """A part is written only around the cells where it may be."""
     coarse = np.zeros((3, *GRID), np.float32)
     coarse[1, 2:4, 2:4] = coarse[2, 8:10, 12:14] = 1
     coarse[0] = 1 - coarse[1:].sum(0)
@@ -72,8 +76,11 @@ def test_a_part_is_written_only_around_where_it_may_be():
     assert soft[2, 15, 15] == 0
 
 
-def test_what_is_sure_beside_the_box_stays():
-    """A part that fills half of the picture: the box holds its border, the rest of it lies beside."""
+def test_confident_labels_outside_box_stay():
+    """Confident labels outside the box stay.
+
+    A part fills half of the image: the box holds its boundary, the rest of it lies outside.
+    """
     coarse = np.zeros((3, *GRID), np.float32)
     coarse[1, :, :8] = coarse[2, 5:7, 7:9] = 1
     coarse[1, 5:7, 7] = 0
@@ -86,8 +93,11 @@ def test_what_is_sure_beside_the_box_stays():
 
 
 @pytest.mark.parametrize("sure_beside", [False, True])
-def test_labels_sum_to_one_beside_the_box_too(sure_beside):
-    """A trace of a part that nobody follows is background there."""
+def test_labels_sum_to_one_outside_box(sure_beside):
+    """Labels sum to 1 outside the box, too.
+
+    A trace of a part that nobody follows is background there.
+    """
     coarse = np.zeros((3, *GRID), np.float32)
     coarse[1], coarse[2] = 0.004, 0.004
     coarse[1, :, :4] = 0.99 if sure_beside else 0.004
@@ -97,7 +107,8 @@ def test_labels_sum_to_one_beside_the_box_too(sure_beside):
     assert (soft[1, :, :10].min() > 0.98) == sure_beside
 
 
-def test_where_no_part_may_be_is_background():
+def test_no_possible_part_is_background():
+    """Where no part is possible is background."""
     coarse = np.zeros((3, *GRID), np.float32)
     coarse[0] = 1
     soft = np.zeros((3, *SIZE), np.float32)
@@ -108,7 +119,8 @@ def test_where_no_part_may_be_is_background():
     assert (soft[0] == 1).all()
 
 
-def test_borders_hold_where_sure_parts_meet_and_where_none_is_sure():
+def test_boundary_box_covers_uncertain_cells():
+    """The boundary box covers cells where confident parts meet, and cells where no part is confident."""
     parts = np.zeros((2, *GRID), np.float32)
     parts[0, :, :8] = parts[1, :, 8:] = 1
     assert part_boundary_box(parts, SIZE, 2) == (slice(0, 60), slice(33, 47))

@@ -25,7 +25,8 @@ from slimevid.io.completeness import is_truncated, missing_numbers
         ),
     ],
 )
-def test_missing_numbers_are_named(stems, expected):
+def test_missing_numbers_named(stems, expected):
+    """Missing numbers of frames are named."""
     assert missing_numbers(stems) == (expected,)
 
 
@@ -44,7 +45,8 @@ def test_missing_numbers_are_named(stems, expected):
         [],
     ],
 )
-def test_no_numbers_are_missing(stems):
+def test_irregular_numbers_not_reported(stems):
+    """Nothing is reported as missing where numbers are complete or irregular."""
     assert missing_numbers(stems) == ()
 
 
@@ -63,7 +65,8 @@ def test_no_numbers_are_missing(stems):
         ((20, Fraction(2)), (20, Fraction(4)), None),
     ],
 )
-def test_files_that_announce_more(found, announced, said):
+def test_fewer_frames_than_announced_reported(found, announced, said):
+    """Files that announce more frames than they hold are reported."""
     assert is_truncated(found, announced) == (() if said is None else (f"{said}; the file may be cut off",))
 
 
@@ -77,7 +80,8 @@ def video_of(path, pictures):
     return path
 
 
-def test_a_file_that_was_cut_off_is_said_to_be(tmp_path, slide, disc, capsys):
+def test_truncated_file_noted(tmp_path, slide, disc, capsys):
+    """A truncated file is reported in a note."""
     pictures = [np.roll(disc(i)[0], i, 0) for i in range(40)]
     video = video_of(tmp_path / "clip.mkv", pictures)
     assert open_clip(video).notes == ()
@@ -90,13 +94,15 @@ def test_a_file_that_was_cut_off_is_said_to_be(tmp_path, slide, disc, capsys):
     assert f"note: {note}\n" in capsys.readouterr().err
 
 
-def test_a_frame_missing_from_a_folder_is_named(slide):
+def test_missing_folder_frame_named(slide):
+    """A frame missing from a folder is named."""
     assert open_clip(slide).notes == ()
     (slide / "005.png").unlink()
     assert open_clip(slide).notes == (f"{slide}: frame 005 is not there",)
 
 
-def test_a_video_of_an_unknown_codec_is_refused(tmp_path):
+def test_unknown_codec_refused(tmp_path):
+    """A video of an unknown codec is refused."""
     video = video_of(tmp_path / "clip.mkv", [np.zeros((48, 64, 3), np.uint8)] * 2)
     content = video.read_bytes()
     assert content.count(b"V_MJPEG") == 1
@@ -105,8 +111,11 @@ def test_a_video_of_an_unknown_codec_is_refused(tmp_path):
         open_clip(video)
 
 
-def test_a_stop_ahead_of_the_frame_being_labelled_names_one_frame(slide, disc, tmp_path, one_line):
-    """Frames between key frames wait for the next one; what is amiss there is said of that frame alone."""
+def test_prefetched_error_names_single_frame(slide, disc, tmp_path, one_line):
+    """An error met while prefetching names a single frame.
+
+    Frames between key frames wait for the next one. An error there is reported for that frame alone.
+    """
     video = video_of(tmp_path / "clip.mkv", [disc(i)[0] for i in range(6)])
     content = video.read_bytes()
     with av.open(str(video)) as container:

@@ -80,8 +80,11 @@ def same(one, other) -> bool:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_frame_is_itself_from_any_position_and_backwards(clips: dict[str, Path], name: str) -> None:
-    """Demuxers seek by decoding time, to no key frame, or by guessed stamps: none of it may show."""
+def test_frames_exact_from_any_position(clips: dict[str, Path], name: str) -> None:
+    """Every frame is read exactly from any position, and backwards.
+
+    Demuxers seek by decoding time, to no key frame, or by guessed timestamps. None of it may show.
+    """
     if name not in clips:
         pytest.skip("this PyAV has no such encoder")
     clip = open_clip(clips[name])
@@ -101,21 +104,24 @@ def test_every_frame_is_itself_from_any_position_and_backwards(clips: dict[str, 
     assert list(clip.read(COUNT, COUNT)) == []
 
 
-def test_lossless_frames_of_odd_size_are_exact(clips: dict[str, Path]) -> None:
+def test_lossless_odd_size_exact(clips: dict[str, Path]) -> None:
+    """Lossless frames of odd size are exact."""
     clip = open_clip(clips["lossless.mkv"])
     assert clip.size == (45, 67)
     assert all(np.array_equal(f.rgb, picture(f.index, (45, 67))) for f in clip.read(0, COUNT))
     assert not next(clip.read(0, 1)).rgb.flags.writeable
 
 
-def test_rate_and_time(clips: dict[str, Path], tmp_path: Path) -> None:
+def test_frame_rate_read(clips: dict[str, Path], tmp_path: Path) -> None:
+    """The frame rate is read from the file."""
     assert open_clip(clips["h264.mp4"]).fps == 25
     clip = open_clip(encode(tmp_path / "ntsc.mp4", "libx264", fps=Fraction(30000, 1001)))
     assert clip.fps == Fraction(30000, 1001)
     assert clip.name == "ntsc"
 
 
-def test_variable_rate_keeps_every_frame(tmp_path: Path) -> None:
+def test_variable_rate_keeps_all_frames(tmp_path: Path) -> None:
+    """A variable frame rate keeps every frame."""
     path = tmp_path / "vfr.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=1000)
@@ -131,8 +137,11 @@ def test_variable_rate_keeps_every_frame(tmp_path: Path) -> None:
     assert [f.index for f in clip.read_reversed(0, 20)] == list(range(19, -1, -1))
 
 
-def test_frames_hidden_by_an_edit_list_are_not_counted(clips: dict[str, Path], tmp_path: Path) -> None:
-    """Phones and lossless cutters hide the frames before the cut."""
+def test_edit_list_hides_frames(clips: dict[str, Path], tmp_path: Path) -> None:
+    """Frames hidden by an edit list are not counted.
+
+    Phones and lossless cutters hide the frames before the cut.
+    """
     path = tmp_path / "cut.mp4"
     options = {"avoid_negative_ts": "disabled"}
     with av.open(str(clips["h264.mp4"])) as source, av.open(str(path), "w", options=options) as out:
@@ -148,7 +157,8 @@ def test_frames_hidden_by_an_edit_list_are_not_counted(clips: dict[str, Path], t
         assert np.array_equal(next(clip.read(start, start + 1)).rgb, next(original.read(start + 5, start + 6)).rgb)
 
 
-def test_a_cut_transport_stream_starts_at_its_first_whole_frame(clips: dict[str, Path], tmp_path: Path) -> None:
+def test_cut_transport_stream_starts_whole(clips: dict[str, Path], tmp_path: Path) -> None:
+    """A cut transport stream starts at its first whole frame."""
     data = clips["h264.ts"].read_bytes()
     (tmp_path / "cut.ts").write_bytes(data[len(data) // 188 // 2 * 188 :])
     clip = open_clip(tmp_path / "cut.ts")
@@ -175,17 +185,20 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-def test_missing_clip(tmp_path: Path) -> None:
+def test_missing_clip_refused(tmp_path: Path) -> None:
+    """A missing clip is refused."""
     assert "no such clip" in refusal(tmp_path / "gone.mp4")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\nthere\n" * 100])
-def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_non_video_refused(tmp_path: Path, content: bytes) -> None:
+    """A file that is no video is refused."""
     (tmp_path / "a.mp4").write_bytes(content)
     assert "not a readable video" in refusal(tmp_path / "a.mp4")
 
 
-def test_truncated_videos_are_refused(clips: dict[str, Path], tmp_path: Path) -> None:
+def test_truncated_video_refused(clips: dict[str, Path], tmp_path: Path) -> None:
+    """Truncated videos are refused."""
     front = encode(tmp_path / "front.mp4", "libx264", mux={"movflags": "faststart"})
     for source in (clips["h264.mp4"], front):
         data = source.read_bytes()
@@ -195,10 +208,13 @@ def test_truncated_videos_are_refused(clips: dict[str, Path], tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("start", [0, 1])
-def test_a_frame_the_decoder_drops_is_named_and_shifts_no_other(
+def test_dropped_frame_named_without_shift(
     clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch, start: int
 ) -> None:
-    """The decoder is told to leave out frames that no other needs; here that is frame 1."""
+    """A frame that the decoder drops is named and shifts no other.
+
+    The decoder is told to leave out frames that no other needs. Here this is frame 1.
+    """
     from slimevid.io.video import VideoClip
 
     first = next(open_clip(clips["h264.mp4"]).read(0, 1))
@@ -219,15 +235,16 @@ def test_a_frame_the_decoder_drops_is_named_and_shifts_no_other(
 
 @pytest.mark.parametrize("name", ["h264.mp4", "mpeg4.avi", "vp9.webm"])
 @pytest.mark.parametrize("frames", [range(0, COUNT, 7)[0:6], range(3, COUNT, 6)[2:7], range(0, COUNT, 9)[::-1]])
-def test_strides_that_end_beyond_the_clip(clips: dict[str, Path], name: str, frames: range) -> None:
-    """A sliced range may stop at a number past its last, and past the clip's."""
+def test_stride_may_end_beyond_clip(clips: dict[str, Path], name: str, frames: range) -> None:
+    """A sliced range may stop at a number past its last frame, and past the clip's."""
     if name not in clips:
         pytest.skip("this PyAV has no such encoder")
     found = [frame.index for frame in read_range(open_clip(clips[name]), frames)]
     assert found == list(frames)
 
 
-def test_sound_alone_is_refused(tmp_path: Path) -> None:
+def test_audio_only_refused(tmp_path: Path) -> None:
+    """A file of sound alone is refused."""
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=16000, layout="mono")
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
@@ -269,7 +286,8 @@ def install(monkeypatch: pytest.MonkeyPatch, fake: object) -> None:
     monkeypatch.setitem(sys.modules, "decord", fake)
 
 
-def test_decord_serves_the_backward_direction(clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decord_reads_backward(clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """decord serves the backward direction."""
     install(monkeypatch, _Decord(COUNT, SIZE))
     clip = open_clip(clips["h264.mp4"])
     frames = list(clip.read_reversed(2, 38))
@@ -290,10 +308,13 @@ def test_decord_serves_the_backward_direction(clips: dict[str, Path], monkeypatc
         ("mpeg4.avi", COUNT, SIZE),
     ],
 )
-def test_decord_is_left_alone_where_it_errs(
+def test_decord_skipped_where_unreliable(
     clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str, count: int, size: tuple[int, int]
 ) -> None:
-    """It seeks to wrong frames in MPEG-4 and transport streams, and may count or turn otherwise."""
+    """decord is not used where it errs.
+
+    It seeks to wrong frames in MPEG-4 and transport streams, and may count or rotate differently.
+    """
     install(monkeypatch, _Decord(count, size))
     clip = open_clip(clips[name])
     forward = list(clip.read(0, COUNT))
@@ -302,6 +323,7 @@ def test_decord_is_left_alone_where_it_errs(
 
 @pytest.mark.parametrize("name", KINDS)
 def test_real_decord_agrees(clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The installed decord gives the same frames."""
     real = pytest.importorskip("decord")
     if name not in clips:
         pytest.skip("this PyAV has no such encoder")
@@ -322,7 +344,8 @@ def write_folder(folder: Path, names: list[str], size=(6, 9)) -> Path:
     return folder
 
 
-def test_a_folder_is_a_clip_in_natural_order_whatever_its_names(tmp_path: Path) -> None:
+def test_folder_read_in_natural_order(tmp_path: Path) -> None:
+    """A folder is read in natural order, whatever its file names."""
     names = ["a 1.png", "a 2.png", "a 10.png", "b.PNG", "ü ❤.png", "…#%.png"]
     folder = write_folder(tmp_path / "odd names", names)
     (folder / "readme.txt").touch()
@@ -342,18 +365,21 @@ def test_a_folder_is_a_clip_in_natural_order_whatever_its_names(tmp_path: Path) 
     assert list(clip.read(6, 6)) == []
 
 
-def test_an_empty_folder_gives_a_hint(tmp_path: Path) -> None:
+def test_empty_folder_gives_hint(tmp_path: Path) -> None:
+    """An empty folder gives a hint."""
     assert "give a folder of JPEG or PNG frames" in refusal(tmp_path)
     write_folder(tmp_path / "dog", ["0.png"])
     (tmp_path / "none").mkdir()
     assert "its folders dog do: give one of them" in refusal(tmp_path)
 
 
-def test_two_frames_of_one_stem_are_refused(tmp_path: Path) -> None:
+def test_duplicate_stems_refused(tmp_path: Path) -> None:
+    """Two frames of the same stem are refused."""
     assert "several frames are called '1'" in refusal(write_folder(tmp_path, ["1.png", "1.jpg"]))
 
 
-def test_a_frame_of_another_size_is_named(tmp_path: Path) -> None:
+def test_differently_sized_frame_named(tmp_path: Path) -> None:
+    """A frame of another size is named."""
     write_folder(tmp_path, ["1.png", "2.png", "3.png"])
     Image.new("RGB", (9, 7)).save(tmp_path / "2.png")
     message = refusal(tmp_path)
@@ -361,7 +387,8 @@ def test_a_frame_of_another_size_is_named(tmp_path: Path) -> None:
     assert "2.png) is 9x7, the clip is 9x6" in message
 
 
-def test_a_broken_frame_is_named(tmp_path: Path) -> None:
+def test_broken_frame_named(tmp_path: Path) -> None:
+    """A broken frame is named."""
     write_folder(tmp_path, ["1.png", "2.png"])
     (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:40])
     assert re.match(r"frame 1: .*2\.png", refusal(tmp_path))

@@ -20,7 +20,8 @@ def frame(index: int, size: tuple[int, int]) -> np.ndarray:
 
 @pytest.mark.parametrize("size", [(48, 64), (47, 64), (48, 63), (45, 67)])
 @pytest.mark.parametrize("fps", [Fraction(24), Fraction(30000, 1001), Fraction(25, 2)])
-def test_the_overlay_has_every_frame_at_its_rate(tmp_path: Path, size: tuple[int, int], fps: Fraction) -> None:
+def test_overlay_has_all_frames_at_rate(tmp_path: Path, size: tuple[int, int], fps: Fraction) -> None:
+    """The overlay has every frame at its rate."""
     with OverlayWriter(tmp_path / "o.mp4", size, fps) as video:
         for i in range(7):
             video.write(frame(i, size))
@@ -35,7 +36,8 @@ def test_the_overlay_has_every_frame_at_its_rate(tmp_path: Path, size: tuple[int
 
 
 @pytest.mark.parametrize("written", [0, 1, 30])
-def test_a_failure_leaves_no_file(tmp_path: Path, written: int) -> None:
+def test_failure_leaves_no_file(tmp_path: Path, written: int) -> None:
+    """A failure leaves no file."""
     def fail() -> None:
         with OverlayWriter(tmp_path / "o.mp4", (48, 64), Fraction(24)) as video:
             for i in range(written):
@@ -47,7 +49,8 @@ def test_a_failure_leaves_no_file(tmp_path: Path, written: int) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_keeps_the_overlay_of_before(tmp_path: Path) -> None:
+def test_failure_keeps_earlier_overlay(tmp_path: Path) -> None:
+    """A failure keeps the earlier overlay."""
     (tmp_path / "o.mp4").write_bytes(b"old")
 
     def fail() -> None:
@@ -60,7 +63,8 @@ def test_a_failure_keeps_the_overlay_of_before(tmp_path: Path) -> None:
     assert (tmp_path / "o.mp4").read_bytes() == b"old"
 
 
-def test_an_impossible_place_is_an_output_error(tmp_path: Path) -> None:
+def test_unwritable_path_is_output_error(tmp_path: Path) -> None:
+    """An unwritable path is an output error."""
     def write() -> None:
         with OverlayWriter(tmp_path / "gone" / "o.mp4", (48, 64), Fraction(24)) as video:
             video.write(frame(0, (48, 64)))
@@ -71,7 +75,8 @@ def test_an_impossible_place_is_an_output_error(tmp_path: Path) -> None:
         ScoreWriter(tmp_path / "gone" / "s.csv")
 
 
-def test_scores_are_on_disk_after_every_frame(tmp_path: Path) -> None:
+def test_scores_flushed_every_frame(tmp_path: Path) -> None:
+    """Scores are on disk after every frame."""
     path = tmp_path / "s.csv"
 
     def rows() -> list[list[str]]:

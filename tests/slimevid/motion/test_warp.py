@@ -22,19 +22,24 @@ def constant_flow(size: tuple[int, int], dx: float, dy: float) -> np.ndarray:
 
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.integers(-5, 5), st.integers(-5, 5), st.integers(1, 4))
-def test_whole_pixel_flow_is_a_shift(dx: int, dy: int, parts: int) -> None:
-    """The flow points from the present frame into the previous one, x first."""
+def test_whole_pixel_flow_is_shift(dx: int, dy: int, parts: int) -> None:
+    """Flow of whole pixels is a shift.
+
+    The flow points from the present frame into the previous one, x first.
+    """
     soft = soft_of(parts, (20, 24))
     warped = warp_soft(soft, sampling_grid(constant_flow((20, 24), dx, dy)))
     assert np.array_equal(warped[:, 5:-5, 5:-5], np.roll(soft, (-dy, -dx), (1, 2))[:, 5:-5, 5:-5])
 
 
-def test_no_flow_changes_nothing() -> None:
+def test_zero_flow_changes_nothing() -> None:
+    """Zero flow changes nothing."""
     soft = soft_of(3, (9, 13))
     assert np.array_equal(warp_soft(soft, sampling_grid(constant_flow((9, 13), 0, 0))), soft)
 
 
-def test_half_a_pixel_is_the_mean_and_the_border_repeats() -> None:
+def test_half_pixel_averages_border_repeats() -> None:
+    """Flow of half a pixel averages neighbours, and the border repeats."""
     soft = soft_of(2, (6, 8))
     half = warp_soft(soft, sampling_grid(constant_flow((6, 8), 0.5, 0)))
     assert np.allclose(half[:, :, :-1], (soft[:, :, :-1] + soft[:, :, 1:]) / 2, atol=1e-6)
@@ -43,7 +48,8 @@ def test_half_a_pixel_is_the_mean_and_the_border_repeats() -> None:
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(0, 0), (3, -2), (-1.5, 2.5)])
-def test_flow_that_returns_is_trusted_fully_inside(dx: float, dy: float) -> None:
+def test_consistent_flow_is_reliable(dx: float, dy: float) -> None:
+    """Flow that returns to its origin is fully reliable inside the image."""
     size = (20, 24)
     trust = reliability(
         constant_flow(size, dx, dy), constant_flow(size, -dx, -dy), sampling_grid(constant_flow(size, dx, dy)), 1.0
@@ -55,7 +61,8 @@ def test_flow_that_returns_is_trusted_fully_inside(dx: float, dy: float) -> None
     assert (trust[~outside] > 0).all()
 
 
-def test_flow_that_does_not_return_is_not_trusted() -> None:
+def test_inconsistent_flow_is_unreliable() -> None:
+    """Flow that does not return to its origin is unreliable."""
     size = (20, 24)
     assert (
         reliability(
@@ -65,7 +72,8 @@ def test_flow_that_does_not_return_is_not_trusted() -> None:
     )
 
 
-def test_trust_falls_to_1_over_e_at_the_tolerance() -> None:
+def test_reliability_at_tolerance() -> None:
+    """Reliability falls to 1/e at the tolerance."""
     size = (8, 8)
     trust = reliability(
         constant_flow(size, 0, 0), constant_flow(size, 1.5, 0), sampling_grid(constant_flow(size, 0, 0)), 1.5
@@ -82,7 +90,8 @@ def test_trust_falls_to_1_over_e_at_the_tolerance() -> None:
 
 @pytest.mark.parametrize("radius", [0, 1, 5])
 @pytest.mark.parametrize("parts", [2, 6])
-def test_refined_labels_sum_to_one(radius: int, parts: int) -> None:
+def test_filtered_labels_sum_to_one(radius: int, parts: int) -> None:
+    """Filtered labels sum to 1."""
     rgb = RNG.integers(0, 256, (60, 81, 3)).astype(np.uint8)
     full = refine(soft_of(parts, (15, 20)), rgb, radius, 1e-4)
     assert full.shape == (parts, 60, 81)
@@ -90,7 +99,8 @@ def test_refined_labels_sum_to_one(radius: int, parts: int) -> None:
 
 
 @pytest.mark.parametrize("radius", [1, 5])
-def test_a_constant_stays_constant(radius: int) -> None:
+def test_constant_stays_constant(radius: int) -> None:
+    """A constant stays constant."""
     rgb = RNG.integers(0, 256, (60, 80, 3)).astype(np.uint8)
     soft = np.repeat(np.array([0.2, 0.8], np.float32), 15 * 20).reshape(2, 15, 20)
     full = refine(soft, rgb, radius, 1e-4)
@@ -99,12 +109,16 @@ def test_a_constant_stays_constant(radius: int) -> None:
 
 
 def test_radius_zero_only_resizes() -> None:
+    """A radius of 0 only resizes."""
     soft = soft_of(2, (20, 24))
     assert np.array_equal(refine(soft, np.zeros((20, 24, 3), np.uint8), 0, 1e-4), soft)
 
 
-def test_a_blurred_edge_moves_to_the_edge_of_the_picture() -> None:
-    """The soft border lies 4 px beside the picture's own; the filter moves it there, and makes it steeper."""
+def test_blurred_edge_moves_to_image_edge() -> None:
+    """A blurred edge moves to the edge of the image.
+
+    The soft boundary lies 4 px beside the image's own. The filter moves it there, and makes it steeper.
+    """
     h, w, edge = 240, 320, 160
     rgb = np.full((h, w, 3), 40, np.uint8)
     rgb[:, edge:] = 200
@@ -117,8 +131,11 @@ def test_a_blurred_edge_moves_to_the_edge_of_the_picture() -> None:
     assert step > 5 * np.diff(across).max()
 
 
-def test_the_filter_equals_kornias() -> None:
-    """Coefficients at full size: the same filter; a twin that shares no code."""
+def test_filter_matches_kornia() -> None:
+    """The filter matches kornia's, with coefficients at full size.
+
+    kornia shares no code with it.
+    """
     import torch
     from kornia.filters import guided_blur
 
@@ -129,7 +146,8 @@ def test_the_filter_equals_kornias() -> None:
     assert np.allclose(guided(guide, planes, 3, 1e-2), expected, atol=1e-4)
 
 
-def test_coarser_coefficients_stay_close_on_smooth_pictures() -> None:
+def test_coarse_coefficients_close_on_smooth_images() -> None:
+    """Coarser coefficients stay close on smooth images."""
     y, x = np.mgrid[:80, :90].astype(np.float32) / 80
     guide = np.stack([x, y, np.sin(3 * x * y)], -1)
     planes = (1 / (1 + np.exp(-20 * (x - 0.5))))[None]
@@ -149,8 +167,11 @@ def blobs(count: int, size: tuple[int, int], seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("parts", "size", "radius"), [(1, (97, 131), 3), (4, (160, 203), 5), (7, (240, 200), 8)])
-def test_borders_become_what_filtering_everything_makes_of_them(parts, size, radius, seed) -> None:
-    """A twin that filters every plane whole, and divides by the sum."""
+def test_boundaries_match_dense_filtering(parts, size, radius, seed) -> None:
+    """Boundaries match dense filtering.
+
+    The naive implementation filters every plane whole, and divides by the sum.
+    """
     soft = blobs(parts, size, seed)
     rgb = cv2.GaussianBlur(np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8), (0, 0), 4)
     dense = guided(rgb.astype(np.float32) / 255, soft[1:], radius, 1e-2, max(1, radius // 2)).clip(0, 1)
@@ -167,7 +188,8 @@ def test_borders_become_what_filtering_everything_makes_of_them(parts, size, rad
 
 
 @pytest.mark.parametrize(("most", "moves"), [(0.15, False), (0.25, True), (0.75, True)])
-def test_only_what_could_become_a_label_is_filtered(most: float, moves: bool) -> None:
+def test_only_possible_labels_filtered(most: float, moves: bool) -> None:
+    """Only pixels that could become a label are filtered."""
     soft = np.zeros((2, 120, 160), np.float32)
     cv2.circle(soft[1], (70, 60), 15, most, -1)
     soft[0] = 1 - soft[1]
@@ -175,7 +197,8 @@ def test_only_what_could_become_a_label_is_filtered(most: float, moves: bool) ->
     assert (np.abs(refine(soft, rgb, 4, 1e-4) - soft).max() > 0.02) == moves
 
 
-def test_a_hard_border_between_two_cells_is_moved_too() -> None:
+def test_hard_boundary_between_cells_moves() -> None:
+    """A hard boundary between two cells moves, too."""
     cell = filter_support(8)
     soft = np.zeros((2, 4 * cell, 6 * cell), np.float32)
     soft[1, :, 2 * cell :] = 1
@@ -186,7 +209,8 @@ def test_a_hard_border_between_two_cells_is_moved_too() -> None:
     assert found[1, :, 2 * cell].max() < 0.9
 
 
-def test_what_is_refined_stays_as_it_was() -> None:
+def test_filter_leaves_input_unchanged() -> None:
+    """The filter leaves its input unchanged."""
     soft = soft_of(2, (40, 50))
     before = soft.copy()
     rgb = RNG.integers(0, 256, (40, 50, 3)).astype(np.uint8)

@@ -36,8 +36,11 @@ def sliding(two_tone, tiny, cut, count=5, **settings):
 
 
 @pytest.mark.parametrize("finer", [0.5, 1.0, 1.7])
-def test_parts_keep_their_places_on_whatever_grid_they_are_told_apart(two_tone, tiny, monkeypatch, finer):
-    """The memory's places may lie on another grid: descriptors of other models span other pixels."""
+def test_parts_stable_on_any_grid(two_tone, tiny, monkeypatch, finer):
+    """Parts keep their places on any grid of parts.
+
+    The memory grid may differ: descriptors of other models span other pixels.
+    """
     grid = FrameFeatures.grid.fget
     monkeypatch.setattr(
         FrameFeatures, "grid", property(lambda features: tuple(round(finer * n) for n in grid(features)))
@@ -51,9 +54,10 @@ def test_parts_keep_their_places_on_whatever_grid_they_are_told_apart(two_tone, 
     ("ground", "parts", "fine"),
     [(0.0, (0.5, 0.5), True), (0.0, (0.96, 0.04), False), (0.5, (0.5, 0.0), True), (1.0, (0.0, 0.0), False)],
 )
-def test_the_memory_is_read_finely_where_the_background_or_the_part_is_in_doubt(
+def test_memory_read_finely_where_uncertain(
     two_tone, tiny, monkeypatch, ground, parts, fine
 ):
+    """The memory is read finely where the background or the part is uncertain."""
     asked = []
 
     def read_memory(_memory, places, doubted):
@@ -73,7 +77,8 @@ def test_the_memory_is_read_finely_where_the_background_or_the_part_is_in_doubt(
     assert (asked[0] == fine).all()
 
 
-def test_beyond_an_old_window_is_background():
+def test_outside_old_region_is_background():
+    """Outside an old search region labels are background."""
     seen = TwoLevelLabels(np.zeros((4, 8), np.float32), np.full((2, 4, 8), 0.5, np.float32))
     there = seen.to_region(SearchRegion(0, 0, 40, 80), SearchRegion(0, 40, 40, 80), (4, 8), (4, 8))
     assert (there.background[:, 5:] == 1).all()
@@ -81,7 +86,8 @@ def test_beyond_an_old_window_is_background():
     assert (there.parts[:, :, :4] == 0.5).all()
 
 
-def test_labels_on_the_grid_are_those_of_the_latest_frame(two_tone, tiny, monkeypatch):
+def test_grid_labels_follow_latest_frame(two_tone, tiny, monkeypatch):
+    """Labels on the grid are those of the latest frame."""
     sessions = []
     step = Segmenter.step
     monkeypatch.setattr(Segmenter, "step", lambda session, frame: sessions.append(session) or step(session, frame))
@@ -102,8 +108,11 @@ def halves(config, tiny, moved=(0.0, 0.0)):
     return fused.step(FrameFeatures(frame, config, tiny, 1)).labels
 
 
-def test_sure_parts_are_told_apart_at_the_working_size_where_they_meet(tiny):
-    """No background is in doubt anywhere; on the grid the border would be spread over several pixels."""
+def test_part_boundary_solved_at_mask_size(tiny):
+    """Confident parts are separated at mask size where they meet.
+
+    The background is uncertain nowhere. On the grid the boundary would be spread over several pixels.
+    """
     fusion = FusionConfig(
         flow_weight=4.0,
         appearance_weight=0.0,
@@ -120,7 +129,8 @@ def test_sure_parts_are_told_apart_at_the_working_size_where_they_meet(tiny):
     assert found[2, :, 37].min() > 0.9
 
 
-def test_however_much_motion_weighs_no_part_falls_to_the_background(tiny, monkeypatch):
+def test_large_flow_gain_keeps_parts(tiny, monkeypatch):
+    """However large the flow's gain, no part becomes background."""
     for module in ("slimevid.propagators.fused", "slimevid.fusion.label_solver"):
         monkeypatch.setattr(f"{module}.FLOW_GAIN", 1e6)
     fusion = FusionConfig(
@@ -134,7 +144,8 @@ def test_however_much_motion_weighs_no_part_falls_to_the_background(tiny, monkey
     assert found[0].max() < 0.1
 
 
-def test_motion_speaks_against_the_part_that_is_nearest(tiny, monkeypatch):
+def test_motion_evidence_uses_nearest_part(tiny, monkeypatch):
+    """Motion evidence is taken for the nearest part."""
     seen = []
     monkeypatch.setattr("slimevid.fusion.flow_evidence.residual_motion", lambda *_: np.zeros((60, 80), np.float32))
     monkeypatch.setattr(

@@ -37,7 +37,7 @@ def plugin(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", plugins.available("slimevid.propagators"))
 def test_shipped_propagators_have_traits(name):
-    """Every file of the folder says what it needs of a session."""
+    """Every shipped propagator has traits and a ``build`` function."""
     traits, build = load_propagator(name)
     assert isinstance(traits, Traits)
     assert callable(build)
@@ -59,15 +59,15 @@ def test_incomplete_propagator_raises_config_error(plugin, source, message):
         Segmenter(RunConfig(propagator=plugin(source)))
 
 
-def test_incomplete_propagator_exits_with_line(plugin, command, tmp_path, one_line):
-    """So it is on the command line: one line, status 2, nothing written."""
+def test_incomplete_propagator_gives_status_2(plugin, command, tmp_path, one_line):
+    """On the command line an incomplete propagator gives a single line and status 2, and nothing is written."""
     assert command("--ref", tmp_path / "ref_0.png", propagator=plugin(WITHOUT_TRAITS)) == 2
     assert "homemade.py needs TRAITS = Traits(...)" in one_line()
     assert not (tmp_path / "out").exists()
 
 
-def test_added_propagator_is_found(plugin, two_tone):
-    """A complete file is a propagator without any registration."""
+def test_added_propagator_found(plugin, two_tone):
+    """A complete file is a propagator without registration."""
     name = plugin("from slimevid.propagators.copy import TRAITS, build\n")
     rgb, mask = two_tone
     session = Segmenter(RunConfig(propagator=name))

@@ -40,7 +40,8 @@ def red_on_blue(height: int, width: int) -> Annotation:
 
 @settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1))
-def test_pictures_agree_with_their_labels_in_every_frame(seed):
+def test_images_agree_with_labels(seed):
+    """Images of a synthetic clip agree with their labels in every frame."""
     given_ = red_on_blue(96, 128)
     found = dream_clip(given_, 5, np.random.default_rng(seed))
     assert found.rgb.shape == (5, 96, 128, 3)
@@ -54,7 +55,8 @@ def test_pictures_agree_with_their_labels_in_every_frame(seed):
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=10)
-def test_the_first_frame_is_the_annotated_one_but_for_noise(seed):
+def test_first_frame_is_noisy_annotation(seed):
+    """The first frame is the annotated one but for noise."""
     given_ = red_on_blue(64, 80)
     found = dream_clip(given_, 2, np.random.default_rng(seed))
     assert np.array_equal(found.rows[0], given_.rows)
@@ -63,7 +65,8 @@ def test_the_first_frame_is_the_annotated_one_but_for_noise(seed):
     assert not np.array_equal(found.rgb[0], found.rgb[1])
 
 
-def test_parts_move_and_sometimes_something_passes_before_them():
+def test_parts_move_and_are_occluded():
+    """Parts move, and sometimes something occludes them."""
     given_ = red_on_blue(96, 128)
     ends = [dream_clip(given_, 4, np.random.default_rng(seed)).rows for seed in range(20)]
     assert np.mean([region_j(rows[-1] > 0, rows[0] > 0) for rows in ends]) < 0.8
@@ -71,14 +74,16 @@ def test_parts_move_and_sometimes_something_passes_before_them():
     assert 2 <= sum(holes) < 20
 
 
-def test_the_same_seed_dreams_the_same():
+def test_same_seed_gives_same_clip():
+    """The same seed gives the same clip."""
     given_ = red_on_blue(48, 64)
     one, other, third = (dream_clip(given_, 3, np.random.default_rng(seed)) for seed in (4, 4, 5))
     assert np.array_equal(one.rgb, other.rgb)
     assert not np.array_equal(one.rgb, third.rgb)
 
 
-def test_large_pictures_are_dreamt_of_small_and_what_is_ignored_is_background():
+def test_large_images_reduced_ignored_is_background():
+    """Large images are reduced, and ignored pixels are background."""
     given_ = red_on_blue(960, 1280)
     rows = given_.rows.copy()
     rows[:100] = -1
@@ -87,7 +92,8 @@ def test_large_pictures_are_dreamt_of_small_and_what_is_ignored_is_background():
     assert found.rows.min() == 0
 
 
-def test_a_thing_that_fills_the_picture_and_one_of_a_pixel_can_be_dreamt_of():
+def test_extreme_part_sizes_accepted():
+    """A part that fills the image and a part of a single pixel are accepted."""
     rgb = np.random.default_rng(0).integers(0, 255, (40, 56, 3), np.uint8)
     for spot in (np.s_[:, :], np.s_[7:8, 9:10]):
         rows = np.zeros((40, 56), np.int16)
@@ -108,7 +114,8 @@ def weights(session: Segmenter) -> list[torch.Tensor]:
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_network_is_adapted_to_the_references_the_same_every_time(tiny, disc):
+def test_adaptation_deterministic_and_reported(tiny, disc):
+    """The network is adapted to the references, deterministically and with progress."""
     one, other = Segmenter(SMALL, tiny), Segmenter(SMALL, tiny)
     told = []
     one.add_reference(*disc(0), progress=lambda step, steps, _loss: told.append((step, steps)))
@@ -127,7 +134,8 @@ def test_the_network_is_adapted_to_the_references_the_same_every_time(tiny, disc
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_was_adapted_before_is_taken_as_it_is(tiny, disc, monkeypatch):
+def test_adapted_network_is_reused(tiny, disc, monkeypatch):
+    """A network adapted earlier is used as it is."""
     one = Segmenter(SMALL, tiny)
     one.add_reference(*disc(0))
     again = Segmenter(SMALL, tiny)
@@ -148,15 +156,19 @@ def test_what_was_adapted_before_is_taken_as_it_is(tiny, disc, monkeypatch):
     ],
     ids=["memory_only", "flow_warp", "no network"],
 )
-def test_nobody_dreams_where_the_network_is_not_asked(tiny, disc, monkeypatch, config):
+def test_unused_network_is_not_adapted(tiny, disc, monkeypatch, config):
+    """The network is not adapted where it is not used."""
     monkeypatch.setattr(teaching, "adapt", None)
     one = Segmenter(config, tiny)
     one.add_reference(*disc(0))
     assert one.adapted is None
 
 
-def test_steps_lessen_what_is_lost_where_the_evidence_errs():
-    """Evidence that takes in a ring of background in the thing's own colours: only this clip can teach that."""
+def test_adaptation_lowers_loss_on_errors():
+    """Adaptation lowers the loss where the evidence errs.
+
+    The evidence takes in a ring of background in the part's own colours: only this clip can teach that.
+    """
     y, x = np.mgrid[:160, :160]
     away = np.hypot(y - 80, x - 80)
     truth, taken = away < 40, np.where(away < 52, 0.9, 0.02).astype(np.float32)
@@ -172,7 +184,8 @@ def test_steps_lessen_what_is_lost_where_the_evidence_errs():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 40), (160, 5), (7, 7), (128, 128)])
-def test_pieces_of_records_of_any_size_can_be_a_batch(size):
+def test_crops_of_any_size_batch(size):
+    """Crops of samples of any size form a batch."""
     rng = np.random.default_rng(0)
     planes = rng.uniform(0.1, 0.9, (7, *size)).astype(np.float16)
     record = RefinementSample(planes, rng.integers(0, 255, (*size, 3), np.uint8), rng.integers(0, 255, size, np.uint8))
@@ -183,14 +196,16 @@ def test_pieces_of_records_of_any_size_can_be_a_batch(size):
 
 
 @pytest.mark.parametrize("dreams", [-1, 1001])
-def test_dreams_and_feedback_have_their_ranges(dreams):
+def test_adaptation_clips_and_gate_ranges(dreams):
+    """The number of adaptation clips and the motion gate have ranges."""
     with pytest.raises(ConfigError, match=r"adaptation_clips must lie in 0\.\.1000"):
         RunConfig(adaptation_clips=dreams)
     with pytest.raises(ConfigError, match="must not be negative"):
         FusionConfig(motion_gate=-0.1)
 
 
-def test_weights_come_back_bit_for_bit(tmp_path):
+def test_network_weights_round_trip_exact(tmp_path):
+    """Weights of the network survive saving bit for bit."""
     net = RefinementNet()
     with torch.no_grad():
         for number, parameter in enumerate(net.parameters()):
@@ -201,7 +216,8 @@ def test_weights_come_back_bit_for_bit(tmp_path):
     assert len(again) > 10
 
 
-def test_dreams_take_turns_are_answered_by_the_network_and_kept_beside_the_truth(monkeypatch):
+def test_clips_alternate_and_record_samples(monkeypatch):
+    """Synthetic clips alternate between references, are refined by the network, and are recorded with their truth."""
     whole = np.s_[:, :]
     begun, answers, kept = [], [], []
 
@@ -243,7 +259,8 @@ def test_dreams_take_turns_are_answered_by_the_network_and_kept_beside_the_truth
     assert np.mean(agreed) > 0.9  # both halves of the thing are the thing
 
 
-def test_what_is_a_pixel_thin_is_seen_as_well_as_labelled():
+def test_thin_part_stays_visible():
+    """A part a pixel thin stays visible in the images, not only in the labels."""
     rgb, rows = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.int16)
     rgb[10], rows[10] = 255, 1
     found = dream_clip(
@@ -252,7 +269,8 @@ def test_what_is_a_pixel_thin_is_seen_as_well_as_labelled():
     assert found.rgb[0][10].mean() > 150
 
 
-def test_a_thing_too_small_to_be_left_at_the_size_of_dreams_is_dreamt_of_at_its_own():
+def test_tiny_part_keeps_full_size():
+    """A part that would vanish in a reduced image keeps the full size."""
     rgb, rows = np.zeros((1440, 1500, 3), np.uint8), np.zeros((1440, 1500), np.int16)
     rows[720, 750] = 1
     found = dream_clip(

@@ -39,7 +39,8 @@ class Adding:
         return np.full(planes.shape[1:], self.value, np.float32)
 
 
-def test_without_feedback_labels_that_are_carried_on_never_see_what_was_added(tiny, disc):
+def test_closed_gate_propagates_nothing(tiny, disc):
+    """With a motion gate of 0 propagated labels never contain the additions of colour and refinement network."""
     adding, alone = session(tiny, Adding(3.0), motion_gate=0.0), session(tiny, color_weight=0.0, refinement_limit=0.0)
     for one in (adding, alone):
         one.add_reference(*disc(0))
@@ -54,7 +55,8 @@ def test_without_feedback_labels_that_are_carried_on_never_see_what_was_added(ti
         assert np.array_equal(found[name], expected[name]), name
 
 
-def test_no_more_is_added_than_the_settings_allow(tiny, disc):
+def test_refinement_limit_caps_additions(tiny, disc):
+    """The refinement network adds no more than ``fusion.refinement_limit``."""
     results = []
     for value, limit in ((50.0, 1.0), (1.0, 4.0), (0.0, 4.0)):
         one = session(tiny, Adding(value), refinement_limit=limit)
@@ -65,7 +67,8 @@ def test_no_more_is_added_than_the_settings_allow(tiny, disc):
     assert not np.array_equal(results[0], results[2])
 
 
-def test_colours_alone_are_added_with_their_weight(tiny, disc):
+def test_color_odds_added_with_weight(tiny, disc):
+    """Without the network colour is added with its weight."""
     soft = []
     for weight in (0.0, 0.5):
         one = session(tiny, color_weight=weight, refinement_limit=0.0, guided_filter_radius=0)
@@ -81,7 +84,8 @@ def test_colours_alone_are_added_with_their_weight(tiny, disc):
     assert np.median((after - before)[sure]) == pytest.approx(0.5 * LIMIT, abs=0.2)
 
 
-def test_without_it_the_network_is_not_asked(tiny, disc):
+def test_refinement_limit_zero_skips_network(tiny, disc):
+    """With ``fusion.refinement_limit`` 0 the network is not called."""
     adding = Adding(1.0)
     one = session(tiny, adding, refinement_limit=0.0)
     one.add_reference(*disc(0))
@@ -89,7 +93,8 @@ def test_without_it_the_network_is_not_asked(tiny, disc):
     assert not adding.seen
 
 
-def test_the_network_is_shown_every_cue_in_the_undecided_box(tiny, disc):
+def test_network_receives_all_cues(tiny, disc):
+    """The network receives every cue in the uncertain box."""
     adding = Adding(0.0)
     one = session(tiny, adding, color_weight=0.4, motion_gate=0.0)
     first, mask = disc(0)
@@ -115,7 +120,8 @@ def test_the_network_is_shown_every_cue_in_the_undecided_box(tiny, disc):
     assert -0.5 <= by_name["motion"].min() <= by_name["motion"].max() <= 1
 
 
-def test_cues_there_are_none_of_are_as_all_the_others_say(tiny, disc):
+def test_missing_cues_repeat_fused_foreground(tiny, disc):
+    """Channels of missing cues repeat the fused foreground."""
     adding = Adding(0.0)
     config = RunConfig(
         network_size=64,
@@ -135,7 +141,8 @@ def test_cues_there_are_none_of_are_as_all_the_others_say(tiny, disc):
 
 
 @pytest.mark.parametrize("size", [(16, 16), (1, 1), (37, 50), (5, 90)])
-def test_any_size_is_taken_and_an_untrained_network_adds_nothing(size):
+def test_untrained_network_adds_nothing(size):
+    """The network takes any size, and adds nothing before training."""
     planes, rgb = torch.rand(2, len(INPUT_CHANNELS), *size), torch.rand(2, 3, *size)
     added = RefinementNet()(planes, rgb)
     assert added.shape == (2, *size)
@@ -143,8 +150,11 @@ def test_any_size_is_taken_and_an_untrained_network_adds_nothing(size):
 
 
 @pytest.mark.parametrize("radius", [2, 5])
-def test_contrast_is_against_the_means_around_a_place(radius):
-    """The naive twin averages one place after the other; beyond the border it repeats."""
+def test_contrast_matches_naive(radius):
+    """Contrast is measured against the mean colours around a pixel.
+
+    The naive implementation averages pixel by pixel, and repeats the border.
+    """
     rng = np.random.default_rng(radius)
     rgb, known = rng.random((7, 9, 3)).astype(np.float32), rng.random((7, 9, 1)).astype(np.float32)
     near = np.arange(-radius, radius + 1)
@@ -161,8 +171,11 @@ def test_contrast_is_against_the_means_around_a_place(radius):
     assert np.allclose(found[0, 0].numpy(), expected, atol=1e-5)
 
 
-def test_the_shipped_network_fills_a_gap_in_a_plain_disc():
-    """A piece of the border was missed by all cues; its colour is the disc's, and nothing else is like it."""
+def test_shipped_network_fills_gap_in_disc():
+    """The shipped network fills a gap in a plain disc.
+
+    All cues missed a piece of the border. Its colour is the disc's, and nothing else is like it.
+    """
     net = load_completion()
     y, x = np.mgrid[:96, :128]
     disc = np.hypot(y - 48, x - 64) < 30
@@ -181,7 +194,8 @@ def test_the_shipped_network_fills_a_gap_in_a_plain_disc():
     assert found[~disc].mean() < 0.01
 
 
-def test_the_shipped_network_adds_more_where_colours_fit_the_parts():
+def test_shipped_network_favours_matching_colors():
+    """The shipped network adds more where colours fit the parts."""
     y, x = np.mgrid[:96, :128]
     disc = np.hypot(y - 48, x - 64) < 30
     gap = disc & (np.hypot(y - 30, x - 84) < 9)
@@ -196,7 +210,8 @@ def test_the_shipped_network_adds_more_where_colours_fit_the_parts():
     assert added[1] > added[0] + 0.5
 
 
-def test_the_network_sees_the_picture_where_the_evidence_lies_and_takes_nothing_away():
+def test_refine_crops_image_and_removes_nothing():
+    """The network sees the image in the box of the evidence, and only adds to the foreground."""
     rng = np.random.default_rng(3)
     rgb = cv2.resize(rng.integers(0, 256, (12, 16, 3), np.uint8), (128, 96))
     state = FrameFeatures(Frame(1, rgb, "1"), RunConfig(mask_size=96), None)
@@ -211,7 +226,8 @@ def test_the_network_sees_the_picture_where_the_evidence_lies_and_takes_nothing_
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not weights"])
-def test_a_missing_or_damaged_network_is_one_error(tmp_path, monkeypatch, content):
+def test_damaged_network_raises_model_error(tmp_path, monkeypatch, content):
+    """A missing or damaged network is a single error."""
     path = tmp_path / "completion.safetensors"
     if content is not None:
         path.write_bytes(content)

@@ -40,9 +40,10 @@ def masks(tmp_path, out="out"):
     ids=["cut off", "empty", "gone", "another size"],
 )
 @pytest.mark.parametrize(("span", "kept"), [(0, 7), (4, 5)], ids=["forward", "in both directions"])
-def test_a_broken_frame_of_a_folder(
+def test_broken_frame_keeps_earlier_masks(
     command, slide, tmp_path, one_line, read_results, damage, message, monkeypatch, span, kept
 ):
+    """A broken frame of a folder is named, the masks before it are kept, and ``--resume`` completes the run."""
     both = ("--set", f"bidirectional_span={span}")
     expected = whole_run(command, tmp_path, read_results, *both)
     frame = slide / "007.png"
@@ -96,8 +97,11 @@ def after(calls, real):
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 4, 9, 13, 16, 17, 18, 19])
-def test_a_full_disk_at_any_file(command, tmp_path, one_line, read_results, monkeypatch, calls):
-    """Files fail one after the other; from then on all do, the note of the failure too."""
+def test_full_disk_at_any_file_resumable(command, tmp_path, one_line, read_results, monkeypatch, calls):
+    """A run stopped by a full disk at any file can be resumed.
+
+    Files fail in order. From then on all fail, even the note of the failure.
+    """
     expected = whole_run(command, tmp_path, read_results)
     import pathlib
 
@@ -110,7 +114,8 @@ def test_a_full_disk_at_any_file(command, tmp_path, one_line, read_results, monk
     assert read_results(tmp_path / "out", *KINDS) == expected
 
 
-def test_a_full_disk_names_the_frame(command, tmp_path, one_line, monkeypatch):
+def test_full_disk_names_frame(command, tmp_path, one_line, monkeypatch):
+    """A full disk is reported with the frame that could not be written."""
     import pathlib
 
     real = pathlib.Path.write_bytes
@@ -127,7 +132,8 @@ def test_a_full_disk_names_the_frame(command, tmp_path, one_line, monkeypatch):
 
 
 @pytest.mark.parametrize("owner", ["scores", "overlay", "log"])
-def test_a_full_disk_at_what_is_appended_to(command, tmp_path, one_line, read_results, monkeypatch, owner):
+def test_full_disk_at_appended_file_resumable(command, tmp_path, one_line, read_results, monkeypatch, owner):
+    """A run stopped by a full disk at the scores, the overlay or the frame log can be resumed."""
     expected = whole_run(command, tmp_path, read_results)
     if owner == "scores":
         real = ScoreWriter.write
@@ -181,8 +187,11 @@ def run_video(tmp_path, video, *arguments, out="out"):
     ("codec", "number", "good"),
     [("mjpeg", 1, 0), ("mjpeg", 7, 0), ("mjpeg", 11, 0), ("libx264", 6, 0), ("libx264", 6, 50)],
 )
-def test_a_corrupt_frame_of_a_file(slide, tmp_path, disc, one_line, read_results, codec, number, good):
-    """One coded picture is overwritten, from its `good`-th byte on: decoders drop it, fail, or hide the damage."""
+def test_corrupt_video_frame_named(slide, tmp_path, disc, one_line, read_results, codec, number, good):
+    """A corrupt frame of a video file is named, and the run can be resumed with the mended file.
+
+    A coded image is overwritten from its `good`-th byte on: decoders drop it, fail, or hide the damage.
+    """
     if codec not in av.codecs_available:
         pytest.skip("this PyAV has no such encoder")
     video = video_of(tmp_path / "clip.mkv", disc, codec)
@@ -203,7 +212,8 @@ def test_a_corrupt_frame_of_a_file(slide, tmp_path, disc, one_line, read_results
     assert read_results(tmp_path / "out", *KINDS) == read_results(tmp_path / "whole", *KINDS)
 
 
-def test_another_video_file_is_refused_a_copy_is_not(slide, tmp_path, disc, one_line):
+def test_replaced_video_refused_remux_accepted(slide, tmp_path, disc, one_line):
+    """On resume another video under the same name is refused. A remuxed copy is accepted."""
     video = video_of(tmp_path / "clip.mkv", disc)
     assert run_video(tmp_path, video) == 0
     with av.open(str(video)) as source, av.open(str(tmp_path / "again.mkv"), "w") as target:
@@ -222,8 +232,11 @@ def test_another_video_file_is_refused_a_copy_is_not(slide, tmp_path, disc, one_
     assert "frame 9 (00009) has changed since it was segmented" in one_line()
 
 
-def test_the_size_of_a_stream_changes(slide, tmp_path, disc, one_line):
-    """Two coded streams of different sizes, one after the other, as some recorders write them."""
+def test_changed_stream_size_named(slide, tmp_path, disc, one_line):
+    """A frame at which the size of a stream changes is named.
+
+    Two coded streams of different sizes follow each other, as some recorders write them.
+    """
     first, second = tmp_path / "a.mjpeg", tmp_path / "b.mjpeg"
     pictures = []
     for path, size in ((first, (64, 48)), (second, (80, 60))):
@@ -241,7 +254,8 @@ def test_the_size_of_a_stream_changes(slide, tmp_path, disc, one_line):
     assert len(masks(tmp_path)) == 5
 
 
-def test_the_overlay_of_a_resumed_run_is_whole(command, slide, tmp_path, capsys):
+def test_resumed_run_writes_whole_overlay(command, slide, tmp_path, capsys):
+    """The overlay of a resumed run holds all frames."""
     broken = slide / "004.png"
     content = broken.read_bytes()
     broken.write_bytes(content[:40])

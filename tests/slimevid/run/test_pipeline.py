@@ -45,7 +45,8 @@ def one_line(capsys):
     return text
 
 
-def test_everything_promised_is_written(clip, tmp_path, capsys):
+def test_all_results_written(clip, tmp_path, capsys):
+    """All promised results are written."""
     out = tmp_path / "out"
     assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, "--seed", 5, *SMALL) == 0
     masks = sorted(p.name for p in (out / "masks").iterdir())
@@ -71,7 +72,8 @@ def test_everything_promised_is_written(clip, tmp_path, capsys):
     assert not [p for p in out.rglob("*") if ".part" in p.name]
 
 
-def test_a_video_file_gives_numbered_masks(tmp_path, two_tone, capsys):
+def test_video_file_gives_numbered_masks(tmp_path, two_tone, capsys):
+    """A video file gives numbered masks."""
     rgb, mask = two_tone
     with OverlayWriter(tmp_path / "clip.mp4", rgb.shape[:2], Fraction(24)) as video:
         for i in range(3):
@@ -82,7 +84,8 @@ def test_a_video_file_gives_numbered_masks(tmp_path, two_tone, capsys):
     assert set(np.unique(read_mask(tmp_path / "o" / "masks" / "00002.png").labels)) == {0, 1}
 
 
-def test_a_reference_in_the_middle_labels_both_sides(clip, tmp_path, two_tone, capsys):
+def test_middle_reference_labels_both_sides(clip, tmp_path, two_tone, capsys):
+    """A reference in the middle labels both sides."""
     write_mask(tmp_path / "mid.png", np.roll(two_tone[1], 10, 1))
     out = tmp_path / "out"
     assert run(clip, "--ref", tmp_path / "mid.png", "--ref-frame", 2, "--out", out, *SMALL) == 0
@@ -94,7 +97,7 @@ def test_a_reference_in_the_middle_labels_both_sides(clip, tmp_path, two_tone, c
         assert len(list(video.decode(video=0))) == 4
 
 
-def test_the_backward_pass_starts_from_the_reference_alone(clip, tmp_path, two_tone):
+def test_backward_pass_ignores_later_frames(clip, tmp_path, two_tone):
     """Frames before the reference get the masks of a run that never saw the frames after it."""
     _, mask = two_tone
     reversed_clip = tmp_path / "reversed"
@@ -110,7 +113,8 @@ def test_the_backward_pass_starts_from_the_reference_alone(clip, tmp_path, two_t
     assert np.array_equal(whole, read_mask(tmp_path / "before" / "masks" / "1.png").labels)
 
 
-def test_learned_parts_serve_another_run(clip, tmp_path, capsys):
+def test_learned_parts_reused(clip, tmp_path, capsys):
+    """Learned parts can be used in another run."""
     assert run(clip, "--ref", tmp_path / "ref.png", "--out", tmp_path / "one", *SMALL) == 0
     parts = tmp_path / "one" / "parts.safetensors"
     assert run(clip, "--ref", tmp_path / "ref.png", "--out", tmp_path / "two", "--parts", parts, *SMALL) == 0
@@ -118,7 +122,8 @@ def test_learned_parts_serve_another_run(clip, tmp_path, capsys):
     assert same[0] == same[1]
 
 
-def test_the_written_config_repeats_the_run(clip, tmp_path, capsys):
+def test_written_config_repeats_run(clip, tmp_path, capsys):
+    """The written configuration repeats the run."""
     one, two = tmp_path / "one", tmp_path / "two"
     assert run(clip, "--ref", tmp_path / "ref.png", "--out", one, *SMALL) == 0
     assert run(clip, "--ref", tmp_path / "ref.png", "--out", two, "--config", one / "config.yaml", "--quiet") == 0
@@ -155,7 +160,8 @@ def test_the_written_config_repeats_the_run(clip, tmp_path, capsys):
         (["my clip", "--ref", "ref.png", "--parts", "ref.png"], "cannot be read as part embeddings"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(clip, tmp_path, monkeypatch, capsys, arguments, message):
+def test_bad_input_gives_status_2(clip, tmp_path, monkeypatch, capsys, arguments, message):
+    """Bad input gives a single line and status 2, and leaves no file."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.mp4").write_text("not a video")
@@ -169,8 +175,11 @@ def test_bad_input_is_one_line_and_status_2(clip, tmp_path, monkeypatch, capsys,
 
 
 @pytest.mark.parametrize(("every", "kept"), [(1, ["a 10.png", "a 2.png"]), (2, ["a 2.png"])])
-def test_a_corrupt_frame_keeps_the_masks_so_far_and_names_the_frame(clip, tmp_path, capsys, every, kept):
-    """A frame between key frames waits for the next of them."""
+def test_corrupt_frame_keeps_earlier_masks(clip, tmp_path, capsys, every, kept):
+    """A corrupt frame is named, and the masks before it are kept.
+
+    A frame between key frames waits for the next of them.
+    """
     (clip / "a 11.bmp").write_bytes(b"BM not a picture")
     out = tmp_path / "out"
     assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, *SMALL, "--set", f"keyframe_interval={every}") == 2
@@ -180,13 +189,15 @@ def test_a_corrupt_frame_keeps_the_masks_so_far_and_names_the_frame(clip, tmp_pa
     assert not list(out.glob(".overlay*"))
 
 
-def test_a_frame_of_another_size_is_named(clip, tmp_path, capsys):
+def test_differently_sized_frame_refused(clip, tmp_path, capsys):
+    """A frame of another size is refused."""
     Image.new("RGB", (64, 64)).save(clip / "b.png")
     assert run(clip, "--ref", tmp_path / "ref.png", "--out", tmp_path / "o", *SMALL) == 2
     assert "all frames must have one size" in one_line(capsys)
 
 
-def test_masks_of_another_clip_are_not_mixed_in(clip, tmp_path, capsys):
+def test_masks_of_other_clip_refused(clip, tmp_path, capsys):
+    """A folder that holds masks of another clip is refused."""
     out = tmp_path / "out"
     (out / "masks").mkdir(parents=True)
     write_mask(out / "masks" / "00077.png", np.zeros((4, 4), int))
@@ -195,7 +206,8 @@ def test_masks_of_another_clip_are_not_mixed_in(clip, tmp_path, capsys):
     assert (out / "masks" / "00077.png").exists()
 
 
-def test_an_unforeseen_error_is_one_line_and_status_1(clip, tmp_path, monkeypatch, capsys):
+def test_internal_error_gives_status_1(clip, tmp_path, monkeypatch, capsys):
+    """An internal error gives a single line and status 1."""
     import slimevid.run.pipeline
 
     def explode(*_args, **_kwargs):
@@ -206,7 +218,8 @@ def test_an_unforeseen_error_is_one_line_and_status_1(clip, tmp_path, monkeypatc
     assert "unexpected ZeroDivisionError: boom" in one_line(capsys)
 
 
-def test_results_never_overwrite_the_clip_or_the_mask(tmp_path, two_tone, capsys):
+def test_results_never_overwrite_clip(tmp_path, two_tone, capsys):
+    """Results never overwrite the clip."""
     rgb, mask = two_tone
     (tmp_path / "proj" / "masks").mkdir(parents=True)
     frame = tmp_path / "proj" / "masks" / "f1.png"
@@ -218,7 +231,8 @@ def test_results_never_overwrite_the_clip_or_the_mask(tmp_path, two_tone, capsys
     assert frame.read_bytes() == before
 
 
-def test_results_of_another_clip_are_not_overwritten(clip, tmp_path, two_tone, capsys):
+def test_results_of_other_clip_kept(clip, tmp_path, two_tone, capsys):
+    """Results of another clip are not overwritten."""
     out = tmp_path / "out"
     assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, *SMALL) == 0
     assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, *SMALL) == 0, "the same clip may run again"
@@ -231,13 +245,15 @@ def test_results_of_another_clip_are_not_overwritten(clip, tmp_path, two_tone, c
     assert "results of another clip" in one_line(capsys)
 
 
-def test_a_mask_among_the_frames_is_no_frame(clip, tmp_path, two_tone, capsys):
+def test_mask_among_frames_skipped(clip, tmp_path, two_tone, capsys):
+    """A reference mask among the frames is not taken for a frame."""
     write_mask(clip / "a 0.png", two_tone[1] * 3)
     assert run(clip, "--ref", clip / "a 0.png", "--out", tmp_path / "out", *SMALL) == 0
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 4
 
 
-def test_parts_of_another_mask_are_refused_before_anything_is_written(clip, tmp_path, two_tone, capsys):
+def test_mismatched_parts_refused_before_writing(clip, tmp_path, two_tone, capsys):
+    """Part embeddings of another mask are refused before anything is written."""
     assert run(clip, "--ref", tmp_path / "ref.png", "--out", tmp_path / "one", *SMALL) == 0
     write_mask(tmp_path / "five.png", two_tone[1] * 5)
     parts = tmp_path / "one" / "parts.safetensors"
@@ -247,7 +263,8 @@ def test_parts_of_another_mask_are_refused_before_anything_is_written(clip, tmp_
     assert not (tmp_path / "two").exists()
 
 
-def test_names_come_from_the_parts_file_and_unknown_ids_are_refused(clip, tmp_path, capsys):
+def test_names_from_parts_unknown_refused(clip, tmp_path, capsys):
+    """Names come from the parts file, and names of unknown parts are refused."""
     (tmp_path / "names.json").write_text('{"3": "disc"}')
     names = ["--names", tmp_path / "names.json"]
     assert run(clip, "--ref", tmp_path / "ref.png", "--out", tmp_path / "one", *names, *SMALL) == 0
@@ -260,7 +277,8 @@ def test_names_come_from_the_parts_file_and_unknown_ids_are_refused(clip, tmp_pa
     assert "the mask has no part 4" in one_line(capsys)
 
 
-def test_errors_are_one_line_without_quiet_too(tmp_path, capsys):
+def test_errors_single_line_without_quiet(tmp_path, capsys):
+    """Errors are a single line without ``--quiet``, too."""
     assert run(tmp_path / "missing.mp4", "--ref", tmp_path / "ref.png") == 2
     assert one_line(capsys).startswith("slimevid: no such clip")
 
@@ -283,13 +301,17 @@ def test_errors_are_one_line_without_quiet_too(tmp_path, capsys):
         "fusion.appearance_weight=.nan",
     ],
 )
-def test_values_out_of_range_are_refused(setting, capsys):
+def test_out_of_range_settings_refused(setting, capsys):
+    """Settings out of range are refused."""
     assert run("clip", "--ref", "mask", "--set", setting, "--quiet") == 2
     assert "unexpected" not in one_line(capsys)
 
 
-def test_an_empty_path_is_refused(clip, tmp_path, capsys, monkeypatch):
-    """What a shell makes of a variable nobody set; as a path it would be the folder one is in."""
+def test_empty_path_refused(clip, tmp_path, capsys, monkeypatch):
+    """An empty path is refused.
+
+    A shell gives it for an unset variable. As a path it would be the current folder.
+    """
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
         run(clip, "--ref", tmp_path / "ref.png", "--out", "")
@@ -297,7 +319,8 @@ def test_an_empty_path_is_refused(clip, tmp_path, capsys, monkeypatch):
     assert "argument --out: the path is empty" in one_line(capsys)
 
 
-def test_a_run_that_is_done_says_that_nothing_was_to_do(clip, tmp_path, capsys):
+def test_finished_run_reports_nothing_done(clip, tmp_path, capsys):
+    """A finished run reports that nothing was left to label."""
     arguments = [clip, "--ref", tmp_path / "ref.png", "--out", tmp_path / "out", *SMALL, "--propagator", "copy"]
     loud = [a for a in arguments if a != "--quiet"]
     assert run(*loud) == 0

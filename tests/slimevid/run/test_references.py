@@ -18,8 +18,11 @@ def labels(out, i):
     return read_mask(out / "masks" / f"{i:03d}.png").labels
 
 
-def test_frames_follow_the_nearest_reference(command, tmp_path, disc):
-    """With the copying floor the masks say which reference labelled which frame."""
+def test_frames_follow_nearest_reference(command, tmp_path, disc):
+    """Frames are labelled from the nearest reference.
+
+    With the copying baseline the masks tell the reference of each frame.
+    """
     refs = ["--ref", f"1={tmp_path / 'ref_1.png'}", "--ref", f"8={tmp_path / 'ref_8.png'}"]
     assert command(*refs, propagator="copy") == 0
     for i in range(COUNT):
@@ -29,7 +32,8 @@ def test_frames_follow_the_nearest_reference(command, tmp_path, disc):
     assert [int(r["frame"]) for r in rows] == list(range(COUNT)), "rows are in the clip's order"
 
 
-def test_a_plain_mask_is_that_of_the_ref_frame(command, tmp_path, disc):
+def test_plain_mask_belongs_to_ref_frame(command, tmp_path, disc):
+    """A mask without a number belongs to ``--ref-frame``."""
     assert command("--ref", tmp_path / "ref_5.png", "--ref-frame", 5, propagator="copy") == 0
     assert np.array_equal(labels(tmp_path / "out", 0), disc(5)[1])
     report = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -45,7 +49,8 @@ def test_a_plain_mask_is_that_of_the_ref_frame(command, tmp_path, disc):
         (["{0}/ref_0.png", "4={0}/colors.png"], "cannot be matched with those of the other masks"),
     ],
 )
-def test_references_that_do_not_go_together(command, tmp_path, one_line, refs, message):
+def test_inconsistent_references_refused(command, tmp_path, one_line, refs, message):
+    """References that contradict each other are refused."""
     from PIL import Image
 
     rgb = np.zeros((48, 64, 3), np.uint8)
@@ -57,7 +62,8 @@ def test_references_that_do_not_go_together(command, tmp_path, one_line, refs, m
     assert not (tmp_path / "out").exists()
 
 
-def test_an_empty_mask_beside_others_says_that_nothing_is_there(command, tmp_path, one_line, disc):
+def test_empty_mask_marks_absence(command, tmp_path, one_line, disc):
+    """Beside other references an empty mask says that no part is visible."""
     write_mask(tmp_path / "none.png", disc(0)[1] * 0)
     assert command("--ref", tmp_path / "none.png") == 2
     assert "the mask is empty" in one_line()
@@ -76,7 +82,8 @@ def square(tmp_path, disc, i):
     return f"{i}={tmp_path / f'two_{i}.png'}"
 
 
-def test_a_part_may_appear_in_a_later_reference_only(command, tmp_path, disc):
+def test_part_may_appear_later(command, tmp_path, disc):
+    """A part may appear in a later reference only."""
     assert command("--ref", tmp_path / "ref_0.png", "--ref", square(tmp_path, disc, 8), propagator="copy") == 0
     out = tmp_path / "out"
     assert set(np.unique(labels(out, 0))) == {0, 1}
@@ -86,7 +93,8 @@ def test_a_part_may_appear_in_a_later_reference_only(command, tmp_path, disc):
     assert [(r["part"], r["present"]) for r in rows if r["frame"] == "9"] == [("1", "1"), ("2", "1")]
 
 
-def test_a_dropped_part_is_background_until_it_is_marked_again(command, tmp_path, disc):
+def test_dropped_part_background_until_marked(command, tmp_path, disc):
+    """A dropped part is background until a reference marks it again."""
     refs = ["--ref", square(tmp_path, disc, 0), "--ref", square(tmp_path, disc, 10)]
     assert command(*refs, "--drop", "2=2", propagator="copy") == 0
     out = tmp_path / "out"
@@ -99,12 +107,14 @@ def test_a_dropped_part_is_background_until_it_is_marked_again(command, tmp_path
     ("drop", "message"),
     [("3", "write it as FRAME=VALUE"), ("3=x", "write it as FRAME=VALUE"), ("3=9", "there is no part 9")],
 )
-def test_a_drop_that_means_nothing_is_refused(command, tmp_path, one_line, drop, message):
+def test_invalid_drop_refused(command, tmp_path, one_line, drop, message):
+    """Invalid drops are refused."""
     assert command("--ref", tmp_path / "ref_0.png", "--drop", drop) == 2
     assert message in one_line()
 
 
-def test_forty_parts(command, tmp_path):
+def test_forty_parts_labelled(command, tmp_path):
+    """Forty parts are labelled."""
     grid = (np.arange(48)[:, None] // 6) * 8 + np.arange(64)[None] // 8 + 1
     write_mask(tmp_path / "many.png", np.where(grid > 40, 0, grid * 3))
     assert command("--ref", tmp_path / "many.png", propagator="fused") == 0
@@ -144,12 +154,14 @@ def refs(tmp_path, *frames):
         ((2, 9), (2, 9), []),
     ],
 )
-def test_another_reference_re_runs_the_frames_between_its_neighbours(command, tmp_path, first, second, affected):
+def test_added_reference_reruns_own_interval(command, tmp_path, first, second, affected):
+    """Another reference labels the frames between its neighbours again."""
     again = run_twice(command, tmp_path, refs(tmp_path, *first), refs(tmp_path, *second))
     assert again == affected
 
 
-def test_a_mended_reference_re_runs_both_sides_up_to_its_neighbours(command, tmp_path, disc):
+def test_corrected_reference_reruns_both_sides(command, tmp_path, disc):
+    """A corrected reference labels both sides again, up to its neighbours."""
     write_mask(tmp_path / "mended.png", np.roll(disc(5)[1], 2, 0))
     second = [*refs(tmp_path, 0, 10), "--ref", f"5={tmp_path / 'mended.png'}"]
     again = run_twice(command, tmp_path, refs(tmp_path, 0, 5, 10), second, propagator="copy")
@@ -158,7 +170,8 @@ def test_a_mended_reference_re_runs_both_sides_up_to_its_neighbours(command, tmp
 
 
 @pytest.mark.parametrize("propagator", ["flow_warp", "fused"])
-def test_corrected_frames_are_those_of_a_run_with_all_references(command, tmp_path, read_results, propagator):
+def test_correction_matches_full_run(command, tmp_path, read_results, propagator):
+    """Corrected frames are those of a run with all references."""
     again = run_twice(command, tmp_path, refs(tmp_path, 0, 5, 10), refs(tmp_path, 0, 5, 7, 10), propagator=propagator)
     assert again == [5, 6, 7, 8, 9]
     assert command(*refs(tmp_path, 0, 5, 7, 10), out="whole", propagator=propagator) == 0
@@ -172,8 +185,11 @@ def test_corrected_frames_are_those_of_a_run_with_all_references(command, tmp_pa
 
 
 @pytest.mark.parametrize("value", [1, 9])
-def test_a_correction_may_bring_a_new_part(command, tmp_path, disc, value):
-    """Whatever its number: rows of the other parts may change, their masks do not."""
+def test_correction_may_add_part(command, tmp_path, disc, value):
+    """A correction may add a part.
+
+    Whatever its number: rows of the other parts may change, their masks do not.
+    """
     for i in (0, 5, 7, 10):
         marked = disc(i)[1] * value
         marked[2:9, 2:9] = 2 if i == 7 else 0
@@ -184,7 +200,8 @@ def test_a_correction_may_bring_a_new_part(command, tmp_path, disc, value):
     assert set(np.unique(labels(tmp_path / "out", 11))) == {0, value}
 
 
-def test_a_part_that_one_reference_lacks_is_judged_by_the_others():
+def test_missing_part_judged_by_other_references():
+    """A part that a reference lacks is judged by the other references."""
     rgb, parts = np.zeros((8, 8, 3), np.uint8), Parts((0, 1, 2), ("background", "a", "b"), ((0, 0, 0),) * 3)
     first, second = np.zeros((8, 8), np.int16), np.zeros((8, 8), np.int16)
     first[:2] = 1

@@ -111,7 +111,8 @@ def arguments_for(slide: Path, out: Path, propagator: str, *more: object) -> lis
         "fused, key frames in both directions",
     ],
 )
-def test_killed_before_any_write_and_resumed(harness, slide, tmp_path, read_results, propagator, more, moments):
+def test_run_killed_anywhere_resumes_identically(harness, slide, tmp_path, read_results, propagator, more, moments):
+    """A run killed before any write and resumed gives the same bytes."""
     references = [text.format(tmp_path) for text in more]
     whole = tmp_path / "whole"
     assert harness(arguments_for(slide, whole, propagator, *references)) == 0
@@ -141,7 +142,8 @@ def test_killed_before_any_write_and_resumed(harness, slide, tmp_path, read_resu
     assert killed >= min(6, len(moments))
 
 
-def test_killed_again_and_again(harness, slide, tmp_path, read_results):
+def test_repeatedly_killed_run_completes(harness, slide, tmp_path, read_results):
+    """A run killed again and again completes."""
     references = ["--ref", f"4={tmp_path / 'ref_4.png'}"]
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert harness(arguments_for(slide, whole, "flow_warp", *references)) == 0
@@ -155,7 +157,8 @@ def test_killed_again_and_again(harness, slide, tmp_path, read_results):
     assert read_results(out) == read_results(whole)
 
 
-def test_a_correction_that_is_killed_goes_on(harness, slide, tmp_path, read_results):
+def test_killed_correction_resumes(harness, slide, tmp_path, read_results):
+    """A correction that is killed resumes."""
     first = ["--ref", f"0={tmp_path / 'ref_0.png'}"]
     both = [*first, "--ref", f"6={tmp_path / 'ref_6.png'}"]
     whole, out = tmp_path / "whole", tmp_path / "out"
@@ -168,7 +171,8 @@ def test_a_correction_that_is_killed_goes_on(harness, slide, tmp_path, read_resu
     assert read_results(out) == read_results(whole)
 
 
-def test_done_frames_are_not_made_again(harness, slide, tmp_path):
+def test_done_frames_not_labelled_again(harness, slide, tmp_path):
+    """Labelled frames are not labelled again."""
     out = tmp_path / "out"
     arguments = arguments_for(slide, out, "flow_warp", "--ref", tmp_path / "ref_0.png")
     assert harness(arguments, 30, 1) == -9
@@ -180,7 +184,8 @@ def test_done_frames_are_not_made_again(harness, slide, tmp_path):
     assert len(kept) >= len(before) - 1
 
 
-def test_arrays_of_every_kind_come_back_as_they_were(tmp_path):
+def test_checkpoint_arrays_round_trip(tmp_path):
+    """A checkpoint restores arrays of every kind as they were."""
     grid = np.arange(24, dtype=np.float32).reshape(4, 6)
     state = {
         "number": np.array(7),
@@ -206,7 +211,8 @@ def test_arrays_of_every_kind_come_back_as_they_were(tmp_path):
 
 
 @pytest.mark.parametrize(("every", "seconds", "due"), [(3, 1e9, [False, False, True]), (9, 0.0, [True, True, True])])
-def test_a_snapshot_is_due_after_some_frames_or_some_time(tmp_path, every, seconds, due):
+def test_checkpoint_due_after_frames_or_time(tmp_path, every, seconds, due):
+    """A checkpoint is due after a number of frames or some time."""
     file = CheckpointFile(tmp_path, every, seconds)
     assert [file.due() for _ in range(3)] == due
     file.save(RunPosition("key", 0, 0, 3, 0), {})
@@ -240,7 +246,8 @@ def stopped(command, slide, tmp_path, capsys):
         (["--propagator", "per_frame"], "model"),
     ],
 )
-def test_a_changed_setting_is_refused(command, tmp_path, stopped, one_line, more, message):
+def test_changed_setting_refused(command, tmp_path, stopped, one_line, more, message):
+    """On resume a changed setting is refused."""
     before = {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file()}
     assert command("--ref", tmp_path / "ref_0.png", *more, "--resume") == 2
     text = one_line()
@@ -249,7 +256,8 @@ def test_a_changed_setting_is_refused(command, tmp_path, stopped, one_line, more
     assert {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file()} == before
 
 
-def test_a_changed_frame_is_refused_and_a_mended_one_is_not(command, slide, tmp_path, disc, stopped, one_line):
+def test_changed_frame_refused_mended_accepted(command, slide, tmp_path, disc, stopped, one_line):
+    """On resume a changed frame is refused, and a mended one is accepted."""
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0, "frame 8 was mended"
     assert len(list((stopped / "masks").iterdir())) == COUNT
     whole = (slide / "003.png").read_bytes()
@@ -260,39 +268,45 @@ def test_a_changed_frame_is_refused_and_a_mended_one_is_not(command, slide, tmp_
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
 
 
-def test_another_clip_is_refused(command, slide, tmp_path, stopped, one_line):
+def test_other_clip_refused(command, slide, tmp_path, stopped, one_line):
+    """On resume another clip is refused."""
     (slide / "011.png").unlink()
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 2
     assert "results of another clip" in one_line()
 
 
-def test_another_program_is_refused(command, tmp_path, stopped, one_line, monkeypatch):
+def test_other_program_refused(command, tmp_path, stopped, one_line, monkeypatch):
+    """On resume another version of the program is refused."""
     monkeypatch.setattr("slimevid.run.pipeline.code_hash", lambda *_: "another version")
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 2
     assert "program" in one_line()
 
 
-def test_masks_of_unknown_making_are_refused(command, tmp_path, stopped, one_line):
+def test_masks_without_manifest_refused(command, tmp_path, stopped, one_line):
+    """Masks without a manifest are refused."""
     (stopped / "run.json").unlink()
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 2
     assert "nothing says how they were made" in one_line()
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"schema": 99}', "[1]"])
-def test_a_damaged_ledger_is_refused(command, tmp_path, stopped, one_line, content):
+def test_damaged_manifest_refused(command, tmp_path, stopped, one_line, content):
+    """A damaged manifest is refused."""
     (stopped / "run.json").write_text(content)
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 2
     assert "run without --resume to start over" in one_line()
 
 
-def test_a_damaged_snapshot_only_costs_time(command, tmp_path, stopped, read_results):
+def test_damaged_checkpoint_ignored(command, tmp_path, stopped, read_results):
+    """A damaged checkpoint only costs time."""
     (stopped / ".state.safetensors").write_bytes(b"no")
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
     assert command("--ref", tmp_path / "ref_0.png", out="whole") == 0
     assert read_results(stopped) == read_results(tmp_path / "whole")
 
 
-def test_a_mask_that_is_gone_is_made_again(command, tmp_path, stopped, read_results):
+def test_deleted_mask_labelled_again(command, tmp_path, stopped, read_results):
+    """A deleted mask is labelled again."""
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
     before = read_results(stopped)
     (stopped / "masks" / "005.png").unlink()
@@ -300,21 +314,26 @@ def test_a_mask_that_is_gone_is_made_again(command, tmp_path, stopped, read_resu
     assert read_results(stopped) == before
 
 
-def test_a_mask_that_was_painted_over_is_kept(command, tmp_path, stopped):
+def test_edited_mask_kept(command, tmp_path, stopped):
+    """A mask edited by hand is kept."""
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
     write_mask(stopped / "masks" / "005.png", np.ones((48, 64), int))
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
     assert read_mask(stopped / "masks" / "005.png").labels.all()
 
 
-def test_without_resume_everything_starts_over(command, tmp_path, stopped):
+def test_without_resume_starts_over(command, tmp_path, stopped):
+    """Without ``--resume`` everything starts over."""
     assert command("--ref", tmp_path / "ref_0.png", "--stride", 4) == 0
     assert sorted(p.name for p in (stopped / "masks").iterdir()) == ["000.png", "004.png", "008.png"]
     assert not (stopped / ".state.safetensors").exists()
 
 
-def test_pictures_of_the_user_in_the_result_folder_are_left_alone(command, slide, tmp_path):
-    """A first run into a folder of the user's own, which has a folder called as one of ours."""
+def test_user_images_in_output_kept(command, slide, tmp_path):
+    """Images of the user in the output folder are kept.
+
+    The first run goes into a folder of the user's own, which has a subfolder named as an export.
+    """
     own = tmp_path / "out" / "rgba" / "003.png"
     own.parent.mkdir(parents=True)
     own.write_bytes(b"mine")
@@ -322,7 +341,8 @@ def test_pictures_of_the_user_in_the_result_folder_are_left_alone(command, slide
     assert own.read_bytes() == b"mine"
 
 
-def test_a_start_over_that_is_killed_leaves_nothing_of_before(harness, slide, tmp_path, disc, read_results):
+def test_killed_restart_leaves_no_old_results(harness, slide, tmp_path, disc, read_results):
+    """A restart that is killed leaves no results of the run before."""
     out, whole = tmp_path / "out", tmp_path / "whole"
     first = arguments_for(slide, out, "flow_warp", "--ref", tmp_path / "ref_0.png", "--stride", 3)
     assert harness(first, 20) == -9
@@ -341,7 +361,8 @@ def test_a_start_over_that_is_killed_leaves_nothing_of_before(harness, slide, tm
         shutil.move(tmp_path / "copy", out)
 
 
-def test_a_run_that_is_done_does_nothing_more(command, tmp_path, stopped):
+def test_finished_run_writes_nothing(command, tmp_path, stopped):
+    """A finished run writes nothing more, except a new export."""
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
     before = {p: p.stat().st_mtime_ns for p in stopped.rglob("*") if p.is_file() and p.name != "run.json"}
     assert command("--ref", tmp_path / "ref_0.png", "--resume") == 0
@@ -352,9 +373,10 @@ def test_a_run_that_is_done_does_nothing_more(command, tmp_path, stopped):
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
-def test_a_network_that_was_adapted_is_taken_up_again_unless_it_is_damaged(
+def test_adapted_network_reused_unless_damaged(
     command, slide, tmp_path, read_results, monkeypatch
 ):
+    """On resume an adapted network is used again, unless it is damaged."""
     monkeypatch.setattr(lucid, "_STEPS", 2)
     monkeypatch.setattr(lucid, "_FRAMES", 3)
     more = ["--ref", tmp_path / "ref_0.png", "--end", 4, "--set", "adaptation_clips=1"]
@@ -372,7 +394,8 @@ def test_a_network_that_was_adapted_is_taken_up_again_unless_it_is_damaged(
     assert not (tmp_path / "out" / "completion.safetensors").exists()
 
 
-def test_weights_that_are_not_of_this_run_are_never_taken_up(command, tmp_path, read_results):
+def test_foreign_weights_never_used(command, tmp_path, read_results):
+    """Weights that do not belong to the run are never used."""
     more = ["--ref", tmp_path / "ref_0.png", "--end", 4]
     assert command(*more, propagator="fused") == 0
     expected = read_results(tmp_path / "out", "masks")
@@ -383,8 +406,11 @@ def test_weights_that_are_not_of_this_run_are_never_taken_up(command, tmp_path, 
         assert read_results(tmp_path / "out", "masks") == expected
 
 
-def test_a_reference_that_is_taken_back(harness, slide, tmp_path, read_results):
-    """What another reference overwrote meanwhile is made again, although a snapshot from before is farther on."""
+def test_removed_reference_restores_masks(harness, slide, tmp_path, read_results):
+    """After a reference is removed the masks are those without it.
+
+    Frames that the other reference overwrote are labelled again, although an earlier checkpoint is farther on.
+    """
     out, whole = tmp_path / "out", tmp_path / "whole"
     one = ["--ref", f"0={tmp_path / 'ref_0.png'}"]
     two = [*one, "--ref", f"6={tmp_path / 'ref_3.png'}"]
@@ -398,8 +424,11 @@ def test_a_reference_that_is_taken_back(harness, slide, tmp_path, read_results):
     assert read_results(out, "masks", "scores.csv") == read_results(whole, "masks", "scores.csv")
 
 
-def test_a_frame_replaced_within_a_span_that_was_begun(harness, slide, tmp_path, read_results):
-    """Frames 5 to 8 are labelled both ways; what follows decided masks that are written."""
+def test_frame_replaced_within_span_relabelled(harness, slide, tmp_path, read_results):
+    """A frame replaced within a span that was begun is labelled with its new content.
+
+    Frames 5 to 8 are labelled in both directions. The frames after it decided masks that are already written.
+    """
     out, whole = tmp_path / "out", tmp_path / "whole"
     more = ("--ref", tmp_path / "ref_0.png", "--set", "bidirectional_span=4")
     _killed_after(harness, arguments_for(slide, out, "flow_warp", *more), out / "masks" / "006.png", 1)
@@ -427,7 +456,8 @@ def _killed_after(harness, arguments, path, every, unlike=None):
     pytest.fail(f"{path} was never written")
 
 
-def test_other_drops_on_the_same_frame_are_refused(command, tmp_path, disc, one_line):
+def test_other_drops_refused(command, tmp_path, disc, one_line):
+    """On resume other drops on the same frame are refused."""
     mask = disc(0)[1].astype(int)
     mask[:24] *= 2
     write_mask(tmp_path / "two.png", mask)
@@ -438,7 +468,8 @@ def test_other_drops_on_the_same_frame_are_refused(command, tmp_path, disc, one_
     assert command(*run, "--drop", "3=2", "--drop", "3=1", "--resume") == 0
 
 
-def test_other_names_are_refused_more_of_them_are_not(command, tmp_path, stopped, one_line):
+def test_renamed_parts_refused(command, tmp_path, stopped, one_line):
+    """On resume other names of parts are refused, and the same names are accepted."""
     names = tmp_path / "names.json"
     names.write_text('{"1": "disc"}')
     assert command("--ref", tmp_path / "ref_0.png", "--names", names, "--resume") == 2
@@ -448,7 +479,8 @@ def test_other_names_are_refused_more_of_them_are_not(command, tmp_path, stopped
 
 
 @pytest.mark.parametrize("gone", ["overlay.mp4", "soft/005.npy", "scores.csv"])
-def test_whatever_is_gone_is_made_again(command, tmp_path, read_results, gone):
+def test_deleted_results_written_again(command, tmp_path, read_results, gone):
+    """Deleted results of any kind are written again."""
     arguments = ("--ref", tmp_path / "ref_0.png", "--soft")
     assert command(*arguments) == 0
     before = read_results(tmp_path / "out", "masks", "soft", "scores.csv")
@@ -458,7 +490,8 @@ def test_whatever_is_gone_is_made_again(command, tmp_path, read_results, gone):
     assert read_results(tmp_path / "out", "masks", "soft", "scores.csv") == before
 
 
-def test_exports_of_masks_that_were_corrected_do_not_stay(command, tmp_path):
+def test_outdated_exports_removed(command, tmp_path):
+    """Exports of corrected masks are removed."""
     two = ("--ref", f"0={tmp_path / 'ref_0.png'}", "--ref", f"6={tmp_path / 'ref_6.png'}")
     assert command(*two, "--export", "rgba", "--export", "coco-rle") == 0
     cut_outs = tmp_path / "out" / "rgba"

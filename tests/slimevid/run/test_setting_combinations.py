@@ -52,7 +52,8 @@ def _clip(folder, size, parts, rng):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_every_frame_gets_its_mask(seed, tmp_path, monkeypatch, read_results):
+def test_random_settings_give_all_masks(seed, tmp_path, monkeypatch, read_results):
+    """Under random settings every frame gets a mask, and a stopped run resumes to the same masks."""
     rng = np.random.default_rng(seed)
     known = _clip(tmp_path / "clip", SIZES[rng.integers(len(SIZES))], int(rng.integers(1, 5)), rng)
     chosen = {name: values[rng.integers(len(values))] for name, values in SETTINGS.items() if rng.random() < 0.4}

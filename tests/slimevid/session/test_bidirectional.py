@@ -38,14 +38,16 @@ class Counter:
 
 
 @given(st.integers(0, 30), st.integers(1, 12))
-def test_all_but_the_last_of_a_span_are_the_mean_of_both_directions(count, span):
+def test_span_averages_both_directions(count, span):
+    """All labels of a span but the last are the mean of both directions."""
     steps = [SimpleNamespace(n=n) for n in range(count)]
     found = [(step.n, float(soft[0, 0, 0]), last) for step, soft, last in forward_and_back(steps, span, Counter())]
     ends = [n % span == span - 1 or n == count - 1 for n in range(count)]
     assert found == [(n, float(n if end else 50 + n), end) for n, end in enumerate(ends)]
 
 
-def test_a_span_is_given_before_the_next_is_asked_for():
+def test_span_yielded_before_next_requested():
+    """A span is yielded before frames of the next are requested."""
     asked = []
 
     def steps():
@@ -73,8 +75,11 @@ def session_of(clip, mask, tiny, at=0, **settings):
 
 
 @pytest.mark.parametrize("propagator", ["fused", "memory_only", "flow_warp"])
-def test_labels_are_those_of_two_walks(slid, tiny, propagator):
-    """The naive twin walks forward step by step, and back over states that know nothing of the way forward."""
+def test_labels_match_two_naive_passes(slid, tiny, propagator):
+    """Labels match those of two naive passes.
+
+    The naive implementation goes forward step by step, and back over features that know nothing of the way forward.
+    """
     clip, mask = slid
     one = session_of(clip, mask, tiny, propagator=propagator, bidirectional_span=4)
     found = {r.frame.index: one.soft for r in one.propagate(clip)}
@@ -102,7 +107,8 @@ def test_labels_are_those_of_two_walks(slid, tiny, propagator):
     assert (len(set(seen)) > 1) == (propagator == "fused"), "windows must have moved on the way"
 
 
-def test_what_is_carried_on_is_that_of_the_way_forward(slid, tiny):
+def test_forward_labels_are_propagated(slid, tiny):
+    """Only the labels of the forward direction are propagated to the next span."""
     clip, mask = slid
     both = session_of(clip, mask, tiny, bidirectional_span=7)
     assert len(list(both.propagate(clip))) == 8
@@ -113,7 +119,8 @@ def test_what_is_carried_on_is_that_of_the_way_forward(slid, tiny):
     assert all(np.array_equal(there[name], here[name]) for name in here)
 
 
-def test_from_a_reference_in_the_middle(slid, tiny):
+def test_bidirectional_from_middle_reference(slid, tiny):
+    """A reference in the middle of a clip labels both sides in spans."""
     clip, mask = slid
     session = session_of(clip, np.roll(mask, 20, 1), tiny, at=4, bidirectional_span=3)
     results = list(session.propagate(clip))
@@ -123,8 +130,11 @@ def test_from_a_reference_in_the_middle(slid, tiny):
         assert np.logical_and(result.labels > 0, truth).sum() > 0.7 * np.logical_or(result.labels > 0, truth).sum()
 
 
-def test_a_snapshot_within_a_span_is_of_its_begin(slid, tiny):
-    """Until the last of a span is given, nothing else could repeat the rest of it."""
+def test_snapshot_within_span_is_its_start(slid, tiny):
+    """A snapshot within a span is of the span's start.
+
+    Until the last frame of a span is yielded, no other state could repeat the rest of it.
+    """
     clip, mask = slid
     session = session_of(clip, mask, tiny, bidirectional_span=3)
     results = session.propagate(clip)
@@ -132,7 +142,8 @@ def test_a_snapshot_within_a_span_is_of_its_begin(slid, tiny):
     assert ordinals == [1, 1, 1, 4, 4, 4, 7, 8]
 
 
-def test_a_span_that_breaks_off_is_begun_anew(slid, tiny, monkeypatch):
+def test_broken_span_restarts(slid, tiny, monkeypatch):
+    """A span that breaks off with an error is begun anew."""
     clip, mask = slid
     session = session_of(clip, mask, tiny, bidirectional_span=3)
     read = type(clip).read
@@ -160,7 +171,8 @@ def test_a_span_that_breaks_off_is_begun_anew(slid, tiny, monkeypatch):
     assert int(session.snapshot()["ordinal"]) == 6
 
 
-def test_a_walk_that_was_left_lying_does_not_come_back(slid, tiny):
+def test_abandoned_pass_does_not_interfere(slid, tiny):
+    """A pass that was abandoned does not change the session when it is closed later."""
     clip, mask = slid
     session = session_of(clip, mask, tiny, bidirectional_span=3)
     left = session.propagate(clip)
@@ -172,8 +184,11 @@ def test_a_walk_that_was_left_lying_does_not_come_back(slid, tiny):
     assert int(session.snapshot()["ordinal"]) == 2
 
 
-def test_a_part_is_dropped_from_the_next_frame_that_is_given(slid, tiny):
-    """Frames farther on are labelled already, but not given."""
+def test_drop_applies_to_next_yielded_frame(slid, tiny):
+    """A part is dropped from the next yielded frame on.
+
+    Frames farther on are labelled already, but not yielded.
+    """
     clip, mask = slid
     session = session_of(clip, mask, tiny, bidirectional_span=6)
     found = []
@@ -184,7 +199,8 @@ def test_a_part_is_dropped_from_the_next_frame_that_is_given(slid, tiny):
     assert found == [True, True, True, False, False, False, False, False]
 
 
-def test_frames_that_come_one_by_one_are_labelled_forward(slid, tiny):
+def test_stepped_frames_labelled_forward(slid, tiny):
+    """Frames given one by one are labelled forward only."""
     clip, mask = slid
     frames = list(clip.read(1, 4))
     both, alone = (session_of(clip, mask, tiny, bidirectional_span=n) for n in (2, 0))
@@ -193,6 +209,7 @@ def test_frames_that_come_one_by_one_are_labelled_forward(slid, tiny):
 
 
 @pytest.mark.parametrize("span", [-1, 10_001])
-def test_spans_are_of_some_length(span):
+def test_bidirectional_span_range(span):
+    """The bidirectional span has a range."""
     with pytest.raises(ConfigError, match=rf"0\.\.10000 frames, got {span}"):
         RunConfig(bidirectional_span=span)

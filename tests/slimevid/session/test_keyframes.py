@@ -56,7 +56,8 @@ def step_of(flows=(), skipped=None, **more):
 
 
 @given(st.integers(0, 25), st.integers(1, 9), st.integers(1, 7))
-def test_one_in_so_many_frames_is_a_key_frame_and_the_last(count, every, first):
+def test_every_nth_and_last_frame_key(count, every, first):
+    """Every n-th frame is a key frame, and so is the last."""
     made = []
 
     def make(frame, number):
@@ -73,8 +74,8 @@ def test_one_in_so_many_frames_is_a_key_frame_and_the_last(count, every, first):
     assert all(s.motion is None for s in steps)
 
 
-def test_a_key_frame_is_made_when_it_is_asked_for():
-    """Its window is not known earlier."""
+def test_key_frame_made_on_request():
+    """A key frame is made when it is requested, because its search region is not known earlier."""
     made = []
     frames = [Frame(i, np.zeros((2, 2, 3), np.uint8), str(i)) for i in range(9)]
     steps = group_by_keyframe(
@@ -84,8 +85,11 @@ def test_a_key_frame_is_made_when_it_is_asked_for():
     assert made == [1]
 
 
-def test_motion_over_steps_is_where_they_lead_one_after_the_other():
-    """The naive twin follows single pixels; the second step depends on where the first one led."""
+def test_composed_flow_follows_steps():
+    """A composed flow leads to where its steps lead in order.
+
+    The naive implementation follows single pixels: the second step depends on where the first led.
+    """
     rng = np.random.default_rng(0)
     size = (32, 40)
     smooth = [cv2.GaussianBlur(rng.normal(0, 12, (*size, 2)).astype(np.float32), (0, 0), 4) for _ in range(6)]
@@ -117,8 +121,11 @@ def test_motion_over_steps_is_where_they_lead_one_after_the_other():
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_frames_between_see_both_sides_where_motion_takes_them(number):
-    """A part that moves four columns a frame, three frames from one key frame to the next."""
+def test_skipped_frame_follows_motion(number):
+    """Labels of a frame between key frames lie where motion takes them.
+
+    A part moves four columns a frame, over three frames from a key frame to the next.
+    """
     step = step_of([(shift(-4), shift(4))] * 3)
     before, after = plane(slice(4, 10)), plane(slice(16, 22))
     found = list(interpolate_skipped([(step, after, True)], (before, step.features.region)))
@@ -130,7 +137,8 @@ def test_frames_between_see_both_sides_where_motion_takes_them(number):
     assert np.array_equal(labels[1].round(3), plane(slice(4 + 4 * number, 10 + 4 * number))[1])
 
 
-def test_the_nearer_side_counts_more_and_the_trusted_one_most():
+def test_nearer_and_reliable_side_weighs_more():
+    """The nearer key frame weighs more, and reliability of the flow weighs most."""
     still, lost = (shift(0), shift(0)), (shift(0), shift(9))
     nothing, all_of_it = plane(slice(0, 0)), plane(slice(0, 40))
 
@@ -146,8 +154,11 @@ def test_the_nearer_side_counts_more_and_the_trusted_one_most():
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-def test_labels_are_the_weighted_mean_of_both_sides_where_they_are_not_background(parts):
-    """The naive twin moves every plane everywhere."""
+def test_interpolation_matches_weighted_mean(parts):
+    """Interpolated labels are the weighted mean of both sides where they are not background.
+
+    The naive implementation warps every plane everywhere.
+    """
     rng = np.random.default_rng(parts)
     before, after = (np.zeros((parts, 32, 40), np.float32) for _ in range(2))
     for labels in (before, after):
@@ -174,7 +185,8 @@ def test_labels_are_the_weighted_mean_of_both_sides_where_they_are_not_backgroun
     assert np.allclose(found, expected, atol=0.021)
 
 
-def test_a_round_trip_of_more_steps_may_be_off_by_more():
+def test_round_trip_tolerance_grows_with_steps():
+    """A round trip over more steps may be off by more pixels."""
     off = shift(0), shift(1.5)
     nothing, all_of_it = plane(slice(0, 0)), plane(slice(0, 40))
     step = step_of([off, (shift(0), shift(0)), (shift(0), shift(0))])
@@ -186,14 +198,16 @@ def test_a_round_trip_of_more_steps_may_be_off_by_more():
     assert np.isclose(second, 1.02 / (1.02 + trust[2] / 2), atol=1e-3)
 
 
-def test_labels_before_are_seen_through_the_window_of_the_frame():
+def test_earlier_labels_resampled_to_region():
+    """Labels of the earlier key frame are resampled to the search region of the later one."""
     step = step_of([(shift(0, 0, (16, 16)),) * 2] * 2, region=SearchRegion(4, 8, 16, 16, 1.0))
     before, after = plane(slice(10, 14)), plane(slice(2, 6), (16, 16))
     found = [soft for _, soft, _ in interpolate_skipped([(step, after, True)], (before, full_frame((32, 40))))]
     assert np.allclose(found[0][1], after[1], atol=1e-5)
 
 
-def test_labels_of_frames_farther_on_go_on_from_the_key_frame_before_them():
+def test_later_frames_use_nearest_key_frame():
+    """Frames farther on are interpolated from the key frame just before them."""
     still = (shift(0), shift(0))
     one, two = step_of([still]), step_of([still, still])
     found = [
@@ -206,14 +220,16 @@ def test_labels_of_frames_farther_on_go_on_from_the_key_frame_before_them():
     assert np.allclose(found, [1, 0.5, 0], atol=1e-5)
 
 
-def test_without_motion_the_mean_of_both_sides():
+def test_without_flow_sides_are_averaged():
+    """Without flow the labels of both sides are averaged by nearness."""
     step = step_of(skipped=2)
     before = plane(slice(0, 0)), step.features.region
     found = [soft[1, 0, 0] for _, soft, _ in interpolate_skipped([(step, plane(slice(0, 40)), True)], before)]
     assert np.allclose(found, [1 / 3, 2 / 3, 1])
 
 
-def test_motion_is_traced_through_the_frames_between_in_one_window():
+def test_step_motion_uses_single_region():
+    """Motion is estimated through the skipped frames in the search region of the key frame."""
     asked = []
 
     def flow(source, target):
@@ -234,7 +250,8 @@ def test_motion_is_traced_through_the_frames_between_in_one_window():
     assert bidirectional_flow(lambda *_: None, three.flow_image, two.flow_image) is None
 
 
-def test_a_tracker_steps_to_a_key_frame_with_the_motion_from_the_one_before():
+def test_steps_carry_motion_between_keyframes():
+    """A tracker's steps carry the motion from the key frame before, composed through the skipped frames."""
     flows, config = [], RunConfig(flow_size=32, fusion=FusionConfig(appearance_weight=0.0, memory_weight=0.0))
 
     def flow(source, target):
@@ -256,8 +273,11 @@ def test_a_tracker_steps_to_a_key_frame_with_the_motion_from_the_one_before():
     assert alone.motion is None, "nothing is known of the frame before it"
 
 
-def test_on_the_way_back_motion_is_traced_the_other_way_round():
-    """Where windows differ it is asked anew, through the same frames; where they do not it is turned."""
+def test_reversed_steps_reverse_motion():
+    """On the way back motion is reversed.
+
+    Where search regions differ it is estimated anew through the same frames.
+    """
     asked = []
 
     def flow(source, target):
@@ -294,7 +314,8 @@ def test_on_the_way_back_motion_is_traced_the_other_way_round():
     assert asked == [(4, 5), (5, 4), (3, 4), (4, 3), (2, 3), (3, 2)]
 
 
-def test_trust_in_motion_is_of_as_many_steps(slid, tiny, monkeypatch):
+def test_reliability_tolerance_scales_with_steps(slid, tiny, monkeypatch):
+    """The tolerance of the flow's reliability is proportional to the number of steps."""
     clip, mask = slid
     seen = []
 
@@ -325,7 +346,8 @@ def session_of(clip, mask, tiny, at=0, **settings):
     "settings", [{"keyframe_interval": 2}, {"keyframe_interval": 3}, {"keyframe_interval": 3, "bidirectional_span": 6}]
 )
 @pytest.mark.parametrize("at", [0, 5])
-def test_frames_between_are_as_good_as_key_frames(slid, tiny, settings, at):
+def test_skipped_frames_as_accurate_as_keyframes(slid, tiny, settings, at):
+    """Frames between key frames are labelled about as well as key frames."""
     clip, mask = slid
     session = session_of(clip, np.roll(mask, 4 * at, 1), tiny, at, **settings)
     results = list(session.propagate(clip))
@@ -335,7 +357,8 @@ def test_frames_between_are_as_good_as_key_frames(slid, tiny, settings, at):
         assert np.logical_and(result.labels > 0, truth).sum() > 0.8 * np.logical_or(result.labels > 0, truth).sum()
 
 
-def test_only_key_frames_are_labelled_in_full(slid, tiny, monkeypatch):
+def test_only_key_frames_tracked(slid, tiny, monkeypatch):
+    """Only key frames are labelled in full."""
     clip, mask = slid
     session = session_of(clip, mask, tiny, keyframe_interval=3)
     seen = []
@@ -346,14 +369,16 @@ def test_only_key_frames_are_labelled_in_full(slid, tiny, monkeypatch):
     assert seen == [3, 6, 8]
 
 
-def test_frames_that_come_one_by_one_are_all_labelled_in_full(slid, tiny):
+def test_stepped_frames_ignore_keyframe_interval(slid, tiny):
+    """Frames given one by one are all labelled in full."""
     clip, mask = slid
     keyed, all_of_them = (session_of(clip, mask, tiny, keyframe_interval=n) for n in (3, 1))
     for frame in clip.read(1, 6):
         assert np.array_equal(keyed.step(frame).labels, all_of_them.step(frame).labels)
 
 
-def test_propagators_that_know_no_key_frames_label_every_frame(slid, tiny):
+def test_traits_without_keyframes_label_all(slid, tiny):
+    """A propagator whose traits have no key frames labels every frame."""
     clip, mask = slid
     found = [
         [r.labels for r in session_of(clip, mask, tiny, keyframe_interval=n, propagator="flow_warp").propagate(clip)]
@@ -365,8 +390,11 @@ def test_propagators_that_know_no_key_frames_label_every_frame(slid, tiny):
 @pytest.mark.parametrize(
     ("every", "span", "expected"), [(3, 0, [1, 1, 1, 2, 2, 2, 3, 3, 4]), (2, 5, [1, 1, 1, 1, 3, 3, 3, 3, 5])]
 )
-def test_a_snapshot_between_key_frames_is_of_the_one_before(slid, tiny, every, span, expected):
-    """Both ways: of the one before the span, which is as many whole groups as fit."""
+def test_snapshot_between_keyframes_is_earlier_one(slid, tiny, every, span, expected):
+    """A snapshot between key frames is of the key frame before.
+
+    In both directions it is of the key frame before the span, which is as many whole groups as fit.
+    """
     clip, mask = slid
     session = session_of(clip, mask, tiny, keyframe_interval=every, bidirectional_span=span)
     assert [int(session.snapshot()["ordinal"]) for _ in session.propagate(clip)] == expected
@@ -374,7 +402,8 @@ def test_a_snapshot_between_key_frames_is_of_the_one_before(slid, tiny, every, s
 
 @pytest.mark.parametrize("done", range(1, 9))
 @pytest.mark.parametrize("span", [0, 6])
-def test_a_pass_goes_on_where_it_was(slid, tiny, done, span):
+def test_restored_pass_continues(slid, tiny, done, span):
+    """A pass continues from a restored snapshot with the same labels."""
     clip, mask = slid
     whole_run = session_of(clip, mask, tiny, keyframe_interval=3, bidirectional_span=span)
     results = whole_run.propagate(clip)
@@ -391,7 +420,8 @@ def test_a_pass_goes_on_where_it_was(slid, tiny, done, span):
     assert all(np.array_equal(a, b) for a, b in zip(found, expected[done:], strict=True))
 
 
-def test_while_a_part_is_gone_all_is_looked_at_as_often(slid, tiny):
+def test_glance_interval_counts_frames(slid, tiny):
+    """While a part is gone, the full frame is processed about every eighth frame at any key-frame interval."""
     clip, mask = slid
     for every, glances in ((1, 8), (2, 4), (3, 2), (50, 2)):
         session = session_of(clip, mask, tiny, keyframe_interval=every)
@@ -399,12 +429,14 @@ def test_while_a_part_is_gone_all_is_looked_at_as_often(slid, tiny):
 
 
 @pytest.mark.parametrize("every", [0, 101])
-def test_key_frames_come_every_so_many(every):
+def test_keyframe_interval_range(every):
+    """The interval of key frames has a range."""
     with pytest.raises(ConfigError, match=rf"1\.\.100 frames, got {every}"):
         RunConfig(keyframe_interval=every)
 
 
-def test_the_last_labels_count_as_memory(slid, tiny):
+def test_last_labels_count_as_memory(slid, tiny):
+    """The last labels count as memory and are in a snapshot, only if frames are interpolated."""
     clip, mask = slid
     keyed, plain = (session_of(clip, mask, tiny, keyframe_interval=n) for n in (2, 1))
     assert keyed.memory_bytes - plain.memory_bytes == keyed.snapshot()["last"].nbytes > 0

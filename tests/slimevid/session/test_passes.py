@@ -18,7 +18,8 @@ def cases(draw):
 
 
 @given(cases())
-def test_every_frame_is_labelled_once_by_a_nearest_reference(case):
+def test_frames_assigned_to_nearest_reference(case):
+    """Every frame is labelled once, from a nearest reference."""
     references, frames = case
     owners = [(i, one.reference) for gap in plan(references, frames) for one in gap.passes for i in one.frames]
     assert sorted(i for i, _ in owners) == list(frames)
@@ -27,7 +28,8 @@ def test_every_frame_is_labelled_once_by_a_nearest_reference(case):
 
 
 @given(cases())
-def test_passes_lead_away_from_their_reference_inside_their_gap(case):
+def test_passes_lead_away_within_interval(case):
+    """Passes lead away from their reference within their interval."""
     references, frames = case
     for gap in plan(references, frames):
         for one in gap.passes:
@@ -38,7 +40,8 @@ def test_passes_lead_away_from_their_reference_inside_their_gap(case):
 
 
 @given(cases(), st.integers(0, 59))
-def test_a_further_reference_changes_the_gap_it_falls_into_only(case, extra):
+def test_added_reference_changes_own_interval(case, extra):
+    """A further reference changes only the interval it falls into."""
     references, frames = case
     before, after = plan(references, frames), plan(sorted({*references, extra}), frames)
     changed = [gap for gap in before if gap not in after]
@@ -52,6 +55,7 @@ def test_a_further_reference_changes_the_gap_it_falls_into_only(case, extra):
 
 
 def test_two_references_meet_half_way():
+    """Passes of two references meet half way."""
     assert plan([2, 7], range(10)) == [
         ReferenceInterval(None, 2, (Pass(2, range(1, -1, -1)),)),
         ReferenceInterval(2, 7, (Pass(2, range(2, 5)), Pass(7, range(6, 4, -1)))),
@@ -59,6 +63,7 @@ def test_two_references_meet_half_way():
     ]
 
 
-def test_no_reference_is_a_mistake():
+def test_plan_requires_reference():
+    """A plan needs a reference."""
     with pytest.raises(ValueError, match="at least one reference"):
         plan([], range(3))

@@ -22,8 +22,8 @@ def unchanged(item, _before):
     return item
 
 
-def test_order_is_kept_and_every_item_knows_the_one_before():
-    """What is given is what was made of an item; so is the one before."""
+def test_prefetch_keeps_order_and_passes_previous():
+    """Prepared items come in order, and each is prepared with the prepared item before it."""
     seen = []
 
     def prepare(item, before):
@@ -36,7 +36,8 @@ def test_order_is_kept_and_every_item_knows_the_one_before():
     assert seen[5:] == [(0, -1), (1, 10)]
 
 
-def test_the_next_item_is_prepared_while_this_one_is_worked_on():
+def test_next_item_prepared_ahead():
+    """The next item is prepared while the consumer works on the present one."""
     prepared = threading.Event()
 
     def prepare(item, _before):
@@ -50,7 +51,8 @@ def test_the_next_item_is_prepared_while_this_one_is_worked_on():
     items.close()
 
 
-def test_an_error_comes_after_the_items_before_it():
+def test_error_raised_after_earlier_items():
+    """An error of the other thread is raised after the items before it."""
     def broken():
         yield 1
         yield 2
@@ -62,7 +64,8 @@ def test_an_error_comes_after_the_items_before_it():
         next(items)
 
 
-def test_threads_are_given_back_also_when_the_consumer_stops_early():
+def test_threads_restored_on_early_stop():
+    """Torch gets its threads back even if the consumer stops early."""
     before = torch.get_num_threads()
     items = prefetch(iter(range(3)), unchanged)
     next(items)
@@ -73,8 +76,11 @@ def test_threads_are_given_back_also_when_the_consumer_stops_early():
 @pytest.mark.parametrize(
     ("propagator", "every"), [("fused", 1), ("fused", 2), ("per_frame", 1), ("memory_only", 1), ("flow_warp", 1)]
 )
-def test_labels_are_those_of_stepping(two_tone, tiny, tmp_path, propagator, every):
-    """One thread a half and one in all: the same kernels, so the same bits."""
+def test_propagate_matches_stepping(two_tone, tiny, tmp_path, propagator, every):
+    """``propagate`` gives the labels of stepping through the frames.
+
+    With a thread for each half and a single thread in all, kernels and therefore bits are the same.
+    """
     import cv2
 
     rgb, mask = two_tone
@@ -107,8 +113,11 @@ def test_labels_are_those_of_stepping(two_tone, tiny, tmp_path, propagator, ever
         assert all(np.array_equal(stepped, other) for other in others)
 
 
-def test_torch_gets_its_threads_back_in_whatever_order_readers_end():
-    """Two clips side by side: the first to begin need not be the last to end."""
+def test_threads_restored_in_any_end_order():
+    """Torch gets its threads back in whatever order two readers end.
+
+    Of two clips side by side, the first to begin need not be the last to end.
+    """
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(4)

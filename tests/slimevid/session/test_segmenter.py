@@ -50,13 +50,15 @@ def run(two_tone, tiny, **settings):
     ("propagator", "least", "most"),
     [("fused", 0.85, 1.0), ("flow_warp", 0.8, 1.0), ("per_frame", 0.7, 1.0), ("copy", 0.0, 0.7)],
 )
-def test_every_propagator_on_a_sliding_disc(two_tone, tiny, propagator, least, most):
+def test_propagators_follow_sliding_disc(two_tone, tiny, propagator, least, most):
+    """Every propagator follows a sliding disc within its known range of J."""
     results, truth = run(two_tone, tiny, propagator=propagator)
     score = region_j(results[-1].labels, truth[-1])
     assert least <= score <= most
 
 
-def test_the_copy_floor_needs_no_model(two_tone):
+def test_copy_needs_no_model(two_tone):
+    """The copying baseline needs no model."""
     frames, truth = clip_of(two_tone, count=2)
     segmenter = Segmenter(RunConfig(propagator="copy"))
     first = segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
@@ -65,7 +67,8 @@ def test_the_copy_floor_needs_no_model(two_tone):
     assert segmenter.backbone is None
 
 
-def test_part_values_stay_what_they_are(two_tone, tiny):
+def test_part_values_preserved(two_tone, tiny):
+    """Part values are preserved."""
     frames, truth = clip_of(two_tone, count=2)
     marked = truth[0].copy()
     marked[truth[0] > 0] = 9
@@ -78,7 +81,8 @@ def test_part_values_stay_what_they_are(two_tone, tiny):
     assert result.area.shape == result.presence.shape == (2,)
 
 
-def test_a_part_that_left_is_reported_absent(two_tone, tiny):
+def test_departed_part_absent(two_tone, tiny):
+    """A part that left is reported absent."""
     frames, truth = clip_of(two_tone, count=2)
     empty = Frame(1, np.broadcast_to(frames[0].rgb[:1, :1], frames[0].rgb.shape).copy(), "00001")
     segmenter = Segmenter(RunConfig(network_size=96, mask_size=96, learn=QUICK, propagator="fused"), tiny)
@@ -89,14 +93,16 @@ def test_a_part_that_left_is_reported_absent(two_tone, tiny):
     assert result.labels.max() == 0
 
 
-def test_runs_are_reproducible_bit_for_bit(two_tone, tiny):
+def test_runs_reproducible_bit_for_bit(two_tone, tiny):
+    """Runs are reproducible bit for bit."""
     first, _ = run(two_tone, tiny)
     second, _ = run(two_tone, tiny)
     assert all(np.array_equal(a.labels, b.labels) for a, b in zip(first, second, strict=True))
     assert first[-1].presence == pytest.approx(second[-1].presence, abs=0)
 
 
-def test_memory_does_not_grow_with_the_clip(two_tone, tiny):
+def test_memory_bounded(two_tone, tiny):
+    """The memory does not grow with the clip."""
     frames, truth = clip_of(two_tone, count=30, step=1)
     segmenter = Segmenter(RunConfig(network_size=64, mask_size=64, learn=QUICK), tiny)
     segmenter.add_reference(frames[0], annotate(frames[0], truth[0]))
@@ -109,19 +115,22 @@ def test_memory_does_not_grow_with_the_clip(two_tone, tiny):
     assert max(sizes[full:]) < 1.1 * sizes[full]
 
 
-def test_step_before_a_reference_is_refused(tiny):
+def test_step_before_reference_refused(tiny):
+    """A step before a reference is refused."""
     with pytest.raises(InputError, match="add_reference must come first"):
         Segmenter(RunConfig(), tiny).step(Frame(0, np.zeros((8, 8, 3), np.uint8), "0"))
 
 
-def test_an_unknown_method_names_the_nearest():
+def test_unknown_plugin_names_nearest():
+    """For an unknown propagator or flow the nearest is named."""
     with pytest.raises(UnknownPlugin, match="did you mean 'flow_warp'"):
         Segmenter(RunConfig(propagator="flow_wrap"))
     with pytest.raises(UnknownPlugin, match="dis"):
         Segmenter(RunConfig(flow="diss"))
 
 
-def test_a_tiny_part_is_kept_on_its_own_frame(two_tone, tiny):
+def test_tiny_part_kept_on_reference(two_tone, tiny):
+    """A tiny part is kept on its own reference frame."""
     frames, truth = clip_of(two_tone, count=1)
     marked = truth[0].copy()
     marked[5, 5:8] = 2
@@ -131,7 +140,8 @@ def test_a_tiny_part_is_kept_on_its_own_frame(two_tone, tiny):
     assert result.present.all()
 
 
-def test_a_second_reference_learns_again_unless_parts_were_given(two_tone, tiny):
+def test_second_reference_learns_unless_given(two_tone, tiny):
+    """A second reference learns again, unless part embeddings were given."""
     frames, truth = clip_of(two_tone, count=1)
     other = Frame(0, frames[0].rgb[..., ::-1].copy(), "0")
     segmenter = Segmenter(RunConfig(network_size=64, mask_size=64, learn=QUICK), tiny)
@@ -144,12 +154,14 @@ def test_a_second_reference_learns_again_unless_parts_were_given(two_tone, tiny)
     assert given.embeddings is first
 
 
-def test_presence_is_a_probability(two_tone, tiny):
+def test_presence_is_probability(two_tone, tiny):
+    """Presence is a probability."""
     results, _ = run(two_tone, tiny)
     assert all(0 <= r.presence[0] <= 1 for r in results)
 
 
-def test_a_part_without_a_sure_pixel_is_absent_and_owns_nothing(two_tone):
+def test_uncertain_part_absent_without_pixels(two_tone):
+    """A part without a confident pixel is absent and owns no pixel."""
     frames, truth = clip_of(two_tone, count=2)
     marked = truth[0].copy()
     marked[48:][truth[0][48:] > 0] = 2
@@ -164,7 +176,8 @@ def test_a_part_without_a_sure_pixel_is_absent_and_owns_nothing(two_tone):
     assert set(np.unique(result.labels)) == {2}
 
 
-def test_recall_reads_finely_where_there_is_doubt_and_nowhere_else():
+def test_fine_reading_only_where_uncertain():
+    """The memory is read finely where the result is uncertain, and nowhere else."""
     random = torch.Generator().manual_seed(0)
     grid = (12, 16)
     descriptor = functional.normalize(torch.randn(192, 8, generator=random), dim=1)
@@ -184,8 +197,11 @@ def test_recall_reads_finely_where_there_is_doubt_and_nowhere_else():
     assert not np.allclose(nowhere[:, 6, 9], fine[:, 6, 9], atol=1e-3)
 
 
-def test_learned_parts_are_carried_between_readings(two_tone, tiny, monkeypatch):
-    """Read at the first, third and fifth frame only; carried along the flow between, they alone still follow."""
+def test_appearance_warped_between_readings(two_tone, tiny, monkeypatch):
+    """The appearance map is warped between readings.
+
+    It is read at the first and third key frame only. Warped by the flow between, it alone still follows the part.
+    """
     import slimevid.propagators.fused as module
 
     read = []
@@ -211,7 +227,8 @@ def test_learned_parts_are_carried_between_readings(two_tone, tiny, monkeypatch)
     assert scores[3] > 0.85 * scores[2]
 
 
-def test_the_strongest_pixels_are_found_without_sorting_the_picture():
+def test_top_k_mean_matches_sorting():
+    """The mean of the strongest pixels matches sorting all pixels."""
     rng = np.random.default_rng(0)
     for size in ((3, 2), (16, 16), (61, 37), (200, 100)):
         soft = rng.random((3, *size)).astype(np.float32)
@@ -222,8 +239,11 @@ def test_the_strongest_pixels_are_found_without_sorting_the_picture():
 
 
 @pytest.mark.parametrize(("detail", "same"), [(2, True), (4, True), (5, False)])
-def test_colours_of_places_come_from_a_picture_that_has_two_pixels_a_place(tiny, detail, same):
-    """What the network sees where that is fine enough, else the frame itself."""
+def test_grid_colors_need_two_pixels(tiny, detail, same):
+    """Colours of grid cells come from an image that has two pixels per cell.
+
+    This is the network's input where that is fine enough, otherwise the frame itself.
+    """
     config = RunConfig(network_size=64, memory=MemoryConfig(grid_upsampling=detail))
     rgb = np.zeros((256, 256, 3), np.uint8)
     rgb[:, ::4] = 255
@@ -236,8 +256,11 @@ def test_colours_of_places_come_from_a_picture_that_has_two_pixels_a_place(tiny,
 @pytest.mark.parametrize(
     ("round_trip", "apart", "power"), [(9.0, 2.0, 1), (9.0, 0.0, 0), (0.0, 0.0, 0.5), (0.0, 2.0, 1.5)]
 )
-def test_where_motion_is_not_known_a_place_is_the_part_that_was_near(tiny, monkeypatch, round_trip, apart, power):
-    """Nothing but motion speaks. Forward and backward flow contradict each other by some pixels, or do not."""
+def test_unreliable_flow_assigns_nearby_part(tiny, monkeypatch, round_trip, apart, power):
+    """Where motion is unreliable a pixel is assigned to the part nearby.
+
+    Only motion gives evidence. Forward and backward flow contradict each other by a number of pixels, or not at all.
+    """
     there, back = np.zeros((60, 80, 2), np.float32), np.full((60, 80, 2), round_trip, np.float32)
     flows = iter([there, back])
     fusion = FusionConfig(

@@ -25,8 +25,11 @@ def session(tiny, propagator="fused", **settings):
 
 @pytest.mark.parametrize("propagator", PROPAGATORS)
 @pytest.mark.parametrize("seen", [1, 2, 17, 18])
-def test_a_restored_session_goes_on_bit_for_bit(tiny, disc, propagator, seen):
-    """Whatever a propagator remembers must be in its snapshot, also when the FIFO is full and has turned over."""
+def test_restored_session_continues_exactly(tiny, disc, propagator, seen):
+    """A restored session continues bit for bit.
+
+    Everything a propagator remembers must be in its snapshot, even when the FIFO is full and has turned over.
+    """
     # Fewer keys than places, so that the memory draws which to keep; parts and memory on every second frame only.
     fusion = FusionConfig(appearance_interval=2)
     one = session(tiny, propagator, fusion=fusion, memory=MemoryConfig(keys_per_frame=100))
@@ -46,7 +49,8 @@ def test_a_restored_session_goes_on_bit_for_bit(tiny, disc, propagator, seen):
 
 
 @pytest.mark.parametrize("propagator", PROPAGATORS)
-def test_a_snapshot_holds_all_that_is_remembered_and_no_more(tiny, disc, propagator):
+def test_snapshot_holds_memory_only(tiny, disc, propagator):
+    """A snapshot holds everything remembered, and no more."""
     one = session(tiny, propagator)
     one.add_reference(*disc(0))
     for i in range(1, 8):
@@ -56,7 +60,8 @@ def test_a_snapshot_holds_all_that_is_remembered_and_no_more(tiny, disc, propaga
     assert remembered <= size <= remembered + 10_000  # the generator's state comes on top
 
 
-def test_pictures_alone_are_numbered(tiny, disc):
+def test_bare_images_numbered(tiny, disc):
+    """Images without a frame are numbered."""
     one = session(tiny, "copy")
     first = one.add_reference(*disc(0), names={1: "disc"})
     assert first.frame.index == 0
@@ -66,7 +71,8 @@ def test_pictures_alone_are_numbered(tiny, disc):
     assert one.parts.names == ("background", "disc")
 
 
-def test_a_reference_mid_way_is_taken_up_and_the_earlier_one_kept(tiny, disc):
+def test_later_reference_keeps_earlier(tiny, disc):
+    """A later reference is used, and the earlier one is kept."""
     one = session(tiny)
     one.add_reference(*disc(0), names={1: "disc"})
     before = one.memory_bytes - ColorModel().nbytes
@@ -87,7 +93,8 @@ def test_a_reference_mid_way_is_taken_up_and_the_earlier_one_kept(tiny, disc):
     assert region_j(result.labels == 1, disc(8)[1]) > 0.6
 
 
-def test_a_reference_on_the_same_frame_replaces_it(tiny, disc):
+def test_reference_on_same_frame_replaces(tiny, disc):
+    """A reference on the same frame replaces the earlier one."""
     one = session(tiny, "copy")
     rgb, mask = disc(0)
     one.add_reference(Frame(0, rgb, "0"), mask)
@@ -96,7 +103,8 @@ def test_a_reference_on_the_same_frame_replaces_it(tiny, disc):
     assert np.array_equal(one.step(disc(1)[0]).labels, np.roll(mask, 3, 0))
 
 
-def test_a_new_part_beside_given_embeddings_is_refused_and_changes_nothing(tiny, disc):
+def test_new_part_beside_embeddings_refused(tiny, disc):
+    """A new part beside given embeddings is refused, and the session is unchanged."""
     one = session(tiny)
     one.add_reference(*disc(0))
     given = Segmenter(one.config, tiny, one.embeddings)
@@ -109,7 +117,8 @@ def test_a_new_part_beside_given_embeddings_is_refused_and_changes_nothing(tiny,
     assert np.array_equal(given.step(disc(1)[0]).labels, one.step(disc(1)[0]).labels)
 
 
-def test_a_dropped_part_leaves_from_the_next_frame_on(tiny, disc):
+def test_dropped_part_leaves_next_frame(tiny, disc):
+    """A dropped part is left out from the next frame on."""
     one = session(tiny, "copy")
     marked = disc(0)[1].copy()
     marked[2:9, 2:9] = 7
@@ -124,7 +133,8 @@ def test_a_dropped_part_leaves_from_the_next_frame_on(tiny, disc):
         one.drop(3)
 
 
-def test_propagate_labels_every_frame_once(tiny, slide, disc):
+def test_propagate_labels_frames_once(tiny, slide, disc):
+    """``propagate`` labels every frame once."""
     clip = open_clip(slide)
     one = session(tiny, "flow_warp")
     for i in (3, 8):
@@ -136,7 +146,8 @@ def test_propagate_labels_every_frame_once(tiny, slide, disc):
     assert [r.frame.index for r in some] == [2, 5, 8]
 
 
-def test_without_a_reference_nothing_propagates(tiny, slide):
+def test_propagate_requires_reference(tiny, slide):
+    """Without a reference ``propagate`` and ``start`` are refused."""
     clip = open_clip(slide)
     with pytest.raises(InputError, match="add_reference must come before propagate"):
         next(session(tiny).propagate(clip))
@@ -144,7 +155,8 @@ def test_without_a_reference_nothing_propagates(tiny, slide):
         session(tiny).start(4)
 
 
-def test_a_part_small_in_one_reference_is_judged_by_that_size(tiny, disc):
+def test_small_part_judged_by_smallest_area(tiny, disc):
+    """A part that is small in a reference is judged by that area."""
     one = session(tiny, "copy")
     small = disc(1)[1] * 0
     small[10, 10:12] = 1
@@ -154,7 +166,8 @@ def test_a_part_small_in_one_reference_is_judged_by_that_size(tiny, disc):
     assert one.step(disc(2)[0]).present.all()
 
 
-def test_was_reads_the_memory_and_learns_nothing(tiny, disc):
+def test_memory_only_learns_nothing(tiny, disc):
+    """The propagator ``memory_only`` reads the memory and learns nothing."""
     one = session(tiny, "memory_only")
     one.add_reference(*disc(0))
     assert one.embeddings is None
@@ -165,8 +178,11 @@ def test_was_reads_the_memory_and_learns_nothing(tiny, disc):
         session(tiny, "memory_only", fusion=FusionConfig(memory_weight=0.0)).add_reference(*disc(0))
 
 
-def test_a_reference_may_say_that_nothing_is_there(tiny, disc):
-    """The way to take back what leaked after the part has left."""
+def test_empty_reference_marks_absence(tiny, disc):
+    """A reference may say that no part is visible.
+
+    It is the way to take back labels that leaked after the part has left.
+    """
     ground = np.ascontiguousarray(np.broadcast_to(disc(0)[0][:1, :1], (48, 64, 3)))
     one = session(tiny)
     with pytest.raises(InputError, match="holds no part"):
@@ -179,8 +195,11 @@ def test_a_reference_may_say_that_nothing_is_there(tiny, disc):
     assert one.step(disc(0)[0]).present[0], "found again when it returns"
 
 
-def test_what_is_ignored_teaches_nothing(tiny, disc):
-    """Pixels marked -1 are remembered neither as a part nor as background; marked 0 they are background."""
+def test_ignored_pixels_not_remembered(tiny, disc):
+    """Ignored pixels are not remembered.
+
+    Pixels marked -1 are remembered neither as a part nor as background. Pixels marked 0 are background.
+    """
     rgb, mask = disc(0)
     void = mask.astype(int)
     void[:, 32:] = -1
@@ -195,8 +214,11 @@ def test_what_is_ignored_teaches_nothing(tiny, disc):
         assert 0.4 * keys[1] < keys[0] < 0.6 * keys[1]
 
 
-def test_a_picture_written_into_the_same_array_again(tiny, disc):
-    """As cameras and decoders hand them out."""
+def test_reused_buffer_is_copied(tiny, disc):
+    """An image written into the same array again is copied.
+
+    Cameras and decoders reuse their buffers.
+    """
     buffer, expected, found = disc(0)[0].copy(), session(tiny, "flow_warp"), session(tiny, "flow_warp")
     expected.add_reference(*disc(0))
     found.add_reference(buffer, disc(0)[1])
@@ -206,7 +228,8 @@ def test_a_picture_written_into_the_same_array_again(tiny, disc):
 
 
 @pytest.mark.parametrize("propagator", ["fused", "flow_warp"])
-def test_frames_of_another_size_are_refused_and_do_not_count(tiny, disc, propagator):
+def test_wrong_size_refused_without_counting(tiny, disc, propagator):
+    """Frames of another size are refused and do not count."""
     one = session(tiny, propagator)
     one.add_reference(*disc(0))
     for wrong in (np.zeros((96, 128, 3), np.uint8), disc(1)[0][:40]):
@@ -219,7 +242,8 @@ def test_frames_of_another_size_are_refused_and_do_not_count(tiny, disc, propaga
     assert one.step(disc(1)[0]).frame.index == 1
 
 
-def test_calls_that_make_no_sense_are_refused(tiny, disc):
+def test_invalid_calls_refused(tiny, disc):
+    """Calls out of order and invalid masks are refused."""
     one = session(tiny, "copy")
     with pytest.raises(InputError, match="no soft labels yet"):
         _ = one.soft
@@ -232,7 +256,8 @@ def test_calls_that_make_no_sense_are_refused(tiny, disc):
     assert one.step(disc(1)[0]).present.all()
 
 
-def test_a_part_dropped_twice_is_dropped_from_both_frames_on(tiny, disc):
+def test_repeated_drops_all_apply(tiny, disc):
+    """A part dropped twice is left out from both frames on."""
     clip = _Pictures([disc(i)[0] for i in range(12)])
     one = session(tiny, "copy")
     for i in (0, 6):
@@ -259,7 +284,8 @@ class _Pictures:
         return reversed(list(self.read(start, stop, step)))
 
 
-def test_a_snapshot_holds_drops_and_the_number_of_the_next_frame(tiny, disc):
+def test_snapshot_holds_drops_and_next_index(tiny, disc):
+    """A snapshot holds the dropped parts and the number of the next frame."""
     one, other = session(tiny, "copy"), session(tiny, "copy")
     for each in (one, other):
         each.add_reference(*disc(0))
@@ -271,7 +297,8 @@ def test_a_snapshot_holds_drops_and_the_number_of_the_next_frame(tiny, disc):
     assert not result.present[0]
 
 
-def test_leaving_a_clip_early_goes_on_where_the_last_whole_span_ended(tiny, disc):
+def test_early_exit_keeps_complete_spans(tiny, disc):
+    """A session that leaves a clip early continues at the end of the last complete span."""
     one = session(tiny, "fused", keyframe_interval=3)
     one.add_reference(*disc(0))
     for result in one.propagate(_Pictures([disc(i)[0] for i in range(12)])):

@@ -52,8 +52,11 @@ def torchvision(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 8), (12, 12), (14, 60), (200, 9), (17, 16)])
-def test_motion_of_pictures_of_few_pixels(size):
-    """OpenCV refuses some of them, and of others crashes the process."""
+def test_dis_accepts_small_images(size):
+    """DIS flow accepts small images.
+
+    OpenCV refuses images of few pixels, and crashes the process for others.
+    """
     picture = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
     motion = dis.build()(picture, np.roll(picture, 1, 1))
     assert motion.shape == (*size, 2)
@@ -62,7 +65,8 @@ def test_motion_of_pictures_of_few_pixels(size):
     assert np.abs(dis.build()(picture, picture)).max() < 0.1
 
 
-def test_without_torchvision_it_is_one_line_and_status_2(command, tmp_path, one_line, monkeypatch):
+def test_missing_torchvision_gives_status_2(command, tmp_path, one_line, monkeypatch):
+    """A missing torchvision gives a single line and status 2."""
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.delitem(sys.modules, "torchvision.models.optical_flow", raising=False)
     assert command("--ref", tmp_path / "ref_0.png", "--flow", "raft") == 2
@@ -72,7 +76,8 @@ def test_without_torchvision_it_is_one_line_and_status_2(command, tmp_path, one_
     assert not (tmp_path / "out").exists()
 
 
-def test_without_weights_it_says_where_they_belong(torchvision, tmp_path):
+def test_missing_weights_report_their_place(torchvision, tmp_path):
+    """Missing weights are reported with the path where they belong."""
     with pytest.raises(ModelError, match=r"needs the weights raft_small_C_T_V2-01064c6d\.pth in .*checkpoints"):
         raft.build()
     raft.weights_file(URL).parent.mkdir(parents=True)
@@ -82,7 +87,8 @@ def test_without_weights_it_says_where_they_belong(torchvision, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(48, 64), (150, 213), (480, 854)])
-def test_flow_is_in_pixels_of_the_picture(torchvision, size):
+def test_raft_flow_in_image_pixels(torchvision, size):
+    """RAFT's flow is in pixels of the image."""
     raft.weights_file(URL).parent.mkdir(parents=True)
     torch.save({"motion": torch.tensor([3.0, -2.0])}, raft.weights_file(URL))
     flow = raft.build()
@@ -95,7 +101,8 @@ def test_flow_is_in_pixels_of_the_picture(torchvision, size):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torchvision") is None, reason="torchvision is not installed")
-def test_the_real_network_runs(monkeypatch, tmp_path):
+def test_real_raft_runs(monkeypatch, tmp_path):
+    """torchvision's network runs."""
     from torchvision.models.optical_flow import raft_small
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
