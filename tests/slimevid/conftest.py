@@ -19,14 +19,14 @@ COUNT, STEP = 12, 4
 
 @pytest.fixture
 def disc(two_tone) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
-    """Picture (48, 64, 3) and mask 0/1 of a frame: the two-tone disc at half size, sliding."""
+    """Image (48, 64, 3) and mask 0/1 of a frame: the two-tone disc at half size, sliding."""
     rgb, mask = (array[::2, ::2] for array in two_tone)
     return lambda i: (np.roll(rgb, STEP * i, 1), np.roll(mask, STEP * i, 1))
 
 
 @pytest.fixture
 def slide(tmp_path: Path, disc) -> Path:
-    """Twelve frames, and beside them ``ref_<i>.png`` of some: part 1."""
+    """Twelve frames, and beside them their masks ``ref_<i>.png`` of part 1."""
     folder = tmp_path / "slide"
     folder.mkdir()
     for i in range(COUNT):
@@ -37,7 +37,7 @@ def slide(tmp_path: Path, disc) -> Path:
 
 @pytest.fixture
 def clip_of_a_disc(two_tone, tmp_path: Path) -> Callable[[int, int], tuple[Clip, np.ndarray]]:
-    """Some frames of a disc that slides by so many columns a frame, and its first mask."""
+    """``draw(count, step)``: frames of a disc that slides by `step` columns a frame, and its first mask."""
     rgb, mask = two_tone
 
     def draw(count: int, step: int) -> tuple[Clip, np.ndarray]:
@@ -62,7 +62,7 @@ def command(tmp_path: Path, slide: Path) -> Callable[..., int]:
 
 @pytest.fixture
 def one_line(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """The one line on standard error."""
+    """Standard error, which must be a single line."""
 
     def read() -> str:
         text = capsys.readouterr().err

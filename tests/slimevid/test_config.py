@@ -1,4 +1,4 @@
-"""Settings by preset, file and name: what is called otherwise today says so."""
+"""Settings by preset, file and name, their ranges, and old names."""
 
 from __future__ import annotations
 
@@ -91,3 +91,42 @@ def test_yaml_with_old_key_names_file(tmp_path):
     path.write_text("bidirectional: 8\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"old\.yaml: 'bidirectional' is now called 'bidirectional_span'"):
         Segmenter(path)
+
+
+@pytest.mark.parametrize("every", [0, 101])
+def test_keyframe_interval_range(every):
+    """The interval of key frames has a range."""
+    with pytest.raises(ConfigError, match=rf"1\.\.100 frames, got {every}"):
+        RunConfig(keyframe_interval=every)
+
+
+@pytest.mark.parametrize("span", [-1, 10_001])
+def test_bidirectional_span_range(span):
+    """The bidirectional span has a range."""
+    with pytest.raises(ConfigError, match=rf"0\.\.10000 frames, got {span}"):
+        RunConfig(bidirectional_span=span)
+
+
+@pytest.mark.parametrize("name", ["fast", "balanced", "quality"])
+def test_presets_open_motion_gate(name):
+    """Every preset propagates appearance that motion confirms."""
+    fusion = preset(name).fusion
+    assert fusion.motion_gate > 0
+    assert fusion.background_motion_weight > 0
+    assert fusion.color_weight > 0
+
+
+@pytest.mark.parametrize("dreams", [-1, 1001])
+def test_adaptation_clips_and_gate_ranges(dreams):
+    """The number of adaptation clips and the motion gate have ranges."""
+    with pytest.raises(ConfigError, match=r"adaptation_clips must lie in 0\.\.1000"):
+        RunConfig(adaptation_clips=dreams)
+    with pytest.raises(ConfigError, match="must not be negative"):
+        FusionConfig(motion_gate=-0.1)
+
+
+@pytest.mark.parametrize("reach", [-0.1, -1.0])
+def test_negative_search_radius_refused(reach):
+    """A negative search radius is refused."""
+    with pytest.raises(ConfigError, match="must not be negative"):
+        FusionConfig(search_radius=reach)

@@ -1,4 +1,4 @@
-"""Motion as evidence: against a part, and for it."""
+"""Background motion as evidence against a part, and for it."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ BOX = (slice(20, 40), slice(30, 50))
 
 
 def scene(dx, noise=0.02):
-    """A picture zooming and turning about its centre, and a box that moves `dx` pixels on top of that."""
+    """Return the flow and labels of a zoom and turn about the centre, with a box that moves `dx` pixels more."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
     flow = np.stack([0.02 * (x - 40) - 0.01 * (y - 30) + 1, 0.01 * (x - 40) + 0.02 * (y - 30) - 2], -1)
     flow += np.random.default_rng(0).normal(0, noise, flow.shape).astype(np.float32)
@@ -22,7 +22,7 @@ def scene(dx, noise=0.02):
 
 
 def against(flow, labels, trust=1.0):
-    """Odds (h, w) of one frame; a place belongs to the part with the most of what it is."""
+    """Return the log-odds (h, w) of the background. A pixel belongs to its likeliest part."""
     nearest = labels[1:].argmax(0).astype(np.uint8)
     trusted = np.full(SIZE, trust, np.float32)
     return background_log_odds(residual_motion(flow, labels[0]), labels[0], nearest, trusted)

@@ -1,4 +1,4 @@
-"""Odds of colours: against a slow twin, and the laws they keep."""
+"""Log-odds of colours against a naive implementation, and their laws."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slimevid.cues.color_model import LIMIT, ColorModel
 
 
 def drawn(seed: int, side: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """A few colours and how much of every pixel is background."""
+    """Return an image of a few colours, and the probability of the background."""
     rng = np.random.default_rng(seed)
     colours = rng.integers(0, 256, (6, 3))
     return colours[rng.integers(0, 6, (side, side))].astype(np.uint8), rng.random((side, side)).astype(np.float32)
@@ -27,7 +27,7 @@ def bin_of(pixel: np.ndarray) -> tuple[int, int, int]:
 
 
 def naive(pictures: list[tuple[np.ndarray, np.ndarray]], pixel: np.ndarray) -> float:
-    """Log-odds of a pixel, one neighbour of its bin after the other."""
+    """Return the log-odds of a pixel, neighbour by neighbour of its bin."""
     shares = []
     for part in (False, True):
         total, near = 0.0, 0.0
@@ -47,7 +47,7 @@ def naive(pictures: list[tuple[np.ndarray, np.ndarray]], pixel: np.ndarray) -> f
 
 
 def soft(background):
-    """Two parts that share what is not background."""
+    """Return soft labels of two parts that share the foreground."""
     return np.stack([background, 0.25 * (1 - background), 0.75 * (1 - background)])
 
 

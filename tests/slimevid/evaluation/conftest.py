@@ -11,7 +11,7 @@ from PIL import Image
 
 from slimecore.io.masks import write_mask
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -75,3 +75,21 @@ def davis(tmp_path, write):
         return root
 
     return davis
+
+
+@pytest.fixture
+def single(clip, davis):
+    """A DAVIS-2016 folder of a single sequence, 0/255."""
+    truth, result = clip(6, 1, 4)
+    return davis(2016, {"a": truth * 255}, "L"), truth, result
+
+
+@pytest.fixture
+def scene(clip, davis, write, tmp_path):
+    """A DAVIS folder of three sequences, results, and the copied first masks."""
+    clips = {name: clip(7, 2, seed) for seed, name in enumerate(("one", "two", "three"))}
+    root = davis(2017, {name: pair[0] for name, pair in clips.items()})
+    for name, (truth, result) in clips.items():
+        write(tmp_path / "r" / name, result)
+        write(tmp_path / "copy" / name, [truth[0]] * 7)
+    return root, tmp_path / "r", tmp_path / "copy"

@@ -148,9 +148,7 @@ def test_killed_run_resumes_to_same_masks(root, tmp_path):
         ("program", "another model, device or version"),
     ],
 )
-def test_stale_sequence_refused_unless_redo(
-    change, message, root, tmp_path, capsys, monkeypatch
-):
+def test_stale_sequence_refused_unless_redo(change, message, root, tmp_path, capsys, monkeypatch):
     """Sequences whose settings, inputs or masks have changed are refused, and labelled again with ``--redo``."""
     out = tmp_path / "r"
     assert run(root, "--out", out, "--propagator", "copy") == 0

@@ -1,4 +1,4 @@
-"""Figures against an independent implementation, written from the official definitions in plain loops."""
+"""Scores against an independent implementation, written from the official definitions in plain loops."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slimevid.evaluation.dataset import open_davis, open_pairs
-from slimevid.evaluation.protocol import Protocol, match_proposals, statistic
+from slimevid.evaluation.protocol import Protocol
 from slimevid.evaluation.scoring import evaluate
+from tests.slimevid.evaluation.commands import naive_statistics
 
 QUICK = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -27,7 +28,7 @@ def naive_j(a, b, void):
 
 
 def naive_edge(mask):
-    """Every pixel that differs from one of its right, lower and lower-right neighbours."""
+    """Return all pixels that differ from their right, lower or lower-right neighbour."""
     h, w = mask.shape
     return {
         (y, x)
@@ -50,16 +51,6 @@ def naive_f(a, b, void, radius=None):
 
     precision, recall = found(one, other), found(other, one)
     return 0.0 if precision + recall == 0 else 2 * precision * recall / (precision + recall)
-
-
-def naive_statistics(values):
-    n = len(values)
-    edges = [math.floor(1 + (n - 1) * i / 4 + 0.5) - 1 for i in range(5)]
-    # numpy rounds halves to even; the official 1e-10 turns that into halves up, for every length a clip can have
-    bins = [values[edges[i] : edges[i + 1] + 1] for i in range(4)]
-    mean = sum(values) / n
-    recall = sum(v > 0.5 for v in values) / n
-    return mean, recall, sum(bins[0]) / len(bins[0]) - sum(bins[3]) / len(bins[3])
 
 
 def naive_semi_supervised(truth, result):
@@ -141,12 +132,6 @@ def test_unmatched_object_scored_as_empty(clip, write, davis, tmp_path):
     assert ours.objects[0].j.tolist() == [float(not (t == 1).any()) for t in truth]
 
 
-def test_tied_proposals_matched_once():
-    """Tied proposals are each matched at most once."""
-    j = np.ones((3, 2, 4))
-    assert sorted(set(match_proposals(j, j).tolist())) == sorted(match_proposals(j, j).tolist())
-
-
 def hand(name):
     mask = np.zeros((20, 30), np.uint8)
     if name == "full":
@@ -199,23 +184,6 @@ def test_void_ignored_in_unsupervised_only(write, davis, tmp_path):
         ours = evaluate(open_davis(root, 2017, task=task), tmp_path / "r", Protocol(task, frames))
         assert ours.summary.j.mean == pytest.approx(j)
         assert ours.sequences[0].notes == ()  # void is no object that came late
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 5, 7, 88, 256, 257, 300, 1000])
-def test_statistics_match_naive(n):
-    """Mean, recall and decay match their definition at any length."""
-    values = np.random.default_rng(n).random(n)
-    s = statistic(values)
-    assert (s.mean, s.recall, s.decay) == pytest.approx(naive_statistics(values.tolist()), abs=1e-9)
-
-
-def test_decay_beyond_256_frames():
-    """Decay is right beyond 256 frames.
-
-    The official tool gives NaN here: its bin edges are kept in 8 bits.
-    """
-    curve = np.r_[np.ones(150), np.full(150, 0.25)]
-    assert statistic(curve).decay == 0.75
 
 
 def test_clip_of_300_frames_measured(write, davis, tmp_path):

@@ -1,12 +1,13 @@
-"""From soft labels to exclusive ones: what is background does not depend on how the rest is cut into parts."""
+"""Exclusive labels from soft labels, and the presence of parts."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimevid.frame.labels import argmax_labels
+from slimevid.frame.labels import argmax_labels, top_k_mean
 
 
 def soft_labels(seed, parts):
@@ -14,7 +15,7 @@ def soft_labels(seed, parts):
 
 
 def naive(soft, present):
-    """Pixel by pixel: background unless all parts that are there together are likelier; else the likeliest of them."""
+    """Decide pixel by pixel: background, or the likeliest present part where all of them together are likelier."""
     best, rows = np.zeros(soft.shape[1:], np.float32), np.zeros(soft.shape[1:], int)
     for y, x in np.ndindex(*rows.shape):
         there = {1 + i: soft[1 + i, y, x] for i in range(len(present)) if present[i]}
@@ -49,3 +50,14 @@ def test_no_gap_between_parts():
     soft = np.array([0.4, 0.3, 0.3], np.float32)[:, None, None]
     assert argmax_labels(soft, np.array([True, True]))[1][0, 0] == 1
     assert argmax_labels(soft, np.array([True, False]))[1][0, 0] == 0
+
+
+def test_top_k_mean_matches_sorting():
+    """The mean of the strongest pixels matches sorting all pixels."""
+    rng = np.random.default_rng(0)
+    for size in ((3, 2), (16, 16), (61, 37), (200, 100)):
+        soft = rng.random((3, *size)).astype(np.float32)
+        soft[:1] = soft[:1].round(2)  # with ties
+        counts = np.array([1, 4, 9])
+        expected = [np.sort(p.ravel())[-min(n, p.size) :].mean() for p, n in zip(soft, counts, strict=True)]
+        assert top_k_mean(soft, counts) == pytest.approx(expected)

@@ -1,4 +1,4 @@
-"""Cues combined: whether a place is any part, then which."""
+"""Cues combined: the foreground first, then the parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pixel(value):
 
 
 def naive(cues, floor, against):
-    """Log-odds of one place, in plain Python: the product of experts over background and any part."""
+    """Return the log-odds of a pixel in plain Python: the product of experts over background and foreground."""
     background = math.prod(((1 - floor) * float(g[0, 0]) + floor / 2) ** w for g, w in cues)
     parts = math.prod(((1 - floor) * (1 - float(g[0, 0])) + floor / 2) ** w for g, w in cues)
     return math.log(parts / background) - against

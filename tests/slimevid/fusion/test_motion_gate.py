@@ -1,4 +1,4 @@
-"""What looks add: shown in full, carried on where motion vouches for it."""
+"""The motion gate: appearance is displayed in full, and propagated as far as motion confirms it."""
 
 from __future__ import annotations
 
@@ -7,51 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimecore.learning.probe_config import LearnConfig, ViewConfig
-from slimecore.types import Frame
-from slimevid.config import FusionConfig, RunConfig, preset
-from slimevid.frame.features import FrameFeatures
-from slimevid.fusion import flow_evidence
 from slimevid.fusion.motion_gate import propagated_log_odds, with_log_odds
-from slimevid.propagators import fused
-from slimevid.refinement.network import INPUT_CHANNELS
-from slimevid.session.segmenter import Segmenter
-
-QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
-
-
-class Constant:
-    """A completing network that says the same everywhere, and counts how often it is asked."""
-
-    def __init__(self, value: float) -> None:
-        self.value, self.asked = value, 0
-
-    def __call__(self, _state, _box, planes):
-        self.asked += 1
-        return np.full(planes.shape[1:], self.value, np.float32)
-
-
-def session(tiny, network, **fusion):
-    chosen = FusionConfig(**{"search_radius": 0.0, "guided_filter_radius": 0, **fusion})
-    return Segmenter(
-        RunConfig(network_size=64, mask_size=48, max_zoom=1.0, learn=QUICK, fusion=chosen), tiny, refiner=network
-    )
-
-
-def first_step(tiny, disc, network, **fusion):
-    """Labels that are carried on after one frame, and those shown of it. Masks are as large as the frame."""
-    one = session(tiny, network, **fusion)
-    one.add_reference(*disc(0))
-    one.step(disc(1)[0])
-    assert network.asked == 1
-    return one.snapshot()["soft"], one.soft
-
-
-def moving(monkeypatch, odds):
-    """Motion says the same everywhere."""
-    monkeypatch.setattr(
-        flow_evidence, "background_log_odds", lambda departures, *_: np.full(departures.shape, odds, np.float32)
-    )
+from tests.slimevid.fusion.motion_cases import first_step, set_motion
+from tests.slimevid.sessions import ConstantRefiner, unfiltered_session
 
 
 @given(st.integers(2, 5), st.floats(-8, 8), st.integers(0, 2**32 - 1))
@@ -86,9 +44,9 @@ def test_without_motion_nothing_propagated():
 )
 def test_appearance_confirmed_by_motion_propagated(tiny, disc, monkeypatch, feedback, motion, completion, carried):
     """Appearance that motion confirms is propagated."""
-    moving(monkeypatch, motion)
+    set_motion(monkeypatch, motion)
     fusion = {"motion_gate": feedback, "refinement_limit": completion, "color_weight": 0.0}
-    with_it, without = (first_step(tiny, disc, Constant(value), **fusion)[0] for value in (2.0, 0.0))
+    with_it, without = (first_step(tiny, disc, ConstantRefiner(value), **fusion)[0] for value in (2.0, 0.0))
     changed = np.abs(with_it - without).max(0) > 1e-6
     assert changed.any() == bool(carried)
     odds = np.full(without.shape[1:], carried, np.float32)
@@ -99,8 +57,8 @@ def test_motion_alone_adds_no_foreground(tiny, disc, monkeypatch):
     """Motion alone adds nothing to the foreground."""
     found = []
     for odds in (0.0, -4.0):
-        moving(monkeypatch, odds)
-        found.append(first_step(tiny, disc, Constant(0.0), color_weight=0.0)[0])
+        set_motion(monkeypatch, odds)
+        found.append(first_step(tiny, disc, ConstantRefiner(0.0), color_weight=0.0)[0])
     assert np.array_equal(*found)
 
 
@@ -109,9 +67,9 @@ def test_propagated_odds_not_displayed_twice(tiny, disc, monkeypatch):
 
     Of the first frame the same is displayed, however much of it is propagated.
     """
-    moving(monkeypatch, -2.0)
+    set_motion(monkeypatch, -2.0)
     (kept, alone), (fed, together) = (
-        first_step(tiny, disc, Constant(1.0), motion_gate=feedback) for feedback in (0.0, 1.0)
+        first_step(tiny, disc, ConstantRefiner(1.0), motion_gate=feedback) for feedback in (0.0, 1.0)
     )
     assert np.abs(kept - fed).max() > 0.05
     np.testing.assert_allclose(alone, together, atol=1e-5)
@@ -121,59 +79,11 @@ def test_colors_propagated_without_network(tiny, disc, monkeypatch):
     """Colour is propagated without a network, too."""
     found = []
     for feedback in (0.0, 1.0):
-        moving(monkeypatch, -2.0)
-        one = session(tiny, Constant(0.0), refinement_limit=0.0, color_weight=1.0, motion_gate=feedback)
+        set_motion(monkeypatch, -2.0)
+        one = unfiltered_session(
+            tiny, ConstantRefiner(0.0), refinement_limit=0.0, color_weight=1.0, motion_gate=feedback
+        )
         one.add_reference(*disc(0))
         one.step(disc(1)[0])
         found.append(one.snapshot()["soft"][1].sum())
     assert found[1] > found[0] + 1
-
-
-def test_relabelled_frame_drops_old_correction(tiny, disc, monkeypatch):
-    """A frame labelled again where no pixel is uncertain displays no earlier correction."""
-    one = session(tiny, Constant(1.0))
-    one.add_reference(*disc(0))
-    features = FrameFeatures(Frame(1, disc(1)[0], "1"), one.config, tiny, 1)
-    propagator = one._stream.tracker._propagator
-    first = propagator.step(features)
-    assert first.correction is not None
-    assert np.array_equal(first.displayed, first.correction.applied_to(first.labels))
-    monkeypatch.setattr(fused, "solve_labels", lambda _evidence, _grid, _size, previous, *_: (previous, None))
-    again = propagator.step(features)
-    assert again.correction is None
-    assert again.displayed is again.labels
-
-
-@pytest.mark.parametrize(("motion", "plane"), [(4.0, 1.0), (2.0, 0.5), (-1.0, -0.25), (-4.0, -0.5)])
-def test_motion_plane_limited_as_in_training(tiny, disc, monkeypatch, motion, plane):
-    """The network receives motion for the foreground as limited as in its training."""
-    moving(monkeypatch, motion)
-    seen = []
-
-    def network(_state, _box, planes):
-        seen.append(planes[INPUT_CHANNELS.index("motion")].copy())
-        return np.zeros(planes.shape[1:], np.float32)
-
-    one = session(tiny, network)
-    one.add_reference(*disc(0))
-    one.step(disc(1)[0])
-    np.testing.assert_allclose(seen[0], plane, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", ["fast", "balanced", "quality"])
-def test_presets_open_motion_gate(name):
-    """Every preset propagates appearance that motion confirms."""
-    fusion = preset(name).fusion
-    assert fusion.motion_gate > 0
-    assert fusion.background_motion_weight > 0
-    assert fusion.color_weight > 0
-
-
-def test_negligible_motion_weight_equals_none(tiny, disc):
-    """A negligible weight of motion is the same as none."""
-    found = [
-        first_step(tiny, disc, Constant(1.0), **one)[1]
-        for one in ({"background_motion_weight": 0.0}, {"background_motion_weight": 1e-9})
-    ]
-    assert np.isfinite(found[1]).all()
-    np.testing.assert_allclose(*found, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Parts told apart coarsely, brought to the working size: against the same without boxes."""
+"""Parts assigned in boxes against dense assignment."""
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ EVERYWHERE = (slice(0, SIZE[0]), slice(0, SIZE[1]))
 
 
 def blobs(seed, count):
-    """Coarse probabilities (count + 1, *GRID) of the background and discs."""
+    """Return coarse probabilities (count + 1, *GRID) of the background and discs."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: GRID[0], : GRID[1]]
     logits = [np.zeros(GRID)]

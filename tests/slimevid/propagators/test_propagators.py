@@ -1,4 +1,4 @@
-"""Propagators are files of a folder; one that lacks something says what."""
+"""Propagators are files of a folder, and incomplete files are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The completing network: what it is shown, how its odds are taken, and that nothing of it is carried on unasked."""
+"""The refinement network against its naive implementation, its shipped weights and its files."""
 
 from __future__ import annotations
 
@@ -8,136 +8,21 @@ import pytest
 import torch
 
 from slimecore.errors import ModelError
-from slimecore.learning.probe_config import LearnConfig, ViewConfig
 from slimecore.runtime.device import pick_dtype
 from slimecore.types import Frame
-from slimevid.config import FusionConfig, RunConfig
-from slimevid.cues.color_model import LIMIT, ColorModel
+from slimevid.config import RunConfig
+from slimevid.cues.color_model import ColorModel
 from slimevid.frame.features import FrameFeatures
 from slimevid.fusion.motion_gate import with_log_odds
 from slimevid.refinement import network as completion
-from slimevid.refinement.network import INPUT_CHANNELS, RefinementNet, load_completion, refine
-from slimevid.session.segmenter import Segmenter
-
-QUICK = LearnConfig(tokens=2, steps=10, views=ViewConfig(count=1))
-
-
-def session(tiny, network=refine, **fusion):
-    config = RunConfig(network_size=64, mask_size=48, keyframe_interval=1, learn=QUICK, fusion=FusionConfig(**fusion))
-    return Segmenter(config, tiny, refiner=network)
-
-
-class Adding:
-    """Adds one number everywhere, and keeps what it was shown."""
-
-    def __init__(self, value: float) -> None:
-        self.value = value
-        self.seen: list[tuple[object, object, np.ndarray]] = []
-
-    def __call__(self, features, box, planes):
-        self.seen.append((features, box, planes))
-        return np.full(planes.shape[1:], self.value, np.float32)
-
-
-def test_closed_gate_propagates_nothing(tiny, disc):
-    """With a motion gate of 0 propagated labels never contain the additions of colour and refinement network."""
-    adding, alone = session(tiny, Adding(3.0), motion_gate=0.0), session(tiny, color_weight=0.0, refinement_limit=0.0)
-    for one in (adding, alone):
-        one.add_reference(*disc(0))
-    more = 0
-    for i in range(1, 6):
-        more += int((adding.step(disc(i)[0]).labels > 0).sum()) - int((alone.step(disc(i)[0]).labels > 0).sum())
-    assert more > 0
-    found, expected = adding.snapshot(), alone.snapshot()
-    assert found.keys() == expected.keys()
-    assert "soft" in found
-    for name in found:
-        assert np.array_equal(found[name], expected[name]), name
-
-
-def test_refinement_limit_caps_additions(tiny, disc):
-    """The refinement network adds no more than ``fusion.refinement_limit``."""
-    results = []
-    for value, limit in ((50.0, 1.0), (1.0, 4.0), (0.0, 4.0)):
-        one = session(tiny, Adding(value), refinement_limit=limit)
-        one.add_reference(*disc(0))
-        one.step(disc(1)[0])
-        results.append(one.soft)
-    np.testing.assert_array_equal(results[0], results[1])
-    assert not np.array_equal(results[0], results[2])
-
-
-def test_color_odds_added_with_weight(tiny, disc):
-    """Without the network colour is added with its weight."""
-    soft = []
-    for weight in (0.0, 0.5):
-        one = session(tiny, color_weight=weight, refinement_limit=0.0, guided_filter_radius=0)
-        first, mask = disc(0)
-        one.add_reference(first, mask)
-        one.step(first)  # the reference again: the window's odds are those of its pixels
-        soft.append(one.soft)
-    model = ColorModel()
-    model.learn(first, np.stack([mask == 0, mask > 0]).astype(np.float32))
-    before, after = (np.log((1 - s[0]).clip(1e-6) / s[0].clip(1e-6)) for s in soft)
-    sure = (mask > 0) & (model.odds(first) == LIMIT) & (np.abs(before) < 3)
-    assert sure.sum() > 20
-    assert np.median((after - before)[sure]) == pytest.approx(0.5 * LIMIT, abs=0.2)
-
-
-def test_refinement_limit_zero_skips_network(tiny, disc):
-    """With ``fusion.refinement_limit`` 0 the network is not called."""
-    adding = Adding(1.0)
-    one = session(tiny, adding, refinement_limit=0.0)
-    one.add_reference(*disc(0))
-    one.step(disc(1)[0])
-    assert not adding.seen
-
-
-def test_network_receives_all_cues(tiny, disc):
-    """The network receives every cue in the uncertain box."""
-    adding = Adding(0.0)
-    one = session(tiny, adding, color_weight=0.4, motion_gate=0.0)
-    first, mask = disc(0)
-    one.add_reference(first, mask)
-    for i in (1, 2):
-        one.step(disc(i)[0])
-    features, box, planes = adding.seen[-1]
-    soft = one.snapshot()["soft"][(slice(None), *box)]
-    assert planes.shape == (len(INPUT_CHANNELS), *soft.shape[1:])
-    assert planes.dtype == np.float32
-    assert features.frame.index == 2
-    by_name = dict(zip(INPUT_CHANNELS, planes, strict=True))
-    model = ColorModel()
-    model.learn(first, np.stack([mask == 0, mask > 0]).astype(np.float32))
-    np.testing.assert_array_equal(by_name["colours"], model.odds(features.mask_image[box]))
-    assert np.ptp(by_name["colours"]) > 1
-    np.testing.assert_allclose(by_name["all"], with_log_odds(soft, 0.4 * by_name["colours"])[1], atol=1e-5)
-    for name in ("memory", "learned", "carried"):
-        assert 0 <= by_name[name].min() < by_name[name].max() <= 1 + 1e-6, name
-        assert not np.array_equal(by_name[name], by_name["all"])
-    assert by_name["trust"].min() >= 0
-    assert 0.9 < by_name["trust"].max() <= 1 + 1e-6
-    assert -0.5 <= by_name["motion"].min() <= by_name["motion"].max() <= 1
-
-
-def test_missing_cues_repeat_fused_foreground(tiny, disc):
-    """Channels of missing cues repeat the fused foreground."""
-    adding = Adding(0.0)
-    config = RunConfig(
-        network_size=64,
-        mask_size=48,
-        learn=QUICK,
-        flow="none",
-        fusion=FusionConfig(appearance_weight=0, color_weight=0),
-    )
-    one = Segmenter(config, tiny, refiner=adding)
-    one.add_reference(*disc(0))
-    one.step(disc(1)[0])
-    planes = dict(zip(INPUT_CHANNELS, adding.seen[-1][2], strict=True))
-    assert np.array_equal(planes["learned"], planes["all"])
-    assert np.array_equal(planes["carried"], planes["all"])
-    assert not planes["trust"].any()
-    assert not planes["motion"].any()
+from slimevid.refinement.network import (
+    INPUT_CHANNELS,
+    RefinementNet,
+    load_completion,
+    read_completion,
+    refine,
+    write_completion,
+)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (1, 1), (37, 50), (5, 90)])
@@ -235,3 +120,15 @@ def test_damaged_network_raises_model_error(tmp_path, monkeypatch, content):
     load_completion.cache_clear()
     with pytest.raises(ModelError, match=r"completing network; install again, or --set fusion\.refinement_limit=0"):
         load_completion()
+
+
+def test_network_weights_round_trip_exact(tmp_path):
+    """Weights of the network survive saving bit for bit."""
+    net = RefinementNet()
+    with torch.no_grad():
+        for number, parameter in enumerate(net.parameters()):
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
+    write_completion(tmp_path / "net.safetensors", net)
+    again = read_completion(tmp_path / "net.safetensors").state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in net.state_dict().items())
+    assert len(again) > 10

@@ -1,10 +1,9 @@
-"""When something goes wrong in the middle of a clip: the masks so far stay, the frame is named, --resume goes on."""
+"""Errors in the middle of a clip: earlier masks are kept, the frame is named, and ``--resume`` continues."""
 
 from __future__ import annotations
 
 import errno
 import json
-from fractions import Fraction
 
 import av
 import numpy as np
@@ -12,11 +11,10 @@ import pytest
 from PIL import Image
 
 from slimecore.io.masks import read_mask
-from slimevid.cli import main
 from slimevid.io import open_clip
 from slimevid.io.writers import ScoreWriter
+from tests.slimevid.run.commands import COUNT, encode_disc, run_video
 
-COUNT = 12
 KINDS = ("masks", "scores.csv", "run.json")
 
 
@@ -86,7 +84,7 @@ def full_disk(*_arguments, **_options):
 
 
 def after(calls, real):
-    """The function, until it was called so often; then the disk is full."""
+    """Return a function that fails with a full disk after a number of calls."""
     left = [calls]
 
     def call(*arguments, **options):
@@ -166,23 +164,6 @@ class _Full:
 # Video files
 
 
-def video_of(path, disc, codec="mjpeg"):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(24))
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        stream.options = {"qscale": "2"} if codec == "mjpeg" else {"bf": "0", "crf": "10"}
-        for i in range(COUNT):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(disc(i)[0], format="rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
-def run_video(tmp_path, video, *arguments, out="out"):
-    small = ["--propagator", "flow_warp", "--set", "mask_size=48", "--quiet"]
-    base = ["run", video, "--ref", tmp_path / "ref_0.png", "--out", tmp_path / out]
-    return main([str(a) for a in (*base, *small, *arguments)])
-
-
 @pytest.mark.parametrize(
     ("codec", "number", "good"),
     [("mjpeg", 1, 0), ("mjpeg", 7, 0), ("mjpeg", 11, 0), ("libx264", 6, 0), ("libx264", 6, 50)],
@@ -194,7 +175,7 @@ def test_corrupt_video_frame_named(slide, tmp_path, disc, one_line, read_results
     """
     if codec not in av.codecs_available:
         pytest.skip("this PyAV has no such encoder")
-    video = video_of(tmp_path / "clip.mkv", disc, codec)
+    video = encode_disc(tmp_path / "clip.mkv", disc, codec)
     assert run_video(tmp_path, video, out="whole") == 0
     content = video.read_bytes()
     with av.open(str(video)) as container:
@@ -210,26 +191,6 @@ def test_corrupt_video_frame_named(slide, tmp_path, disc, one_line, read_results
     video.write_bytes(content)
     assert run_video(tmp_path, video, "--resume") == 0
     assert read_results(tmp_path / "out", *KINDS) == read_results(tmp_path / "whole", *KINDS)
-
-
-def test_replaced_video_refused_remux_accepted(slide, tmp_path, disc, one_line):
-    """On resume another video under the same name is refused. A remuxed copy is accepted."""
-    video = video_of(tmp_path / "clip.mkv", disc)
-    assert run_video(tmp_path, video) == 0
-    with av.open(str(video)) as source, av.open(str(tmp_path / "again.mkv"), "w") as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                target.mux(packet)
-        target.metadata["title"] = "another file, the same pictures"
-    content = video.read_bytes()
-    video.write_bytes((tmp_path / "again.mkv").read_bytes())
-    assert video.read_bytes() != content
-    assert run_video(tmp_path, video, "--resume") == 0
-    video_of(video, lambda i: (np.roll(disc(i)[0], i // 9, 0), None))
-    assert run_video(tmp_path, video, "--resume") == 2
-    assert "frame 9 (00009) has changed since it was segmented" in one_line()
 
 
 def test_changed_stream_size_named(slide, tmp_path, disc, one_line):

@@ -1,4 +1,4 @@
-"""``slimevid run`` as a user meets it: outputs, and what happens when something is off."""
+"""``slimevid run`` from the command line: results, and bad input."""
 
 from __future__ import annotations
 
@@ -16,33 +16,8 @@ from slimecore.imaging.palette import davis_palette
 from slimecore.io.embeddings import load_embeddings
 from slimecore.io.images import read_rgb
 from slimecore.io.masks import read_mask, write_mask
-from slimevid.cli import main
 from slimevid.io.writers import OverlayWriter
-
-SMALL = ["--size", "64", "--set", "mask_size=64", "--set", "learn.steps=10", "--set", "learn.views.count=1", "--quiet"]
-
-
-@pytest.fixture
-def clip(tmp_path, two_tone):
-    """Four frames with odd names in natural order, and the mask of the first, its part called 3."""
-    rgb, mask = two_tone
-    folder = tmp_path / "my clip"
-    folder.mkdir()
-    for i, name in enumerate(("a 2.png", "a 10.jpg", "a 11.bmp", "b.png")):
-        Image.fromarray(np.roll(rgb, 5 * i, 1)).save(folder / name)
-    write_mask(tmp_path / "ref.png", mask * 3)
-    return folder
-
-
-def run(*arguments):
-    return main(["run", *map(str, arguments)])
-
-
-def one_line(capsys):
-    text = capsys.readouterr().err
-    assert text.count("\n") == 1, text
-    assert "Traceback" not in text
-    return text
+from tests.slimevid.run.commands import SMALL, one_line, run
 
 
 def test_all_results_written(clip, tmp_path, capsys):
@@ -196,16 +171,6 @@ def test_differently_sized_frame_refused(clip, tmp_path, capsys):
     assert "all frames must have one size" in one_line(capsys)
 
 
-def test_masks_of_other_clip_refused(clip, tmp_path, capsys):
-    """A folder that holds masks of another clip is refused."""
-    out = tmp_path / "out"
-    (out / "masks").mkdir(parents=True)
-    write_mask(out / "masks" / "00077.png", np.zeros((4, 4), int))
-    assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, *SMALL) == 2
-    assert "masks of another clip" in one_line(capsys)
-    assert (out / "masks" / "00077.png").exists()
-
-
 def test_internal_error_gives_status_1(clip, tmp_path, monkeypatch, capsys):
     """An internal error gives a single line and status 1."""
     import slimevid.run.pipeline
@@ -216,33 +181,6 @@ def test_internal_error_gives_status_1(clip, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(slimevid.run.pipeline, "open_clip", explode)
     assert run(clip, "--ref", tmp_path / "ref.png", "--quiet") == 1
     assert "unexpected ZeroDivisionError: boom" in one_line(capsys)
-
-
-def test_results_never_overwrite_clip(tmp_path, two_tone, capsys):
-    """Results never overwrite the clip."""
-    rgb, mask = two_tone
-    (tmp_path / "proj" / "masks").mkdir(parents=True)
-    frame = tmp_path / "proj" / "masks" / "f1.png"
-    Image.fromarray(rgb).save(frame)
-    write_mask(tmp_path / "ref.png", mask)
-    before = frame.read_bytes()
-    assert run(frame.parent, "--ref", tmp_path / "ref.png", "--out", tmp_path / "proj", *SMALL) == 2
-    assert "would overwrite the clip" in one_line(capsys)
-    assert frame.read_bytes() == before
-
-
-def test_results_of_other_clip_kept(clip, tmp_path, two_tone, capsys):
-    """Results of another clip are not overwritten."""
-    out = tmp_path / "out"
-    assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, *SMALL) == 0
-    assert run(clip, "--ref", tmp_path / "ref.png", "--out", out, *SMALL) == 0, "the same clip may run again"
-    other = tmp_path / "other"
-    other.mkdir()
-    for file in clip.iterdir():
-        (other / file.name).write_bytes(file.read_bytes())
-    capsys.readouterr()
-    assert run(other, "--ref", tmp_path / "ref.png", "--out", out, *SMALL) == 2
-    assert "results of another clip" in one_line(capsys)
 
 
 def test_mask_among_frames_skipped(clip, tmp_path, two_tone, capsys):

@@ -1,4 +1,4 @@
-"""Several references, corrections, parts that come and go: what ends up on disk."""
+"""Several references, corrections, and parts that appear and disappear."""
 
 import csv
 import json
@@ -7,9 +7,6 @@ import numpy as np
 import pytest
 
 from slimecore.io.masks import read_mask, write_mask
-from slimecore.types import Annotation, Parts
-from slimevid.frame.labels import PRESENCE_PIXELS
-from slimevid.references.reference import smallest_areas
 
 COUNT = 12
 
@@ -75,7 +72,7 @@ def test_empty_mask_marks_absence(command, tmp_path, one_line, disc):
 
 
 def square(tmp_path, disc, i):
-    """The disc's mask of frame i with a part 2 beside it, in the picture's upper left."""
+    """Write the disc's mask of frame i with a part 2 in the upper left, and return its reference."""
     marked = disc(i)[1].copy()
     marked[2:9, 2:9] = 2
     write_mask(tmp_path / f"two_{i}.png", marked)
@@ -128,7 +125,7 @@ def test_forty_parts_labelled(command, tmp_path):
 
 
 def run_twice(command, tmp_path, first, second, *more, **how):
-    """Run with some references, then again with others and --resume; times of the masks tell what was re-made."""
+    """Run, then resume with other references, and return the frames whose masks were written again."""
     assert command(*first, *more, **how) == 0
     masks = tmp_path / "out" / "masks"
     before = {p.name: (p.stat().st_ino, p.read_bytes()) for p in masks.iterdir()}
@@ -198,14 +195,3 @@ def test_correction_may_add_part(command, tmp_path, disc, value):
     assert again == [5, 6, 7, 8, 9]
     assert set(np.unique(labels(tmp_path / "out", 7))) == {0, value, 2}
     assert set(np.unique(labels(tmp_path / "out", 11))) == {0, value}
-
-
-def test_missing_part_judged_by_other_references():
-    """A part that a reference lacks is judged by the other references."""
-    rgb, parts = np.zeros((8, 8, 3), np.uint8), Parts((0, 1, 2), ("background", "a", "b"), ((0, 0, 0),) * 3)
-    first, second = np.zeros((8, 8), np.int16), np.zeros((8, 8), np.int16)
-    first[:2] = 1
-    second[0, :5], second[5, :3] = 2, 1
-    second[7] = -1
-    assert smallest_areas([Annotation(rgb, first, parts), Annotation(rgb, second, parts)]).tolist() == [3, 5]
-    assert smallest_areas([Annotation(rgb, first, parts)])[0] == PRESENCE_PIXELS

@@ -1,4 +1,4 @@
-"""Whatever may be set, however small the pictures: every frame gets a mask, and a run that was stopped ends alike."""
+"""Random settings on small clips, labelled whole and stopped."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SETTINGS = {
 
 
 def _clip(folder, size, parts, rng):
-    """Six frames of discs that wander over noise, and the first one's mask."""
+    """Write six frames of discs that move over noise, and the mask of the first."""
     ground, places = rng.integers(0, 255, (*size, 3), np.uint8), rng.random((parts, 2)) * size
     y, x = np.mgrid[: size[0], : size[1]]
     folder.mkdir()

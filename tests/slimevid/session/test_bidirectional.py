@@ -1,4 +1,4 @@
-"""Forward and back: the mean of both directions, span by span."""
+"""Labels averaged over both directions, span by span."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimecore.errors import ConfigError, InputError
+from slimecore.errors import InputError
 from slimecore.io.masks import MaskFile, make_parts
 from slimecore.learning.probe_config import LearnConfig, ViewConfig
-from slimecore.types import Annotation
+from slimecore.types import Annotation, Frame
 from slimevid.config import RunConfig
 from slimevid.frame.features import FrameFeatures
-from slimevid.frame.search_region import full_frame
+from slimevid.frame.search_region import SearchRegion, full_frame
 from slimevid.frame.upsampling import upsample_to_frame
+from slimevid.motion.composition import StepMotion
 from slimevid.propagators import load_propagator
-from slimevid.session.bidirectional import forward_and_back
+from slimevid.session.bidirectional import forward_and_back, reversed_steps
 from slimevid.session.keyframes import KeyframeStep
 from slimevid.session.segmenter import Segmenter
+from tests.slimevid.sessions import uniform_flow
 
 QUICK = LearnConfig(tokens=2, steps=5, views=ViewConfig(count=1))
 
 
 class Counter:
-    """Says n going forward over frame n, and 100 + n going back."""
+    """Labels frame n with n going forward, and with 100 + n going back."""
 
     def track(self, step):
         return np.full((2, 1, 1), float(step.n), np.float32)
@@ -65,7 +67,7 @@ def slid(clip_of_a_disc):
     return clip_of_a_disc(8, 5)
 
 
-def session_of(clip, mask, tiny, at=0, **settings):
+def dense_session(clip, mask, tiny, at=0, **settings):
     config = RunConfig(network_size=96, mask_size=96, learn=QUICK, **{"keyframe_interval": 1, **settings})
     config = replace(config, fusion=replace(config.fusion, appearance_interval=2))
     session, parts = Segmenter(config, tiny), make_parts(MaskFile(mask.astype(np.int32), {}))
@@ -81,10 +83,10 @@ def test_labels_match_two_naive_passes(slid, tiny, propagator):
     The naive implementation goes forward step by step, and back over features that know nothing of the way forward.
     """
     clip, mask = slid
-    one = session_of(clip, mask, tiny, propagator=propagator, bidirectional_span=4)
+    one = dense_session(clip, mask, tiny, propagator=propagator, bidirectional_span=4)
     found = {r.frame.index: one.soft for r in one.propagate(clip)}
     seen = []
-    twin = session_of(clip, mask, tiny, propagator=propagator)
+    twin = dense_session(clip, mask, tiny, propagator=propagator)
     tracker, config, traits = twin._stream.tracker, twin.config, load_propagator(propagator)[0]
     walker = tracker._propagator
     twin.start(0)
@@ -110,9 +112,9 @@ def test_labels_match_two_naive_passes(slid, tiny, propagator):
 def test_forward_labels_are_propagated(slid, tiny):
     """Only the labels of the forward direction are propagated to the next span."""
     clip, mask = slid
-    both = session_of(clip, mask, tiny, bidirectional_span=7)
+    both = dense_session(clip, mask, tiny, bidirectional_span=7)
     assert len(list(both.propagate(clip))) == 8
-    alone = session_of(clip, mask, tiny)
+    alone = dense_session(clip, mask, tiny)
     assert len(list(alone.propagate(clip))) == 8
     there, here = both.snapshot(), alone.snapshot()
     assert there.keys() == here.keys()
@@ -122,7 +124,7 @@ def test_forward_labels_are_propagated(slid, tiny):
 def test_bidirectional_from_middle_reference(slid, tiny):
     """A reference in the middle of a clip labels both sides in spans."""
     clip, mask = slid
-    session = session_of(clip, np.roll(mask, 20, 1), tiny, at=4, bidirectional_span=3)
+    session = dense_session(clip, np.roll(mask, 20, 1), tiny, at=4, bidirectional_span=3)
     results = list(session.propagate(clip))
     assert [r.frame.index for r in results] == [3, 2, 1, 0, 4, 5, 6, 7]
     for result in results:
@@ -136,7 +138,7 @@ def test_snapshot_within_span_is_its_start(slid, tiny):
     Until the last frame of a span is yielded, no other state could repeat the rest of it.
     """
     clip, mask = slid
-    session = session_of(clip, mask, tiny, bidirectional_span=3)
+    session = dense_session(clip, mask, tiny, bidirectional_span=3)
     results = session.propagate(clip)
     ordinals = [int(session.snapshot()["ordinal"]) for _ in results]
     assert ordinals == [1, 1, 1, 4, 4, 4, 7, 8]
@@ -145,7 +147,7 @@ def test_snapshot_within_span_is_its_start(slid, tiny):
 def test_broken_span_restarts(slid, tiny, monkeypatch):
     """A span that breaks off with an error is begun anew."""
     clip, mask = slid
-    session = session_of(clip, mask, tiny, bidirectional_span=3)
+    session = dense_session(clip, mask, tiny, bidirectional_span=3)
     read = type(clip).read
 
     def broken(self, start, stop, step=1):
@@ -161,7 +163,7 @@ def test_broken_span_restarts(slid, tiny, monkeypatch):
             seen.extend(r.frame.index for r in session.propagate(clip))
     assert seen == [0, 1, 2, 3]
     assert int(session.snapshot()["ordinal"]) == 4
-    alone = session_of(clip, mask, tiny)
+    alone = dense_session(clip, mask, tiny)
     for frame in clip.read(1, 4):
         alone.step(frame)
     for frame in clip.read(4, 6):
@@ -174,7 +176,7 @@ def test_broken_span_restarts(slid, tiny, monkeypatch):
 def test_abandoned_pass_does_not_interfere(slid, tiny):
     """A pass that was abandoned does not change the session when it is closed later."""
     clip, mask = slid
-    session = session_of(clip, mask, tiny, bidirectional_span=3)
+    session = dense_session(clip, mask, tiny, bidirectional_span=3)
     left = session.propagate(clip)
     assert [next(left).frame.index for _ in range(3)] == [0, 1, 2]
     session.start(0)
@@ -190,7 +192,7 @@ def test_drop_applies_to_next_yielded_frame(slid, tiny):
     Frames farther on are labelled already, but not yielded.
     """
     clip, mask = slid
-    session = session_of(clip, mask, tiny, bidirectional_span=6)
+    session = dense_session(clip, mask, tiny, bidirectional_span=6)
     found = []
     for result in session.propagate(clip):
         found.append(bool(result.labels.any()))
@@ -203,13 +205,47 @@ def test_stepped_frames_labelled_forward(slid, tiny):
     """Frames given one by one are labelled forward only."""
     clip, mask = slid
     frames = list(clip.read(1, 4))
-    both, alone = (session_of(clip, mask, tiny, bidirectional_span=n) for n in (2, 0))
+    both, alone = (dense_session(clip, mask, tiny, bidirectional_span=n) for n in (2, 0))
     for frame in frames:
         assert np.array_equal(both.step(frame).labels, alone.step(frame).labels)
 
 
-@pytest.mark.parametrize("span", [-1, 10_001])
-def test_bidirectional_span_range(span):
-    """The bidirectional span has a range."""
-    with pytest.raises(ConfigError, match=rf"0\.\.10000 frames, got {span}"):
-        RunConfig(bidirectional_span=span)
+def test_reversed_steps_reverse_motion():
+    """On the way back motion is reversed.
+
+    Where search regions differ it is estimated anew through the same frames.
+    """
+    asked = []
+
+    def flow(source, target):
+        asked.append((int(source[0, 0, 0]), int(target[0, 0, 0])))
+        return uniform_flow(0)
+
+    config = RunConfig(flow_size=32, mask_size=32)
+    narrow, wide = SearchRegion(0, 0, 32, 20, 1.0), full_frame((32, 40))
+
+    def steps_narrow_from(first):
+        features = {
+            i: FrameFeatures(
+                Frame(i, np.full((32, 40, 3), i, np.uint8), str(i)), config, None, i, narrow if i >= first else wide
+            )
+            for i in range(1, 8)
+        }
+        return [
+            KeyframeStep(
+                features[key],
+                tuple(features[i] for i in between),
+                StepMotion(uniform_flow(key), uniform_flow(-key), steps=1 + len(between)),
+            )
+            for key, between in ((2, [1]), (5, [3, 4]), (7, [6]))
+        ]
+
+    steps = steps_narrow_from(6)
+    back = list(reversed_steps(steps, flow))
+    assert [step.features for step in back] == [steps[1].features, steps[0].features]
+    assert asked == [(6, 7), (7, 6), (5, 6), (6, 5)]
+    assert [step.motion.steps for step in back] == [2, 3]
+    assert back[1].motion.flow[0, 0, 0] == -5
+    asked.clear()
+    list(reversed_steps(steps_narrow_from(3)[:2], flow))
+    assert asked == [(4, 5), (5, 4), (3, 4), (4, 3), (2, 3), (3, 2)]

@@ -1,4 +1,4 @@
-"""Which reference labels which frame."""
+"""Frames assigned to references."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Optional flow: what it says when it is not there, and its geometry with a network that is."""
+"""RAFT flow: missing parts of it are reported, and its geometry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from slimecore.errors import ModelError
-from slimevid.motion.flows import dis, raft
+from slimevid.motion.flows import raft
 
 URL = "https://download.pytorch.org/models/raft_small_C_T_V2-01064c6d.pth"
 
@@ -22,7 +22,7 @@ def _read(path, *, progress, map_location, weights_only):
 
 
 class _Still(torch.nn.Module):
-    """As much of torchvision's RAFT as is used: everything moves by its one parameter, in network pixels."""
+    """The part of torchvision's RAFT that is used: everything moves by its parameter, in network pixels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,20 +49,6 @@ def torchvision(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torchvision.models", types.ModuleType("torchvision.models"))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     return made
-
-
-@pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 8), (12, 12), (14, 60), (200, 9), (17, 16)])
-def test_dis_accepts_small_images(size):
-    """DIS flow accepts small images.
-
-    OpenCV refuses images of few pixels, and crashes the process for others.
-    """
-    picture = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
-    motion = dis.build()(picture, np.roll(picture, 1, 1))
-    assert motion.shape == (*size, 2)
-    assert motion.dtype == np.float32
-    assert np.isfinite(motion).all()
-    assert np.abs(dis.build()(picture, picture)).max() < 0.1
 
 
 def test_missing_torchvision_gives_status_2(command, tmp_path, one_line, monkeypatch):
