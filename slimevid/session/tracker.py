@@ -74,10 +74,14 @@ class Tracker:
         self._min_areas, self._dropped = min_areas, dropped
 
     @property
+    def _interpolates(self) -> bool:
+        """True if frames between key frames are interpolated, which needs the last labels."""
+        return self.traits.keyframes and self._config.keyframe_interval > 1
+
+    @property
     def nbytes(self) -> int:
         """Bytes remembered between frames."""
-        last = self.last[0].nbytes if self.traits.keyframes and self._config.keyframe_interval > 1 else 0
-        return last + self._propagator.nbytes
+        return (self.last[0].nbytes if self._interpolates else 0) + self._propagator.nbytes
 
     def features(self, frame: Frame, ordinal: int) -> FrameFeatures:
         """Return the features of key frame `ordinal` in its planned search region."""
@@ -165,12 +169,15 @@ class Tracker:
 
     def snapshot(self) -> dict[str, Array]:
         """Return everything that later steps depend on beside the references, as named arrays."""
-        state = {"ordinal": np.array(self.ordinal), "last": self.last[0], "last_region": self.last[1].to_array()}
+        state = {"ordinal": np.array(self.ordinal)}
+        if self._interpolates:
+            state |= {"last": self.last[0], "last_region": self.last[1].to_array()}
         return state | self._planner.snapshot(self.ordinal) | self._propagator.snapshot()
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Continue from a :meth:`snapshot`."""
         self.ordinal = int(state["ordinal"])
-        self.last = state["last"], SearchRegion.from_array(state["last_region"])
+        if self._interpolates:
+            self.last = state["last"], SearchRegion.from_array(state["last_region"])
         self._planner.restore(self.ordinal, state)
         self._propagator.restore(state)
