@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from tests.known_places import KnownPlaces
 
 from slimecore.memory.config import MemoryConfig
 from slimecore.memory.mask_memory import MaskMemory
+from tests.slimecore.memory.known_grid_features import KnownGridFeatures as KnownPlaces
 
 
 def test_memory_region_change_keeps_positions():
