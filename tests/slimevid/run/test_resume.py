@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from slimevid.run.output_folder import OutputFolder
 from tests.slimevid.run.commands import COUNT
 
 # Forks a child for every moment: imports are paid once, and the parent never starts a thread. A child ends itself by
