@@ -89,9 +89,12 @@ def markdown(text: str) -> str:
 
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, list[Setting]]]:
     """Yield every group of a tree of dataclasses: dotted prefix, instance, its own settings."""
+    is_setting = importlib.import_module("slimecore.config").is_setting
     described = parameters(type(config).__doc__ or "")
     own, groups = [], []
     for field in dataclasses.fields(config):
+        if not is_setting(field):
+            continue
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             groups.append((f"{prefix}{field.name}.", value))

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from slimecore.backbones import ModelSpec
-from slimecore.config import apply, load_yaml, suggest_nearest
+from slimecore.config import apply, constant, load_yaml, suggest_nearest
 from slimecore.errors import ConfigError
 from slimecore.learning.probe_config import LearnConfig
 from slimecore.memory.config import MemoryConfig
@@ -20,6 +20,8 @@ __all__ = ["PRESETS", "FusionConfig", "RunConfig", "as_config", "preset"]
 @dataclass(frozen=True, slots=True)
 class FusionConfig:
     """How the cues of a frame are combined: a weighted sum of log-probabilities, then a softmax over parts.
+
+    Fields made by :func:`slimecore.config.constant` are fixed numbers of the method, not settings.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ class FusionConfig:
     flow_weight: float = 0.5
     background_motion_weight: float = 1.0
     search_radius: float = 0.1
-    probability_floor: float = 0.02
+    probability_floor: float = constant(0.02)
     color_weight: float = 0.3
     refinement_limit: float = 4.0
     motion_gate: float = 1.0
@@ -81,7 +83,7 @@ class FusionConfig:
             "motion": "background_motion_weight",
             "motion_limit": "",
             "reach": "search_radius",
-            "floor": "probability_floor",
+            "floor": "",
             "flow_tolerance": "",
             "colours": "color_weight",
             "completion": "refinement_limit",

@@ -22,9 +22,11 @@ from slimecore.errors import ConfigError
 
 __all__ = [
     "apply",
+    "constant",
     "describe_changes",
     "dump_yaml",
     "flat",
+    "is_setting",
     "load_yaml",
     "parse_assignments",
     "suggest_nearest",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_CONSTANT = "constant"
 
 
 def suggest_nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
@@ -130,11 +133,15 @@ def apply(config: T, overrides: Mapping[str, Any], *, where: str) -> T:
 def _apply(config: Any, overrides: Mapping[str, Any], where: str, prefix: str) -> Any:
     """Apply overrides to a dataclass at the dotted key `prefix`."""
     hints = typing.get_type_hints(type(config))
+    constants = {field.name for field in dataclasses.fields(config) if not is_setting(field)}
     changes: dict[str, Any] = {}
     for key, value in overrides.items():
         name = f"{prefix}{key}"
+        if key in constants:
+            raise ConfigError(f"{where}: {name!r} is no longer a setting; leave it out")
         if key not in hints:
-            raise ConfigError(f"{where}: {_unknown(type(config), str(key), hints, prefix)}")
+            settings = [hint for hint in hints if hint not in constants]
+            raise ConfigError(f"{where}: {_unknown(type(config), str(key), settings, prefix)}")
         current = getattr(config, key)
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):
@@ -146,6 +153,19 @@ def _apply(config: Any, overrides: Mapping[str, Any], where: str, prefix: str) -
         return dataclasses.replace(config, **changes)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def constant(value: Any) -> Any:
+    """Return a dataclass field that is a fixed number of the method, not a setting.
+
+    Code may construct the dataclass with another value, for a test or an experiment. Files and ``--set`` may not.
+    """
+    return dataclasses.field(default=value, metadata={_CONSTANT: True})
+
+
+def is_setting(field: dataclasses.Field[Any]) -> bool:
+    """Tell if a dataclass field is a setting, not a :func:`constant`."""
+    return not field.metadata.get(_CONSTANT, False)
 
 
 def _unknown(kind: type, key: str, known: Iterable[str], prefix: str) -> str:
@@ -185,14 +205,14 @@ def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Return a dataclass tree as a nested mapping of plain values. Tuples become lists."""
+    """Return a dataclass tree, constants included, as a nested mapping of plain values. Tuples become lists."""
+    return typing.cast("dict[str, Any]", _plain(config))
 
-    def plain(value: Any) -> Any:
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return list(value) if isinstance(value, tuple) else value
 
-    return typing.cast("dict[str, Any]", plain(config))
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -231,5 +251,10 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: 
 
 
 def dump_yaml(config: Any) -> str:
-    """Return a dataclass tree as YAML text, with keys in declaration order."""
-    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    """Return the settings of a dataclass tree as YAML text, with keys in declaration order."""
+
+    def settings(config: Any) -> dict[str, Any]:
+        values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if is_setting(f)}
+        return {name: settings(v) if dataclasses.is_dataclass(v) else _plain(v) for name, v in values.items()}
+
+    return yaml.safe_dump(settings(config), sort_keys=False, allow_unicode=True)

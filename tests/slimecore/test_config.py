@@ -8,7 +8,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slimecore.config import apply, dump_yaml, load_yaml, parse_assignments, suggest_nearest, to_dict
+from slimecore.config import apply, constant, dump_yaml, load_yaml, parse_assignments, suggest_nearest, to_dict
 from slimecore.errors import ConfigError
 
 
@@ -168,3 +168,21 @@ def test_suggest_nearest_falls_back_to_all() -> None:
     """All known names are listed where none is near."""
     assert suggest_nearest("stpes", ["steps", "rate"]) == "did you mean 'steps'?"
     assert suggest_nearest("qqq", ["steps", "rate"]) == "known: rate, steps"
+
+
+@dataclass(frozen=True, slots=True)
+class WithConstant:
+    """A setting and a fixed number."""
+
+    steps: int = 3
+    floor: float = constant(0.5)
+
+
+def test_constant_is_no_setting():
+    """Files and options may not change a constant, and written settings leave it out. Code may change it."""
+    with pytest.raises(ConfigError, match=r"^--set: 'floor' is no longer a setting; leave it out"):
+        apply(WithConstant(), {"floor": 0.1}, where="--set")
+    with pytest.raises(ConfigError, match=r"unknown key 'flor'; known: steps"):
+        apply(WithConstant(), {"flor": 0.1}, where="--set")
+    assert yaml.safe_load(dump_yaml(WithConstant(floor=0.2))) == {"steps": 3}
+    assert to_dict(WithConstant(floor=0.2)) == {"steps": 3, "floor": 0.2}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from slimecore.config import constant
 from slimecore.errors import ConfigError
 
 __all__ = ["AugmentConfig", "FaithfulConfig", "LoraConfig"]
@@ -71,7 +72,7 @@ class LoraConfig:
     """
 
     rank: int = 0
-    start: float = 1 / 6
+    start: float = constant(1 / 6)
     lr: float = 1e-4
 
     def __post_init__(self) -> None:

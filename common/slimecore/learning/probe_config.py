@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from slimecore.config import constant
 from slimecore.errors import ConfigError
 
 __all__ = ["IMAGE_LEARNING", "LearnConfig", "ViewConfig"]
@@ -13,6 +14,8 @@ __all__ = ["IMAGE_LEARNING", "LearnConfig", "ViewConfig"]
 @dataclass(frozen=True, slots=True)
 class ViewConfig:
     """Random augmentation of the reference image.
+
+    Fields made by :func:`slimecore.config.constant` are fixed numbers of the method, not settings.
 
     Parameters
     ----------
@@ -37,10 +40,10 @@ class ViewConfig:
     """
 
     count: int = 6
-    scale: float = 1.35
-    rotate: float = 15.0
-    shift: float = 0.12
-    color: float = 0.2
+    scale: float = constant(1.35)
+    rotate: float = constant(15.0)
+    shift: float = constant(0.12)
+    color: float = constant(0.2)
     mirror: bool = True
 
     def __post_init__(self) -> None:
@@ -53,6 +56,8 @@ class ViewConfig:
 @dataclass(frozen=True, slots=True)
 class LearnConfig:
     """Settings of probe learning.
+
+    Fields made by :func:`slimecore.config.constant` are fixed numbers of the method, not settings.
 
     Parameters
     ----------
@@ -86,15 +91,15 @@ class LearnConfig:
     tokens: int = 4
     steps: int = 200
     lr: float = 0.1
-    class_balance: float = 0.5
-    weight_decay: float = 1e-4
+    class_balance: float = constant(0.5)
+    weight_decay: float = constant(1e-4)
     descriptor_scale: float = 5.0
     position_scale: float = 0.0
     batch: int = 0
     views: ViewConfig = field(default_factory=ViewConfig)
 
     RENAMED = MappingProxyType(
-        {"balance": "class_balance", "descriptor": "descriptor_scale", "position": "position_scale", "was_weight": ""}
+        {"balance": "", "descriptor": "descriptor_scale", "position": "position_scale", "was_weight": ""}
     )
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from slimecore.config import constant
 from slimecore.errors import ConfigError
 
 __all__ = ["MemoryConfig"]
@@ -56,12 +57,12 @@ class MemoryConfig:
     grid_upsampling: int = 4
     keys_per_frame: int = 700
     key_dims: int = 32
-    novelty_distance: float = 3.0
-    temperature: float = 0.05
-    color_weight: float = 500.0
-    spatial_sigma: float = 0.1
-    class_balance: float = 0.5
-    reference_share: float = 0.7
+    novelty_distance: float = constant(3.0)
+    temperature: float = constant(0.05)
+    color_weight: float = constant(500.0)
+    spatial_sigma: float = constant(0.1)
+    class_balance: float = constant(0.5)
+    reference_share: float = constant(0.7)
 
     RENAMED = MappingProxyType(
         {
@@ -70,11 +71,11 @@ class MemoryConfig:
             "detail": "grid_upsampling",
             "budget": "keys_per_frame",
             "dims": "key_dims",
-            "unknown": "novelty_distance",
-            "color": "color_weight",
-            "window": "spatial_sigma",
-            "balance": "class_balance",
-            "lasting": "reference_share",
+            "unknown": "",
+            "color": "",
+            "window": "",
+            "balance": "",
+            "lasting": "",
             "enabled": "",
         }
     )

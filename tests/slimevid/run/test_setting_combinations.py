@@ -23,8 +23,6 @@ SETTINGS = {
     "memory.grid_upsampling": (1, 3),
     "memory.keys_per_frame": (0, 1, 100),
     "memory.key_dims": (0, 1, 500),
-    "memory.novelty_distance": (0, 3),
-    "memory.spatial_sigma": (0, 0.1),
     "fusion.appearance_weight": (0, 0.15),
     "fusion.appearance_interval": (1, 2),
     "fusion.background_motion_weight": (0, 1),
