@@ -25,7 +25,7 @@ _RING_DEGREES, _ABOVE_DEGREES, _BELOW_DEGREES = 20.0, 55.0, -35.0  # elevations
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cameras:
-    """Pinhole cameras with a common image size, in the coordinate frames of docs/conventions.md.
+    """Pinhole cameras with a common image size, in the coordinate frames of docs/reference/conventions.md.
 
     Parameters
     ----------

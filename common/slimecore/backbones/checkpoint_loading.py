@@ -336,7 +336,7 @@ def read_readout(folder: Path, unet: Any) -> Readout:
                 bool(raw["noise"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{file}: {error!r} is missing or wrong; see docs/conventions.md") from error
+            raise ModelError(f"{file}: {error!r} is missing or wrong; see docs/reference/conventions.md") from error
     else:
         readout = _default_readout(unet)
     for path in (*readout.cross, *readout.self_layers, *readout.descriptor):

@@ -39,7 +39,7 @@ _DISABLED_NOVELTY_DISTANCE = 50.0  # beyond the distance of similar cells, withi
 _MIN_AREA_SHARE = 1e-3  # smaller area shares are balanced as if they had this value
 _MIN_LABELLED_SHARE = 0.5  # of a cell's area, for it to be remembered, or half the frame's maximum if this is less
 _UNIFORM_SHARE = 0.1  # of the uniform distribution, mixed into part shares of references and of recent frames
-_SPATIAL_CUTOFF_SIGMAS = 2.0  # keys farther away are many but change J&F by only .01 (docs/benchmarks.md)
+_SPATIAL_CUTOFF_SIGMAS = 2.0  # keys farther away are many but change J&F by only .01 (docs/log/2026-benchmarks.md)
 _BACKGROUND_CONFIDENCE = 0.9
 _DILATION_DIVISOR = 10  # cells within a tenth of the short side of a part count as near
 

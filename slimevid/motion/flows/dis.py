@@ -32,6 +32,6 @@ def build() -> Flow:
     """Build DIS with the medium preset, but without variational refinement.
 
     The refinement smooths across motion boundaries. With it, masks warped by a single frame lose half a point of J and
-    F, and it takes a third of the time (docs/benchmarks.md).
+    F, and it takes a third of the time (docs/log/2026-benchmarks.md).
     """
     return _flow

@@ -47,9 +47,9 @@ def test_shipped_propagators_have_traits(name):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (WITHOUT_TRAITS, r"propagator 'homemade': .*homemade\.py needs TRAITS = Traits\(\.\.\.\)"),
-        (WRONG_TRAITS, r"propagator 'homemade': .*homemade\.py needs TRAITS = Traits\(\.\.\.\)"),
-        (WITHOUT_BUILD, r"propagator 'homemade': .*homemade\.py needs build\(context\)"),
+        (WITHOUT_TRAITS, r"propagator 'homemade': .*homemade\.py must define TRAITS = Traits\(\.\.\.\)"),
+        (WRONG_TRAITS, r"propagator 'homemade': .*homemade\.py must define TRAITS = Traits\(\.\.\.\)"),
+        (WITHOUT_BUILD, r"propagator 'homemade': .*homemade\.py must define build\(\.\.\.\)"),
     ],
     ids=["no traits", "a mapping", "no build"],
 )
@@ -62,7 +62,7 @@ def test_incomplete_propagator_raises_config_error(plugin, source, message):
 def test_incomplete_propagator_gives_status_2(plugin, command, tmp_path, one_line):
     """On the command line an incomplete propagator gives a single line and status 2, and nothing is written."""
     assert command("--ref", tmp_path / "ref_0.png", propagator=plugin(WITHOUT_TRAITS)) == 2
-    assert "homemade.py needs TRAITS = Traits(...)" in one_line()
+    assert "homemade.py must define TRAITS = Traits(...)" in one_line()
     assert not (tmp_path / "out").exists()
 
 

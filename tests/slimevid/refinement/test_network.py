@@ -118,7 +118,7 @@ def test_damaged_network_raises_model_error(tmp_path, monkeypatch, content):
         path.write_bytes(content)
     monkeypatch.setattr(completion, "WEIGHTS", path)
     load_completion.cache_clear()
-    with pytest.raises(ModelError, match=r"completing network; install again, or --set fusion\.refinement_limit=0"):
+    with pytest.raises(ModelError, match=r"refinement network; install again, or --set fusion\.refinement_limit=0"):
         load_completion()
 
 

@@ -11,7 +11,7 @@ def test_glance_interval_counts_frames(slid, tiny):
     clip, mask = slid
     for every, glances in ((1, 8), (2, 4), (3, 2), (50, 2)):
         session = session_of(clip, mask, tiny, keyframe_interval=every)
-        assert session._stream.tracker._planner._glance == glances
+        assert session._stream.tracker._planner._full_frame_interval == glances
 
 
 def test_ignored_pixels_not_remembered(tiny, disc):
