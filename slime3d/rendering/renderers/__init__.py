@@ -1,7 +1,7 @@
 """Rasterisers that return the face id of every pixel. Each is a module with ``build()``, found by its name.
 
-Ids, depths and barycentric coordinates of all renderers follow docs/reference/conventions.md. Renderers may differ only at pixels
-whose centre lies on two faces. At equal depth the lowest face id wins.
+Ids, depths and barycentric coordinates of all renderers follow docs/reference/conventions.md. Renderers may differ only
+at pixels whose centre lies on two faces. At equal depth the lowest face id wins.
 """
 
 from __future__ import annotations
