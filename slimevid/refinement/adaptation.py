@@ -54,10 +54,10 @@ class _RecordingRefiner:
         self._network, self._masks = network, masks
         self.samples: list[RefinementSample] = []
 
-    def __call__(self, state: FrameFeatures, box: Box, planes: Array) -> Array:
-        if state.frame.index % _SAMPLE_INTERVAL_FRAMES:
-            self.samples.append(make_sample(state, box, planes, self._masks[state.frame.index]))
-        return self._network(state, box, planes)
+    def __call__(self, features: FrameFeatures, box: Box, planes: Array) -> Array:
+        if features.frame.index % _SAMPLE_INTERVAL_FRAMES:
+            self.samples.append(make_sample(features, box, planes, self._masks[features.frame.index]))
+        return self._network(features, box, planes)
 
 
 class ProgressCounter:

@@ -63,12 +63,12 @@ _CONTRAST_RADII_CELLS = (2, 5)  # of the neighbourhoods for the colour contrast
 class Refiner(Protocol):
     """Function that refines the evidence of a frame, see :func:`refine`."""
 
-    def __call__(self, state: FrameFeatures, box: Box, planes: Array) -> Array:
+    def __call__(self, features: FrameFeatures, box: Box, planes: Array) -> Array:
         """Compute log-odds to add to the foreground in a box of the frame.
 
         Parameters
         ----------
-        state : FrameFeatures
+        features : FrameFeatures
         box : Box
             Rows and columns of the search region, at the size of soft masks.
         planes : (7, h, w) float32
@@ -255,12 +255,12 @@ def _for_inference(net: RefinementNet, dtype: torch.dtype) -> RefinementNet:
 
 
 @torch.no_grad()
-def refine(state: FrameFeatures, box: Box, planes: Array) -> Array:
+def refine(features: FrameFeatures, box: Box, planes: Array) -> Array:
     """Compute log-odds to add to the foreground, by the shipped network.
 
     Parameters
     ----------
-    state : FrameFeatures
+    features : FrameFeatures
     box : Box
         Rows and columns of the search region, at the size of soft masks.
     planes : (7, h, w) float32
@@ -271,7 +271,7 @@ def refine(state: FrameFeatures, box: Box, planes: Array) -> Array:
     (h, w) float32
         At least 0.
     """
-    return _apply_network(load_completion(_dtype(state.config.model.dtype)), state, box, planes)
+    return _apply_network(load_completion(_dtype(features.config.model.dtype)), features, box, planes)
 
 
 class NetworkRefiner:
@@ -289,12 +289,12 @@ class NetworkRefiner:
         self._net = _for_inference(deepcopy(net), _dtype(precision))
 
     @torch.no_grad()
-    def __call__(self, state: FrameFeatures, box: Box, planes: Array) -> Array:
+    def __call__(self, features: FrameFeatures, box: Box, planes: Array) -> Array:
         """Compute log-odds to add to the foreground.
 
         Parameters
         ----------
-        state : FrameFeatures
+        features : FrameFeatures
         box : Box
         planes : (7, h, w) float32
             As for :func:`refine`.
@@ -304,15 +304,15 @@ class NetworkRefiner:
         (h, w) float32
             At least 0.
         """
-        return _apply_network(self._net, state, box, planes)
+        return _apply_network(self._net, features, box, planes)
 
 
 def _dtype(precision: str) -> torch.dtype:
     return pick_dtype("half", torch.device("cpu")) if precision == "half" else torch.float32
 
 
-def _apply_network(net: RefinementNet, state: FrameFeatures, box: Box, planes: Array) -> Array:
-    rgb = state.mask_image[box].astype(np.float32) / 255
+def _apply_network(net: RefinementNet, features: FrameFeatures, box: Box, planes: Array) -> Array:
+    rgb = features.mask_image[box].astype(np.float32) / 255
     image = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]
     log_odds_to_add = net(torch.from_numpy(planes)[None], image)[0]
     return np.asarray(log_odds_to_add.clamp_min(0).numpy())

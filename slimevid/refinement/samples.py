@@ -42,12 +42,12 @@ class RefinementSample:
     truth: Array
 
 
-def make_sample(state: FrameFeatures, box: Box, planes: Array, mask: Array) -> RefinementSample:
+def make_sample(features: FrameFeatures, box: Box, planes: Array, mask: Array) -> RefinementSample:
     """Make a sample from the evidence and the true mask of a frame.
 
     Parameters
     ----------
-    state : FrameFeatures
+    features : FrameFeatures
     box : Box
         Rows and columns of the search region, at the size of soft masks.
     planes : (7, h, w) float32
@@ -59,9 +59,9 @@ def make_sample(state: FrameFeatures, box: Box, planes: Array, mask: Array) -> R
     -------
     RefinementSample
     """
-    inside = mask[state.region.box].astype(np.float32)
-    share = cv2.resize(inside, state.mask_size[::-1], interpolation=cv2.INTER_AREA)[box]
-    return RefinementSample(planes.astype(np.float16), state.mask_image[box], np.rint(share * 255).astype(np.uint8))
+    inside = mask[features.region.box].astype(np.float32)
+    share = cv2.resize(inside, features.mask_size[::-1], interpolation=cv2.INTER_AREA)[box]
+    return RefinementSample(planes.astype(np.float16), features.mask_image[box], np.rint(share * 255).astype(np.uint8))
 
 
 def batch_of(samples: list[RefinementSample]) -> tuple[Tensor, Tensor, Tensor]:
