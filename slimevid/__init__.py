@@ -9,13 +9,18 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "Clip": "io",
+    "CueInputs": "cues",
     "DavisRequest": "evaluation.davis_run",
     "FrameResult": "frame.labels",
+    "FusionConfig": "config",
     "MaskRef": "references.mask_files",
     "Protocol": "evaluation.protocol",
     "RunConfig": "config",
     "RunRequest": "run.request",
     "Segmenter": "session.segmenter",
+    "StepResult": "propagators",
+    "Traits": "propagators",
     "evaluate": "evaluation.scoring",
     "open_clip": "io",
     "open_davis": "evaluation.dataset",

@@ -19,7 +19,7 @@ __all__ = ["PRESETS", "FusionConfig", "RunConfig", "as_config", "preset"]
 
 @dataclass(frozen=True, slots=True)
 class FusionConfig:
-    """How the cues of a frame are combined: a weighted sum of log-probabilities, then a softmax over parts.
+    """How the cues of a frame are combined: weighted log-odds decide foreground, then log-likelihoods decide the part.
 
     Fields made by :func:`slimecore.config.constant` are fixed numbers of the method, not settings.
 
@@ -45,8 +45,8 @@ class FusionConfig:
     refinement_limit : float
         Largest log-odds that the refinement network may add. 0 leaves the network out.
     motion_gate : float
-        Largest share of the motion log-odds up to which colour and refinement network enter the propagated labels.
-        Everything they add is displayed. 0 propagates nothing of it.
+        Colour and refinement network add log-odds, all of which are displayed. Propagated is the smaller of these and
+        of `motion_gate` times the support by motion, at least 0. 0 propagates nothing of them.
     guided_filter_radius : int
         Radius of the guided filter at full size, in pixels of a frame of 480 lines, 0..100. 0 leaves the filter out.
     presence_threshold : float
@@ -141,10 +141,12 @@ class RunConfig:
     adaptation_clips : int
         Synthetic clips ("lucid dreams" of the references) on which the refinement network is adapted before the first
         frame, 0..1000. 0 takes the network as shipped.
-    propagator, flow : str
-        Files of ``slimevid/propagators`` and ``slimevid/motion/flows``, or paths of Python files.
+    propagator : str
+        File of ``slimevid/propagators``, path of a Python file, or entry point.
+    flow : str
+        File of ``slimevid/motion/flows``, path of a Python file, or entry point.
     cues : tuple of str
-        Paths of Python files with further cues (:mod:`slimevid.cues`).
+        Further cues (:mod:`slimevid.cues`): paths of Python files, or entry points.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     seed : int
@@ -195,7 +197,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed must not be negative, got {self.seed}")
+            raise ConfigError(f"seed must lie in 0..2^63 - 1, got {self.seed}")
         for name, low, high, unit in (
             ("network_size", 32, 4096, " pixels"),
             ("flow_size", 32, 4096, " pixels"),

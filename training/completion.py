@@ -36,7 +36,7 @@ class CompletionConfig:
     ----------
     seed, steps, batch : int
     size : int
-        Side of the pieces, pixels of the working size.
+        Side of the pieces, pixels of the mask size.
     lr : float
         Highest learning rate of AdamW; constant in the first half after 50 steps, then falling linearly to a fiftieth.
     decay : float

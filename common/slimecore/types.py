@@ -1,7 +1,7 @@
 """Value types passed between the modules of the toolkit.
 
 They are frozen, validated on construction, and hold read-only NumPy views. Torch tensors stay inside functions
-(docs/adr/0002). Row 0 along an axis of parts is the background. See docs/conventions.md.
+(docs/adr/0002). Row 0 along an axis of parts is the background. See docs/reference/conventions.md.
 """
 
 from __future__ import annotations

@@ -42,7 +42,10 @@ class CueInputs:
 
 
 Cue = Callable[[CueInputs], Array]
-"""Return log-odds (h, w) float32: positive for background, negative for foreground, 0 for no evidence."""
+"""Return log-odds (h, w) float32: positive for background, negative for foreground, 0 for no evidence.
+
+Positive values enter the evidence. Negative values only open the motion gate (:mod:`slimevid.fusion.motion_gate`).
+"""
 
 
 def load_cues(names: Sequence[str]) -> tuple[Cue, ...]:
@@ -72,10 +75,10 @@ def summed_log_odds(cues: Sequence[Cue], inputs: CueInputs) -> Array | None:
     total: Array | None = None
     for cue in cues:
         log_odds = np.asarray(cue(inputs), np.float32)
-        if log_odds.shape != inputs.background.shape or not np.isfinite(log_odds).all():
-            raise ConfigError(
-                f"cue {cue.__module__}: returns {log_odds.shape}, must return finite log-odds of shape "
-                f"{inputs.background.shape}"
-            )
+        file = cue.__code__.co_filename if hasattr(cue, "__code__") else cue.__module__
+        if log_odds.shape != inputs.background.shape:
+            raise ConfigError(f"cue {file}: returns shape {log_odds.shape}, must return {inputs.background.shape}")
+        if not np.isfinite(log_odds).all():
+            raise ConfigError(f"cue {file}: returns values that are not finite")
         total = log_odds if total is None else total + log_odds
     return total

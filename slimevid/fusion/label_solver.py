@@ -17,10 +17,10 @@ from slimevid.fusion.part_assignment import FLOW_GAIN, PartFactor, assign_parts,
 from slimevid.motion.composition import StepMotion
 from slimevid.motion.warp import resized_sampling_grid, warp_soft
 
-__all__ = ["Appearance", "MaskGrid", "coarse_labels", "solve_labels", "uncertain_cells"]
+__all__ = ["MaskGrid", "RefinedLogOdds", "coarse_labels", "solve_labels", "uncertain_cells"]
 
-Appearance = Callable[[Box, FrameEvidence, Array], Array]
-"""Log-odds (h, w) of the foreground by appearance, in a box: its evidence, and the probability of background there."""
+RefinedLogOdds = Callable[[Box, FrameEvidence, Array], Array]
+"""Log-odds (h, w) of the foreground by colour and refinement network, given a box, its evidence and its background."""
 
 _UNCERTAIN_FOREGROUND = 0.1  # a cell less sure than 1 minus this of background or foreground is read finely
 _UNCERTAIN_PART = 0.3  # a foreground cell whose strongest part has less than 1 minus this is read finely
@@ -95,7 +95,7 @@ def solve_labels(
     previous: Array,
     motion: StepMotion | None,
     config: FusionConfig,
-    appearance: Appearance | None = None,
+    refined: RefinedLogOdds | None = None,
 ) -> tuple[Array, DisplayCorrection | None]:
     """Solve for soft labels at mask size.
 
@@ -112,7 +112,7 @@ def solve_labels(
         Propagated labels of the previous frame.
     motion : StepMotion, optional
     config : FusionConfig
-    appearance : Appearance, optional
+    refined : RefinedLogOdds, optional
 
     Returns
     -------
@@ -149,9 +149,9 @@ def solve_labels(
         assign_parts(labels, parts, softmax_parts(evidence.part_log_likelihood), foreground, box, margin, factor)
     else:
         labels[(slice(None), *box)] = 1 - foreground, foreground
-    if appearance is None:
+    if refined is None:
         return labels, None
-    log_odds = appearance(box, local, labels[0][box])
+    log_odds = refined(box, local, labels[0][box])
     propagated = propagated_log_odds(log_odds, local.background_log_odds, config.motion_gate)
     add_log_odds_inplace(labels, box, propagated)
     return labels, DisplayCorrection(box, log_odds - propagated)

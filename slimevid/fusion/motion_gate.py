@@ -1,7 +1,7 @@
-"""Motion gate: how much of the appearance log-odds is propagated to later frames.
+"""Motion gate: how much of the log-odds of colour and refinement network is propagated to later frames.
 
 Colour histograms and the refinement network (:mod:`slimevid.refinement.network`) add log-odds to the parts. All of it
-is displayed. Only the smaller of appearance and motion is propagated, so that neither cue can reinforce its own errors.
+is displayed. Only the smaller of these and of motion is propagated, so that neither can reinforce its own errors.
 See docs/adr/0033.
 """
 
@@ -39,17 +39,17 @@ class DisplayCorrection:
         return corrected
 
 
-def propagated_log_odds(appearance: Array, motion: Array | None, gate: float) -> Array:
-    """Return the part of the appearance log-odds that motion confirms.
+def propagated_log_odds(refined: Array, motion: Array | None, gate: float) -> Array:
+    """Return the part of the log-odds of colour and refinement network that motion confirms.
 
     Parameters
     ----------
-    appearance : (h, w) float32
-        Log-odds of the foreground by appearance.
+    refined : (h, w) float32
+        Log-odds of the foreground by colour and refinement network.
     motion : (h, w) float32, optional
-        Log-odds of the background by motion. Negative values support the foreground.
+        Log-odds of the background by motion, position and further cues. Negative values support the foreground.
     gate : float
-        Share of the motion log-odds up to which appearance is propagated, at least 0.
+        Factor on the support by motion, at least 0.
 
     Returns
     -------
@@ -57,8 +57,8 @@ def propagated_log_odds(appearance: Array, motion: Array | None, gate: float) ->
         At least 0.
     """
     if motion is None:
-        return np.zeros_like(appearance)
-    return np.asarray(np.clip(appearance, 0, gate * np.maximum(-motion, 0)))
+        return np.zeros_like(refined)
+    return np.asarray(np.clip(refined, 0, gate * np.maximum(-motion, 0)))
 
 
 def add_log_odds_inplace(soft: Array, box: Box, log_odds: Array) -> None:

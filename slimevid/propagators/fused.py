@@ -25,7 +25,7 @@ from slimevid.frame.features import FrameFeatures
 from slimevid.frame.search_region import SearchRegion, resample_between
 from slimevid.fusion.evidence import ForegroundCue, FrameEvidence, floored_log
 from slimevid.fusion.flow_evidence import FlowEvidence, flow_evidence, position_evidence
-from slimevid.fusion.label_solver import Appearance, MaskGrid, solve_labels, uncertain_cells
+from slimevid.fusion.label_solver import MaskGrid, RefinedLogOdds, solve_labels, uncertain_cells
 from slimevid.fusion.memory_reading import read_memory
 from slimevid.fusion.part_assignment import APPEARANCE_GAIN, FLOW_GAIN
 from slimevid.fusion.soft_labels import LabelWarper, TwoLevelLabels
@@ -132,8 +132,8 @@ class _Fused:
         if evidence.cues:
             grid = MaskGrid(features.mask_size, features.grid)
             coarse = evidence.memory.background.shape if evidence.memory else features.flow_image.shape[:2]
-            appearance = self._appearance_log_odds(features) if self._uses_color else None
-            solved = solve_labels(evidence, grid, coarse, self._labels, motion, self._fusion, appearance)
+            refined = self._refined_log_odds(features) if self._uses_color else None
+            solved = solve_labels(evidence, grid, coarse, self._labels, motion, self._fusion, refined)
             result = StepResult(*solved)
         self._labels, self._grid_labels, self._rgb = result.labels, None, features.frame.rgb
         if self._fusion.memory_weight and self._memory.should_write():
@@ -217,7 +217,7 @@ class _Fused:
 
         return combined(read_memory(self._memory, features.grid_features, uncertainty))
 
-    def _appearance_log_odds(self, features: FrameFeatures) -> Appearance:
+    def _refined_log_odds(self, features: FrameFeatures) -> RefinedLogOdds:
         """Return a function that gives the log-odds of the foreground by colour and refinement network in a box."""
         fusion, refiner = self._fusion, self._context.refiner
 

@@ -168,7 +168,11 @@ def _identity(request: RunRequest, clip: Clip, frames: range, session: Segmenter
         "soft": request.soft,
         "drops": sorted([frame, value] for frame, values in request.drops for value in values),
         "program": code_hash("slimecore", "slimevid")[:12],
-        "plugins": [external_digest(name) for name in (config.propagator, config.flow, *config.cues)],
+        "plugins": {
+            name: digest
+            for name in (config.propagator, config.flow, *config.cues)
+            if (digest := external_digest(name)) is not None
+        },
         "versions": versions("av"),
     }
 

@@ -316,9 +316,15 @@ def annotate(rgb: Array, labels: Array, names: Mapping[int, str] | None = None) 
     Raises
     ------
     InputError
-        The shapes differ, a name repeats, a value is above 255, or no pixel holds a part.
+        The labels are no integers, the shapes differ, a name repeats, a value is above 255, or no pixel holds a part.
     """
-    mask = MaskFile(np.asarray(labels).astype(np.int32).clip(min=IGNORE), {})
+    values = np.asarray(labels)
+    if values.dtype.kind not in "iub":
+        raise InputError(
+            f"a mask must be an integer array, got {type(labels).__name__} of {values.dtype}; "
+            "read_mask(path).labels reads a file"
+        )
+    mask = MaskFile(values.astype(np.int32).clip(min=IGNORE), {})
     if not mask.values:
         raise InputError("the mask holds no part: every pixel is background (0); mark at least one part")
     if mask.values[-1] > _VOID_VALUE:

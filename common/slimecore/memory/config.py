@@ -25,8 +25,8 @@ class MemoryConfig:
         Memory cells per descriptor cell along each axis, 1..8. Descriptors are interpolated, colours are not, so that
         thin parts and boundaries have cells of their own.
     keys_per_frame : int
-        Keys kept of a frame, about. 0 keeps all. Cells near the parts are kept first. The rest is a sample whose
-        logits carry the log of its sampling ratio, so that the read-out stays unbiased.
+        Keys kept of a frame, about. 0 keeps all. Cells near the parts get up to three quarters of them. Both groups are
+        samples whose logits carry the log of the sampling ratio, so that the read-out stays unbiased.
     key_dims : int
         Principal components kept of descriptor and colour, fitted on the first frame written, 0..4096. 0 keeps all.
         The cost of a read is proportional to this number.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeGuard
 
 from slimecore.config import describe_changes
 
@@ -33,16 +33,28 @@ def stale_reason(recorded: Mapping[str, Any], current: Mapping[str, Any], texts:
     -------
     str
         Empty if the result is valid. Changed hashes are named (``mesh, masks changed``), other values are shown
-        (``settings.seed 0 -> 1``).
+        (``settings.seed 0 -> 1``). Of a table of hashes, the names that changed are named.
     """
     keys = [key for key in {**current, **recorded} if recorded.get(key) != current.get(key)]
     explained = [texts[key] for key in keys if key in texts]
     if explained:
         return explained[0]
-    hashes = [key for key in keys if _is_hash(recorded.get(key)) or _is_hash(current.get(key))]
-    others = [key for key in keys if key not in hashes]
-    values = describe_changes({k: recorded.get(k) for k in others}, {k: current.get(k) for k in others})
+    hashes, shown_before, shown_now = [], {}, {}
+    for key in keys:
+        before, now = recorded.get(key), current.get(key)
+        if _is_hash(before) or _is_hash(now):
+            hashes.append(key)
+        elif _is_hash_table(before) and _is_hash_table(now):
+            hashes += sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
+        else:
+            shown_before[key], shown_now[key] = before, now
+    values = describe_changes(shown_before, shown_now)
     return ", ".join(text for text in (values, f"{', '.join(hashes)} changed" if hashes else "") if text)
+
+
+def _is_hash_table(value: object) -> TypeGuard[Mapping[str, str]]:
+    """Tell if a value is a mapping of names, for instance of files, to hashes."""
+    return isinstance(value, Mapping) and all(_is_hash(item) for item in value.values())
 
 
 def _is_hash(value: object) -> bool:

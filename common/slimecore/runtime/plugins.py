@@ -59,7 +59,7 @@ def load(package: str, name: str, function: str = "build") -> ModuleType:
 def external_digest(name: str) -> str | None:
     """Return a hash of the file that `name` is the path of, or None for a built-in implementation."""
     path = Path(name)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.suffix == ".py" and path.is_file() else None
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
 
 
 def _find(package: str, name: str) -> ModuleType:
@@ -79,7 +79,7 @@ def _from_file(package: str, path: Path) -> ModuleType:
     digest = external_digest(str(path))
     if digest is None:
         raise UnknownPlugin(f"unknown {_kind(package)}: no such file: {path}")
-    name = f"slime_plugin_{path.stem}_{digest}"
+    name = f"slime_plugin_{path.stem}_{digest[:16]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:

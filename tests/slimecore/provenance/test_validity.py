@@ -17,6 +17,8 @@ A, B = "a" * 64, "b" * 64
         ({"mesh": A}, {"mesh": A, "masks": B}, "masks changed"),
         ({"mesh": A, "masks": B}, {"mesh": A}, "masks changed"),
         ({"s": {"seed": 0, "x": {"y": 1}}}, {"s": {"seed": 1, "x": {"y": 1}}}, "s.seed 0 -> 1"),
+        ({"plugins": {"a.py": A, "b.py": A}}, {"plugins": {"a.py": B, "b.py": A}}, "a.py changed"),
+        ({"plugins": {}}, {"plugins": {"a.py": B}}, "a.py changed"),
         ({"seed": 0, "mesh": A}, {"seed": 1, "mesh": B}, "seed 0 -> 1, mesh changed"),
     ],
 )
