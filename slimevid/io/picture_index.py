@@ -26,6 +26,7 @@ __all__ = ["PictureIndex", "decode_packets", "film_stream", "open_container", "r
 _EXACT_TIMESTAMP_FORMATS = {"mov", "matroska", "mpegts"}  # AVI and program streams guess the time of reordered frames
 _STILLS = Disposition.attached_pic | Disposition.timed_thumbnails
 _MAX_RATE_ERROR = Fraction(1, 200)  # of an announced rate against the time stamps; beyond it, the time stamps count
+_MAX_LATE_FAILURES = 64  # of frames that several threads still hold at the end of the file
 _DEFAULT_RATE = Fraction(24)
 
 
@@ -57,6 +58,8 @@ class PictureIndex:
         Duration.
     has_packet_each : bool
         Every packet holds a picture.
+    is_sound : bool
+        The decoder refuses no packet.
     stream : int
         Number of the stream in the file.
     notes : tuple of str
@@ -76,6 +79,7 @@ class PictureIndex:
     fps: Fraction
     seconds: Fraction
     has_packet_each: bool
+    is_sound: bool
     stream: int
     notes: tuple[str, ...]
     description: dict[str, Any]
@@ -110,8 +114,15 @@ def open_container(path: Path) -> Any:
         ) from error
 
 
-def film_stream(container: Any, path: Path) -> Any:
+def film_stream(container: Any, path: Path, *, threads: bool = True) -> Any:
     """Return the stream that players show: no cover, no preview, the best of several.
+
+    Parameters
+    ----------
+    container : av.InputContainer
+    path : Path
+    threads : bool
+        Decode several frames at a time.
 
     Raises
     ------
@@ -128,7 +139,7 @@ def film_stream(container: Any, path: Path) -> Any:
     moving = [stream for stream in films if stream.frames != 1] or films
     best = container.streams.best("video")
     stream = next((s for s in moving if best is not None and s.index == best.index), None) or max(moving, key=_rank)
-    stream.thread_type = "AUTO"
+    stream.thread_type = "AUTO" if threads else "NONE"
     return stream
 
 
@@ -150,10 +161,14 @@ def decode_packets(container: Any, stream: Any) -> Iterator[tuple[Any, list[Any]
             yield packet, packet.decode(), ""
         except av.error.FFmpegError as error:
             yield packet, [], reason(error)
-    try:
-        yield None, stream.codec_context.decode(None), ""
-    except av.error.FFmpegError as error:
-        yield None, [], "" if isinstance(error, av.error.EOFError) else reason(error)
+    for _ in range(_MAX_LATE_FAILURES):
+        try:
+            yield None, stream.codec_context.decode(None), ""
+            return
+        except av.error.EOFError:
+            return
+        except av.error.FFmpegError as error:
+            yield None, [], reason(error)
 
 
 def read_index(path: Path) -> PictureIndex:
@@ -165,8 +180,8 @@ def read_index(path: Path) -> PictureIndex:
         The file is not a readable video, or has no whole picture.
     """
     scan = _scan(path, threads=True)
-    if scan.failures:  # with several threads, a failure is reported too late to know the frame
-        scan = _scan(path, threads=False)
+    if scan.failures or len(scan.pictures) != len(scan.packets):
+        scan = _scan(path, threads=False)  # several threads report a failure late, and lose frames before it
     with open_container(path) as container:
         stream = film_stream(container, path)
         return _make_index(path, container, stream, scan)
@@ -175,9 +190,7 @@ def read_index(path: Path) -> PictureIndex:
 def _scan(path: Path, *, threads: bool) -> _Scan:
     scan = _Scan([], [], [])
     with open_container(path) as container:
-        stream = film_stream(container, path)
-        if not threads:
-            stream.thread_type = "NONE"
+        stream = film_stream(container, path, threads=threads)
         seen_key = False
         try:
             for packet, images, failure in decode_packets(container, stream):
@@ -231,6 +244,7 @@ def _make_index(path: Path, container: Any, stream: Any, scan: _Scan) -> Picture
         fps=fps,
         seconds=span + 1 / fps,
         has_packet_each=len(shown) == count and not leading and not failures,
+        is_sound=not scan.failures,
         stream=stream.index,
         notes=(
             *(f"{path}: {note}" for note in _truncation(container, stream, scan, fps)),
@@ -258,8 +272,8 @@ def _frame_rate(stream: Any, stamps: list[int]) -> Fraction:
 def _truncation(container: Any, stream: Any, scan: _Scan, fps: Fraction) -> tuple[str, ...]:
     """Return a note if the file holds less than its header announces.
 
-    Packets are compared with packets. Some formats announce the time from 0 and some from the first frame: the longer of
-    both is what was found, so that a film that starts late is whole.
+    Packets are compared with packets. Some formats announce the time from 0 and some from the first frame: the longer
+    of both is what was found, so that a film that starts late is whole.
     """
     stamps = [stamp for stamp, *_ in scan.packets if stamp is not None]
     found = Fraction((max(stamps) - min(0, *stamps)) * stream.time_base) + 1 / fps if stamps else None
