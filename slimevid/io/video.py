@@ -114,31 +114,38 @@ class VideoClip:
     def _decode(self, origin: int | None, wanted: range) -> Iterator[Frame]:
         """Yield the frames in `wanted`, or none if decoding from `origin` does not reach the first."""
         start, stop = wanted.start, wanted[-1] + 1  # the stop of a range may lie beyond its last number
-        expected, failure, damaged = start, "", self.index.damaged
+        expected, failure = start, ""
         with open_container(self._path) as container:
             stream = self._stream(container)
             try:
                 if origin is not None:
                     container.seek(origin, stream=stream)
                 for index, image in self._numbered_images(container, stream, origin, start):
-                    if index >= stop:
+                    if index < expected:
+                        continue
+                    failure = self._failure(expected, index, image) if index < stop else ""
+                    if failure or index >= stop:
                         break
-                    why = "" if index == expected else "the decoder drops it"
-                    if index == expected:
-                        why = image if isinstance(image, str) else "its data is damaged" if image.is_corrupt else ""
-                    if index >= expected and (why := damaged.get(expected, why)):
-                        failure = f"frame {expected} cannot be decoded ({why})"
-                        break
-                    if index == expected:
-                        if index in wanted:
-                            yield self._frame(index, image)
-                        expected += 1
+                    if index in wanted:
+                        yield self._frame(index, image)
+                    expected += 1
             except av.error.FFmpegError as error:
-                failure = f"frame {expected} cannot be decoded ({reason(error)})"
+                failure = reason(error)
         if expected < stop and (origin is None or expected > start):
-            ends = f"the video ends at frame {expected}, {self._count} were announced; the file is damaged or cut off"
-            ends = f"frame {expected} cannot be decoded ({damaged[expected]})" if expected in damaged else ends
-            raise InputError(f"{self._path}: {failure or ends}")
+            failure = failure or self.index.damaged.get(expected, "")
+            what = f"frame {expected} cannot be decoded ({failure})"
+            ends = f"the video ends at frame {expected}, {self._count} were announced"
+            raise InputError(f"{self._path}: {what if failure else ends}; the file is damaged or cut off")
+
+    def _failure(self, expected: int, index: int, image: Any) -> str:
+        """Return why frame `expected` cannot be had when the decoder gives image `index`, or an empty string."""
+        if expected in self.index.damaged:
+            return self.index.damaged[expected]
+        if index > expected:
+            return "the decoder drops it"
+        if isinstance(image, str):  # the decoder refused its packet
+            return image
+        return "its data is damaged" if image.is_corrupt else ""
 
     def _numbered_images(
         self, container: Any, stream: Any, origin: int | None, start: int
