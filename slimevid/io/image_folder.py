@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -121,8 +122,10 @@ class FolderClip:
 def _is_deep_file(file: Path) -> bool:
     """Return True for a picture of more than 8 bits. An unreadable one is reported when its frame is read."""
     try:
-        with Image.open(file) as image:
-            return is_deep(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(file) as image:
+                return is_deep(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
 

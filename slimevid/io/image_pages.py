@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +28,10 @@ _ERRORS = (UnidentifiedImageError, Image.DecompressionBombError, EOFError, OSErr
 def count_pages(path: Path) -> int:
     """Return how many pictures a file holds. A file that is no picture counts as one."""
     try:
-        with Image.open(path) as image:
-            return int(getattr(image, "n_frames", 1))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                return int(getattr(image, "n_frames", 1))
     except _ERRORS:
         return 1
 
@@ -86,8 +87,8 @@ class PagesClip:
     def _open(self) -> Image.Image:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                return Image.open(BytesIO(self._content))
+                warnings.simplefilter("ignore")
+                return Image.open(self._path)
         except _ERRORS as error:
             raise InputError(f"cannot read {self._path} as an image: {error}; replace the file") from error
 

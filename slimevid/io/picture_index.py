@@ -8,6 +8,7 @@ the decoder's pictures are the frames. A packet that the decoder refuses is a da
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -21,7 +22,7 @@ from slimecore.errors import InputError
 from slimevid.io.completeness import is_truncated
 from slimevid.io.display import Orientation, read_orientation
 
-__all__ = ["PictureIndex", "decode_packets", "film_stream", "open_container", "read_index", "reason"]
+__all__ = ["PictureIndex", "decode_packets", "film_stream", "find_film", "open_container", "read_index", "reason"]
 
 _EXACT_TIMESTAMP_FORMATS = {"mov", "matroska", "mpegts"}  # AVI and program streams guess the time of reordered frames
 _STILLS = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -90,6 +91,8 @@ class _Scan:
     """What one pass of decoding gives."""
 
     packets: list[tuple[int | None, bool, bool]]  # stamp, key frame, discarded
+    ends: list[int]  # last known time of every packet
+    times: list[int | None]  # of decoding, one a picture
     pictures: list[tuple[int | None, bool]]  # stamp, damaged
     failures: list[tuple[int | None, bool, str]]  # stamp of the packet, a key frame came before or is it, reason
     first: Any = None  # the first whole picture
@@ -114,15 +117,8 @@ def open_container(path: Path) -> Any:
         ) from error
 
 
-def film_stream(container: Any, path: Path, *, threads: bool = True) -> Any:
-    """Return the stream that players show: no cover, no preview, the best of several.
-
-    Parameters
-    ----------
-    container : av.InputContainer
-    path : Path
-    threads : bool
-        Decode several frames at a time.
+def find_film(container: Any, path: Path) -> int:
+    """Return the number of the stream that players show: no cover, no preview, the best of several.
 
     Raises
     ------
@@ -136,11 +132,30 @@ def film_stream(container: Any, path: Path, *, threads: bool = True) -> Any:
     films = [stream for stream in films if stream.codec_context is not None]
     if not films:
         raise InputError(f"{path}: no decoder for this video (an unknown codec, or its head is damaged)")
-    moving = [stream for stream in films if stream.frames != 1] or films
+    moving = _moving(path, [stream.index for stream in films]) if len(films) > 1 else {films[0].index}
+    films = [stream for stream in films if stream.index in moving] or films
     best = container.streams.best("video")
-    stream = next((s for s in moving if best is not None and s.index == best.index), None) or max(moving, key=_rank)
-    stream.thread_type = "AUTO" if threads else "NONE"
-    return stream
+    if best is not None and best.index in {stream.index for stream in films}:
+        return int(best.index)
+    return int(max(films, key=_rank).index)
+
+
+def _moving(path: Path, streams: list[int]) -> set[int]:
+    """Return those of several streams that hold more than one packet. A preview may be a film of a single picture."""
+    counts = dict.fromkeys(streams, 0)
+    with open_container(path) as container, suppress(av.error.FFmpegError):  # reported by the scan
+        for packet in container.demux([container.streams[i] for i in streams]):
+            counts[packet.stream.index] += bool(packet.size)
+            if min(counts.values()) > 1:
+                break
+    return {stream for stream, count in counts.items() if count > 1}
+
+
+def film_stream(container: Any, stream: int, *, threads: bool) -> Any:
+    """Return a stream by its number, ready to decode several frames at a time, or a single one."""
+    film = container.streams[stream]
+    film.thread_type = "AUTO" if threads else "NONE"
+    return film
 
 
 def _rank(stream: Any) -> tuple[bool, int, int]:
@@ -179,30 +194,32 @@ def read_index(path: Path) -> PictureIndex:
     InputError
         The file is not a readable video, or has no whole picture.
     """
-    scan = _scan(path, threads=True)
-    if scan.failures or len(scan.pictures) != len(scan.packets):
-        scan = _scan(path, threads=False)  # several threads report a failure late, and lose frames before it
     with open_container(path) as container:
-        stream = film_stream(container, path)
-        return _make_index(path, container, stream, scan)
+        number = find_film(container, path)
+        scan = _scan(path, number, threads=True)
+        if scan.failures or len(scan.pictures) != len(scan.packets):
+            scan = _scan(path, number, threads=False)  # several threads report a failure late, and lose frames before
+        return _make_index(path, container, container.streams[number], scan)
 
 
-def _scan(path: Path, *, threads: bool) -> _Scan:
-    scan = _Scan([], [], [])
+def _scan(path: Path, number: int, *, threads: bool) -> _Scan:
+    scan = _Scan([], [], [], [], [])
     with open_container(path) as container:
-        stream = film_stream(container, path, threads=threads)
+        stream = film_stream(container, number, threads=threads)
         seen_key = False
         try:
             for packet, images, failure in decode_packets(container, stream):
                 if packet is not None:
                     scan.packets.append((packet.pts, packet.is_keyframe, packet.is_discard))
                     seen_key = seen_key or packet.is_keyframe
+                    scan.ends += [max(time for time in (packet.pts, packet.dts, -1) if time is not None)]
                 if failure:
                     scan.failures.append((packet and packet.pts, seen_key, failure))
                 for image in images:
                     if scan.first is None and not image.is_corrupt:
                         scan.first = image
                     scan.pictures.append((image.pts, bool(image.is_corrupt)))
+                    scan.times.append(image.dts)
         except av.error.FFmpegError as error:
             raise InputError(f"{path}: the file is damaged or cut off ({error})") from error
     return scan
@@ -227,7 +244,7 @@ def _make_index(path: Path, container: Any, stream: Any, scan: _Scan) -> Picture
     lost = {stamp: text for stamp, text in failures if stamp is not None} if exact else {}
     known = sorted({*known, *lost})
     count = len(known) if exact else len(stamps) + len(failures)
-    fps = _frame_rate(stream, known if is_ordered else [])
+    fps = _frame_rate(stream, known if is_ordered else _known_times(scan.times))
     span = Fraction((known[-1] - known[0]) * stream.time_base) if is_ordered and count > 1 else (count - 1) / fps
     shown = [packet for packet in scan.packets if not packet[2]]
     pixel_shape = Fraction(stream.sample_aspect_ratio or 1)
@@ -254,6 +271,12 @@ def _make_index(path: Path, container: Any, stream: Any, scan: _Scan) -> Picture
     )
 
 
+def _known_times(times: list[int | None]) -> list[int]:
+    """Return the times of decoding, or nothing if some are unknown. The last pictures come out without a packet."""
+    known = [time for time in times if time is not None]
+    return known if None not in times[: len(known)] else []
+
+
 def _is_before(stamp: int | None, key: int | None) -> bool:
     return stamp is not None and key is not None and stamp < key
 
@@ -261,7 +284,7 @@ def _is_before(stamp: int | None, key: int | None) -> bool:
 def _frame_rate(stream: Any, stamps: list[int]) -> Fraction:
     """Return frames a second: as announced if the time stamps agree, or as the time stamps say."""
     announced = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
-    if len(stamps) < 2:
+    if len(stamps) < 2 or stamps[-1] <= stamps[0]:
         return next(iter(announced), _DEFAULT_RATE)
     span, steps = Fraction((stamps[-1] - stamps[0]) * stream.time_base), len(stamps) - 1
     tolerance = max(_MAX_RATE_ERROR * span, 2 * stream.time_base)  # time stamps are rounded
@@ -276,7 +299,8 @@ def _truncation(container: Any, stream: Any, scan: _Scan, fps: Fraction) -> tupl
     of both is what was found, so that a film that starts late is whole.
     """
     stamps = [stamp for stamp, *_ in scan.packets if stamp is not None]
-    found = Fraction((max(stamps) - min(0, *stamps)) * stream.time_base) + 1 / fps if stamps else None
+    last = max(scan.ends)
+    found = Fraction((last - min(0, *stamps)) * stream.time_base) + 1 / fps if last >= 0 else None
     return is_truncated((len(scan.packets), found), (stream.frames, _announced_duration(container, stream)))
 
 

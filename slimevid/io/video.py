@@ -66,7 +66,7 @@ class VideoClip:
         )
 
     def _stream(self, container: Any) -> Any:
-        return film_stream(container, self._path, threads=self.index.is_sound)
+        return film_stream(container, self.index.stream, threads=self.index.is_sound)
 
     def __len__(self) -> int:
         return self._count
