@@ -27,6 +27,7 @@ __all__ = ["PictureIndex", "decode_packets", "film_stream", "find_film", "open_c
 _EXACT_TIMESTAMP_FORMATS = {"mov", "matroska", "mpegts"}  # AVI and program streams guess the time of reordered frames
 _STILLS = Disposition.attached_pic | Disposition.timed_thumbnails
 _MAX_RATE_ERROR = Fraction(1, 200)  # of an announced rate against the time stamps; beyond it, the time stamps count
+_MAX_GUESSED_RATE_ERROR = Fraction(1, 4)  # against time stamps that the format guesses
 _MAX_LATE_FAILURES = 64  # of frames that several threads still hold at the end of the file
 _DEFAULT_RATE = Fraction(24)
 
@@ -152,7 +153,15 @@ def _moving(path: Path, streams: list[int]) -> set[int]:
 
 
 def film_stream(container: Any, stream: int, *, threads: bool) -> Any:
-    """Return a stream by its number, ready to decode several frames at a time, or a single one."""
+    """Return a stream by its number, ready to decode.
+
+    Parameters
+    ----------
+    container : av.InputContainer
+    stream : int
+    threads : bool
+        Decode several frames at a time.
+    """
     film = container.streams[stream]
     film.thread_type = "AUTO" if threads else "NONE"
     return film
@@ -244,7 +253,8 @@ def _make_index(path: Path, container: Any, stream: Any, scan: _Scan) -> Picture
     lost = {stamp: text for stamp, text in failures if stamp is not None} if exact else {}
     known = sorted({*known, *lost})
     count = len(known) if exact else len(stamps) + len(failures)
-    fps = _frame_rate(stream, known if is_ordered else _known_times(scan.times))
+    times, error = (known, _MAX_RATE_ERROR) if is_ordered else (_known_times(scan.times), _MAX_GUESSED_RATE_ERROR)
+    fps = _frame_rate(stream, times, error)
     span = Fraction((known[-1] - known[0]) * stream.time_base) if is_ordered and count > 1 else (count - 1) / fps
     shown = [packet for packet in scan.packets if not packet[2]]
     pixel_shape = Fraction(stream.sample_aspect_ratio or 1)
@@ -281,13 +291,22 @@ def _is_before(stamp: int | None, key: int | None) -> bool:
     return stamp is not None and key is not None and stamp < key
 
 
-def _frame_rate(stream: Any, stamps: list[int]) -> Fraction:
-    """Return frames a second: as announced if the time stamps agree, or as the time stamps say."""
+def _frame_rate(stream: Any, stamps: list[int], max_error: Fraction) -> Fraction:
+    """Return frames a second: as announced if the time stamps agree, or as the time stamps say.
+
+    Parameters
+    ----------
+    stream : av.VideoStream
+    stamps : list of int
+        One a picture.
+    max_error : Fraction
+        Of an announced rate, as a share of the duration.
+    """
     announced = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
     if len(stamps) < 2 or stamps[-1] <= stamps[0]:
         return next(iter(announced), _DEFAULT_RATE)
     span, steps = Fraction((stamps[-1] - stamps[0]) * stream.time_base), len(stamps) - 1
-    tolerance = max(_MAX_RATE_ERROR * span, 2 * stream.time_base)  # time stamps are rounded
+    tolerance = max(max_error * span, 2 * stream.time_base)  # time stamps are rounded
     agreeing = (rate for rate in announced if abs(steps / rate - span) <= tolerance)
     return next(agreeing, (steps / span).limit_denominator(1001))
 
