@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from slimecore.errors import InputError
-from slimecore.io.images import IMAGE_SUFFIXES, list_images
+from slimecore.io.images import list_images
 from slimecore.types import Frame
 
 __all__ = ["Clip", "open_clip", "read_range"]
+
+
+_PICTURE_SUFFIXES = (".tif", ".tiff", ".webp", ".png", ".apng", ".jpg", ".jpeg", ".bmp")
 
 
 class Clip(Protocol):
@@ -111,7 +114,7 @@ def open_clip(path: Path | str, leave_out: Sequence[Path] = ()) -> Clip:
         return FolderClip(path, leave_out)
     if not path.exists():
         raise InputError(f"no such clip: {path}; give a video file or a folder of frames")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.suffix.lower() in _PICTURE_SUFFIXES:
         from slimevid.io.image_pages import PagesClip
 
         return PagesClip(path)

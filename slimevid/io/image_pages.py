@@ -31,9 +31,23 @@ def count_pages(path: Path) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                return int(getattr(image, "n_frames", 1))
+                return len(_page_numbers(image))
     except _ERRORS:
         return 1
+
+
+def _page_numbers(image: Image.Image) -> list[int]:
+    """Return the numbers of an image's pages, without smaller copies and a camera's previews."""
+    count = int(getattr(image, "n_frames", 1))
+    if count == 1 or image.format == "MPO":
+        return [0]
+    pages = []
+    for page in range(count):
+        if image.format == "TIFF":  # other pages need decoding, and are no copies
+            image.seek(page)
+        if not getattr(image, "tag_v2", {}).get(_SUBFILE_TYPE, 0) & _REDUCED:
+            pages.append(page)
+    return pages or [0]
 
 
 class PagesClip:
@@ -58,25 +72,24 @@ class PagesClip:
             self._content = path.read_bytes()
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-        self._pages: list[int] = []
         durations: list[float] = []
         highest: list[Array] = []
         self.is_deep = False
         with self._open() as image:
             self._kind = image.format or "picture"
-            for page in range(int(getattr(image, "n_frames", 1))):
+            try:
+                self._pages = _page_numbers(image)
+            except _ERRORS as error:
+                raise InputError(f"{path}: its pages cannot be read ({error}); replace the file") from error
+            for page in self._pages:
                 self._seek(image, page)
-                tags = getattr(image, "tag_v2", {})
-                if page and tags.get(_SUBFILE_TYPE, 0) & _REDUCED:
-                    continue
                 deep = is_deep(image)
                 self.is_deep = self.is_deep or deep
                 rgb = self._pixels(image, page)
                 if deep:
                     highest.append(rgb.max(keepdims=True))
-                if not self._pages:
+                if page == self._pages[0]:
                     self.size = (rgb.shape[0], rgb.shape[1])
-                self._pages.append(page)
                 durations.append(float(image.info.get("duration", 0) or 0) / 1000)
         self._white = find_white(highest) if highest else 255.0
         self.notes = tuple(f"{path}: {note}" for note in (white_note(self._white) if highest else ()))

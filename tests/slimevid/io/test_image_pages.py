@@ -48,6 +48,19 @@ def test_stack_in_folder_noted(tmp_path: Path) -> None:
     assert note.endswith("0.tif holds 3 pictures, only its first is a frame; give the file itself as the clip")
 
 
+def test_smaller_copies_are_no_frames(tmp_path: Path) -> None:
+    """Pages that are marked as smaller copies are no frames, in a stack and among frames."""
+    path = tmp_path / "s.tif"
+    small = Image.new("RGB", (16, 12))
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    pages = [small, Image.fromarray(picture(1))]
+    pages[1].encoderinfo = {"tiffinfo": {254: 0}}
+    Image.fromarray(picture(0)).save(path, save_all=True, append_images=pages)
+    clip = open_clip(path)
+    assert len(clip) == 2
+    assert all(np.array_equal(frame.rgb, picture(frame.index)) for frame in clip.read(0, 2))
+
+
 def test_page_of_other_size_named(tmp_path: Path) -> None:
     """A page of another size is named."""
     Image.new("RGB", (9, 6)).save(tmp_path / "s.tif", save_all=True, append_images=[Image.new("RGB", (8, 6))])
