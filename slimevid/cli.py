@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slimecore.cli_support import Parser, add_common, make_parser, run_guarded
 from slimevid.evaluation.cli import add_evaluation
@@ -26,6 +26,16 @@ palette, the clip's own size), overlay.mp4, scores.csv, parts.safetensors, confi
 Frames are labelled forward and backward from every reference, half way to the next. A run that was stopped, however,
 goes on with --resume; with one more --ref, or a mended one, --resume re-runs only the frames between it and the
 references beside it."""
+
+_INFO_TEXT = """Say what a clip is: frames, size, display shape, rotation, rate, colours, streams.
+
+Frames are counted by decoding them, as every other command does. A file with several films, or with a cover picture, is
+read through the stream that players show."""
+
+_FRAME_TEXT = """Save a frame to draw a mask on.
+
+The picture is upright and has square pixels, as players show it. A mask drawn on it fits the clip. N counts from 0, as
+in --ref N=MASK."""
 
 
 def _make_parser() -> Parser:
@@ -71,8 +81,67 @@ def _make_parser() -> Parser:
     run.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     add_common(run)
     run.set_defaults(action=_run)
+    _add_info(commands)
+    _add_frame(commands)
     add_evaluation(commands)
     return parser
+
+
+def _add_info(commands: Any) -> None:
+    info = commands.add_parser(
+        "info", help="say what a clip is", description=_INFO_TEXT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    info.add_argument("clip", type=Path, metavar="CLIP", help="video file or folder of frames")
+    info.add_argument("--json", type=Path, metavar="FILE", help="write it as JSON too")
+    add_common(info)
+    info.set_defaults(action=_info)
+
+
+def _add_frame(commands: Any) -> None:
+    frame = commands.add_parser(
+        "frame",
+        help="save a frame to draw on",
+        description=_FRAME_TEXT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    frame.add_argument("clip", type=Path, metavar="CLIP", help="video file or folder of frames")
+    frame.add_argument("number", type=int, metavar="N", help="number of the frame, from 0")
+    frame.add_argument("--out", type=Path, metavar="PNG", help="picture to write (default CLIP_N.png)")
+    add_common(frame)
+    frame.set_defaults(action=_frame)
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from slimecore.io.atomic_files import write_json
+    from slimevid.io import open_clip
+    from slimevid.io.description import clip_text, describe_clip
+
+    content = describe_clip(open_clip(arguments.clip))
+    if arguments.json:
+        write_json(arguments.json, content)
+    for note in content["notes"]:
+        sys.stderr.write(f"note: {note}\n")
+    print(clip_text(content))
+    return 0
+
+
+def _frame(arguments: argparse.Namespace) -> int:
+    from slimecore.errors import InputError
+    from slimecore.io.images import write_png
+    from slimevid.io import open_clip
+    from slimevid.io.description import shown_frame
+
+    number, path = arguments.number, arguments.clip.resolve()
+    out = arguments.out or Path(f"{path.name if path.is_dir() else path.stem}_{number:05d}.png")
+    if out.suffix.lower() != ".png":
+        raise InputError(f"--out {out}: frames are saved as PNG; give a name that ends in .png")
+    if path in (out.resolve(), out.resolve().parent):
+        raise InputError(f"--out {out}: this would change the clip; give another place")
+    clip = open_clip(arguments.clip)
+    rgb = shown_frame(clip, number)
+    write_png(out, rgb)
+    print(f"{out}: frame {number} of {len(clip)}, {rgb.shape[1]}x{rgb.shape[0]}; draw its mask, --ref {number}=MASK")
+    return 0
 
 
 def _build_request(arguments: argparse.Namespace) -> RunRequest:

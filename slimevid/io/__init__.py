@@ -14,6 +14,9 @@ from slimecore.types import Frame
 __all__ = ["Clip", "open_clip", "read_range"]
 
 
+_PICTURE_SUFFIXES = (".tif", ".tiff", ".webp", ".png", ".apng", ".jpg", ".jpeg", ".bmp")
+
+
 class Clip(Protocol):
     """A clip that can be read in both directions with constant memory.
 
@@ -23,6 +26,8 @@ class Clip(Protocol):
         Name of the folder, or of the file without its suffix.
     size : (int, int)
         Height and width of every frame, in pixels.
+    pixel_shape : Fraction
+        Width of a pixel divided by its height. Not 1 in clips that are shown wider than they are stored.
     fps : Fraction
         Frames per second.
     notes : tuple of str
@@ -31,6 +36,7 @@ class Clip(Protocol):
 
     name: str
     size: tuple[int, int]
+    pixel_shape: Fraction
     fps: Fraction
     notes: tuple[str, ...]
 
@@ -84,7 +90,7 @@ class Clip(Protocol):
 
 
 def open_clip(path: Path | str, leave_out: Sequence[Path] = ()) -> Clip:
-    """Open a video file or a folder of frames.
+    """Open a video file, a folder of frames, or a picture file with several pages.
 
     Parameters
     ----------
@@ -108,6 +114,10 @@ def open_clip(path: Path | str, leave_out: Sequence[Path] = ()) -> Clip:
         return FolderClip(path, leave_out)
     if not path.exists():
         raise InputError(f"no such clip: {path}; give a video file or a folder of frames")
+    if path.suffix.lower() in _PICTURE_SUFFIXES:
+        from slimevid.io.image_pages import PagesClip
+
+        return PagesClip(path)
     from slimevid.io.video import VideoClip
 
     return VideoClip(path)

@@ -73,6 +73,10 @@ def is_truncated(found: tuple[int, Fraction | None], announced: tuple[int, Fract
         A single note, or an empty tuple if nothing is missing.
     """
     (frames, seconds), (announced_frames, announced_seconds) = found, announced
+    if seconds is not None and announced_seconds is not None and announced_frames:
+        frame_time = announced_seconds / announced_frames
+        if announced_seconds - seconds <= _TOLERATED_FRAMES * frame_time:
+            return ()  # the last frame is there: recorders announce frames that they dropped too
     if announced_frames - frames > max(_TOLERATED_FRAMES, announced_frames // _TOLERATED_FRAME_DIVISOR):
         return (f"{frames} frames found, {announced_frames} announced; the file may be cut off",)
     if (

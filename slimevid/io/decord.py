@@ -16,7 +16,7 @@ __all__ = ["agrees", "read_chunk"]
 def _reader(path: Path) -> Any:
     import decord
 
-    return decord.VideoReader(str(path), num_threads=1)
+    return decord.VideoReader(str(path.absolute()), num_threads=1)  # a relative name may look like a URL
 
 
 def agrees(path: Path, count: int, size: tuple[int, int]) -> bool:

@@ -1,9 +1,10 @@
 """Read a video file through PyAV, frame-exact in both directions, with at most a short chunk in memory.
 
-Packets are listed once without decoding. That gives the exact number of frames and the time stamp of every frame, and
-hence exact seeking. Demuxers may seek by decoding time, or to a packet that is not a key frame. Therefore a seek is
-accepted only if it lands on a key frame at or before the requested frame. Otherwise an earlier key frame is tried. If
-decord is installed, it reads the backward direction faster. "Key frame" here is the codec's term.
+The film is decoded once to list its pictures (:mod:`slimevid.io.picture_index`). That gives the exact number of frames
+and the time stamp of every frame, and hence exact seeking. Demuxers may seek by decoding time, or to a packet that is
+not a key frame. Therefore a seek is accepted only if it lands on a key frame at or before the requested frame.
+Otherwise an earlier key frame is tried. If decord is installed, it reads the backward direction faster. "Key frame"
+here is the codec's term.
 """
 
 from __future__ import annotations
@@ -11,29 +12,28 @@ from __future__ import annotations
 import importlib.util
 from bisect import bisect_right
 from collections.abc import Iterator
-from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 
 from slimecore.errors import InputError
 from slimecore.types import Frame
-from slimevid.io.completeness import is_truncated
+from slimevid.io.display import read_orientation, show, to_rgb
 from slimevid.io.fingerprint import fingerprint
+from slimevid.io.picture_index import decode_packets, film_stream, open_container, read_index, reason
 
 __all__ = ["VideoClip"]
 
 _MAX_CHUNK_FRAMES = 24
 _MAX_CHUNK_BYTES = 1 << 27
 _DECORD_CODECS = {"h264", "vp8", "vp9"}  # decord seeks to wrong frames in mpeg4, HEVC and transport streams
-_EXACT_TIMESTAMP_FORMATS = {"mov", "matroska", "mpegts"}  # AVI and program streams guess the time of reordered frames
+# decord turns pictures by quarters and never mirrors them: swapped sides, mirrored columns, mirrored rows
+_DECORD_ORIENTATIONS = {(False, False, False), (True, True, False), (False, True, True), (True, False, True)}
 
 
 class VideoClip:
-    """The first video stream of a file as a :class:`slimevid.io.Clip`.
+    """The best video stream of a file as a :class:`slimevid.io.Clip`.
 
     Parameters
     ----------
@@ -48,60 +48,25 @@ class VideoClip:
     def __init__(self, path: Path) -> None:
         self.name = path.stem
         self._path = path
-        with self._open() as container:
-            stream = self._stream(container)
-            self.fps = Fraction(stream.average_rate or stream.guessed_rate or 24)
-            try:
-                coded_packets = [(p.pts, p.is_keyframe, p.is_discard) for p in container.demux(stream) if p.size]
-            except av.error.FFmpegError as error:
-                raise InputError(f"{path}: the file is damaged or cut off ({error})") from error
-            exact_formats = _EXACT_TIMESTAMP_FORMATS.intersection(container.format.name.split(","))
-            codec = stream.codec_context.name
-            notes = is_truncated(
-                (len(coded_packets), _packet_duration(coded_packets, stream, self.fps)),
-                (stream.frames, _announced_duration(container, stream)),
-            )
-        packets = [(stamp, key) for stamp, key, discarded in coded_packets if not discarded]
-        if not packets:
-            raise InputError(f"{path}: the video has no frames")
-        self.notes = tuple(f"{path}: {note}" for note in notes)
-        self._stamps = sorted(stamp for stamp, _ in packets if stamp is not None)
-        self._seekable = bool(exact_formats) and len(self._stamps) == len(packets) == len(set(self._stamps))
-        self._keys = sorted(stamp for stamp, key in packets if key and stamp is not None)
-        self._decord = self._seekable and "mpegts" not in exact_formats and codec in _DECORD_CODECS
-        self._count = len(packets)
-        self.size = self._read_first_size()
-
-    def _open(self) -> Any:
-        try:
-            return av.open(str(self._path))
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise InputError(
-                f"{self._path}: not a readable video ({_reason(error)}); "
-                "give an mp4, mov, mkv ... or a folder of frames"
-            ) from error
+        index = read_index(path)
+        self.index = index
+        self.fps, self.notes = index.fps, index.notes
+        swapped = index.orientation[0]
+        self.size = index.size[::-1] if swapped else index.size
+        self.pixel_shape = 1 / index.pixel_shape if swapped else index.pixel_shape
+        self._stamps, self._count = index.stamps, index.count
+        self._seekable = bool(index.stamps)
+        self._decord = (
+            self._seekable
+            and index.has_packet_each
+            and index.orientation in _DECORD_ORIENTATIONS
+            and index.description["codec"] in _DECORD_CODECS
+            and "mpegts" not in index.description["container"]
+            and len([entry for entry in index.description["streams"] if entry["kind"] == "video"]) == 1
+        )
 
     def _stream(self, container: Any) -> Any:
-        if not container.streams.video:
-            raise InputError(f"{self._path}: the file has no video stream")
-        stream = container.streams.video[0]
-        if stream.codec_context is None:
-            raise InputError(f"{self._path}: no decoder for this video (an unknown codec, or its head is damaged)")
-        stream.thread_type = "AUTO"
-        return stream
-
-    def _read_first_size(self) -> tuple[int, int]:
-        with self._open() as container:
-            try:
-                image = next(container.decode(self._stream(container)), None)
-            except av.error.FFmpegError as error:
-                raise InputError(f"{self._path}: frame 0 cannot be decoded ({_reason(error)})") from error
-        if image is None:
-            raise InputError(f"{self._path}: no frame could be decoded")
-        if self._seekable and image.pts in self._stamps:  # a lossless cut may leave frames before the first key frame
-            self._stamps = self._stamps[self._stamps.index(image.pts) :]
-            self._count = len(self._stamps)
-        return self._frame(0, image).size
+        return film_stream(container, self.index.stream, threads=self.index.is_sound)
 
     def __len__(self) -> int:
         return self._count
@@ -139,9 +104,10 @@ class VideoClip:
     def _seek_targets(self, start: int) -> Iterator[int | None]:
         """Yield time stamps of key frames at or before `start`, each farther back, then None (the start)."""
         if start and self._seekable:
-            position, back = bisect_right(self._keys, self._stamps[start]) - 1, 1
+            keys = self.index.keys
+            position, back = bisect_right(keys, self._stamps[start]) - 1, 1
             while position > 0:
-                yield self._keys[position]
+                yield keys[position]
                 position, back = position - back, 2 * back
         yield None
 
@@ -149,47 +115,60 @@ class VideoClip:
         """Yield the frames in `wanted`, or none if decoding from `origin` does not reach the first."""
         start, stop = wanted.start, wanted[-1] + 1  # the stop of a range may lie beyond its last number
         expected, failure = start, ""
-        with self._open() as container:
+        with open_container(self._path) as container:
             stream = self._stream(container)
             try:
                 if origin is not None:
                     container.seek(origin, stream=stream)
                 for index, image in self._numbered_images(container, stream, origin, start):
-                    if index >= stop:
+                    if index < expected:
+                        continue
+                    failure = self._failure(expected, index, image) if index < stop else ""
+                    if failure or index >= stop:
                         break
-                    if index > expected:
-                        failure = f"frame {expected} cannot be decoded (the decoder drops it)"
-                        break
-                    if index == expected:
-                        if image.is_corrupt:
-                            failure = f"frame {expected} cannot be decoded (its data is damaged)"
-                            break
-                        if index in wanted:
-                            yield self._frame(index, image)
-                        expected += 1
+                    if index in wanted:
+                        yield self._frame(index, image)
+                    expected += 1
             except av.error.FFmpegError as error:
-                failure = f"frame {expected} cannot be decoded ({_reason(error)})"
+                failure = reason(error)
         if expected < stop and (origin is None or expected > start):
-            ends = f"the video ends at frame {expected}, {self._count} were announced; the file is damaged or cut off"
-            raise InputError(f"{self._path}: {failure or ends}")
+            failure = failure or self.index.damaged.get(expected, "")
+            what = f"frame {expected} cannot be decoded ({failure})"
+            ends = f"the video ends at frame {expected}, {self._count} were announced"
+            raise InputError(f"{self._path}: {what if failure else ends}; the file is damaged or cut off")
+
+    def _failure(self, expected: int, index: int, image: Any) -> str:
+        """Return why frame `expected` cannot be had when the decoder gives image `index`, or an empty string."""
+        if expected in self.index.damaged:
+            return self.index.damaged[expected]
+        if index > expected:
+            return "the decoder drops it"
+        if isinstance(image, str):  # the decoder refused its packet
+            return image
+        return "its data is damaged" if image.is_corrupt else ""
 
     def _numbered_images(
         self, container: Any, stream: Any, origin: int | None, start: int
     ) -> Iterator[tuple[int, Any]]:
-        """Yield decoded images with their frame numbers, or none if the seek to `origin` missed a usable key frame."""
-        if origin is None:
-            # Time stamps give the numbers if they are known: a frame dropped by the decoder must not shift the others.
-            order = {stamp: i for i, stamp in enumerate(self._stamps)} if self._seekable else {}
-            for count, image in enumerate(container.decode(stream)):
-                yield order.get(image.pts, count) if order else count, image
-            return
-        packets = container.demux(stream)
-        first = next(packets)
-        if not first.is_keyframe or first.pts is None or first.pts > self._stamps[start]:
-            return
+        """Yield decoded images with their frame numbers, or none if the seek to `origin` missed a usable key frame.
+
+        Without exact time stamps, pictures are counted. A packet that the decoder refuses then takes a number, and the
+        reason is yielded instead of an image.
+        """
         order = {stamp: i for i, stamp in enumerate(self._stamps)}
-        for packet in chain([first], packets):
-            yield from ((order[p.pts], p) for p in packet.decode() if p.pts in order)
+        count, failures = -self.index.leading, -self.index.leading_failures
+        for position, (packet, images, failure) in enumerate(decode_packets(container, stream)):
+            if position == 0 and origin is not None:
+                usable = packet is not None and packet.is_keyframe and packet.pts is not None
+                if not usable or packet.pts > self._stamps[start]:
+                    return
+            if order:
+                yield from ((order[image.pts], image) for image in images if image.pts in order)
+                continue
+            numbered = [*([failure] if failure and failures >= 0 else []), *images]
+            failures += bool(failure)
+            yield from ((number, image) for number, image in enumerate(numbered, count) if number >= 0)
+            count += len(numbered)
 
     def read_reversed(self, start: int, stop: int, step: int = 1) -> Iterator[Frame]:
         """Yield frames from the last to the first, decoded forward in chunks of up to 24 frames or 128 MiB.
@@ -218,34 +197,10 @@ class VideoClip:
 
     def _frame(self, index: int, image: Any) -> Frame:
         """Convert a decoded image to a frame, upright, and check its size."""
-        rgb = image.to_ndarray(format="rgb24")
-        quarter_turns = round((getattr(image, "rotation", 0) or 0) / 90) % 4
-        rgb = np.ascontiguousarray(np.rot90(rgb, quarter_turns)) if quarter_turns else rgb
-        size = getattr(self, "size", rgb.shape[:2])
-        if rgb.shape[:2] != tuple(size):
+        rgb = show(to_rgb(image), read_orientation(image))
+        if rgb.shape[:2] != self.size:
             raise InputError(
-                f"{self._path}: frame {index} is {rgb.shape[1]}x{rgb.shape[0]}, the clip is {size[1]}x{size[0]}; "
-                "the picture size changes mid-stream, cut the clip there"
+                f"{self._path}: frame {index} is {rgb.shape[1]}x{rgb.shape[0]}, the clip is "
+                f"{self.size[1]}x{self.size[0]}; the picture size changes mid-stream, cut the clip there"
             )
         return Frame(index, rgb, f"{index:05d}")
-
-
-def _packet_duration(coded_packets: list[tuple[int | None, bool, bool]], stream: Any, fps: Fraction) -> Fraction | None:
-    """Return the seconds from the first frame to the end of the last, or None without time stamps."""
-    stamps = [stamp for stamp, *_ in coded_packets if stamp is not None]
-    return Fraction((max(stamps) - min(stamps)) * stream.time_base) + 1 / fps if stamps else None
-
-
-def _announced_duration(container: Any, stream: Any) -> Fraction | None:
-    """Return the video's duration in seconds as its header announces it, or None.
-
-    The duration of the file is used only if the file has a single stream: otherwise it may be that of the sound.
-    """
-    if stream.duration is not None:
-        return Fraction(stream.duration * stream.time_base)
-    single_stream = len(container.streams) == 1 and container.duration is not None
-    return Fraction(container.duration, av.time_base) if single_stream else None
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error)

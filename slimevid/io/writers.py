@@ -12,8 +12,22 @@ import numpy.typing as npt
 from slimecore.errors import OutputError
 from slimecore.io.atomic_files import atomic_path
 from slimecore.io.video_writer import VideoWriter as OverlayWriter
+from slimevid.io import Clip
 
-__all__ = ["OverlayWriter", "ScoreWriter", "sort_scores", "write_soft"]
+__all__ = ["OverlayWriter", "ScoreWriter", "open_overlay", "sort_scores", "write_soft"]
+
+
+def open_overlay(path: Path, clip: Clip, stride: int) -> OverlayWriter:
+    """Open the overlay video of a clip: its size, its pixel shape, its duration.
+
+    Parameters
+    ----------
+    path : Path
+    clip : Clip
+    stride : int
+        Every how manieth frame is drawn. The frame rate is divided by it.
+    """
+    return OverlayWriter(path, clip.size, clip.fps / stride, pixel_shape=clip.pixel_shape)
 
 
 class ScoreWriter:

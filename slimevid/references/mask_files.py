@@ -116,7 +116,7 @@ def read_references(
             raise InputError(f"--ref {ref.path} is a folder; give a mask there, and the clip before it")
     mask_files = [read_mask(ref.path) for ref in refs]
     nonempty = [i for i, mask in enumerate(mask_files) if mask.values] or list(range(len(mask_files)))
-    fitted = [fit_mask(mask_files[i], clip.size, str(refs[i].path)) for i in nonempty]
+    fitted = [fit_mask(mask_files[i], clip.size, str(refs[i].path), clip.pixel_shape) for i in nonempty]
     masks, notes = harmonize_values(fitted, [str(refs[i].path) for i in nonempty])
     names_by_value = _part_names(names, masks, given)
     parts_per_mask = [

@@ -13,7 +13,7 @@ from slimecore.imaging.overlay import overlay
 from slimecore.io.masks import write_mask
 from slimecore.types import Parts
 from slimevid.frame.labels import FrameResult
-from slimevid.io.writers import OverlayWriter, ScoreWriter, write_soft
+from slimevid.io.writers import OverlayWriter, ScoreWriter, open_overlay, write_soft
 from slimevid.run.checkpoint import RunPosition, Snapshot
 from slimevid.run.context import RunContext
 from slimevid.run.frame_checksums import FrameLog
@@ -110,8 +110,7 @@ class FrameLoop:
         checksums = stack.enter_context(FrameLog(context.folder.frame_checksums))
         video = None
         if draws_overlay:
-            rate = context.clip.fps / context.frames.step
-            video = stack.enter_context(OverlayWriter(context.folder.overlay, context.clip.size, rate))
+            video = stack.enter_context(open_overlay(context.folder.overlay, context.clip, context.frames.step))
         return _OpenFiles(scores, checksums, video)
 
     def _first_position(self, snapshot: Snapshot | None, index: int) -> RunPosition:

@@ -22,6 +22,8 @@ CASES = [
     ("slime", ["show"]),
     ("slime", ["export"]),
     ("slimevid", ["run"]),
+    ("slimevid", ["info"]),
+    ("slimevid", ["frame"]),
     ("slimevid", ["eval"]),
     ("slimevid", ["davis"]),
     ("slimevid", ["eval-tracks"]),

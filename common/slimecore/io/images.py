@@ -16,6 +16,7 @@ from slimecore.io.atomic_files import write_bytes
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "flatten",
     "list_images",
     "natural_key",
     "open_image",
@@ -78,6 +79,11 @@ def read_rgb(path: Path | str) -> npt.NDArray[np.uint8]:
         white = 1.0 if image.mode == "F" and values.max() <= 1 else 255.0 if values.max() <= 255 else 65535.0
         gray = (values * (255.0 / white)).round().clip(0, 255).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)
+    return flatten(image)
+
+
+def flatten(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Return an image of 8 bits as (h, w, 3) uint8 RGB, transparent pixels over black."""
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)

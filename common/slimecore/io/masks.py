@@ -14,6 +14,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -243,7 +244,7 @@ def _from_colors(rgb: Array, path: Path) -> MaskFile:
     return replace(mask, colors=color_of_value, notes=notes, values_are_arbitrary=not in_palette)
 
 
-def fit_mask(mask: MaskFile, size: tuple[int, int], source: str) -> MaskFile:
+def fit_mask(mask: MaskFile, size: tuple[int, int], source: str, pixel_shape: Fraction = Fraction(1)) -> MaskFile:
     """Resize a mask to the size of its picture.
 
     Parameters
@@ -253,6 +254,8 @@ def fit_mask(mask: MaskFile, size: tuple[int, int], source: str) -> MaskFile:
         ``(h, w)`` of the picture.
     source : str
         Name of the mask in messages.
+    pixel_shape : Fraction
+        Width of a pixel of the picture divided by its height. A mask drawn on the picture as it is shown fits too.
 
     Returns
     -------
@@ -267,7 +270,7 @@ def fit_mask(mask: MaskFile, size: tuple[int, int], source: str) -> MaskFile:
     h, w = mask.labels.shape
     if (h, w) != size:
         ratio = (w / h) / (size[1] / size[0])
-        if abs(ratio - 1) > _ASPECT_TOLERANCE:
+        if min(abs(ratio - 1), abs(ratio / float(pixel_shape) - 1)) > _ASPECT_TOLERANCE:
             raise InputError(
                 f"{source}: the mask is {w}x{h} but the picture is {size[1]}x{size[0]}, another aspect ratio; "
                 "draw the mask on this very picture"

@@ -17,6 +17,13 @@ from slimecore.errors import OutputError
 __all__ = ["VideoWriter"]
 
 
+# Players take a video that does not say its colours for BT.709 where it is HD. The colours are therefore always said.
+_SD_LINES, _HD_COLUMNS = 576, 1280
+_HD_MATRIX, _SD_MATRIX, _LIMITED_RANGE = 1, 6, 1  # codes of H.273: BT.709, BT.601 (SMPTE 170M)
+_SWS_MATRIX = {1: 1, 6: 5}  # the same in swscale's numbers
+_MAX_SHAPE_DENOMINATOR = 10000
+
+
 class VideoWriter:
     """H.264 video writer and context manager (MPEG-4 where FFmpeg lacks libx264).
 
@@ -31,6 +38,8 @@ class VideoWriter:
         Frames a second.
     crf : int
         H.264 quality, 0 (lossless) to 51 (worst).
+    pixel_shape : Fraction
+        Width of a pixel divided by its height.
 
     Raises
     ------
@@ -38,18 +47,33 @@ class VideoWriter:
         `path` cannot be written.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: Fraction, crf: int = 20) -> None:
+    def __init__(
+        self,
+        path: Path,
+        size: tuple[int, int],
+        fps: Fraction,
+        crf: int = 20,
+        *,
+        pixel_shape: Fraction = Fraction(1),
+    ) -> None:
         self._path = path
         self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         self._pad = (size[0] % 2, size[1] % 2)
         try:
-            self._container = av.open(str(self._temporary), "w", format="mp4")
+            # A relative name with a colon would be taken for a protocol.
+            self._container = av.open(str(self._temporary.absolute()), "w", format="mp4")
             codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
             self._stream: Any = self._container.add_stream(codec, rate=fps.limit_denominator(60000))
         except (av.error.FFmpegError, OSError) as error:
             raise OutputError(f"cannot write {path}: {error}; choose another --out") from error
         self._stream.width, self._stream.height = size[1] + self._pad[1], size[0] + self._pad[0]
         self._stream.pix_fmt = "yuv420p"
+        self._matrix = _HD_MATRIX if size[0] > _SD_LINES or size[1] >= _HD_COLUMNS else _SD_MATRIX
+        context = self._stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = self._matrix
+        context.color_range = _LIMITED_RANGE
+        if pixel_shape != 1:
+            context.sample_aspect_ratio = pixel_shape.limit_denominator(_MAX_SHAPE_DENOMINATOR)
         if codec == "libx264":
             self._stream.options = {"crf": str(crf), "preset": "veryfast"}
 
@@ -58,7 +82,10 @@ class VideoWriter:
         padded = np.pad(rgb, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), mode="edge") if any(self._pad) else rgb
         try:
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
-            for packet in self._stream.encode(picture):
+            coded = picture.reformat(
+                format="yuv420p", dst_colorspace=_SWS_MATRIX[self._matrix], dst_color_range=_LIMITED_RANGE
+            )
+            for packet in self._stream.encode(coded):
                 self._container.mux(packet)
         except (av.error.FFmpegError, OSError) as error:
             raise OutputError(f"cannot write {self._path}: {error}; what was written before is kept") from error

@@ -2,6 +2,7 @@
 
 import io
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -287,6 +288,14 @@ def test_fit_mask_keeps_equal_size() -> None:
     """A mask of the same size is untouched."""
     mask = MaskFile(np.eye(4, dtype=np.int32), {})
     assert fit_mask(mask, (4, 4), "m.png") is mask
+
+
+def test_fit_mask_accepts_display_shape() -> None:
+    """A mask drawn on the picture as it is shown fits its stored pixels."""
+    labels = np.zeros((20, 40), np.int32)
+    labels[:, 20:] = 1
+    fitted = fit_mask(MaskFile(labels, {}), (20, 30), "m.png", Fraction(4, 3))
+    assert np.array_equal(fitted.labels, np.repeat([[0] * 15 + [1] * 15], 20, 0))
 
 
 def test_fit_mask_refuses_other_aspect() -> None:

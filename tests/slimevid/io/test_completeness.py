@@ -55,7 +55,8 @@ def test_irregular_numbers_not_reported(stems):
     [
         ((40, Fraction(4)), (40, Fraction(4)), None),
         ((38, Fraction(4)), (40, Fraction(4)), None),
-        ((37, Fraction(4)), (40, Fraction(4)), "37 frames found, 40 announced"),
+        ((37, Fraction(37, 10)), (40, Fraction(4)), "37 frames found, 40 announced"),
+        ((30, Fraction(4)), (40, Fraction(4)), None),  # frames dropped on the way, none at the end
         ((985, None), (1000, None), None),
         ((979, None), (1000, None), "979 frames found, 1000 announced"),
         ((20, Fraction(2)), (0, Fraction(4)), "2.0 s found, 4.0 s announced"),

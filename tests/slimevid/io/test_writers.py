@@ -6,6 +6,7 @@ import csv
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -139,3 +140,28 @@ def test_scores_truncated_to_kept_size(tmp_path):
     with ScoreWriter(path, size) as scores:
         scores.write([(7, "7", 1, "x", 1, 0, 0, 0)])
     assert [line.split(",")[0] for line in path.read_text().splitlines()] == ["frame", "0", "7"]
+
+
+@pytest.mark.parametrize(("size", "matrix"), [((48, 64), 6), ((576, 704), 6), ((720, 1280), 1)])
+def test_overlay_says_its_colors(tmp_path: Path, size: tuple[int, int], matrix: int) -> None:
+    """The overlay is BT.709 if it is HD, else BT.601, says so, and shows the colours that were written."""
+    color = np.array((200, 60, 30))
+    with OverlayWriter(tmp_path / "o.mp4", size, Fraction(24), crf=1) as video:
+        video.write(np.full((*size, 3), color, np.uint8))
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        image = next(container.decode(video=0))
+    assert (image.colorspace, image.color_primaries, image.color_trc, image.color_range) == (matrix, matrix, matrix, 1)
+    y, u, v = (float(plane[20, 20]) for plane in image.reformat(format="yuv444p").to_ndarray())
+    red, blue = (0.2126, 0.0722) if matrix == 1 else (0.299, 0.114)
+    luma = (y - 16) / 219
+    shown_red, shown_blue = luma + 2 * (1 - red) * (v - 128) / 224, luma + 2 * (1 - blue) * (u - 128) / 224
+    assert np.abs(255 * np.array([shown_red, shown_blue]) - color[[0, 2]]).max() < 4
+
+
+def test_overlay_in_folder_with_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative folder with a colon in its name is no protocol."""
+    (tmp_path / "take:1_slime").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with OverlayWriter(Path("take:1_slime/o.mp4"), (48, 64), Fraction(24)) as video:
+        video.write(frame(0, (48, 64)))
+    assert len(open_clip("take:1_slime/o.mp4")) == 1
