@@ -10,7 +10,7 @@ from slimecore.array_types import Array
 
 __all__ = ["FaceVotes", "annotation_votes", "cast_votes"]
 
-_DOUBTFUL_WEIGHT = 0.1  # of a face whose pixels are all doubtful, times their mean certainty, beside edge weights
+_DOUBTFUL_WEIGHT = 0.01  # of a face that shows doubtful pixels alone, times their mean weight, beside edge weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +66,7 @@ def cast_votes(face_id: Array, soft: Array, faces: int, weight: Array | None = N
 
 
 def annotation_votes(face_id: Array, rows: Array, weight: Array | None, shape: tuple[int, int]) -> list[FaceVotes]:
-    """Turn annotated views to fixed votes of certain pixels, and soft votes of faces that show doubtful pixels alone.
+    """Cast the votes of annotated views: fixed ones of certain pixels, soft ones of faces with doubtful pixels alone.
 
     Parameters
     ----------
@@ -91,8 +91,7 @@ def annotation_votes(face_id: Array, rows: Array, weight: Array | None, shape: t
         return [FaceVotes(fixed, is_fixed=True)]
     soft = _padded(cast_votes(face_id, rows, faces, weight), parts)
     soft[fixed.any(1)] = 0
-    pixels = np.bincount(face_id[face_id >= 0], minlength=faces)
-    soft *= _DOUBTFUL_WEIGHT / pixels.clip(1)[:, None]
+    soft *= _DOUBTFUL_WEIGHT / np.bincount(face_id[face_id >= 0], minlength=faces).clip(1)[:, None]
     return [FaceVotes(fixed, is_fixed=True), FaceVotes(soft, is_fixed=False)]
 
 

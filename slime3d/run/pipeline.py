@@ -242,7 +242,7 @@ def run_mesh(
         )
     with timer.stage("label"):
         given = read_references(references, face_id, names, config.unlabelled_faces)
-        labels = label_mesh(mesh, face_id, given.rows, given.parts, config, annotated_cameras, renderer)
+        labels = label_mesh(mesh, face_id, given.rows, given.parts, config, annotated_cameras, renderer, given.weight)
     with timer.stage("write"):
         seen = np.zeros(len(mesh.faces), bool)
         seen[face_id[face_id >= 0]] = True
