@@ -8,7 +8,9 @@ import numpy as np
 
 from slimecore.array_types import Array
 
-__all__ = ["FaceVotes", "cast_votes"]
+__all__ = ["FaceVotes", "annotation_votes", "cast_votes"]
+
+_DOUBTFUL_WEIGHT = 0.01  # of a face that shows doubtful pixels alone, times their mean weight, beside edge weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +30,7 @@ class FaceVotes:
     is_fixed: bool
 
 
-def cast_votes(face_id: Array, soft: Array, faces: int) -> Array:
+def cast_votes(face_id: Array, soft: Array, faces: int, weight: Array | None = None) -> Array:
     """Sum the labels of all pixels that show a face to votes (F, P).
 
     Parameters
@@ -39,6 +41,8 @@ def cast_votes(face_id: Array, soft: Array, faces: int) -> Array:
         Probabilities of P parts, or part rows with -1 for unlabelled pixels.
     faces : int
         F.
+    weight : (N, h, w) float, optional
+        Weight of every pixel, for rows. The default is 1.
 
     Returns
     -------
@@ -55,6 +59,42 @@ def cast_votes(face_id: Array, soft: Array, faces: int) -> Array:
         rows = soft[visible]
         labelled = rows >= 0
         parts = int(soft.max()) + 1
-        flat = np.bincount(ids[labelled].astype(np.int64) * parts + rows[labelled], minlength=faces * parts)
+        cells = ids[labelled].astype(np.int64) * parts + rows[labelled]
+        flat = np.bincount(cells, None if weight is None else weight[visible][labelled], minlength=faces * parts)
         return flat.reshape(faces, parts).astype(np.float64)
     return np.stack([np.bincount(ids, soft[:, p][visible], minlength=faces) for p in range(soft.shape[1])], 1)
+
+
+def annotation_votes(face_id: Array, rows: Array, weight: Array | None, shape: tuple[int, int]) -> list[FaceVotes]:
+    """Cast the votes of annotated views: fixed ones of certain pixels, soft ones of faces with doubtful pixels alone.
+
+    Parameters
+    ----------
+    face_id : (A, h, w) int32
+        Face shown by every pixel, -1 = none.
+    rows : (A, h, w) int
+        Part row at every pixel, -1 = unlabelled.
+    weight : (A, h, w) float32, optional
+        Certainty of every pixel, 0..1. The default is 1.
+    shape : (int, int)
+        F and P.
+
+    Returns
+    -------
+    list of FaceVotes
+        Fixed votes (F, P), and soft votes (F, P) if a pixel is doubtful.
+    """
+    faces, parts = shape
+    certain = rows if weight is None else np.where(weight >= 1, rows, -1)
+    fixed = _padded(cast_votes(face_id, certain, faces), parts)
+    if weight is None or (weight >= 1).all():
+        return [FaceVotes(fixed, is_fixed=True)]
+    soft = _padded(cast_votes(face_id, rows, faces, weight), parts)
+    soft[fixed.any(1)] = 0
+    soft *= _DOUBTFUL_WEIGHT / np.bincount(face_id[face_id >= 0], minlength=faces).clip(1)[:, None]
+    return [FaceVotes(fixed, is_fixed=True), FaceVotes(soft, is_fixed=False)]
+
+
+def _padded(votes: Array, parts: int) -> Array:
+    """Return votes (F, P) with zeros for the last parts, of which no pixel votes."""
+    return np.pad(votes, ((0, 0), (0, parts - votes.shape[1])))

@@ -17,7 +17,7 @@ from slime3d.labelling.annotated_views import Reference, read_references
 from slime3d.labelling.appearance import AnnotatedViews, appearance_votes
 from slime3d.labelling.random_walk import RELABELLED_BY_APPEARANCE, SOURCES, FaceLabels, random_walk_labels
 from slime3d.labelling.symmetry import symmetry_evidence
-from slime3d.labelling.votes import FaceVotes, cast_votes
+from slime3d.labelling.votes import annotation_votes
 from slime3d.output.files import write_contact_sheet
 from slime3d.output.results import LabelledMesh, write_results
 from slime3d.rendering.cameras import Cameras, cameras_entry, orbit_cameras, read_cameras
@@ -137,6 +137,7 @@ def label_mesh(
     config: RunConfig,
     cameras: Cameras | None = None,
     renderer: Renderer | None = None,
+    weight: Array | None = None,
 ) -> FaceLabels:
     """Label every face from annotated views.
 
@@ -153,14 +154,17 @@ def label_mesh(
         Cameras of the annotated views. Without them, appearance (``config.appearance``) is not used.
     renderer : Renderer, optional
         Renderer of further views. The default is `config.renderer`.
+    weight : (A, h, w) float32, optional
+        Certainty of every pixel, 0..1. The default is 1.
 
     Returns
     -------
     FaceLabels
     """
-    votes = cast_votes(face_id, rows, len(mesh.faces))
-    votes = np.pad(votes, ((0, 0), (0, len(parts) - votes.shape[1])))
-    evidence = [FaceVotes(votes, is_fixed=True)]
+    evidence = annotation_votes(face_id, rows, weight, (len(mesh.faces), len(parts)))
+    votes = evidence[0].votes
+    if weight is not None:
+        rows = np.where(weight >= 1, rows, -1)
     if config.method == "geometry":
         evidence.append(symmetry_evidence(mesh, votes, config.symmetry))
     labels = random_walk_labels(mesh, evidence, config.walk)
@@ -238,7 +242,7 @@ def run_mesh(
         )
     with timer.stage("label"):
         given = read_references(references, face_id, names, config.unlabelled_faces)
-        labels = label_mesh(mesh, face_id, given.rows, given.parts, config, annotated_cameras, renderer)
+        labels = label_mesh(mesh, face_id, given.rows, given.parts, config, annotated_cameras, renderer, given.weight)
     with timer.stage("write"):
         seen = np.zeros(len(mesh.faces), bool)
         seen[face_id[face_id >= 0]] = True
