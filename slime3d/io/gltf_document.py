@@ -106,7 +106,7 @@ class GltfDocument:
     def view_bytes(self, view: int) -> bytes:
         """Return the bytes of a buffer view."""
         entry = self.entries("bufferViews")[view]
-        start = entry.get("byteOffset", 0)
+        start = int(entry.get("byteOffset", 0))
         return self.buffers[entry["buffer"]][start : start + entry["byteLength"]]
 
     def scene_roots(self) -> list[int]:
@@ -125,7 +125,8 @@ class GltfDocument:
         ValueError
             A node is reached twice, which glTF forbids.
         """
-        nodes, queue, seen = self.entries("nodes"), self.scene_roots(), set()
+        nodes, queue = self.entries("nodes"), self.scene_roots()
+        seen: set[int] = set()
         while queue:
             index = queue.pop()
             if index in seen or not 0 <= index < len(nodes) or len(seen) > _MAX_NODES:

@@ -46,7 +46,7 @@ def rewrite_gltf(document: GltfDocument) -> tuple[bytes | None, list[str]]:
     rewriter.run()
     plain = not rewriter.changed and all("uri" not in entry for entry in document.entries("buffers"))
     plain &= all("uri" not in entry for entry in document.entries("images"))
-    return None if plain else rewriter.bytes(), rewriter.notes
+    return None if plain else rewriter.as_glb(), rewriter.notes
 
 
 def expected_faces(document: GltfDocument) -> int:
@@ -93,7 +93,7 @@ class _Rewriter:
         self._expand_instances()
         self._load_images()
 
-    def bytes(self) -> bytes:
+    def as_glb(self) -> bytes:
         """Return the document as a .glb with one buffer."""
         blob = bytearray()
         offsets = []
@@ -119,9 +119,7 @@ class _Rewriter:
     def _add_bytes(self, data: bytes) -> int:
         self._added += b"\0" * (-len(self._added) % 4)
         views = self.head.setdefault("bufferViews", [])
-        views.append(
-            {"buffer": len(self.document.buffers), "byteOffset": len(self._added), "byteLength": len(data)}
-        )
+        views.append({"buffer": len(self.document.buffers), "byteOffset": len(self._added), "byteLength": len(data)})
         self._added += data
         self.changed = True
         return len(views) - 1
@@ -254,7 +252,7 @@ class _Rewriter:
 
     def _bake_skin(self, node: dict[str, Any], joints: Array, world: Array) -> None:
         """Move the vertices of a node to where the joints put them, unless they are there."""
-        posed = []
+        posed: list[Array | None] = []
         moved = False
         for primitive in self.document.entries("meshes")[node["mesh"]]["primitives"]:
             attributes = primitive["attributes"]

@@ -139,7 +139,7 @@ def _is_readable(image: Any, problems: list[str]) -> bool:
         if image.width * image.height > _MOST_PIXELS:
             raise OSError(f"{image.width} x {image.height} pixels are too many")
         image.load()
-    except Exception as error:  # Pillow raises many types for damaged images
+    except Exception as error:  # noqa: BLE001  # Pillow raises many types for damaged images
         problem = f"failed to load image ({' '.join(str(error).split())[:120]}); going on without it"
         if problem not in problems:
             problems.append(problem)

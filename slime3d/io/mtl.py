@@ -155,7 +155,7 @@ def _load_image(path: Path, name: str, problems: list[str]) -> Any:
         if image.width * image.height > _MOST_PIXELS:
             raise OSError(f"{image.width} x {image.height} pixels are too many")
         image.load()
-    except Exception as error:  # Pillow raises many types for damaged images
+    except Exception as error:  # noqa: BLE001  # Pillow raises many types for damaged images
         problems.append(f"failed to load image {name} ({' '.join(str(error).split())})")
         return None
     return image

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def read_obj(path: Path) -> tuple[list[tuple[str, Any]], list[str]]:
 def _read_statements(path: Path) -> _Content:
     """Sort the lines of a file by their keywords."""
     content = _Content()
-    vertex_rows, texture_rows, normal_rows = content.rows
+    tables = dict(zip(("v", "vt", "vn"), content.rows, strict=True))
     material: str | None = None
     thing: str | None = None
     begun = True
@@ -121,12 +122,9 @@ def _read_statements(path: Path) -> _Content:
         key, *rest = line.split(None, 1)
         text = rest[0] if rest else ""
         if key == "v":
-            vertex_rows.append(text.split("#")[0])
             content.row_lines.append(number)
-        elif key == "vt":
-            texture_rows.append(text.split("#")[0])
-        elif key == "vn":
-            normal_rows.append(text.split("#")[0])
+        if key in tables:
+            tables[key].append(text.split("#")[0])
         elif key in {"f", "fo"}:
             if begun:
                 content.runs.append((len(content.face_lines), material, thing))
@@ -136,10 +134,9 @@ def _read_statements(path: Path) -> _Content:
             material, begun = _without_comment(text), True
         elif key == "o":
             thing = _without_comment(text)
-        elif key == "mtllib":
-            content.libraries.append(_without_comment(text))
-        elif key in _SURFACES:
-            content.surfaces += 1
+        else:
+            content.libraries += [_without_comment(text)] if key == "mtllib" else []
+            content.surfaces += key in _SURFACES
     return content
 
 
@@ -216,7 +213,8 @@ def _corner_indices(path: Path, content: _Content, sizes: Array, vertex_count: i
             raise InputError(f"{path}: line {line}: a face has {kind} 0, but OBJ counts from 1; repair the mesh")
         relative = index < 0
         index[relative] += counts[face[relative], column] + 1
-        wrong = np.flatnonzero((index < 1) | ((index > vertex_count) & (index != _MISSING)) if column == 0 else index < 1)
+        beyond = (index > vertex_count) & (index != _MISSING) & (column == 0)
+        wrong = np.flatnonzero((index < 1) | beyond)
         if len(wrong):
             line, value = content.face_lines[int(face[wrong[0]])], int(index[wrong[0]])
             raise InputError(
@@ -279,7 +277,7 @@ def _spans(
     mapped = (corners[:, :, 1] != _NONE).all(1) & textured[run_of_triangle]
     change = (np.diff(run_of_triangle) != 0) | np.diff(mapped)
     edges = [0, *(np.flatnonzero(change) + 1).tolist(), len(run_of_triangle)]
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         if stop > start:
             yield slice(start, stop)
 

@@ -59,23 +59,42 @@ def read_off(path: Path) -> tuple[list[tuple[str, Any]], list[str]]:
     flat, sizes, extras = _faces(path, body[vertex_count:], vertex_count)
     triangles = triangulate(flat, sizes, table[:, :3])
     notes = list(triangles.notes)
+    further = [row[width + 2 * bool(match[1]) :] for row in body[:vertex_count]]
+    options = _color_options(further if match[2] else [], extras, triangles.polygon, notes)
+    if not match[2] and any(further):
+        notes.append("further numbers of vertices (colours?) are left out, as the header is not COFF")
+    faces = flat[triangles.corners]
+    geometry = trimesh.Trimesh(vertices=table[:, :3], faces=faces, process=False, **options)
+    return [(path.name, geometry)] if len(faces) else [], notes
+
+
+def _color_options(
+    vertex_words: list[list[str]], face_words: list[list[str]], polygon: Array, notes: list[str]
+) -> dict[str, Any]:
+    """Return the colours of vertices or else of faces, as options of trimesh.
+
+    Parameters
+    ----------
+    vertex_words, face_words : list of list of str
+        What stands behind the positions and corners; no rows for vertices without colours.
+    polygon : (T,) int64
+        Face of every triangle.
+    notes : list of str
+        Receives what is left out.
+    """
     options: dict[str, Any] = {}
-    face_colors = _colors(extras)
-    if match[2]:
-        vertex_colors = _colors([row[width:] for row in body[:vertex_count]])
+    face_colors = _colors(face_words)
+    if vertex_words:
+        vertex_colors = _colors(vertex_words)
         if vertex_colors is None:
             notes.append("colours of vertices are incomplete and are left out")
         else:
             options["vertex_colors"] = vertex_colors
-    elif any(len(row) > width + 2 * bool(match[1]) for row in body[:vertex_count]):
-        notes.append("further numbers of vertices (colours?) are left out, as the header is not COFF")
-    if any(extras) and (face_colors is None or options):
+    if any(face_words) and (face_colors is None or options):
         notes.append("colours of faces are left out")
     elif face_colors is not None:
-        options["face_colors"] = face_colors[triangles.polygon]
-    faces = flat[triangles.corners]
-    geometry = trimesh.Trimesh(vertices=table[:, :3], faces=faces, process=False, **options)
-    return [(path.name, geometry)] if len(faces) else [], notes
+        options["face_colors"] = face_colors[polygon]
+    return options
 
 
 def _regrouped(path: Path, body: list[list[str]], vertex_count: int, face_count: int, width: int) -> list[list[str]]:

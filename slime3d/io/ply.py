@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from slime3d.io.triangulation import triangulate
+from slime3d.io.triangulation import Triangulation, triangulate
 from slimecore.array_types import Array
 from slimecore.errors import InputError
 
@@ -104,11 +104,12 @@ def checked_ply(path: Path) -> tuple[bytes | None, int, list[str]]:
     positions = np.stack([vertices.values[axis].astype(np.float64) for axis in "xyz"], 1)
     triangles = triangulate(flat, sizes, positions)
     notes += triangles.notes
-    return _write(path, header, faces, index_name, triangles.corners, triangles.polygon, notes), len(triangles.corners), notes
+    written = _write(header, faces, index_name, triangles, notes)
+    return written, len(triangles.corners), notes
 
 
 def _read_header(path: Path, data: bytes) -> _Header:
-    lines = []
+    lines: list[str] = []
     at = 0
     while not lines or lines[-1] != "end_header":
         end = data.find(b"\n", at)
@@ -120,28 +121,30 @@ def _read_header(path: Path, data: bytes) -> _Header:
         lines.append(data[at:end].decode("latin-1").strip())
         at = end + 1
     header = _Header("", [], [], at)
-    for line in lines[1:-1]:
-        words = line.split()
+    for line in filter(None, lines[1:-1]):
         try:
-            if not words:
-                continue
-            if words[0] == "format":
-                header.form = {"ascii": "ascii", "binary_little_endian": "<", "binary_big_endian": ">"}[words[1]]
-            elif words[0] in {"comment", "obj_info"}:
-                header.comments.append(line)
-            elif words[0] == "element":
-                header.elements.append(_Element(words[1], int(words[2])))
-            elif words[0] == "property" and words[1] == "list":
-                header.elements[-1].properties.append(_Property(words[4], _TYPES[words[3]], _TYPES[words[2]]))
-            elif words[0] == "property":
-                header.elements[-1].properties.append(_Property(words[2], _TYPES[words[1]]))
-            else:
-                raise ValueError
+            _take_header_line(header, line)
         except (ValueError, KeyError, IndexError) as error:
             raise InputError(f"{path}: cannot be read as a mesh; its header has '{line[:60]}'") from error
     if not header.form or any(element.count < 0 for element in header.elements):
         raise InputError(f"{path}: cannot be read as a mesh; its header has no format or a negative count")
     return header
+
+
+def _take_header_line(header: _Header, line: str) -> None:
+    words = line.split()
+    if words[0] == "format":
+        header.form = {"ascii": "ascii", "binary_little_endian": "<", "binary_big_endian": ">"}[words[1]]
+    elif words[0] in {"comment", "obj_info"}:
+        header.comments.append(line)
+    elif words[0] == "element":
+        header.elements.append(_Element(words[1], int(words[2])))
+    elif words[0] == "property" and words[1] == "list":
+        header.elements[-1].properties.append(_Property(words[4], _TYPES[words[3]], _TYPES[words[2]]))
+    elif words[0] == "property":
+        header.elements[-1].properties.append(_Property(words[2], _TYPES[words[1]]))
+    else:
+        raise ValueError(words[0])
 
 
 def _index_property(path: Path, faces: _Element) -> str:
@@ -303,10 +306,9 @@ def _row_type(form: str, parts: list[_Property], sizes: dict[str, int]) -> np.dt
     return np.dtype(fields)
 
 
-def _write(
-    path: Path, header: _Header, faces: _Element, index_name: str, corners: Array, polygon: Array, notes: list[str]
-) -> bytes:
+def _write(header: _Header, faces: _Element, index_name: str, triangles: Triangulation, notes: list[str]) -> bytes:
     """Return a binary PLY with vertices and triangles, and all their properties."""
+    corners, polygon = triangles.corners, triangles.polygon
     vertices = next(element for element in header.elements if element.name == "vertex")
     lines = ["ply", "format binary_little_endian 1.0", *header.comments, f"element vertex {vertices.count}"]
     numbers = [p for p in vertices.properties if not p.count]
@@ -335,8 +337,8 @@ def _write(
             fields.append((part.name, "<" + part.kind))
             columns[part.name] = faces.values[part.name][polygon]
             lines.append(f"property {_NAMES[part.kind]} {part.name}")
-    triangles = np.zeros(len(corners), fields)
+    rows = np.zeros(len(corners), fields)
     for name, column in columns.items():
-        triangles[name] = column
+        rows[name] = column
     lines.append("end_header\n")
-    return "\n".join(lines).encode("latin-1", errors="replace") + table.tobytes() + triangles.tobytes()
+    return "\n".join(lines).encode("latin-1", errors="replace") + table.tobytes() + rows.tobytes()

@@ -124,9 +124,7 @@ def _read_by_trimesh(path: Path, data: bytes | None, notes: list[str]) -> Parts:
     file_type = "glb" if suffix == ".gltf" else suffix[1:]
     with _collect_trimesh_warnings() as messages:
         stream = io.BytesIO(path.read_bytes() if data is None else data)
-        scene = trimesh.load_scene(
-            stream, file_type=file_type, resolver=ResolverOfRegularFiles(path), process=False
-        )
+        scene = trimesh.load_scene(stream, file_type=file_type, resolver=ResolverOfRegularFiles(path), process=False)
     parts = Parts(notes=[*notes, *(f"{text}; going on without it" for text in messages)])
     for name in scene.graph.nodes_geometry:
         transform, geometry_name = scene.graph[name]
@@ -162,5 +160,3 @@ def _collect_trimesh_warnings() -> Iterator[list[str]]:
         logger.removeHandler(collector)
         logger.setLevel(level)
         logger.propagate = propagate
-
-

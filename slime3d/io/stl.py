@@ -106,46 +106,55 @@ def _read_text(path: Path, text: str) -> tuple[list[tuple[str, Any]], list[str]]
 
 def _solids(path: Path, text: str) -> tuple[list[_Solid], list[str]]:
     """Return the solids of a text file."""
-    solids: list[_Solid] = []
-    inside_loop = inside_facet = inside_solid = False
-    corners = facets = 0
+    reader = _TextReader()
     for number, line in enumerate(text.split("\n"), 1):
         words = line.split()
         if not words:
             continue
-        key = words[0].lower()
-        if key == "solid":
-            solids.append(_Solid(line.strip()[5:].strip()))
-            inside_solid = True
-        elif key == "vertex":
-            if len(words) != 4 or not inside_loop:
-                raise InputError(f"{path}: line {number}: '{line.strip()[:40]}' is no vertex of a facet")
-            solids[-1].words += words[1:]
-            corners += 1
-        elif key == "facet":
-            if inside_facet:
-                raise InputError(f"{path}: line {number}: a facet begins within a facet; repair the mesh")
-            if not solids:
-                solids.append(_Solid(""))
-            inside_facet = True
-            facets += 1
-        elif key == "outer":
-            inside_loop, corners = inside_facet, 0
-        elif key == "endloop":
-            if not inside_loop:
-                raise InputError(f"{path}: line {number}: endloop without a loop; repair the mesh")
-            if corners < 3:
-                raise InputError(f"{path}: line {number}: a facet has {corners} vertices, expected 3; repair the mesh")
-            solids[-1].sizes.append(corners)
-            inside_loop = False
-        elif key == "endfacet":
-            inside_facet = False
-        elif key == "endsolid" or key == "end":
-            inside_solid = False
-    if inside_loop or inside_facet:
+        try:
+            reader.take(words[0].lower(), words, line.strip())
+        except ValueError as error:
+            raise InputError(f"{path}: line {number}: {error}; repair the mesh") from error
+    if reader.corners is not None or reader.in_facet:
         raise InputError(f"{path}: the file is cut off within a facet; save it again")
+    solids = reader.solids
     loops = sum(len(solid.sizes) for solid in solids)
-    if loops != facets:
-        raise InputError(f"{path}: {facets} facets have {loops} loops of vertices; repair the mesh")
-    notes = ["the file ends without endsolid"] if inside_solid and any(solid.sizes for solid in solids) else []
-    return solids, notes
+    if loops != reader.facets:
+        raise InputError(f"{path}: {reader.facets} facets have {loops} loops of vertices; repair the mesh")
+    return solids, ["the file ends without endsolid"] if reader.in_solid and loops else []
+
+
+class _TextReader:
+    """State between the lines of a text STL."""
+
+    def __init__(self) -> None:
+        self.solids: list[_Solid] = []
+        self.in_solid = self.in_facet = False
+        self.corners: int | None = None  # of the open loop
+        self.facets = 0
+
+    def take(self, key: str, words: list[str], line: str) -> None:
+        """Take a line; raise ValueError where it cannot stand."""
+        if key == "vertex":
+            if len(words) != 4 or self.corners is None:
+                raise ValueError(f"'{line[:40]}' is no vertex of a facet")
+            self.solids[-1].words += words[1:]
+            self.corners += 1
+        elif key in {"facet", "endfacet"}:
+            if self.in_facet == (key == "facet"):
+                raise ValueError(f"'{line[:40]}' stands in the wrong place")
+            self.in_facet = key == "facet"
+            self.facets += self.in_facet
+            self.solids += [] if self.solids else [_Solid("")]
+        elif key == "outer" and self.in_facet:
+            self.corners = 0
+        elif key == "endloop":
+            if self.corners is None or self.corners < 3:
+                raise ValueError(f"a facet has {self.corners or 0} vertices, expected 3")
+            self.solids[-1].sizes.append(self.corners)
+            self.corners = None
+        elif key == "solid":
+            self.solids.append(_Solid(line[5:].strip()))
+            self.in_solid = True
+        elif key in {"endsolid", "end"}:
+            self.in_solid = False

@@ -113,7 +113,7 @@ def _clip_ears(points: Array) -> Array | None:
             return None
         ears.append([left[ear - 1], left[ear], left[(ear + 1) % len(left)]])
         del left[ear]
-    return np.array([*ears, left], np.int64)
+    return None if _doubled_area(plane, left, 1) < 0 else np.array([*ears, left], np.int64)
 
 
 def _doubled_area(plane: Array, left: list[int], i: int) -> float:
