@@ -103,12 +103,6 @@ class GltfDocument:
             raise ValueError("a buffer view reaches beyond its buffer")
         return np.array(np.ndarray((count, width), dtype, data, start + offset, (stride, dtype.itemsize)))
 
-    def view_bytes(self, view: int) -> bytes:
-        """Return the bytes of a buffer view."""
-        entry = self.entries("bufferViews")[view]
-        start = int(entry.get("byteOffset", 0))
-        return self.buffers[entry["buffer"]][start : start + entry["byteLength"]]
-
     def scene_roots(self) -> list[int]:
         """Return the root nodes of the scene to show: all nodes without a parent if there is no scene."""
         scenes = self.entries("scenes")

@@ -7,24 +7,20 @@ transforms, fans, cameras and missing scenes become a plain .glb, which trimesh 
 from __future__ import annotations
 
 import copy
-import json
-import struct
 from typing import Any
 
 import numpy as np
 
-from slime3d.io.gltf_document import COMPONENT_TYPES, GltfDocument, read_uri
+from slime3d.io.gltf_document import GltfDocument
+from slime3d.io.gltf_editor import FLOAT, UNSIGNED_INT, GltfEditor
+from slime3d.io.gltf_textures import load_images, plain_textures, repair_colors
 from slimecore.array_types import Array
 
 __all__ = ["expected_faces", "rewrite_gltf"]
 
 _POINTS_AND_LINES = {0, 1, 2, 3}
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
-_FLOAT, _UNSIGNED_INT, _UNSIGNED_SHORT = 5126, 5125, 5123
-_ARRAY_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
-_IMAGE_EXTENSIONS = ("KHR_texture_basisu", "EXT_texture_webp", "EXT_texture_avif", "MSFT_texture_dds")
 _INSTANCING, _DRACO = "EXT_mesh_gpu_instancing", "KHR_draco_mesh_compression"
-_TRANSFORM, _GLOSSINESS = "KHR_texture_transform", "KHR_materials_pbrSpecularGlossiness"
 _SKIN_TOLERANCE = 1e-4  # of the mesh's size: a rest pose within rounding stays as it is stored
 
 
@@ -66,15 +62,11 @@ def expected_faces(document: GltfDocument) -> int:
     return total
 
 
-class _Rewriter:
-    """Changes of a document, and the bytes that they add."""
+class _Rewriter(GltfEditor):
+    """Changes of the scene and of the shape."""
 
     def __init__(self, document: GltfDocument) -> None:
-        self.document = document
-        self.head = document.head
-        self.changed = False
-        self.notes: list[str] = []
-        self._added = bytearray()
+        super().__init__(document)
         self._dense: dict[int, int] = {}
 
     def run(self) -> None:
@@ -88,69 +80,10 @@ class _Rewriter:
             for primitive in mesh["primitives"]:
                 self._plain_accessors(primitive)
                 self._triangles_of_fan(primitive)
-        self._plain_textures()
-        self._repair_colors()
+        plain_textures(self)
+        repair_colors(self)
         self._expand_instances()
-        self._load_images()
-
-    def as_glb(self) -> bytes:
-        """Return the document as a .glb with one buffer."""
-        blob = bytearray()
-        offsets = []
-        for data in self.document.buffers:
-            blob += b"\0" * (-len(blob) % 4)
-            offsets.append(len(blob))
-            blob += data
-        blob += b"\0" * (-len(blob) % 4)
-        offsets.append(len(blob))
-        blob += self._added
-        blob += b"\0" * (-len(blob) % 4)
-        for view in self.document.entries("bufferViews"):
-            view["byteOffset"] = view.get("byteOffset", 0) + offsets[view["buffer"]]
-            view["buffer"] = 0
-        self.head["buffers"] = [{"byteLength": len(blob)}]
-        text = json.dumps(self.head).encode()
-        text += b" " * (-len(text) % 4)
-        start = struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(blob)) + struct.pack("<I4s", len(text), b"JSON")
-        return start + text + struct.pack("<I4s", len(blob), b"BIN\0") + bytes(blob)
-
-    # ------------------------------------------------------------------ storage
-
-    def _add_bytes(self, data: bytes) -> int:
-        self._added += b"\0" * (-len(self._added) % 4)
-        views = self.head.setdefault("bufferViews", [])
-        views.append({"buffer": len(self.document.buffers), "byteOffset": len(self._added), "byteLength": len(data)})
-        self._added += data
-        self.changed = True
-        return len(views) - 1
-
-    def _add_floats(self, table: Array) -> int:
-        return self._add_array(table.astype("<f4"), _FLOAT)
-
-    def _add_array(self, table: Array, component: int, *, normalized: bool = False) -> int:
-        accessors = self.head.setdefault("accessors", [])
-        entry = {"componentType": component, "count": len(table), "type": _ARRAY_TYPES[table.shape[1]]}
-        entry["bufferView"] = self._add_bytes(np.ascontiguousarray(table).tobytes())
-        if normalized:
-            entry["normalized"] = True
-        accessors.append(entry)
-        return len(accessors) - 1
-
-    def _values(self, accessor: int) -> Array:
-        """Return the numbers of an accessor, also of one added here."""
-        entry = self.document.entries("accessors")[accessor]
-        view = entry.get("bufferView")
-        if view is not None and self.document.entries("bufferViews")[view]["buffer"] == len(self.document.buffers):
-            offset = self.document.entries("bufferViews")[view]["byteOffset"]
-            width = next(width for width, name in _ARRAY_TYPES.items() if name == entry["type"])
-            kind = np.dtype("<" + COMPONENT_TYPES[entry["componentType"]])
-            flat = np.frombuffer(bytes(self._added), kind, entry["count"] * width, offset)
-            return flat.reshape(-1, width).astype(np.float64)
-        if self.document.is_compressed(accessor):
-            raise ValueError("compressed geometry with skins, morphs or texture transforms; decompress the file")
-        return self.document.values(accessor)
-
-    # ------------------------------------------------------------------ scene
+        load_images(self)
 
     def _complete_scene(self) -> None:
         if not self.document.entries("scenes") and self.document.entries("nodes"):
@@ -180,7 +113,7 @@ class _Rewriter:
             if extension is None or "mesh" not in node:
                 continue
             keys = {"TRANSLATION": "translation", "ROTATION": "rotation", "SCALE": "scale"}
-            tables = {keys[k]: self._values(v) for k, v in extension["attributes"].items() if k in keys}
+            tables = {keys[k]: self.values(v) for k, v in extension["attributes"].items() if k in keys}
             count = min((len(table) for table in tables.values()), default=0)
             mesh = node.pop("mesh")
             del node["extensions"][_INSTANCING]
@@ -206,8 +139,6 @@ class _Rewriter:
             queue.extend((child, worlds[index]) for child in nodes[index].get("children") or ())
         return worlds
 
-    # ------------------------------------------------------------------ shape
-
     def _own_mesh(self, node: dict[str, Any]) -> dict[str, Any]:
         """Give a node a mesh of its own and return it."""
         meshes = self.document.entries("meshes")
@@ -228,11 +159,11 @@ class _Rewriter:
                 continue
             for primitive in self._own_mesh(node)["primitives"]:
                 targets = primitive.get("targets") or []
-                places = self._values(primitive["attributes"]["POSITION"])
+                places = self.values(primitive["attributes"]["POSITION"])
                 for weight, target in zip(weights, targets, strict=False):
                     if weight and "POSITION" in target:
-                        places = places + weight * self._values(target["POSITION"])
-                primitive["attributes"]["POSITION"] = self._add_floats(places)
+                        places = places + weight * self.values(target["POSITION"])
+                primitive["attributes"]["POSITION"] = self.add_floats(places)
                 primitive.pop("targets", None)
             self.notes.append("morph weights of the file are applied")
 
@@ -246,7 +177,7 @@ class _Rewriter:
             skin = skins[node["skin"]]
             joints = np.stack([worlds[joint] for joint in skin["joints"]])
             if "inverseBindMatrices" in skin:
-                inverse = self._values(skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
+                inverse = self.values(skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
                 joints = joints @ inverse[: len(joints)]
             self._bake_skin(node, joints, worlds[index])
 
@@ -259,13 +190,13 @@ class _Rewriter:
             if "JOINTS_0" not in attributes or "WEIGHTS_0" not in attributes:
                 posed.append(None)
                 continue
-            places = self._values(attributes["POSITION"])
+            places = self.values(attributes["POSITION"])
             total, weight_sum = np.zeros((len(places), 4, 4)), np.zeros(len(places))
             for k in range(8):
                 if f"JOINTS_{k}" not in attributes or f"WEIGHTS_{k}" not in attributes:
                     break
-                index = self._values(attributes[f"JOINTS_{k}"]).astype(np.int64)
-                weight = self._values(attributes[f"WEIGHTS_{k}"])
+                index = self.values(attributes[f"JOINTS_{k}"]).astype(np.int64)
+                weight = self.values(attributes[f"WEIGHTS_{k}"])
                 for column in range(4):
                     total += weight[:, column, None, None] * joints[index[:, column]]
                     weight_sum += weight[:, column]
@@ -283,7 +214,7 @@ class _Rewriter:
         back = np.linalg.inv(world)
         for primitive, points in zip(self._own_mesh(node)["primitives"], posed, strict=True):
             if points is not None:
-                primitive["attributes"]["POSITION"] = self._add_floats(points @ back[:3, :3].T + back[:3, 3])
+                primitive["attributes"]["POSITION"] = self.add_floats(points @ back[:3, :3].T + back[:3, 3])
         self.notes.append("skins are applied in the pose of the file")
 
     def _plain_accessors(self, primitive: dict[str, Any]) -> None:
@@ -294,11 +225,11 @@ class _Rewriter:
         for key in list(attributes):
             entry = self.document.entries("accessors")[attributes[key]]
             geometric = key == "POSITION" or key.startswith("TEXCOORD_")
-            if key in {"NORMAL", "TANGENT"} and ("sparse" in entry or entry["componentType"] != _FLOAT):
+            if key in {"NORMAL", "TANGENT"} and ("sparse" in entry or entry["componentType"] != FLOAT):
                 del attributes[key]  # normals are computed of the triangles
                 self.changed = True
-            elif geometric and ("sparse" in entry or entry["componentType"] != _FLOAT):
-                attributes[key] = self._replaced(attributes[key], lambda i: self._add_floats(self._values(i)))
+            elif geometric and ("sparse" in entry or entry["componentType"] != FLOAT):
+                attributes[key] = self._replaced(attributes[key], lambda i: self.add_floats(self.values(i)))
             elif key == "COLOR_0" and "sparse" in entry:
                 attributes[key] = self._replaced(attributes[key], self._dense_copy)
         if "indices" in primitive and "sparse" in self.document.entries("accessors")[primitive["indices"]]:
@@ -312,134 +243,20 @@ class _Rewriter:
     def _dense_copy(self, accessor: int) -> int:
         entry = self.document.entries("accessors")[accessor]
         table = self.document.values(accessor, raw=True)
-        return self._add_array(table, entry["componentType"], normalized=bool(entry.get("normalized")))
+        return self.add_array(table, entry["componentType"], normalized=bool(entry.get("normalized")))
 
     def _triangles_of_fan(self, primitive: dict[str, Any]) -> None:
         if primitive.get("mode", _TRIANGLES) != _FAN:
             return
         attributes = primitive["attributes"]
         if "indices" in primitive:
-            order = self._values(primitive["indices"])[:, 0].astype(np.int64)
+            order = self.values(primitive["indices"])[:, 0].astype(np.int64)
         else:
             order = np.arange(self.document.entries("accessors")[attributes["POSITION"]]["count"])
         first = np.full(max(0, len(order) - 2), order[0] if len(order) else 0)
         fan = np.stack([order[1:-1], order[2:], first], 1) if len(order) > 2 else np.zeros((0, 3))
-        primitive["indices"] = self._add_array(fan.astype("<u4").reshape(-1, 1), _UNSIGNED_INT)
+        primitive["indices"] = self.add_array(fan.astype("<u4").reshape(-1, 1), UNSIGNED_INT)
         primitive["mode"] = _TRIANGLES
-
-    # ------------------------------------------------------------------ look
-
-    def _plain_textures(self) -> None:
-        """Give every primitive the texture coordinates that the texture of its material asks for."""
-        materials = self.document.entries("materials")
-        for entry in self.document.entries("textures"):
-            self._choose_image(entry)
-        for mesh in self.document.entries("meshes"):
-            for primitive in mesh["primitives"]:
-                if "material" not in primitive or primitive.get("mode", 4) in _POINTS_AND_LINES:
-                    continue
-                texture = _base_texture(materials[primitive["material"]])
-                if texture is None:
-                    continue
-                self._set_coordinates(primitive, texture)
-        for material in materials:
-            if texture := _base_texture(material):
-                texture.pop("texCoord", None)
-                (texture.get("extensions") or {}).pop(_TRANSFORM, None)
-
-    def _choose_image(self, texture: dict[str, Any]) -> None:
-        """Take the image of a texture from its extensions, where the texture itself has none."""
-        extensions = texture.get("extensions") or {}
-        for name in _IMAGE_EXTENSIONS:
-            source = (extensions.get(name) or {}).get("source")
-            if source is not None and "source" not in texture and name != "KHR_texture_basisu":
-                texture["source"] = source
-                self.changed = True
-        if "source" not in texture and "KHR_texture_basisu" in extensions:
-            self._note("textures in KTX2 (KHR_texture_basisu) cannot be read and are left out")
-
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-
-    def _set_coordinates(self, primitive: dict[str, Any], texture: dict[str, Any]) -> None:
-        transform = (texture.get("extensions") or {}).get(_TRANSFORM) or {}
-        channel = transform.get("texCoord", texture.get("texCoord", 0))
-        moved = any(key in transform for key in ("offset", "rotation", "scale"))
-        attributes = primitive["attributes"]
-        if not moved and channel == 0:
-            return
-        if f"TEXCOORD_{channel}" not in attributes:
-            self._note(f"texture coordinates {channel} are missing; their texture is left out")
-            attributes.pop("TEXCOORD_0", None)
-            self.changed = True
-            return
-        uv = self._values(attributes[f"TEXCOORD_{channel}"])
-        if moved:
-            angle = transform.get("rotation", 0.0)
-            turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-            uv = (uv * transform.get("scale", [1, 1])) @ turn.T + transform.get("offset", [0, 0])
-        attributes["TEXCOORD_0"] = self._add_floats(uv)
-
-    def _repair_colors(self) -> None:
-        """Give 16-bit vertex colours a material, as trimesh truncates them to their low bytes without one."""
-        accessors, plain = self.document.entries("accessors"), None
-        for mesh in self.document.entries("meshes"):
-            for primitive in mesh["primitives"]:
-                color = primitive["attributes"].get("COLOR_0")
-                if "material" in primitive or color is None or accessors[color]["componentType"] != _UNSIGNED_SHORT:
-                    continue
-                if plain is None:
-                    materials = self.head.setdefault("materials", [])
-                    plain = len(materials)
-                    materials.append({})
-                primitive["material"] = plain
-                self.changed = True
-
-    def _load_images(self) -> None:
-        """Put images beside the file into it, and drop images that cannot be read."""
-        lost = set()
-        for index, image in enumerate(self.document.entries("images")):
-            if "uri" not in image:
-                continue
-            uri = image.pop("uri")
-            try:
-                data = read_uri(self.document.path, uri)
-            except (OSError, ValueError) as error:
-                lost.add(index)
-                reason = " ".join(str(error).split())
-                self.notes.append(f"unable to load image {index} ({reason[:120]}); going on without it")
-                continue
-            image["bufferView"] = self._add_bytes(data)
-            image.setdefault("mimeType", "image/png")
-        if not lost:
-            return
-        images = self.document.entries("images")
-        kept = [index for index in range(len(images)) if index not in lost]
-        for texture in self.document.entries("textures"):
-            if "source" in texture:
-                source = texture.pop("source")
-                if source in kept:
-                    texture["source"] = kept.index(source)
-        self.head["images"] = [images[index] for index in kept]
-        self.changed = True
-        self._drop_textures()
-
-    def _drop_textures(self) -> None:
-        """Take textures without an image from all materials."""
-        textures = self.document.entries("textures")
-        for material in self.document.entries("materials"):
-            for holder in (material, material.get("pbrMetallicRoughness") or {}):
-                for key in [k for k in holder if k.endswith("Texture")]:
-                    if "source" not in textures[holder[key]["index"]]:
-                        del holder[key]
-
-
-def _base_texture(material: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the texture reference that gives a material its colour."""
-    glossy = (material.get("extensions") or {}).get(_GLOSSINESS) or {}
-    texture = glossy.get("diffuseTexture") or (material.get("pbrMetallicRoughness") or {}).get("baseColorTexture")
-    return texture if isinstance(texture, dict) else None
 
 
 def _local_matrix(node: dict[str, Any]) -> Array:

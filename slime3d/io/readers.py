@@ -55,7 +55,16 @@ class Parts:
     notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, geometry: Any, transform: Array) -> None:
-        """Add a node, unless it has no faces."""
+        """Add a node, unless it has no faces.
+
+        Parameters
+        ----------
+        name : str
+        geometry : trimesh.Trimesh
+            Or any other geometry of trimesh, which is left out.
+        transform : (4, 4) float64
+            From the node to the scene.
+        """
         if not len(getattr(geometry, "faces", ())):
             return
         points = np.asarray(geometry.vertices, np.float64)
