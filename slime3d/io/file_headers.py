@@ -1,8 +1,7 @@
-"""Headers of mesh files, read before loading: face counts, required decoders, and colours to repair."""
+"""Headers of mesh files, read before loading: face counts, required decoders and names."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -16,10 +15,8 @@ from slimecore.errors import InputError
 __all__ = [
     "declared_face_count",
     "free_memory",
-    "gltf_fans",
     "gltf_head",
     "original_names",
-    "repaired_gltf",
     "require_decoder",
     "require_memory",
 ]
@@ -27,7 +24,7 @@ __all__ = [
 _BYTES_PER_FACE = 2000  # peak memory of `slime3d run`: 1.2 KB at 0.5 million faces, rounded up as factors grow faster
 _TEXT_FACE_MARKERS = {".obj": (b"\nf ", 1 << 20), ".stl": (b"endfacet", 1 << 20)}
 _BLOCK_BYTES = 1 << 16
-_TRIANGLES, _FAN, _UNSIGNED_SHORT = 4, 6, 5123  # glTF primitive modes, and a component type
+_TRIANGLES = 4  # a glTF primitive mode
 
 
 def gltf_head(path: Path) -> dict[str, Any]:
@@ -41,16 +38,10 @@ def gltf_head(path: Path) -> dict[str, Any]:
                 data = stream.read(struct.unpack_from("<I", start, 12)[0])
             else:
                 data = start + stream.read()
-        head = json.loads(data)
-    except (OSError, ValueError):
+        head = json.loads(data.decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
         return {}  # the loader reports the error
     return head if isinstance(head, dict) else {}
-
-
-def gltf_fans(head: Mapping[str, Any]) -> int:
-    """Count the triangle fans of a glTF document, which trimesh drops."""
-    meshes = [mesh for mesh in head.get("meshes") or () if isinstance(mesh, Mapping)]
-    return sum(primitive.get("mode") == _FAN for mesh in meshes for primitive in mesh.get("primitives") or ())
 
 
 def original_names(head: Mapping[str, Any], names: Sequence[str]) -> list[str]:
@@ -184,33 +175,3 @@ def _gltf_face_count(head: Mapping[str, Any]) -> int:
             if primitive.get("mode", _TRIANGLES) == _TRIANGLES:
                 total += int(head["accessors"][accessor]["count"]) // 3
     return total
-
-
-def repaired_gltf(path: Path, head: dict[str, Any]) -> io.BytesIO | None:
-    """Return a .glb with repaired vertex colours, or None if no repair is needed.
-
-    trimesh truncates 16-bit vertex colours to their low bytes on primitives without a material. They get
-    glTF's default material, which changes nothing else.
-    """
-    if path.suffix.lower() != ".glb":
-        return None
-    try:
-        without_material = [p for mesh in head.get("meshes", ()) for p in mesh["primitives"] if "material" not in p]
-        colored = [p for p in without_material if "COLOR_0" in p["attributes"]]
-        sixteen_bit = [
-            p for p in colored if head["accessors"][p["attributes"]["COLOR_0"]]["componentType"] == _UNSIGNED_SHORT
-        ]
-    except (KeyError, IndexError, TypeError, AttributeError):
-        return None
-    if not sixteen_bit:
-        return None
-    materials = head.setdefault("materials", [])
-    for primitive in sixteen_bit:
-        primitive["material"] = len(materials)
-    materials.append({})
-    data = path.read_bytes()
-    rest = data[20 + struct.unpack_from("<I", data, 12)[0] :]
-    text = json.dumps(head).encode()
-    text += b" " * (-len(text) % 4)
-    start = struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text) + len(rest), len(text), b"JSON")
-    return io.BytesIO(start + text + rest)

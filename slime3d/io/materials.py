@@ -11,6 +11,7 @@ from slimecore.array_types import Array
 
 __all__ = ["Appearance", "appearance_of"]
 
+_MOST_PIXELS = 100_000_000  # of a texture; larger ones would take minutes and gigabytes
 _LINEAR_LEVELS = np.arange(256) / 255
 _SRGB_FROM_LINEAR = np.where(
     _LINEAR_LEVELS <= 0.0031308, 12.92 * _LINEAR_LEVELS, 1.055 * _LINEAR_LEVELS ** (1 / 2.4) - 0.055
@@ -47,7 +48,9 @@ class Appearance:
         return "textured" if self.images else "clay" if self.colors is None else "vertex"
 
 
-def appearance_of(geometries: list[Any], faces: list[Array], *, linear: bool) -> Appearance:
+def appearance_of(
+    geometries: list[Any], faces: list[Array], *, linear: bool, problems: list[str] | None = None
+) -> Appearance:
     """Collect the appearance of trimesh geometries, in the given order.
 
     Parameters
@@ -57,6 +60,8 @@ def appearance_of(geometries: list[Any], faces: list[Array], *, linear: bool) ->
         Vertex indices of the faces of every geometry.
     linear : bool
         Vertex and material colours are linear, as in glTF, and are converted to sRGB. Textures are always sRGB.
+    problems : list of str, optional
+        Receives a clause for every image that cannot be decoded and is left out.
 
     Returns
     -------
@@ -64,7 +69,8 @@ def appearance_of(geometries: list[Any], faces: list[Array], *, linear: bool) ->
     """
     pictures: list[Any] = []
     index_of: dict[int, int] = {}  # geometries may share an image
-    pieces = [_visual_colors(*pair, pictures, index_of) for pair in zip(geometries, faces, strict=True)]
+    problems = [] if problems is None else problems
+    pieces = [_visual_colors(*pair, pictures, index_of, problems) for pair in zip(geometries, faces, strict=True)]
     colored, mapped = any(p[0] is not None for p in pieces), any(p[1] is not None for p in pieces)
     counts = [len(f) for f in faces]
     white = [np.full((n, 3, 3), 255, np.uint8) for n in counts]
@@ -99,7 +105,7 @@ def _alpha(picture: Any) -> Array | None:
 
 
 def _visual_colors(
-    geometry: Any, faces: Array, pictures: list[Any], index_of: dict[int, int]
+    geometry: Any, faces: Array, pictures: list[Any], index_of: dict[int, int], problems: list[str]
 ) -> tuple[Array | None, Array | None, int]:
     """Return corner colours, texture coordinates and image index (-1 = none) of a geometry."""
     visual = geometry.visual
@@ -116,11 +122,29 @@ def _visual_colors(
         colors = vertex_colors if colors is None else (vertex_colors * (colors / 255)).round().astype(np.uint8)
     image = getattr(visual.material, "baseColorTexture", None) or getattr(visual.material, "image", None)
     if image is None or visual.uv is None or len(visual.uv) != len(geometry.vertices):
+        if image is not None:
+            problems.append("a texture without texture coordinates is left out")
+        return colors, None, -1
+    if id(image) not in index_of and not _is_readable(image, problems):
         return colors, None, -1
     if id(image) not in index_of:
         index_of[id(image)] = len(pictures)
         pictures.append(image)
     return colors, np.asarray(visual.uv, np.float32)[faces], index_of[id(image)]
+
+
+def _is_readable(image: Any, problems: list[str]) -> bool:
+    """Return whether Pillow can decode an image, which it does on first use."""
+    try:
+        if image.width * image.height > _MOST_PIXELS:
+            raise OSError(f"{image.width} x {image.height} pixels are too many")
+        image.load()
+    except Exception as error:  # noqa: BLE001  # Pillow raises many types for damaged images
+        problem = f"failed to load image ({' '.join(str(error).split())[:120]}); going on without it"
+        if problem not in problems:
+            problems.append(problem)
+        return False
+    return True
 
 
 def _material_color(material: Any, faces: Array) -> Array | None:

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from slime3d.io.file_headers import (
-    declared_face_count,
-    gltf_fans,
-    gltf_head,
-    original_names,
-    repaired_gltf,
-    require_decoder,
-    require_memory,
-)
+from slime3d.io.file_headers import declared_face_count, gltf_head, require_decoder, require_memory
 from slime3d.io.materials import Appearance, appearance_of
-from slime3d.io.triangulation import polygons_in_order
+from slime3d.io.readers import read_parts
+from slime3d.io.regular_files import require_regular_file
 from slimecore.array_types import Array
 from slimecore.errors import InputError
 
@@ -161,50 +149,33 @@ def load_mesh(path: Path | str) -> Mesh:
         the decoder is not installed.
     """
     path = Path(path)
-    import trimesh
-
-    if not path.is_file():
-        raise InputError(f"no such mesh: {path}" + (", it is a folder" if path.is_dir() else ""))
+    require_regular_file(path)
     head = gltf_head(path)
     require_decoder(path, head)
     require_memory(path, declared_face_count(path, head))
-    # By default trimesh groups OBJ faces by material, which changes their order. Without grouping, every run of faces
-    # is a separate geometry, and trimesh returns the runs in reverse order.
-    obj_runs = path.suffix.lower() == ".obj"
-    options = {"group_material": False} if obj_runs else {}
-    with _collect_trimesh_warnings() as messages, polygons_in_order() as polygons:
-        try:
-            data = repaired_gltf(path, head)
-            type_option = {} if data is None else {"file_type": path.suffix[1:].lower()}
-            scene = trimesh.load_scene(path if data is None else data, process=False, **type_option, **options)
-        except Exception as error:  # every reader of trimesh raises its own type
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise InputError(f"{path}: cannot be read as a mesh ({reason})") from error
-    vertices, faces_of_node, names, geometries = _flatten_scene(scene, last_first=obj_runs)
-    if not faces_of_node:
+    parts = read_parts(path)
+    if not parts.faces:
         raise InputError(f"{path}: no faces in it; a point cloud or empty scene cannot be labelled face by face")
+    vertices, faces_of_node = parts.vertices, parts.faces
     for points, corners in zip(vertices, faces_of_node, strict=True):
         if corners.min() < 0 or corners.max() >= len(points):
             bad_index = corners.min() if corners.min() < 0 else corners.max()
             raise InputError(f"{path}: a face has vertex {bad_index}, there are {len(points)}; repair the mesh")
-    notes = tuple(f"{path.name}: {text}; going on without it" for text in messages)
-    if fans := gltf_fans(head):
-        notes += (f"{path.name}: {fans} triangle fans cannot be read; going on without them",)
-    if any(polygons):
-        notes += (
-            f"{path.name}: {sum(polygons)} polygons are cut into triangles where they stand; labels count triangles",
-        )
     counts = [len(corners) for corners in faces_of_node]
     require_memory(path, sum(counts))
     starts = np.cumsum([0, *map(len, vertices[:-1])])
     faces = np.concatenate([corners + start for corners, start in zip(faces_of_node, starts, strict=True)])
+    problems: list[str] = []
+    appearance = appearance_of(
+        parts.geometries, faces_of_node, linear=path.suffix.lower() in {".glb", ".gltf"}, problems=problems
+    )
     mesh = Mesh(
         _move_invalid_vertices(np.concatenate(vertices), faces),
         faces,
         np.repeat(np.arange(len(faces_of_node), dtype=np.int32), counts),
-        tuple(original_names(head, names)),
-        appearance_of(geometries, faces_of_node, linear=path.suffix.lower() in {".glb", ".gltf"}),
-        notes,
+        tuple(parts.names),
+        appearance,
+        tuple(f"{path.name}: {note}" for note in dict.fromkeys([*parts.notes, *problems])),
     )
     _require_surface(path, mesh)
     return mesh
@@ -232,71 +203,3 @@ def _require_surface(path: Path, mesh: Mesh) -> None:
         )
     if not mesh.areas().any():
         raise InputError(f"{path}: no face has any area; repair the mesh")
-
-
-@contextmanager
-def _collect_trimesh_warnings() -> Iterator[list[str]]:
-    """Yield a list that collects trimesh's log messages about missing textures and materials."""
-    messages: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            text = " ".join(record.getMessage().split())
-            if (
-                any(word in text for word in ("image", "material", "texture"))
-                and "load" in text
-                and text not in messages
-            ):
-                messages.append(text)
-
-    logger, collector = logging.getLogger("trimesh"), Collector(logging.DEBUG)
-    level, propagate = logger.level, logger.propagate
-    logger.addHandler(collector)
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
-    try:
-        with warnings.catch_warnings():  # e.g. an empty slice, if faces have no texture coordinates
-            warnings.simplefilter("ignore", RuntimeWarning)
-            yield messages
-    finally:
-        logger.removeHandler(collector)
-        logger.setLevel(level)
-        logger.propagate = propagate
-
-
-def _flatten_scene(scene: Any, *, last_first: bool) -> tuple[list[Array], list[Array], list[str], list[Any]]:
-    """Return vertices in scene coordinates, faces, names and geometries of all nodes with faces.
-
-    Parameters
-    ----------
-    scene : trimesh.Scene
-    last_first : bool
-        Reverse the order of the nodes.
-
-    Returns
-    -------
-    vertices : list of (n, 3) float64
-    faces : list of (m, 3) int64
-        Indices into the node's vertices.
-    names : list of str
-    geometries : list of trimesh.Trimesh
-    """
-    vertices: list[Array] = []
-    faces: list[Array] = []
-    names: list[str] = []
-    geometries: list[Any] = []
-    order = list(scene.graph.nodes_geometry)
-    for name in reversed(order) if last_first else order:
-        transform, geometry_name = scene.graph[name]
-        geometry = scene.geometry[geometry_name]
-        if not len(getattr(geometry, "faces", ())):
-            continue
-        points = np.asarray(geometry.vertices, np.float64)
-        with np.errstate(invalid="ignore"):  # infinite positions are reported later
-            vertices.append(points @ transform[:3, :3].T + transform[:3, 3])
-        corners = np.asarray(geometry.faces, np.int64)
-        mirrored = np.linalg.det(transform[:3, :3]) < 0  # a mirroring transform inverts the winding (glTF)
-        faces.append(corners[:, ::-1] if mirrored else corners)
-        names.append(str(name))
-        geometries.append(geometry)
-    return vertices, faces, names, geometries

@@ -194,11 +194,12 @@ def primitives(path, modes):
     return path
 
 
-def test_primitives_numbered_fans_noted(tmp_path):
-    """Primitives of the same mesh are numbered, and triangle fans are noted."""
+def test_primitives_numbered_fans_read(tmp_path):
+    """Primitives of the same mesh are numbered, and triangle fans are read."""
     found = [load_mesh(primitives(tmp_path / "m.gltf", (4, 6, 4))) for _ in range(2)]
-    assert [mesh.node_names for mesh in found] == [("board.0", "board.1")] * 2
-    assert found[0].notes == ("m.gltf: 1 triangle fans cannot be read; going on without them",)
+    assert [mesh.node_names for mesh in found] == [("board.0", "board.1", "board.2")] * 2
+    assert found[0].notes == ()
+    assert found[0].areas().tolist() == [0.5, 0.5, 0.5, 0, 0.5, 0.5]  # the fan returns to its first corner
     whole = load_mesh(primitives(tmp_path / "m.gltf", (4,)))
     assert (whole.node_names, whole.notes) == (("board",), ())
 
