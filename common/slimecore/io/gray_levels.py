@@ -94,7 +94,7 @@ def settle_lossy_ids(raw: Array, image: Image.Image, path: Path) -> tuple[Array,
     inside = raw[flat(raw)]
     filled = np.array([np.count_nonzero(inside == level) for level in levels])
     certain = (filled >= 9) & (filled >= _MIN_FLAT_SHARE * counts)
-    if certain.all() or not certain.any():
+    if not certain.any():
         return raw, ()
     settled, doubtful = snap_to_labels(
         raw.astype(np.uint8)[..., None], levels[certain].astype(np.uint8)[:, None], False, path

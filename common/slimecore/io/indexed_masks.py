@@ -21,6 +21,7 @@ __all__ = ["BLACK", "border_values", "indexed_colors", "require_no_dithering"]
 
 BLACK = 12  # grey levels 0..255; a colour whose channels are at most this is black
 _MIN_SPECKS = 32  # pixels; a mask with fewer specks is not dithered
+_MIN_SPECKS_IN_WINDOW = 13  # of 7 x 7 pixels; diagonal lines of a pixel's width, six pixels apart, have 9
 _MIN_SPECK_SHARE = 0.02  # of the pixels that are not background
 
 
@@ -57,15 +58,17 @@ def indexed_colors(image: Image.Image, path: Path) -> tuple[Array | None, tuple[
     colors = palette[used]
     if (colors == davis_palette()[used]).all() or (colors == used[:, None]).all():
         return None, ()
-    require_no_dithering(indices, path)
     rgb = palette[indices]
+    has_blends = _has_blends(rgb, indices, path)
+    if not has_blends:
+        require_no_dithering(indices, path)
     hidden = [v for v in _transparent_entries(image) if v in used]
     if hidden and 0 not in hidden:
         rgb[np.isin(indices, hidden)] = 0
         return rgb, (f"{path.name}: transparent pixels are background, and the other colours are the parts",)
     black = [int(v) for v, color in zip(used, colors, strict=True) if v and color.max() <= BLACK]
     if 0 in used and palette[0].max() <= BLACK:
-        return (rgb, (_color_note(path),)) if _has_blends(rgb, indices, path) else (None, ())
+        return (rgb, (_color_note(path),)) if has_blends else (None, ())
     return _by_border(rgb, indices, palette, black, path)
 
 
@@ -132,8 +135,8 @@ def _hex(color: Array) -> str:
 def require_no_dithering(values: Array, path: Path) -> None:
     """Raise if areas of a mask are patterns of specks, as conversions with dithering leave them.
 
-    A speck is a pixel that differs from its four neighbours and is on no diagonal line. Specks that lie alone do not
-    count.
+    A speck is a pixel that differs from its four neighbours. Specks that lie apart do not count, and neither do
+    diagonal lines.
 
     Parameters
     ----------
@@ -152,8 +155,11 @@ def require_no_dithering(values: Array, path: Path) -> None:
     corners = [plane[:-2, :-2], plane[:-2, 2:], plane[2:, :-2], plane[2:, 2:]]
     alone = np.logical_and.reduce([side != center for side in sides])
     diagonal = np.sum([corner == center for corner in corners], axis=0)
-    specks = (alone & ((diagonal == 0) | (diagonal >= 3))).astype(np.float32)
-    dense = (specks > 0) & (cv2.boxFilter(specks, -1, (7, 7), normalize=False) >= 3)
+    off_lines = alone & ((diagonal == 0) | (diagonal >= 3))
+    near, near_off_lines = (
+        cv2.boxFilter(specks.astype(np.float32), -1, (7, 7), normalize=False) for specks in (alone, off_lines)
+    )
+    dense = (off_lines & (near_off_lines >= 3)) | (alone & (near >= _MIN_SPECKS_IN_WINDOW))
     foreground = int(np.count_nonzero(np.asarray(values) != border_values(np.asarray(values).astype(np.uint8))[0]))
     if np.count_nonzero(dense) >= max(_MIN_SPECKS, _MIN_SPECK_SHARE * foreground):
         raise InputError(

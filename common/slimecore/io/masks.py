@@ -71,6 +71,8 @@ class MaskFile:
         The file holds colours or grey tones that were numbered 1..K. The numbers hold in this file only.
     is_binary_255 : bool
         Part 1 stands for a lone 255, or for white.
+    values_are_indices : bool
+        The values are the indices of an indexed image. Its colours are only those of its palette.
     """
 
     labels: Array
@@ -79,6 +81,7 @@ class MaskFile:
     values_are_arbitrary: bool = False
     is_binary_255: bool = False
     gray_levels: Mapping[int, int] = field(default_factory=dict)
+    values_are_indices: bool = False
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -128,7 +131,7 @@ def _from_indexed(image: Image.Image, path: Path) -> MaskFile:
         palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
         mask = _from_values(np.array(image, np.int32), path)
         colors = {v: _color(palette[v]) for v in mask.values if v < len(palette)}
-        return replace(mask, colors=colors, notes=(*notes, *mask.notes))
+        return replace(mask, colors=colors, notes=(*notes, *mask.notes), values_are_indices=True)
     is_gray = bool((rgb == rgb[..., :1]).all())
     mask = _from_gray(rgb[..., 0].astype(np.int32), path) if is_gray else _from_colors(rgb, path)
     return replace(mask, notes=(*notes, *mask.notes))
