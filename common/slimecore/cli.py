@@ -137,6 +137,8 @@ def _segment(arguments: argparse.Namespace) -> int:
         return 0
     with bar({"segment": "segmenting"}, "pictures/s") as notify:
         report = run_segment(request, notify)
+    for note in report["notes"]:
+        sys.stderr.write(f"note: {note}\n")
     print(
         f"{arguments.out}: {report['images']} {'picture' if report['images'] == 1 else 'pictures'}, "
         f"{len(report['parts']) - 1} parts, {report['seconds_per_image']:.2f} s each, "

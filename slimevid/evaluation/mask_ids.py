@@ -13,7 +13,8 @@ from PIL import Image
 from slimecore.errors import InputError
 from slimecore.imaging.palette import davis_palette
 from slimecore.io.images import open_image
-from slimecore.io.masks import read_mask
+from slimecore.io.indexed_masks import indexed_colors
+from slimecore.io.masks import MaskFile, read_mask
 
 __all__ = ["VOID", "Labels", "as_binary", "as_ids", "holds_only_255", "read_labels", "values_of"]
 
@@ -52,22 +53,27 @@ def read_labels(path: Path) -> Labels:
         The file is missing, unreadable, or a photograph.
     """
     if path.suffix.lower() == ".npy":
-        checked = read_mask(path).labels  # refuses arrays that hold no labels
+        checked = _byte_sized(read_mask(path), path).labels  # refuses arrays that hold no labels
         raw = np.load(path, allow_pickle=False)
         return Labels(path, _as_uint8(raw if raw.min() >= 0 and raw.max() <= VOID else checked), "array")
     image = open_image(path)
     if image.format != "JPEG":  # its grey levels are noisy: only read_mask can separate them
-        plane = _stored_values(image)
+        plane = _stored_values(image, path)
         if plane is not None:
             return Labels(path, plane, {"P": "indexed", "1": "1-bit"}.get(image.mode, "grey"))
-    mask = read_mask(path)
+    mask = _byte_sized(read_mask(path), path)
     table = davis_palette()
     exact = all(tuple(table[value].tolist()) == mask.colors.get(value) for value in mask.values)
     return Labels(path, _as_uint8(mask.labels), "colours", exact)
 
 
-def _stored_values(image: Image.Image) -> Plane | None:
-    """Return the values of an indexed or grey file, or None for colours or levels above 255."""
+def _stored_values(image: Image.Image, path: Path) -> Plane | None:
+    """Return the values of an indexed or grey file, or None for colours or levels above 255.
+
+    Indices in an order of an image program are colours.
+    """
+    if image.mode == "P" and indexed_colors(image, path)[0] is not None:
+        return None
     if image.mode in {"P", "L", "1"}:
         return np.asarray(image).view(np.uint8)
     pixels = np.asarray(image)
@@ -76,6 +82,13 @@ def _stored_values(image: Image.Image) -> Plane | None:
     if image.mode.startswith("I") and int(pixels.max()) <= VOID:
         return pixels.astype(np.uint8)
     return None
+
+
+def _byte_sized(mask: MaskFile, path: Path) -> MaskFile:
+    """Return a mask, or raise if it has a value that no result of a clip can hold."""
+    if mask.values and mask.values[-1] > VOID:
+        raise InputError(f"{path}: object id {mask.values[-1]} is above 254, the largest id of a result")
+    return mask
 
 
 def _as_uint8(labels: npt.NDArray[Any]) -> Plane:

@@ -166,7 +166,7 @@ def test_excess_parts_and_inconsistent_colours_refused(folder, tmp_path, capsys)
     picture = np.zeros((96, 128, 3), np.uint8)
     picture[20:60, 20:60] = (17, 99, 201)
     Image.fromarray(picture).save(colored)
-    message = failure(capsys, "learn", a, colored, a, colored, "--out", tmp_path / "p.safetensors")
+    message = failure(capsys, "learn", a, colored, a, many, "--out", tmp_path / "p.safetensors")
     assert "indexed PNG" in message
 
 

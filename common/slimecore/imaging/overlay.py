@@ -22,8 +22,8 @@ def overlay(
     Parameters
     ----------
     rgb : (h, w, 3) uint8
-    labels : (h, w) int, 0..255
-        Pixels of 0 are left unchanged.
+    labels : (h, w) int, 0..65535
+        Pixels of 0 are left unchanged. Values above 255 take the colours of 1..255 again.
     opacity : float
         Weight of the colour inside a part, 0..1.
     outline : bool
@@ -33,7 +33,9 @@ def overlay(
     -------
     (h, w, 3) uint8
     """
-    index = labels.astype(np.uint8)
+    index = (labels if labels.dtype == np.uint8 else np.where(labels > 255, (labels - 1) % 255 + 1, labels)).astype(
+        np.uint8
+    )
     blended = cv2.addWeighted(rgb, 1 - opacity, _bright_palette()[index], opacity, 0)
     out = np.where((index > 0)[..., None], blended, rgb)
     if outline:

@@ -1,8 +1,8 @@
 """Read masks of every common style and write indexed PNG with the DAVIS palette.
 
-Part values are kept: an indexed or grey mask with values 1..K keeps them. A lone 255 becomes 1 (the style of DAVIS
-2016). A 255 beside small values is void and ignored (the style of DAVIS 2017). Colours that all belong to the DAVIS
-palette become its indices. Other colours and spread-out grey levels are numbered 1..K.
+Part values are kept: an indexed or grey mask keeps them, up to 65534. A lone 255 becomes 1 (the style of DAVIS 2016). A
+255 beside small values is void and ignored (the style of DAVIS 2017). Colours that all belong to the DAVIS palette
+become its indices. Other colours, and grey tones up to white or with JPEG noise, are numbered 1..K.
 
 A label level fills an area, or is no blend of levels that do. Pixels of anti-aliasing and JPEG noise take the nearest
 label level, or else the label of the nearest certain pixel. The notes of the mask say their number.
@@ -11,9 +11,8 @@ label level, or else the label of the nearest certain pixel. The notes of the ma
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,12 +24,17 @@ from slimecore.errors import InputError
 from slimecore.imaging.palette import davis_palette
 from slimecore.imaging.resize import resize_labels
 from slimecore.io.atomic_files import write_bytes
+from slimecore.io.gray_levels import are_tones, deep_levels, settle_lossy_ids
 from slimecore.io.images import open_image
+from slimecore.io.indexed_masks import BLACK, indexed_colors, require_no_dithering
+from slimecore.io.mask_arrays import load_npy, whole_numbers
 from slimecore.io.mask_quantization import NOISE, filled_share, flat, label_levels, snap_to_labels, snapped_note
+from slimecore.io.part_names import read_names
 from slimecore.types import Annotation, Parts
 
 __all__ = [
     "IGNORE",
+    "MAX_INDEXED_VALUE",
     "MaskFile",
     "annotate",
     "encode_mask",
@@ -42,7 +46,11 @@ __all__ = [
 ]
 
 IGNORE = -1
+MAX_INDEXED_VALUE = 254  # the largest part value that an indexed PNG holds beside void
 _VOID_VALUE = 255
+_WIDE_VOID_VALUE = 65535
+_MAX_PIXELS = 2**26  # 8192 x 8192; separating levels takes about 20 bytes a pixel
+_MIN_EXACT_SHARE = 0.9  # of the pixels near a noisy grey level that equal it, where the level is a part value
 _ASPECT_TOLERANCE = 0.03  # relative difference of the aspect ratios of mask and picture
 
 
@@ -56,12 +64,16 @@ class MaskFile:
         Part values. 0 is background, -1 is ignored.
     colors : mapping of int to (r, g, b)
         RGB colour 0..255 of each part value, where the file has colours.
+    gray_levels : mapping of int to int
+        Grey level 0..255 of each part value, of grey masks with large values.
     notes : tuple of str
         Decisions about doubtful content, a sentence each.
     values_are_arbitrary : bool
-        The file holds colours or spread-out grey levels that were numbered 1..K. The numbers hold in this file only.
+        The file holds colours or grey tones that were numbered 1..K. The numbers hold in this file only.
     is_binary_255 : bool
         Part 1 stands for a lone 255, or for white.
+    values_are_indices : bool
+        The values are the indices of an indexed image. Its colours are only those of its palette.
     """
 
     labels: Array
@@ -69,6 +81,8 @@ class MaskFile:
     notes: tuple[str, ...] = ()
     values_are_arbitrary: bool = False
     is_binary_255: bool = False
+    gray_levels: Mapping[int, int] = field(default_factory=dict)
+    values_are_indices: bool = False
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -87,74 +101,94 @@ def read_mask(path: Path | str) -> MaskFile:
     Raises
     ------
     InputError
-        The file is missing or unreadable, is a photograph, or has more than 254 label colours.
+        The file is missing, unreadable or too large, is a photograph or dithered, or has more than 254 label colours.
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
-        return _from_values(_load_npy(path), path)
-    image = ImageOps.exif_transpose(open_image(path))
+        return _from_values(load_npy(path, _MAX_PIXELS), path)
+    opened = open_image(path, _MAX_PIXELS)
+    image = ImageOps.exif_transpose(opened)
     if image.mode == "P":
-        palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        mask = _from_values(np.array(image, np.int32), path)
-        colors = {v: _color(palette[v]) for v in mask.values if v < len(palette)}
-        return replace(mask, colors=colors)
+        return _from_indexed(image, path)
     if image.mode == "1":
+        require_no_dithering(np.array(image), path)
         return _from_values(np.array(image, np.int32), path)
-    if image.mode in {"I", "I;16", "I;16B", "L"}:
-        return _from_gray(np.array(image, np.int32), path)
+    if image.mode == "F":
+        return _from_values(whole_numbers(np.array(image), path), path)
+    if image.mode == "L" or image.mode.startswith("I"):
+        return _from_gray(np.array(image, np.int32), path, opened)
     rgba = np.array(image.convert("RGBA"))
     rgb, opaque = rgba[..., :3], rgba[..., 3] >= 128
     rgb = np.where(opaque[..., None], rgb, 0).astype(np.uint8)
-    if (rgb == rgb[..., :1]).all():
-        return _from_gray(rgb[..., 0].astype(np.int32), path)
-    return _from_colors(rgb, path)
+    gray = bool((rgb == rgb[..., :1]).all())
+    mask = _from_gray(rgb[..., 0].astype(np.int32), path, opened) if gray else _from_colors(rgb, path)
+    return mask if opaque.all() else _with_opaque_black(mask, rgb, opaque, path)
+
+
+def _from_indexed(image: Image.Image, path: Path) -> MaskFile:
+    """Interpret an indexed image by its indices, or by its colours if the indices are no part values."""
+    rgb, notes = indexed_colors(image, path)
+    if rgb is None:
+        palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        mask = _from_values(np.array(image, np.int32), path)
+        colors = {v: _color(palette[v]) for v in mask.values if v < len(palette)}
+        return replace(mask, colors=colors, notes=(*notes, *mask.notes), values_are_indices=True)
+    is_gray = bool((rgb == rgb[..., :1]).all())
+    mask = _from_gray(rgb[..., 0].astype(np.int32), path) if is_gray else _from_colors(rgb, path)
+    return replace(mask, notes=(*notes, *mask.notes))
+
+
+def _with_opaque_black(mask: MaskFile, rgb: Array, opaque: Array, path: Path) -> MaskFile:
+    """Add opaque black as a part where transparent pixels are the background.
+
+    They are if nothing else is opaque, or if they fill at least half of the border.
+    """
+    black = opaque & (rgb.max(-1) <= BLACK)
+    border = np.concatenate([opaque[0], opaque[-1], opaque[:, 0], opaque[:, -1]])
+    if not black.any() or (mask.values and border.mean() > 0.5):
+        return mask
+    note = f"{path.name}: black is a part, because the background is transparent"
+    if not mask.values:
+        return MaskFile(black.astype(np.int32), {}, (*mask.notes, note), is_binary_255=True)
+    number = mask.values[-1] + 1
+    levels = mask.gray_levels or ({1: _VOID_VALUE} if mask.is_binary_255 else {})
+    return replace(
+        mask,
+        labels=np.where(black, number, mask.labels).astype(np.int32),
+        colors={**(mask.colors or {v: (g, g, g) for v, g in levels.items()}), number: (0, 0, 0)},
+        notes=(*mask.notes, f"{note}, {number}"),
+        values_are_arbitrary=True,
+        is_binary_255=False,
+    )
 
 
 def _color(rgb: Array) -> tuple[int, int, int]:
     return int(rgb[0]), int(rgb[1]), int(rgb[2])
 
 
-def _load_npy(path: Path) -> Array:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"cannot read {path} as a plain NumPy array of integers; save it with np.save") from error
-    if array.ndim != 2:
-        raise InputError(f"{path}: a mask array must be (h, w), got {array.shape}")
-    if np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all() and (array == array.round()).all():
-        array = array.astype(np.int64)
-    if not (np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
-        raise InputError(f"{path}: a mask array must hold integers or booleans, got {array.dtype}")
-    return np.asarray(array, np.int64)
-
-
 def _from_values(raw: Array, path: Path) -> MaskFile:
     """Interpret a (h, w) int array as part values, with the two meanings of 255."""
-    present = [int(v) for v in np.unique(raw)]
-    labels = raw.astype(np.int32)
-    foreground = [v for v in present if v > 0]
+    foreground = [int(v) for v in np.unique(raw) if v > 0]
+    if foreground and foreground[-1] > _WIDE_VOID_VALUE:
+        raise InputError(f"{path}: part value {foreground[-1]} is too large; use values 1..{MAX_INDEXED_VALUE}")
+    labels = raw.clip(min=IGNORE).astype(np.int32)
     if foreground == [_VOID_VALUE]:
-        return MaskFile(
-            np.where(labels == _VOID_VALUE, 1, labels.clip(min=IGNORE)).astype(np.int32), {}, is_binary_255=True
-        )
-    if foreground and foreground[-1] > _VOID_VALUE:
-        raise InputError(f"{path}: part value {foreground[-1]} does not fit an indexed PNG; use values 1..254")
-    if _VOID_VALUE in foreground:
-        note = f"{path.name}: value 255 beside other ids is read as void and ignored"
-        return MaskFile(np.where(labels == _VOID_VALUE, IGNORE, labels).astype(np.int32), {}, (note,))
-    return MaskFile(labels.clip(min=IGNORE).astype(np.int32), {})
+        return MaskFile(np.where(labels == _VOID_VALUE, 1, labels).astype(np.int32), {}, is_binary_255=True)
+    void = _WIDE_VOID_VALUE if foreground and foreground[-1] > _VOID_VALUE else _VOID_VALUE
+    if void in foreground:
+        note = f"{path.name}: value {void} beside other ids is read as void and ignored"
+        return MaskFile(np.where(labels == void, IGNORE, labels).astype(np.int32), {}, (note,))
+    return MaskFile(labels, {})
 
 
-def _from_gray(raw: Array, path: Path) -> MaskFile:
-    """Interpret (h, w) grey levels as part values, as black and white, or as levels to be numbered."""
-    raw, level_of_rank = _eight_bit(raw)
-    if level_of_rank is not None:
-        listed = ", ".join(f"{level}={i}" for i, level in enumerate(level_of_rank) if i)
-        return MaskFile(
-            raw.astype(np.int32), {}, (f"{path.name}: grey levels are numbered {listed}",), values_are_arbitrary=True
-        )
+def _from_gray(raw: Array, path: Path, opened: Image.Image | None = None) -> MaskFile:
+    """Interpret (h, w) grey levels as part values, as black and white, or as tones to be numbered.
+
+    `opened` is the image as opened, which knows its compression.
+    """
+    raw, are_values = deep_levels(raw)
+    if are_values:
+        return _from_values(raw, path)
     values = np.unique(raw)
     largest = int(values[-1])
     ids = values[(values > 0) & (values < _VOID_VALUE)]
@@ -162,7 +196,9 @@ def _from_gray(raw: Array, path: Path) -> MaskFile:
     # If nearly all grey levels occur, they are ids, or rims of an anti-aliased mask: the rims fill no areas.
     are_ids = are_ids and (len(ids) <= 128 or (flat(raw).mean() > 0.3 and filled_share(raw) > 0.9))
     if are_ids or (largest < 128 and len(values) <= 64):
-        return _from_values(raw, path)
+        raw, notes = settle_lossy_ids(raw, opened, path) if opened else (raw, ())
+        mask = _from_values(raw, path)
+        return replace(mask, notes=(*notes, *mask.notes))
     picture = raw.astype(np.uint8)[..., None]
     label_colors, noisy = label_levels(picture, path)
     levels = label_colors[:, 0]
@@ -172,31 +208,18 @@ def _from_gray(raw: Array, path: Path) -> MaskFile:
             (raw >= 128).astype(np.int32), {}, snapped_note(path, doubtful, "grey levels"), is_binary_255=True
         )
     picture, doubtful = snap_to_labels(picture, label_colors, noisy, path)
+    is_exact = not noisy or (raw == picture[..., 0]).mean() >= _MIN_EXACT_SHARE
     levels = levels[levels > (NOISE / 2 if noisy else 0)]
+    if is_exact and not are_tones(levels):
+        mask = _from_values(np.where(picture[..., 0] >= levels[0], picture[..., 0], 0), path)
+        notes = (*mask.notes, *snapped_note(path, doubtful, "grey levels"))
+        return replace(mask, notes=notes, gray_levels={v: v for v in mask.values})
     note = f"{path.name}: grey levels {', '.join(map(str, levels))} are numbered 1..{len(levels)}"
     numbering = np.zeros(256, np.int32)
     numbering[levels] = np.arange(1, len(levels) + 1)
     notes = (note, *snapped_note(path, doubtful, "grey levels"))
-    return MaskFile(numbering[picture[..., 0]], {}, notes, values_are_arbitrary=True)
-
-
-def _eight_bit(raw: Array) -> tuple[Array, Array | None]:
-    """Map grey levels of up to 16 bits to 0..255.
-
-    Levels above 255 are replaced by their ranks if they are at most 255 levels that mostly fill areas, else scaled.
-    The second result is the level of each rank, or None.
-    """
-    levels = np.unique(raw)
-    largest = int(levels[-1])
-    if largest <= _VOID_VALUE:
-        return raw, None
-    if len(levels) > 2 and int(levels[-2]) < _VOID_VALUE and largest == 65535:  # small ids and a 16-bit void
-        return np.where(raw == largest, _VOID_VALUE, raw), None
-    black_or_white = (levels == 0) | (levels == 65535)
-    if not black_or_white.all() and len(levels) <= _VOID_VALUE and filled_share(raw) >= 0.5:
-        levels = np.union1d(levels, [0])
-        return np.searchsorted(levels, raw), levels
-    return (raw * (_VOID_VALUE / max(largest, 65535))).round().astype(np.int32), None
+    tones = {i: int(level) for i, level in enumerate(levels, 1)}
+    return MaskFile(numbering[picture[..., 0]], {}, notes, values_are_arbitrary=True, gray_levels=tones)
 
 
 def _palette_values(rgb: Array) -> Array | None:
@@ -297,7 +320,7 @@ def make_parts(mask: MaskFile, names: Mapping[int, str] | None = None) -> Parts:
     return Parts(
         values=values,
         names=tuple(names.get(v, "background" if v == 0 else f"part {v}") for v in values),
-        colors=tuple(mask.colors.get(v, _color(palette[v])) for v in values),
+        colors=tuple(mask.colors.get(v, _color(palette[v % 256])) for v in values),
     )
 
 
@@ -336,37 +359,21 @@ def annotate(rgb: Array, labels: Array, names: Mapping[int, str] | None = None) 
     return Annotation(rgb, parts.index(mask.labels), parts)
 
 
-def read_names(path: Path) -> dict[int, str]:
-    """Read part names by value from a JSON object ``{"1": "head", ...}``.
-
-    Raises
-    ------
-    InputError
-        The file is missing, is not JSON, or does not map part values to names.
-    """
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return {int(value): str(name) for value, name in raw.items()}
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}; --names takes a JSON file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); --names takes a JSON file") from error
-    except (ValueError, AttributeError) as error:
-        expected = 'a JSON object of part values and names, such as {"1": "head", "2": "tail"}'
-        raise InputError(f"{path}: expected {expected}") from error
-
-
 def encode_mask(labels: Array) -> bytes:
-    """Encode labels as an indexed 8-bit PNG with the DAVIS palette.
+    """Encode labels as an indexed 8-bit PNG with the DAVIS palette, or as a grey 16-bit PNG if a value is above 255.
 
     Parameters
     ----------
-    labels : (h, w) int, 0..255
+    labels : (h, w) int, 0..65535
 
     Returns
     -------
     bytes
     """
+    if labels.size and int(labels.max()) > _VOID_VALUE:
+        buffer = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint16)).save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue()
     plane = np.ascontiguousarray(labels, dtype=np.uint8)
     image = Image.frombytes("P", (plane.shape[1], plane.shape[0]), plane.tobytes())
     image.putpalette(davis_palette().ravel().tolist())
@@ -376,6 +383,6 @@ def encode_mask(labels: Array) -> bytes:
 
 
 def write_mask(path: Path | str, labels: Array) -> None:
-    """Write (h, w) int labels 0..255 as an indexed PNG with the DAVIS palette, atomically."""
+    """Write (h, w) int labels as :func:`encode_mask` encodes them, atomically."""
     path = Path(path)
     write_bytes(path, encode_mask(labels))

@@ -88,6 +88,8 @@ def augmented_views(
         Part rows, -1 = ignore.
     """
     swap = mirror_rows(annotation.parts) if config.mirror else None
+    if swap == tuple(range(len(annotation.parts))) and not config.mirror_unsided:
+        swap = None  # no name says that a mirrored part is the same part
     h, w = annotation.rows.shape
     base = np.array([[size[1] / w, 0, 0.5 * size[1] / w - 0.5], [0, size[0] / h, 0.5 * size[0] / h - 0.5], [0, 0, 1]])
     images, masks = [], []

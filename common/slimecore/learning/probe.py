@@ -44,6 +44,7 @@ def learn_parts(
     config: LearnConfig | None = None,
     *,
     short_side: int = 384,
+    enlarge: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> PartEmbeddings:
@@ -57,6 +58,8 @@ def learn_parts(
     config : LearnConfig, optional
     short_side : int
         Short side of the network input in pixels.
+    enlarge : bool
+        Enlarge smaller pictures to it. The embeddings record this, so that segmentation does the same.
     seed : int
         Seed of views, sampling and initial tokens. Equal seeds give bit-identical embeddings on CPU.
     progress : callable(step, steps, loss), optional
@@ -73,7 +76,7 @@ def learn_parts(
     """
     settings = config or LearnConfig()
     parts, annotations = with_shared_parts(annotations)
-    views = _encoded_views(backbone, annotations, settings.views, short_side, seed)
+    views = _encoded_views(backbone, annotations, settings.views, short_side, seed, enlarge)
     tokens = _initial_tokens(backbone, len(parts) * settings.tokens, seed)
     layer_logits = torch.zeros(backbone.cross_layers, device=backbone.device)
     width = extra_query_features(views[0].features, settings.descriptor_scale, settings.position_scale).shape[1]
@@ -85,7 +88,8 @@ def learn_parts(
         _layer_weights(layer_logits).detach().cpu().numpy(),
         backbone.name,
         backbone.revision,
-        {**flat(to_dict(settings)), "mode": "probe", "short_side": short_side, "seed": seed},
+        {**flat(to_dict(settings)), "mode": "probe", "short_side": short_side, "seed": seed}
+        | ({"enlarge": True} if enlarge else {}),
         columns=columns.detach().unflatten(0, (len(parts), -1)).cpu().numpy() if width else None,
     )
 
@@ -100,12 +104,17 @@ class _Views:
 
 
 def _encoded_views(
-    backbone: Backbone, annotations: Sequence[Annotation], config: ViewConfig, short_side: int, seed: int
+    backbone: Backbone,
+    annotations: Sequence[Annotation],
+    config: ViewConfig,
+    short_side: int,
+    seed: int,
+    enlarge: bool = False,
 ) -> list[_Views]:
     rng = np.random.default_rng(seed)
     sets = []
     for annotation in annotations:
-        size = fit_short_side(annotation.rows.shape, short_side, backbone.multiple)
+        size = fit_short_side(annotation.rows.shape, short_side, backbone.multiple, enlarge=enlarge)
         images, masks = augmented_views(annotation, size, config, rng)
         # Encode a single image per pass, because a pass needs far more memory than the features it returns.
         features = Features.cat([backbone.encode(to_tensor(rgb[None], backbone.device)) for rgb in images])

@@ -32,6 +32,8 @@ class ViewConfig:
     mirror : bool
         Mirror every second view and swap left and right parts. If a left or right part has no counterpart, no view is
         mirrored.
+    mirror_unsided : bool
+        Mirror views of parts whose names say no side, too. Parts without a name may be sides.
 
     Raises
     ------
@@ -45,6 +47,7 @@ class ViewConfig:
     shift: float = constant(0.12)
     color: float = constant(0.2)
     mirror: bool = True
+    mirror_unsided: bool = constant(True)
 
     def __post_init__(self) -> None:
         if not (0 <= self.count <= 256 and self.scale >= 1 and min(self.rotate, self.shift, self.color) >= 0):
@@ -122,5 +125,5 @@ IMAGE_LEARNING = LearnConfig(
     weight_decay=1e-2,
     position_scale=5.0,
     batch=4096,
-    views=ViewConfig(count=4, scale=1.15, rotate=8.0, shift=0.05),
+    views=ViewConfig(count=4, scale=1.15, rotate=8.0, shift=0.05, mirror_unsided=False),
 )

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from slimecore.errors import InputError
 from slimecore.imaging.resize import resize_labels
 from slimecore.io.images import IMAGE_SUFFIXES, natural_key
+from slimecore.io.mask_consistency import ColorNumbers, matching_colors
 from slimecore.io.masks import IGNORE, MaskFile, read_mask
 
 __all__ = ["IouAccumulator", "PartIou", "SegmentationReport", "evaluate_folders", "evaluate_labels"]
@@ -221,8 +222,9 @@ def evaluate_folders(
     """Compute the scores of a folder of predicted masks against a folder of ground truths, matched by file stem.
 
     A value must mean the same part in every file, so masks whose colours or grey levels would be numbered file by file
-    are refused. 255 is void: ignored in a truth, wrong in a prediction. In a folder without any other value, it is
-    part 1.
+    are matched by colour, all masks of both folders together. 255 is void: ignored in a truth, wrong in a prediction.
+    In a folder without any other value, it is part 1. A folder may be compared with itself: of an array and a picture
+    with one name, the array is the mask.
 
     Parameters
     ----------
@@ -239,13 +241,15 @@ def evaluate_folders(
     Raises
     ------
     InputError
-        Predictions are missing, stems repeat, masks are unreadable, or sizes differ. All problems are listed.
+        Predictions are missing, stems repeat, masks are unreadable or cannot be matched, or sizes differ. All problems
+        are listed.
     """
     predictions, truths = Path(predictions), Path(truths)
     if size is not None and not 1 <= size <= 8192:
         raise InputError(f"the size to compare at must lie in 1..8192 pixels, got {size}")
     problems: list[str] = []
-    prediction_files, truth_files = _files_by_stem(predictions, problems), _files_by_stem(truths, problems)
+    pairs = predictions.exists() and truths.exists() and predictions.samefile(truths)
+    prediction_files, truth_files = (_files_by_stem(folder, problems, pairs) for folder in (predictions, truths))
     if not prediction_files.keys() & truth_files.keys():
         raise InputError(
             f"no mask in {predictions} has the name of one in {truths}; they hold "
@@ -255,12 +259,14 @@ def evaluate_folders(
     missing = [stem for stem in truth_files if stem not in prediction_files]
     problems += [f"no prediction for {truth_files[stem].name}" for stem in missing]
     accumulator, undecided, has_ids = IouAccumulator(), [], [False, False]  # of predictions, of truths
+    by_color = False
     for stem in truth_files:
         if stem in missing:
             continue
         pair = _read_pair(prediction_files[stem], truth_files[stem], size, problems)
         if pair is None or problems:
             continue
+        by_color |= any(mask.values_are_arbitrary for mask in pair)
         has_ids = [before or (bool(m.values) and not m.is_binary_255) for before, m in zip(has_ids, pair, strict=True)]
         if any(mask.is_binary_255 for mask in pair):  # the meaning of a lone 255 depends on the files to come
             undecided.append(stem)
@@ -271,6 +277,8 @@ def evaluate_folders(
             f"; and {len(problems) - _MAX_LISTED} more" * (len(problems) > _MAX_LISTED)
         )
         raise InputError(f"{predictions} against {truths}: {shown}")
+    if by_color:
+        return _evaluate_by_color([(prediction_files[s], truth_files[s]) for s in truth_files], names, size)
     for stem in undecided:
         prediction = _resolve_lone_255(read_mask(prediction_files[stem]), has_ids[0])
         truth = _resolve_lone_255(read_mask(truth_files[stem]), has_ids[1])
@@ -278,18 +286,37 @@ def evaluate_folders(
     return accumulator.report(names)
 
 
+def _evaluate_by_color(
+    files: list[tuple[Path, Path]], names: Mapping[int, str] | None, size: int | None
+) -> SegmentationReport:
+    """Compute the scores of pairs of prediction and truth with parts that are matched by their colours."""
+    numbers, accumulator = ColorNumbers(), IouAccumulator()
+    for prediction, truth in files:
+        true = numbers.renumber(read_mask(truth), str(truth)).labels
+        predicted = numbers.renumber(read_mask(prediction), str(prediction)).labels
+        accumulator.add(_squashed(predicted, size), _squashed(true, size))
+    colors = {i: f"#{r:02x}{g:02x}{b:02x}" for i, (r, g, b) in enumerate(numbers.colors, 1)}
+    return accumulator.report({**colors, **(names or {})})
+
+
 def _resolve_lone_255(mask: MaskFile, has_ids: bool) -> Labels:
     """Return the labels of a mask, with a lone 255 read as void where the folder also has part values."""
     return np.where(mask.labels > 0, IGNORE, mask.labels) if mask.is_binary_255 and has_ids else mask.labels
 
 
-def _files_by_stem(folder: Path, problems: list[str]) -> dict[str, Path]:
-    """Return the mask files of a folder by stem and append repeated stems to `problems`."""
+def _files_by_stem(folder: Path, problems: list[str], pairs: bool) -> dict[str, Path]:
+    """Return the mask files of a folder by stem and append repeated stems to `problems`.
+
+    If `pairs`, an array may stand beside a picture of its name, and is the mask.
+    """
     if not folder.is_dir():
         raise InputError(f"no such folder: {folder}")
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=lambda p: (natural_key(p.name), p.name)):
         if path.suffix.lower() not in {*IMAGE_SUFFIXES, ".npy"} or path.name.startswith("."):
+            continue
+        if pairs and path.stem in files and ".npy" in {path.suffix.lower(), files[path.stem].suffix.lower()}:
+            files[path.stem] = path if path.suffix.lower() == ".npy" else files[path.stem]
             continue
         if path.stem in files:
             problems.append(f"{files[path.stem].name} and {path.name} in {folder} share a name; keep one")
@@ -314,15 +341,17 @@ def _read_pair(
         except InputError as error:
             problems.append(str(error))
             continue
-        if mask.values_are_arbitrary:
-            problems.append(
-                f"{path}: its colours or greys are no part values, and would be numbered file by file; "
-                "save masks as indexed PNG or .npy with one value a part"
-            )
-            continue
         masks.append(mask)
     if len(masks) < 2:
         return None
+    if any(mask.values_are_arbitrary for mask in masks):
+        for path, mask in zip((prediction, truth), masks, strict=True):
+            if mask.values_are_indices or set(mask.values) - set(matching_colors(mask)):
+                problems.append(
+                    f"{path}: its values cannot be matched with colours or greys that would be numbered file by file; "
+                    "save masks as indexed PNG or .npy with one value a part"
+                )
+                return None
     (h, w), (height, width) = masks[0].labels.shape, masks[1].labels.shape
     if size is None and (h, w) != (height, width):
         problems.append(f"{prediction.name} is {w}x{h}, its ground truth {width}x{height}; compare at one size (size)")

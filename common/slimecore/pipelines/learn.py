@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from slimecore.backbones import load_model
 from slimecore.errors import InputError, OutputError
 from slimecore.io.atomic_files import make_folder
 from slimecore.io.embeddings import save_embeddings
-from slimecore.io.images import IMAGE_SUFFIXES, list_images, read_rgb
-from slimecore.io.masks import fit_mask, make_parts, read_mask, read_names
+from slimecore.io.images import IMAGE_SUFFIXES, list_images, read_rgb, unread_note
+from slimecore.io.mask_consistency import harmonize_values
+from slimecore.io.masks import MaskFile, fit_mask, make_parts, read_mask, read_names
 from slimecore.pipelines.config import ImageConfig
 from slimecore.pipelines.learn_parts import learn
 from slimecore.provenance.report import model_entry, parts_entry, peak_memory_mb
@@ -21,6 +22,7 @@ from slimecore.types import Annotation
 
 __all__ = ["LearnRequest", "run_learn"]
 
+_MAX_PART_VALUE = 65534  # masks of slime segment are 16-bit PNG where a part value is above 255
 Notify = Callable[[str, int, int], None]
 
 
@@ -96,7 +98,9 @@ def _pair_paths(paths: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[st
         if image.is_dir() != mask.is_dir():
             raise InputError(f"{image} and {mask}: one is a folder and one is not; give two files or two folders")
         matched = _pair_folders(image, mask) if image.is_dir() else [(image, mask)]
-        unmatched = [path.name for path in list_images(image) if path not in dict(matched)] if image.is_dir() else []
+        used = {path for pair in matched for path in pair}
+        unmatched = [path.name for path in list_images(image) if path not in used] if image.is_dir() else []
+        notes += unread_note(image) if image.is_dir() else []
         if unmatched:
             more = f" and {len(unmatched) - 3} more" if len(unmatched) > 3 else ""
             notes.append(f"{mask} has no mask for {', '.join(unmatched[:3])}{more}")
@@ -106,11 +110,30 @@ def _pair_paths(paths: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[st
 
 def _pair_folders(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     """Return the pairs of picture and mask of the same file stem."""
-    mask_of_stem = {path.stem: path for path in list_images(masks, (*IMAGE_SUFFIXES, ".npy"))}
-    pairs = [(image, mask_of_stem[image.stem]) for image in list_images(images) if image.stem in mask_of_stem]
+    files = list_images(masks, (*IMAGE_SUFFIXES, ".npy"))
+    pairs = []
+    for stem in dict.fromkeys(path.stem for path in list_images(images)):
+        pictures = [path for path in list_images(images) if path.stem == stem]
+        candidates = [path for path in files if path.stem == stem]
+        if images.resolve() == masks.resolve():
+            candidates = [_mask_beside(candidates)] if len(candidates) > 1 else []
+            pictures = [path for path in pictures if path not in candidates]
+        if len(candidates) > 1:
+            raise InputError(f"{candidates[0].name} and {candidates[1].name} in {masks} share a name; keep one")
+        pairs += [(picture, mask) for picture in pictures for mask in candidates]
     if not pairs:
         raise InputError(f"{images} and {masks}: no picture has a mask of the same name; name them alike")
     return pairs
+
+
+def _mask_beside(files: Sequence[Path]) -> Path:
+    """Return the mask among files of one folder and one stem: the array, or the PNG beside a photograph's format."""
+    for suffix in (".npy", ".png"):
+        masks = [path for path in files if path.suffix.lower() == suffix]
+        if len(masks) == 1:
+            return masks[0]
+    names = ", ".join(path.name for path in files)
+    raise InputError(f"{names} in {files[0].parent}: which one is the mask cannot be told; put masks in a folder apart")
 
 
 def _read_annotations(
@@ -121,23 +144,19 @@ def _read_annotations(
     annotations: list[Annotation] = []
     notes: list[str] = []
     values = {0}
-    masks = [read_mask(path) for _, path in pairs]
+    masks, color_notes = _common_values([read_mask(path) for _, path in pairs], [str(path) for _, path in pairs])
     has_ids = any(mask.values and not mask.is_binary_255 for mask in masks)
     for (image, path), original in zip(pairs, masks, strict=True):
         if original.is_binary_255 and has_ids:
             notes.append(f"{path}: 255 alone, beside masks with ids, is read as void; the picture teaches nothing")
             continue
-        rgb = read_rgb(image)
+        rgb = read_rgb(image, guess_depth=True)
         mask = fit_mask(original, (rgb.shape[0], rgb.shape[1]), str(path))
-        if mask.values_are_arbitrary and len(pairs) > 1:
-            raise InputError(
-                f"{path}: its colours or greys are numbered file by file, so they cannot be matched between masks; "
-                "save masks with part values 1..K, as indexed PNG"
-            )
         parts = make_parts(mask, names)
         annotations.append(Annotation(rgb, parts.index(mask.labels), parts))
         notes += mask.notes
         values |= set(mask.values)
+    notes += color_notes
     unknown = sorted(set(names) - values)
     if unknown and not set(names) & (values - {0}):
         raise InputError(
@@ -147,3 +166,16 @@ def _read_annotations(
     if unknown:  # probably the names of a whole data set
         notes.append(f"{names_file}: no mask has part {', '.join(map(str, unknown))}")
     return annotations, notes
+
+
+def _common_values(masks: list[MaskFile], sources: list[str]) -> tuple[list[MaskFile], list[str]]:
+    """Match masks by colour where they have no values of their own, with a note on the numbering."""
+    filled = [i for i, mask in enumerate(masks) if mask.values]
+    harmonized, notes = harmonize_values([masks[i] for i in filled], [sources[i] for i in filled], _MAX_PART_VALUE)
+    if len(filled) < 2 or all(harmonized[n] is masks[i] for n, i in enumerate(filled)):
+        return masks, []
+    common = list(masks)
+    for i, mask in zip(filled, harmonized, strict=True):
+        kept = tuple(note for note in mask.notes if "are numbered" not in note)
+        common[i] = replace(mask, notes=kept, is_binary_255=False)
+    return common, notes[-1:]

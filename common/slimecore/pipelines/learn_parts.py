@@ -46,7 +46,13 @@ def learn(
     """
     if config.mode == "probe":
         embeddings = learn_parts(
-            backbone, annotations, config.probe, short_side=config.learning_side, seed=config.seed, progress=progress
+            backbone,
+            annotations,
+            config.probe,
+            short_side=config.learning_side,
+            enlarge=True,
+            seed=config.seed,
+            progress=progress,
         )
     elif isinstance(backbone, StableDiffusion):
         embeddings = learn_faithful(

@@ -18,7 +18,7 @@ from slimecore.errors import InputError, OutputError
 from slimecore.imaging.overlay import overlay
 from slimecore.io.atomic_files import atomic_path, make_folder, write_json, write_text
 from slimecore.io.embeddings import load_embeddings
-from slimecore.io.images import list_images, read_rgb, write_png
+from slimecore.io.images import list_images, read_rgb, unread_note, write_png
 from slimecore.io.masks import write_mask
 from slimecore.pipelines.config import ImageConfig
 from slimecore.provenance.report import model_entry, parts_entry, peak_memory_mb, versions
@@ -78,6 +78,7 @@ def run_segment(request: SegmentRequest, notify: Notify | None = None) -> dict[s
     """
     embeddings = load_embeddings(request.parts)
     paths = _picture_paths(request.images)
+    notes = [note for path in request.images if path.is_dir() for note in unread_note(path)]
     _check_output_folder(request.out, paths)
     config = request.config
     backbone = load_model(model_of(embeddings, config.model, request.model), config.device, config.seed)
@@ -90,7 +91,7 @@ def run_segment(request: SegmentRequest, notify: Notify | None = None) -> dict[s
         scores = csv.writer(file)
         scores.writerow(("image", "part", "name", "area", "confidence"))
         for done, path in enumerate(paths, 1):
-            rgb = read_rgb(path)
+            rgb = read_rgb(path, guess_depth=True)
             before = time.perf_counter()
             result = segmenter(rgb)
             seconds += time.perf_counter() - before
@@ -108,6 +109,7 @@ def run_segment(request: SegmentRequest, notify: Notify | None = None) -> dict[s
         "model": model_entry(backbone),
         "settings": to_dict(config.segment),
         "seed": config.seed,
+        "notes": notes,
         "versions": versions(),
         "seconds_per_image": round(seconds / len(paths), 4),
         "peak_memory_mb": peak_memory_mb(),
@@ -122,7 +124,7 @@ def _picture_paths(files_or_folders: Sequence[Path]) -> list[Path]:
     for path in files_or_folders:
         pictures = list_images(path) if path.is_dir() else [path]
         if not pictures:
-            raise InputError(f"{path}: the folder holds no picture")
+            raise InputError(" ".join([f"{path}: the folder holds no picture", *unread_note(path)]))
         paths += pictures
     for path in paths:
         if not path.is_file():

@@ -88,6 +88,7 @@ class PartSegmenter:
         )
         self._square = bool(embeddings.settings.get("square", False))
         self._faithful = embeddings.mode == "faithful"
+        self._enlarge = self._faithful or self._square or bool(embeddings.settings.get("enlarge", False))
         self._reader: _Reader
         if not self._faithful:
             self._reader = _ProbeReader(backbone, embeddings, source)
@@ -158,8 +159,7 @@ class PartSegmenter:
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise InputError(f"a picture must be (h, w, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
         shape = (1, 1) if self._square else (rgb.shape[0], rgb.shape[1])
-        enlarge = self._faithful or self._square
-        return fit_short_side(shape, self._short_side, self.backbone.multiple, enlarge=enlarge)
+        return fit_short_side(shape, self._short_side, self.backbone.multiple, enlarge=self._enlarge)
 
     def _read(self, rgb: Tensor, windows: list[tuple[float, ...]]) -> Tensor:
         """Compute the rescaled WAS maps (B, P, h, w) of a batch, mean over noise samples, 0 for absent parts."""

@@ -178,11 +178,12 @@ def segment_image(
         The embeddings were learned with another model, or in faithful mode.
     """
     keys = project_embeddings(backbone, embeddings)
-    soft = read_out(encode_image(backbone, rgb, short_side), keys)[0].cpu().numpy()
+    enlarge = bool(embeddings.settings.get("enlarge", False))
+    soft = read_out(encode_image(backbone, rgb, short_side, enlarge=enlarge), keys)[0].cpu().numpy()
     return PartScores(resize_soft(soft, (rgb.shape[0], rgb.shape[1])), embeddings.parts)
 
 
-def encode_image(backbone: Backbone, rgb: npt.NDArray[np.uint8], short_side: int) -> Features:
+def encode_image(backbone: Backbone, rgb: npt.NDArray[np.uint8], short_side: int, *, enlarge: bool = False) -> Features:
     """Compute the features of an image.
 
     Parameters
@@ -191,11 +192,13 @@ def encode_image(backbone: Backbone, rgb: npt.NDArray[np.uint8], short_side: int
     rgb : (h, w, 3) uint8
     short_side : int
         Short side of the network input in pixels, before rounding to the backbone's multiples.
+    enlarge : bool
+        Enlarge a smaller picture to it.
 
     Returns
     -------
     Features
         Of a batch with a single image.
     """
-    size = fit_short_side((rgb.shape[0], rgb.shape[1]), short_side, backbone.multiple)
+    size = fit_short_side((rgb.shape[0], rgb.shape[1]), short_side, backbone.multiple, enlarge=enlarge)
     return backbone.encode(to_tensor(resize_rgb(rgb, size)[None], backbone.device))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from slimecore.errors import InputError
-from slimecore.io.images import list_images, natural_key, read_rgb
+from slimecore.io.images import list_images, natural_key, read_rgb, unread_note
 
 RNG = np.random.default_rng(0)
 
@@ -32,6 +32,41 @@ def test_image_listing_order_is_stable(tmp_path: Path, monkeypatch: pytest.Monke
     for order in (files, files[::-1]):
         monkeypatch.setattr(Path, "iterdir", lambda _, order=order: iter(order))
         assert [p.name for p in list_images(tmp_path)] == expected
+
+
+def test_unread_formats_are_named(tmp_path: Path) -> None:
+    """Pictures in formats that are not read are named."""
+    assert unread_note(tmp_path) == []
+    for name in ("a.png", "b.HEIC", "c.psd", "notes.txt"):
+        (tmp_path / name).touch()
+    (note,) = unread_note(tmp_path)
+    assert "b.HEIC, c.psd left out" in note
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "a.jpe", "a.gif", "a.avif", "a.jp2"])
+def test_rarer_formats_are_listed(tmp_path: Path, name: str) -> None:
+    """Pictures of the rarer formats that Pillow decodes are listed and read."""
+    if not features.check({"a.avif": "avif", "a.jp2": "jpg_2000"}.get(name, "jpg")):
+        pytest.skip("this Pillow lacks the decoder")
+    Image.new("RGB", (16, 16), (200, 30, 30)).save(
+        tmp_path / name, **({"format": "JPEG"} if name in {"a.jfif", "a.jpe"} else {})
+    )
+    (path,) = list_images(tmp_path)
+    assert np.abs(read_rgb(path).astype(int) - (200, 30, 30)).max() < 12
+
+
+def test_large_picture_refused_before_decoding(tmp_path: Path) -> None:
+    """A picture of more than 134 megapixels is refused by its size."""
+    Image.new("1", (13000, 13000)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="13000x13000 pixels are more than 134 megapixels"):
+        read_rgb(tmp_path / "a.png")
+
+
+def test_depth_of_deep_grey_guessed(tmp_path: Path) -> None:
+    """A grey picture of 12 bits is as bright as in 8 bits, where the depth may be guessed."""
+    Image.fromarray(np.array([[0, 4095, 2048]], np.uint16)).save(tmp_path / "a.tif")
+    assert read_rgb(tmp_path / "a.tif", guess_depth=True)[0, :, 0].tolist() == [0, 255, 128]
+    assert read_rgb(tmp_path / "a.tif")[0, :, 0].tolist() == [0, 16, 8]
 
 
 # Reading

@@ -5,6 +5,7 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -172,22 +173,161 @@ def test_black_and_white_of_other_depths(tmp_path: Path) -> None:
         assert np.array_equal(read_mask(tmp_path / name).labels, truth), name
 
 
-def test_16_bit_instance_ids_numbered(tmp_path: Path) -> None:
-    """16-bit instance ids are numbered.
+def test_16_bit_instance_ids_kept(tmp_path: Path) -> None:
+    """16-bit instance ids keep their values.
 
     Cityscapes and KITTI write class * 1000 + instance.
     """
     truth = np.kron(np.array([[0, 1, 2], [3, 0, 2]]), np.ones((6, 6), int))
     raw = np.array([0, 11000, 26001, 26002], np.uint16)[truth]
     mask = read_mask(save(tmp_path / "m.png", raw))
-    assert np.array_equal(mask.labels, truth)
-    assert "26001=2" in mask.notes[0]
+    assert np.array_equal(mask.labels, raw)
+    assert not mask.values_are_arbitrary
 
 
 def test_16_bit_ids_with_void(tmp_path: Path) -> None:
     """Small 16-bit ids are kept beside a 16-bit void."""
     raw = np.array([[0, 1, 2, 65535]], np.uint16)
     assert read_mask(save(tmp_path / "m.png", raw)).labels.tolist() == [[0, 1, 2, -1]]
+
+
+@pytest.mark.parametrize("ids", [(5, 150), (150,), (5, 150, 200), (2, 300), (300, 1000)])
+def test_grey_ids_of_data_sets_kept(tmp_path: Path, ids: tuple[int, ...]) -> None:
+    """Grey ids of data sets keep their values, of 8 and of 16 bits."""
+    labels = np.kron(np.array([[0, *ids]]), np.ones((6, 6), int))
+    dtype = np.uint8 if max(ids) < 256 else np.uint16
+    mask = read_mask(save(tmp_path / "m.png", labels.astype(dtype)))
+    assert np.array_equal(mask.labels, labels)
+    assert not mask.values_are_arbitrary
+    write_mask(tmp_path / "again.png", labels)
+    assert np.array_equal(read_mask(tmp_path / "again.png").labels, labels)
+
+
+def test_12_bit_white_is_part_one(tmp_path: Path) -> None:
+    """White of 12 bits is part 1, with anti-aliased rims too, and 8-bit ids saved as 16 bits are kept."""
+    truth = disc(0.7).astype(int)
+    for name, raw in (("flat", truth * 4095), ("soft", cv2.GaussianBlur(truth * 4095.0, (0, 0), 1.0).round())):
+        mask = read_mask(save(tmp_path / f"{name}.tif", raw.astype(np.uint16)))
+        assert mask.is_binary_255, name
+        assert (mask.labels == truth).mean() > 0.99, name
+    ids = np.kron(np.array([[0, 1, 2]]), np.ones((6, 6), int))
+    assert np.array_equal(read_mask(save(tmp_path / "i.png", (ids * 257).astype(np.uint16))).labels, ids)
+
+
+# Indexed by an image program, lossy, opaque black
+
+
+def disc(reach: float = 0.5) -> np.ndarray:
+    y, x = np.mgrid[-1:1:48j, -1:1:64j]
+    return (y * y + x * x < reach * reach).astype(np.uint8)
+
+
+def indexed(path: Path, indices: np.ndarray, *colors: tuple[int, int, int]) -> Path:
+    image = Image.fromarray(indices.astype(np.uint8), mode="P")
+    image.putpalette([c for color in colors for c in color])
+    image.save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["m.png", "m.gif"])
+@pytest.mark.parametrize("background", [(0, 0, 0), (255, 255, 255), (90, 160, 90)])
+def test_part_at_entry_zero_recognised(tmp_path: Path, name: str, background: tuple[int, int, int]) -> None:
+    """A part at entry 0 of a palette is a part: black, or else the colour along the border, is background."""
+    truth = disc()
+    mask = read_mask(indexed(tmp_path / name, 1 - truth, (255, 0, 0), background))
+    assert np.array_equal(mask.labels > 0, truth > 0)
+    assert "entry 0" in mask.notes[0]
+
+
+def test_healthy_palettes_keep_indices(tmp_path: Path) -> None:
+    """Indices stay where entry 0 is black or lies along the border."""
+    labels = disc() * 3
+    colors = [(0, 200, 9), (250, 8, 9), (9, 8, 250)]
+    for background in ((0, 0, 0), (255, 255, 255), (90, 160, 90)):
+        mask = read_mask(indexed(tmp_path / "m.png", labels, background, *colors))
+        assert np.array_equal(mask.labels, labels), background
+        assert mask.notes == ()
+
+
+def test_ambiguous_background_refused(tmp_path: Path) -> None:
+    """A palette without black, whose entry 0 shares the border with others, is refused."""
+    halves = np.kron(np.array([[1, 1, 0]]), np.ones((30, 10), int))
+    with pytest.raises(InputError, match="may be a part or the background"):
+        read_mask(indexed(tmp_path / "m.png", halves, (200, 0, 0), (0, 200, 0)))
+
+
+def test_antialiased_palette_read_by_colour(tmp_path: Path) -> None:
+    """Blends in the palette of an anti-aliased mask are no parts."""
+    soft = cv2.GaussianBlur(disc()[..., None].repeat(3, 2) * np.float32([250, 0, 0]), (0, 0), 1.0).round()
+    Image.fromarray(soft.astype(np.uint8)).quantize(16).save(tmp_path / "m.png")
+    mask = read_mask(tmp_path / "m.png")
+    assert mask.values == (1,)
+    assert (mask.labels == disc()).mean() > 0.97
+
+
+@pytest.mark.parametrize("mode", ["1", "P"])
+def test_dithered_mask_refused(tmp_path: Path, mode: str) -> None:
+    """A mask that was converted with dithering is refused."""
+    rgb = disc()[..., None] * np.uint8([128, 70, 0])
+    Image.fromarray(rgb).convert(mode).save(tmp_path / "m.png")
+    with pytest.raises(InputError, match="dithering"):
+        read_mask(tmp_path / "m.png")
+
+
+def test_thin_lines_are_not_dithering(tmp_path: Path) -> None:
+    """Diagonal lines of one pixel are no dithering."""
+    lines = (np.add.outer(np.arange(60), np.arange(60)) % 6 == 0).astype(np.uint8)
+    Image.fromarray(lines * 255).convert("1").save(tmp_path / "m.png")
+    assert np.array_equal(read_mask(tmp_path / "m.png").labels, lines)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_opaque_black_is_a_part(tmp_path: Path, mode: str) -> None:
+    """Opaque black on transparent is a part."""
+    rgba = np.zeros((48, 64, 4), np.uint8)
+    rgba[..., 3] = disc() * 255
+    Image.fromarray(rgba).convert(mode).save(tmp_path / "m.png")
+    mask = read_mask(tmp_path / "m.png")
+    assert np.array_equal(mask.labels, disc())
+    assert "transparent" in mask.notes[0]
+
+
+def test_opaque_black_beside_colours(tmp_path: Path) -> None:
+    """Opaque black beside colours on transparent is a part of its own."""
+    rgba = np.zeros((48, 64, 4), np.uint8)
+    rgba[10:20, 10:30] = (0, 0, 0, 255)
+    rgba[25:40, 10:30] = (250, 10, 10, 255)
+    mask = read_mask(save(tmp_path / "m.png", rgba))
+    assert sorted(np.bincount(mask.labels.ravel()).tolist()) == [200, 300, 48 * 64 - 500]
+    assert mask.colors[int(mask.labels[12, 12])] == (0, 0, 0)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("quality", [75, 90, 95])
+def test_ids_in_jpeg_kept(tmp_path: Path, mode: str, quality: int) -> None:
+    """Ids 1 and 2 in a JPEG are two parts, with a note."""
+    labels = np.zeros((96, 160), np.uint8)
+    labels[20:70, 20:61], labels[31:81, 90:133] = 1, 2
+    labels[cv2.circle(np.zeros((96, 160), np.uint8), (50, 48), 30, 1, -1) > 0] = 1
+    Image.fromarray(labels).convert(mode).save(tmp_path / "m.jpg", quality=quality)
+    mask = read_mask(tmp_path / "m.jpg")
+    assert mask.values == (1, 2)
+    assert (mask.labels == labels).mean() > 0.96
+    assert "save masks as PNG" in mask.notes[0]
+
+
+def test_ids_in_coarse_jpeg_refused(tmp_path: Path) -> None:
+    """A JPEG too coarse for ids is refused."""
+    Image.fromarray(disc() * 20).save(tmp_path / "m.jpg", quality=30)
+    with pytest.raises(InputError, match="save the mask as PNG"):
+        read_mask(tmp_path / "m.jpg")
+
+
+def test_large_mask_refused_before_decoding(tmp_path: Path) -> None:
+    """A mask of 13,000 x 13,000 pixels is refused in one line, before it is decoded."""
+    Image.new("1", (13000, 13000)).save(tmp_path / "m.png")
+    with pytest.raises(InputError, match="13000x13000 pixels are more than 67 megapixels"):
+        read_mask(tmp_path / "m.png")
 
 
 # Colours, greys, transparency
@@ -234,10 +374,10 @@ def test_grey_with_alpha_read(tmp_path: Path) -> None:
 # Refusals
 
 
-def test_value_beyond_indexed_png_refused(tmp_path: Path) -> None:
-    """A value beyond the range of an indexed PNG is refused."""
-    np.save(tmp_path / "m.npy", np.array([[0, 300]]))
-    with pytest.raises(InputError, match=r"m\.npy: part value 300"):
+def test_value_beyond_16_bits_refused(tmp_path: Path) -> None:
+    """A value beyond 16 bits is refused."""
+    np.save(tmp_path / "m.npy", np.array([[0, 70000]]))
+    with pytest.raises(InputError, match=r"m\.npy: part value 70000"):
         read_mask(tmp_path / "m.npy")
 
 
@@ -349,6 +489,41 @@ def test_malformed_names_refused(tmp_path: Path, text: str) -> None:
     """Malformed name files are refused."""
     (tmp_path / "n.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError, match=r"n\.json"):
+        read_names(tmp_path / "n.json")
+
+
+def test_names_with_byte_order_mark(tmp_path: Path) -> None:
+    """A byte order mark before the names is left out."""
+    (tmp_path / "n.json").write_bytes(b"\xef\xbb\xbf" + b'{"1": "head"}')
+    assert read_names(tmp_path / "n.json") == {1: "head"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"1": null}', "name of part 1 is null"),
+        ('{"1": 7}', "name of part 1 is 7"),
+        ('{"1": ["a"]}', "name of part 1"),
+        ('{"1": " "}', "name of part 1"),
+        ('{"1": "a\\nb"}', "name of part 1"),
+        ('{"1": "a", "1": "b"}', "part 1 twice"),
+        ('{"1": "a", "01": "b"}', "part 1 twice"),
+        ('{"1.5": "a"}', "no part value"),
+        ("[]", "expected a JSON object"),
+    ],
+)
+def test_invalid_names_refused(tmp_path: Path, text: str, message: str) -> None:
+    """Names that are no text, or occur twice, are refused in one line."""
+    (tmp_path / "n.json").write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        read_names(tmp_path / "n.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_names_in_utf_16_refused(tmp_path: Path) -> None:
+    """Names in UTF-16 are refused by the encoding."""
+    (tmp_path / "n.json").write_text('{"1": "head"}', encoding="utf-16")
+    with pytest.raises(InputError, match="UTF-8"):
         read_names(tmp_path / "n.json")
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimecore.learning.augmentation import augmented_views, mirror_rows, one_hot_area
-from slimecore.learning.probe_config import ViewConfig
+from slimecore.learning.probe_config import IMAGE_LEARNING, ViewConfig
 from slimecore.types import Annotation, Parts
 
 H, W = 48, 64
@@ -117,6 +117,17 @@ def test_sided_parts_without_counterpart_kept(names: tuple[str, str]) -> None:
     assert any(np.abs(view - free[0][:, ::-1]).mean() < 0.1 for view in free[1:])
     _, off = views(ViewConfig(count=3, scale=1.0, rotate=0.0, shift=0.0, color=0.0, mirror=False))
     assert all(np.array_equal(view, off[0]) for view in off)
+
+
+@pytest.mark.parametrize("names", [("part 1", "part 2"), ("linkes Auge", "rechtes Auge"), ("oeil gauche", "nez")])
+def test_views_without_sides_not_mirrored(names: tuple[str, str]) -> None:
+    """Views are mirrored only where left and right names make it safe."""
+    still = ViewConfig(count=3, scale=1.0, rotate=0.0, shift=0.0, color=0.0, mirror_unsided=False)
+    _, rows = views(still, names=names)
+    assert all(np.array_equal(view, rows[0]) for view in rows)
+    _, sided = views(still, names=("l_eye", "r_eye"))
+    assert (sided[1] == np.array([0, 2, 1])[sided[0][:, ::-1]]).all()
+    assert not IMAGE_LEARNING.views.mirror_unsided
 
 
 def test_colour_jitter_keeps_labels_and_repeats() -> None:

@@ -159,7 +159,7 @@ def test_all_folder_problems_reported_together(tmp_path):
     guess, truth = folders(
         tmp_path, {"a": GUESS, "size": GUESS[:, :2], "gray": GUESS}, dict.fromkeys(("a", "size", "gray", "lost"), TRUTH)
     )
-    Image.fromarray(np.kron([[0, 90], [180, 230]], np.ones((9, 9))).astype(np.uint8)).save(guess / "gray.png")
+    Image.fromarray(np.kron([[0, 85], [170, 255]], np.ones((9, 9))).astype(np.uint8)).save(guess / "gray.png")
     write_mask(truth / "broken.png", TRUTH)
     (guess / "broken.png").write_bytes(b"no image")
     write_mask(truth / "twice.png", TRUTH)
@@ -200,6 +200,30 @@ def test_colours_numbered_per_file_refused(tmp_path):
     Image.fromarray(np.kron(rgb, np.ones((8, 8, 1), np.uint8))).save(truth / "a.png")
     with pytest.raises(InputError, match="numbered file by file; save masks as indexed PNG"):
         evaluate_folders(guess, truth)
+
+
+@pytest.mark.parametrize("kind", ["colours", "white", "16 bits", "tones", "jpeg", "array and picture"])
+def test_folder_evaluates_against_itself(tmp_path, kind):
+    """A folder of any masks equals itself, and a copy of itself."""
+    labels = np.kron(np.array([[0, 1, 2]]), np.ones((16, 16), int))
+    colors = np.array([(0, 0, 0), (250, 10, 10), (255, 255, 255)], np.uint8)
+    for name, shown in (("a", labels), ("b", labels[:, 16:]), ("c", labels[:, 32:])):
+        if kind == "colours":
+            Image.fromarray(colors[shown]).save(tmp_path / f"{name}.png")
+        elif kind == "white":
+            Image.fromarray((shown > 1).astype(np.uint8) * 255).save(tmp_path / f"{name}.png")
+        elif kind == "16 bits":
+            Image.fromarray(np.array([0, 2, 300], np.uint16)[shown]).save(tmp_path / f"{name}.png")
+        elif kind == "tones":
+            Image.fromarray(np.array([0, 85, 170], np.uint8)[shown]).save(tmp_path / f"{name}.png")
+        elif kind == "jpeg":
+            Image.fromarray(np.array([0, 60, 150], np.uint8)[shown]).save(tmp_path / f"{name}.jpg")
+        else:
+            np.save(tmp_path / f"{name}.npy", shown)
+            Image.fromarray(colors[shown]).save(tmp_path / f"{name}.png")
+    report = evaluate_folders(tmp_path, tmp_path)
+    assert report.images == 3
+    assert report.mean("dataset") == 1
 
 
 def gray(path, labels):

@@ -193,3 +193,12 @@ def test_small_image_enlarged_only_in_faithful(tiny, disc):
     rgb, _, made = disc
     small = resize_rgb(rgb, (48, 64))
     assert PartSegmenter(tiny, made)(small).scores.values.shape[1:] == (48, 64)
+
+
+def test_small_picture_enlarged_if_recorded(tiny, disc):
+    """A picture below the network's size is enlarged if its parts were learned so."""
+    rgb, mask, _ = disc
+    config = LearnConfig(tokens=1, steps=3, views=ViewConfig(count=0))
+    for enlarge, shape in ((False, (96, 128)), (True, (192, 256))):
+        made = learn_parts(tiny, [annotate(rgb, mask)], config, short_side=192, enlarge=enlarge)
+        assert PartSegmenter(tiny, made)(rgb).scores.values.shape[1:] == shape
