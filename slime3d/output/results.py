@@ -30,6 +30,7 @@ from slimecore.array_types import Array
 from slimecore.config import dump_yaml
 from slimecore.errors import OutputError
 from slimecore.io.atomic_files import make_folder, write_bytes, write_text
+from slimecore.io.result_folder import refuse_links
 from slimecore.types import Parts
 
 __all__ = ["LabelledMesh", "Outputs", "safe_name", "write_results"]
@@ -116,6 +117,7 @@ def write_results(out: Path, labelled: LabelledMesh, config: Any, renderer: Rend
     OutputError
         A file or folder cannot be written.
     """
+    refuse_links(out, [out / "parts"])
     make_folder(out)
     earlier_files = _listed_files(out)
     remove(out, [REPORT] if earlier_files else [])

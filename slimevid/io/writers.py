@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from slimecore.errors import OutputError
 from slimecore.io.atomic_files import atomic_path
+from slimecore.io.result_folder import open_in_place
 from slimecore.io.video_writer import VideoWriter as OverlayWriter
 
 __all__ = ["OverlayWriter", "ScoreWriter", "sort_scores", "write_soft"]
@@ -36,7 +37,7 @@ class ScoreWriter:
     def __init__(self, path: Path, keep: int = 0) -> None:
         try:
             keep = min(keep, path.stat().st_size) if keep and path.exists() else 0
-            self._file = path.open("r+" if keep else "w", newline="", encoding="utf-8")
+            self._file = open_in_place(path, keep=bool(keep), newline="", encoding="utf-8")
             self._file.truncate(keep)
             self._file.seek(keep)
         except OSError as error:

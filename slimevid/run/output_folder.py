@@ -16,6 +16,7 @@ from typing import Any
 
 from slimecore.errors import OutputError
 from slimecore.io.atomic_files import make_folder
+from slimecore.io.result_folder import refuse_links
 
 __all__ = ["EXPORTS", "OutputFolder"]
 
@@ -132,8 +133,9 @@ class OutputFolder:
         Raises
         ------
         OutputError
-            A path to be written is the clip, or the folder of a mask.
+            A path to be written is the clip or the folder of a mask, or a link that leads out of the folder.
         """
+        refuse_links(self.root, (self.masks, self.soft, self.rgba, self.scores, self.checkpoint, self.frame_checksums))
         written = {path.resolve() for path in (self.masks, self.soft, self.rgba, self.overlay)}
         if written & {clip.resolve(), *(mask.resolve().parent for mask in masks)}:
             raise OutputError(f"{self.root}: results would overwrite the clip or the mask; choose another --out")
