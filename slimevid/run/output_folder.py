@@ -6,7 +6,6 @@ No other module of slimevid spells the name of a result file: readers and writer
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 from slimecore.errors import OutputError
 from slimecore.io.atomic_files import make_folder
 from slimecore.io.result_folder import refuse_links
+from slimecore.user_files import read_json
 
 __all__ = ["EXPORTS", "OutputFolder"]
 
@@ -157,7 +157,7 @@ class OutputFolder:
         """
         if self.report.is_file():
             try:
-                before = json.loads(self.report.read_text(encoding="utf-8")).get("clip")
+                before = read_json(self.report).get("clip")
             except (OSError, ValueError, AttributeError):
                 before = None
             if before != clip:
