@@ -129,11 +129,13 @@ def require_files(paths: Iterable[Path]) -> None:
     Raises
     ------
     InputError
-        A path does not exist. The message names the first.
+        A path does not exist, or is a pipe or device. The message names the first.
     """
     for path in paths:
         if not path.exists():
             raise InputError(f"no such file: {path}")
+        if not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path}: no regular file; save it as a file first")
 
 
 def run_guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
@@ -174,10 +176,13 @@ def _signals_as_interrupts() -> Iterator[None]:
         numbers = []  # only the main thread may set handlers
     chosen = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
 
+    is_ending = False
+
     def end(_number: int, _frame: Any) -> None:
-        for number in chosen:
-            signal.signal(number, signal.SIG_IGN)  # a second signal must not stop the tidying up
-        raise _Terminated
+        nonlocal is_ending
+        if not is_ending:  # a second signal must not stop the tidying up
+            is_ending = True
+            raise _Terminated
 
     for number in chosen:
         signal.signal(number, end)

@@ -42,7 +42,7 @@ def gltf_head(path: Path) -> dict[str, Any]:
             else:
                 data = start + stream.read()
         head = json.loads(data)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}  # the loader reports the error
     return head if isinstance(head, dict) else {}
 

@@ -175,7 +175,7 @@ def load_mesh(path: Path | str) -> Mesh:
     with _collect_trimesh_warnings() as messages, polygons_in_order() as polygons:
         try:
             data = repaired_gltf(path, head)
-            type_option = {} if data is None else {"file_type": path.suffix[1:].lower()}
+            type_option = {"resolver": _neighbours(path)} if data is None else {"file_type": path.suffix[1:].lower()}
             scene = trimesh.load_scene(path if data is None else data, process=False, **type_option, **options)
         except Exception as error:  # every reader of trimesh raises its own type
             reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -208,6 +208,20 @@ def load_mesh(path: Path | str) -> Mesh:
     )
     _require_surface(path, mesh)
     return mesh
+
+
+def _neighbours(path: Path) -> Any:
+    """Return trimesh's access to the files beside a mesh, regular files only: a pipe or device may never end."""
+    from trimesh.resolvers import FilePathResolver
+
+    class RegularFiles(FilePathResolver):  # type: ignore[misc] # trimesh has no types
+        def absolute(self, name: str) -> Path:
+            file = Path(super().absolute(name))
+            if file.exists() and not file.is_file():
+                raise ValueError(f"{name} is no regular file")
+            return file
+
+    return RegularFiles(str(path.absolute()))
 
 
 def _move_invalid_vertices(vertices: Array, faces: Array) -> Array:

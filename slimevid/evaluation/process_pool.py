@@ -84,7 +84,7 @@ def map_processes(
             reader.close()
 
 
-_is_working = False
+_is_working = _is_ending = False
 
 
 def _call(function: Callable[[Item], Result], item: Item) -> Result:
@@ -107,11 +107,12 @@ def _end_with(parent: Connection) -> None:
 
 
 def _interrupt(_number: int, _frame: Any) -> None:
-    if _is_working:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # a second signal must not stop the tidying up
+    global _is_ending
+    if not _is_working:
+        os._exit(130)
+    if not _is_ending:  # a second signal must not stop the tidying up
+        _is_ending = True
         raise KeyboardInterrupt
-    os._exit(130)
 
 
 def _watch(parent: Connection) -> None:

@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from slimecore.array_types import Array
 from slimecore.errors import InputError
 from slimecore.io.atomic_files import write_bytes
+from slimecore.user_files import require_regular
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -49,7 +50,7 @@ def open_image(path: Path) -> Image.Image:
         The file is missing, truncated or not an image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(require_regular(path)) as image:
             image.load()
             return image
     except FileNotFoundError:

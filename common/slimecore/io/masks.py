@@ -11,7 +11,6 @@ label level, or else the label of the nearest certain pixel. The notes of the ma
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from slimecore.io.atomic_files import write_bytes
 from slimecore.io.images import open_image
 from slimecore.io.mask_quantization import NOISE, filled_share, flat, label_levels, snap_to_labels, snapped_note
 from slimecore.types import Annotation, Parts
+from slimecore.user_files import read_array, read_json
 
 __all__ = [
     "IGNORE",
@@ -115,13 +115,13 @@ def _color(rgb: Array) -> tuple[int, int, int]:
 
 def _load_npy(path: Path) -> Array:
     try:
-        array = np.load(path, allow_pickle=False)
+        array = read_array(path)
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"cannot read {path} as a plain NumPy array of integers; save it with np.save") from error
-    if array.ndim != 2:
-        raise InputError(f"{path}: a mask array must be (h, w), got {array.shape}")
+    if array.ndim != 2 or not array.size:
+        raise InputError(f"{path}: a mask array must be (h, w) and not empty, got {array.shape}")
     if np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all() and (array == array.round()).all():
         array = array.astype(np.int64)
     if not (np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
@@ -336,7 +336,7 @@ def read_names(path: Path) -> dict[int, str]:
         The file is missing, is not JSON, or does not map part values to names.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
         return {int(value): str(name) for value, name in raw.items()}
     except FileNotFoundError:
         raise InputError(f"no such file: {path}; --names takes a JSON file") from None
