@@ -269,6 +269,20 @@ def _run_jobs(
     int
         Exit status: 0 done, 1 an unexpected error, 2 bad input.
     """
+    from slimecore.io.result_folder import lock_folder
+
+    with lock_folder(out):
+        return _run_locked(arguments, out, work, made, quiet=quiet)
+
+
+def _run_locked(
+    arguments: argparse.Namespace,
+    out: Path,
+    work: Callable[[Job], str],
+    made: Callable[[Job], dict[str, str]],
+    *,
+    quiet: bool,
+) -> int:
     from slime3d.run.batch import Job, Outcome, gather, run_batch, write_summary
     from slime3d.run.provenance import results_stale_reason
     from slimecore.io.atomic_files import make_folder

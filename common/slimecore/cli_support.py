@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 from slimecore.errors import InputError, InputProblems, SlimeError
+from slimecore.runtime.terminal import SafeStream
 
 __all__ = [
     "Parser",
@@ -125,11 +129,13 @@ def require_files(paths: Iterable[Path]) -> None:
     Raises
     ------
     InputError
-        A path does not exist. The message names the first.
+        A path does not exist, or is a pipe or device. The message names the first.
     """
     for path in paths:
         if not path.exists():
             raise InputError(f"no such file: {path}")
+        if not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path}: no regular file; save it as a file first")
 
 
 def run_guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
@@ -149,15 +155,55 @@ def run_guarded(program: str, debug: bool, action: Callable[[], int]) -> int:
     Returns
     -------
     int
-        0 done, 1 failed, 2 bad input, 130 interrupted.
+        0 done, 1 failed, 2 bad input, 130 interrupted, 143 terminated.
     """
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(SafeStream(sys.stdout)))
+        stack.enter_context(redirect_stderr(SafeStream(sys.stderr)))
+        return _run(program, debug, action)
+
+
+class _Terminated(KeyboardInterrupt):
+    """The process was asked to end by a signal: unwind as after Ctrl-C."""
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, so that nothing is left half."""
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in names]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []  # only the main thread may set handlers
+    chosen = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+
+    is_ending = False
+
+    def end(_number: int, _frame: Any) -> None:
+        nonlocal is_ending
+        if not is_ending:  # a second signal must not stop the tidying up
+            is_ending = True
+            raise _Terminated
+
+    for number in chosen:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in chosen:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _run(program: str, debug: bool, action: Callable[[], int]) -> int:
     failure: BaseException
     try:
-        return action()
+        with _signals_as_interrupts():
+            return action()
     except InputProblems as error:
         failure, status, text = error, 2, "\n".join(error.lines())
     except SlimeError as error:
         failure, status, text = error, 2, " ".join(str(error).split())
+    except _Terminated as error:
+        failure, status, text = error, 143, "terminated; what was written is kept"
     except KeyboardInterrupt as error:
         failure, status, text = error, 130, "interrupted; what was written is kept"
     except BrokenPipeError:  # the reader of our output, for instance head, has closed the pipe

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import yaml
 
 from slimecore.errors import ConfigError
+from slimecore.user_files import read_user_text
 
 __all__ = [
     "apply",
@@ -35,6 +36,8 @@ __all__ = [
 
 T = TypeVar("T")
 _CONSTANT = "constant"
+_MOST_LEVELS = 50
+_MOST_SHOWN = 200
 
 
 def suggest_nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
@@ -67,10 +70,10 @@ def load_yaml(path: Path) -> dict[str, Any]:
         The file is missing, is not YAML, or holds no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _parse_yaml(read_user_text(path))
     except OSError as error:
         raise ConfigError(f"cannot read config {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         where = " ".join(str(error).split())
         raise ConfigError(f"config {path} is not valid YAML: {where}") from error
     if content is None:
@@ -78,6 +81,34 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"config {path} must be a mapping of keys to values, got {type(content).__name__}")
     return content
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML of settings: no aliases, which a few lines can expand without end, no dates, and no deep nesting."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 # as in the base class
+        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _levels = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not supported; write the value out")
+        if self._levels > _MOST_LEVELS:
+            raise yaml.YAMLError("nested too deep")
+        self._levels += 1
+        node = super().compose_node(parent, index)
+        self._levels -= 1
+        return node
+
+
+def _parse_yaml(text: str) -> Any:
+    """Return the value of a YAML text. Raises YAMLError or ValueError."""
+    try:
+        return yaml.load(text, _PlainLoader)  # a safe loader
+    except (TypeError, AttributeError, OverflowError, KeyError) as error:  # a value unlike its !!tag
+        raise ValueError(str(error)) from error
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
@@ -100,8 +131,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             if not isinstance(target, dict):
                 raise ConfigError(f"--set {text!r}: {piece!r} was already set to a value")
         try:
-            target[last] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date
+            target[last] = _parse_yaml(value)
+        except (yaml.YAMLError, ValueError) as error:
             raise ConfigError(f"--set {text!r}: the value is not valid YAML") from error
     return nested
 
@@ -188,20 +219,37 @@ def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
         origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where}: {name!r} takes a list, got {value!r}")
+            raise ConfigError(f"{where}: {name!r} takes a list, got {_shown(value)}")
         if Ellipsis not in args and len(value) != len(args):
-            raise ConfigError(f"{where}: {name!r} takes a list of {len(args)}, got {value!r}")
+            raise ConfigError(f"{where}: {name!r} takes a list of {len(args)}, got {_shown(value)}")
         return tuple(_convert(v, args[0], name, where) for v in value)
+    value = _number(value, hint, name, where)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where}: {name!r} must be a finite number, got {value!r}")
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{where}: {name!r} takes {hint.__name__}, got {_shown(value)}")
+    return value
+
+
+def _number(value: Any, hint: Any, name: str, where: str) -> Any:
+    """Convert whole numbers and text to a float where a float is expected. Other values stay."""
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise ConfigError(f"{where}: {name!r} must be a number below 2**63, got one of {value.bit_length()} bits")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if hint is float and isinstance(value, str):
         with contextlib.suppress(ValueError):  # YAML 1.1 parses 1e-3 as a string
             value = float(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{where}: {name!r} must be a finite number, got {value!r}")
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{where}: {name!r} takes {hint.__name__}, got {value!r}")
     return value
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message, shortened."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]} ..."
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -252,6 +252,7 @@ class PartEmbeddings:
         )
         _require(bool(np.isfinite(self.vectors).all()), "part vectors hold NaN or infinity")
         _require(self.layer_weights.ndim == 1, f"layer_weights must be 1-D, got {self.layer_weights.shape}")
+        _require(bool(np.isfinite(self.layer_weights).all()), "layer_weights hold NaN or infinity")
         object.__setattr__(self, "vectors", _frozen(self.vectors.astype(np.float32)))
         object.__setattr__(self, "layer_weights", _frozen(self.layer_weights.astype(np.float32)))
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from slime3d.io.object_arrays import read_object_array
 from slimecore.array_types import Array
 from slimecore.errors import InputError
+from slimecore.user_files import read_array, read_json, read_user_text
 
 __all__ = ["RUN_FILES", "LabelFile", "read_label_file", "vertex_to_face_labels"]
 
@@ -70,9 +70,9 @@ def read_label_file(path: Path) -> LabelFile:
     try:
         if path.suffix == ".npy":
             return _from_npy(path)
-        text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
-            return _from_json(json.loads(text), path)
+            return _from_json(read_json(path), path)
+        text = read_user_text(path)
         return LabelFile(_shift_to_one(np.array(text.split()).astype(np.int64)), {})
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
@@ -92,7 +92,7 @@ def _from_npy(path: Path) -> LabelFile:
 def _load_npy(path: Path) -> Array:
     """Load an array, or the labels of a pickled dict without running its code."""
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        return read_array(path)
     except ValueError as error:
         try:
             content = read_object_array(path)

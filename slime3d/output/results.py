@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -30,7 +29,9 @@ from slimecore.array_types import Array
 from slimecore.config import dump_yaml
 from slimecore.errors import OutputError
 from slimecore.io.atomic_files import make_folder, write_bytes, write_text
+from slimecore.io.result_folder import refuse_links
 from slimecore.types import Parts
+from slimecore.user_files import read_json
 
 __all__ = ["LabelledMesh", "Outputs", "safe_name", "write_results"]
 
@@ -116,6 +117,7 @@ def write_results(out: Path, labelled: LabelledMesh, config: Any, renderer: Rend
     OutputError
         A file or folder cannot be written.
     """
+    refuse_links(out, [out / "parts"])
     make_folder(out)
     earlier_files = _listed_files(out)
     remove(out, [REPORT] if earlier_files else [])
@@ -220,7 +222,7 @@ def safe_name(name: str) -> str:
 def _listed_files(out: Path) -> set[str]:
     """Return the files listed in the folder's report, empty without a valid report."""
     try:
-        files = json.loads((out / REPORT).read_text(encoding="utf-8"))["files"]
+        files = read_json(out / REPORT)["files"]
         return {str(f) for f in files if re.fullmatch(r"(parts/)?[\w-]+\.\w+", str(f))}
     except (OSError, ValueError, KeyError, TypeError):
         return set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from slimecore.array_types import Array
 from slimecore.errors import ConfigError, InputError
+from slimecore.user_files import read_json
 
 __all__ = ["UP_AXES", "Cameras", "cameras_entry", "orbit_cameras", "read_cameras", "turntable_views", "up_axes"]
 
@@ -204,7 +204,7 @@ def read_cameras(path: Path | str) -> Cameras:
     """
     path = Path(path)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
         pose = np.array([view["pose"] for view in raw["views"]], np.float64).reshape(-1, 4, 4)
         centre = np.array([view["centre"] for view in raw["views"]], np.float64).reshape(-1, 2)
         size = (int(raw["size"][0]), int(raw["size"][1]))

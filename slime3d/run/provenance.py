@@ -14,6 +14,7 @@ from slime3d.labelling.annotated_views import Reference
 from slimecore.config import to_dict
 from slimecore.provenance.code_hash import code_hash
 from slimecore.provenance.validity import stale_reason
+from slimecore.user_files import read_json, require_regular
 
 __all__ = ["NEW", "provenance", "referenced_files", "results_stale_reason"]
 
@@ -65,7 +66,7 @@ def results_stale_reason(out: Path, current: Mapping[str, str]) -> str:
     if final_file is None:
         return "not finished before" if out.is_dir() else NEW
     try:
-        entry = json.loads(final_file.read_text(encoding="utf-8"))
+        entry = read_json(final_file)
         recorded, files = dict(entry["made_of"]), list(entry["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return f"{final_file.name} does not say what it was made of"
@@ -81,7 +82,7 @@ def referenced_files(path: Path) -> list[Path]:
     suffix = path.suffix.lower()
     try:
         if suffix == ".gltf":
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_json(path)
             named = [entry.get("uri", "") for key in ("buffers", "images") for entry in document.get(key, ())]
             return [path.parent / unquote(uri) for uri in named if uri and not uri.startswith("data:")]
         if suffix == ".obj":
@@ -103,7 +104,7 @@ def _values_after(path: Path, key: str, *, until: str = "") -> list[str]:
     """Return the text after `key` in every line that begins with it, up to a line that begins with `until`."""
     pattern = re.compile(rf"\s*{key}\s+(.+?)\s*$")
     values = []
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with require_regular(path).open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if until and line.startswith(until):
                 break

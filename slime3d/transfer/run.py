@@ -22,6 +22,7 @@ from slimecore.array_types import Array
 from slimecore.config import to_dict
 from slimecore.errors import ConfigError, InputError, InputProblems
 from slimecore.io.atomic_files import make_folder, write_json
+from slimecore.io.result_folder import lock_folder
 from slimecore.provenance.report import parts_entry, peak_memory_mb, versions
 from slimecore.types import Parts
 
@@ -103,10 +104,21 @@ def run_transfer(
     Raises
     ------
     SlimeError
-        The source or a setting is invalid, and nothing is written. An invalid target is reported after the other
-        targets are labelled.
+        The source or a setting is invalid, or another process writes into `out`, and nothing is written. An invalid
+        target is reported after the other targets are labelled.
     """
-    config = config or TransferRunConfig()
+    with lock_folder(out):
+        return _run_transfer(source, targets, out, config or TransferRunConfig(), source_mesh, notify)
+
+
+def _run_transfer(
+    source: Path,
+    targets: Sequence[Path],
+    out: Path,
+    config: TransferRunConfig,
+    source_mesh: Path | None,
+    notify: Callable[[str, int, int], None] | None,
+) -> dict[str, dict[str, Any]]:
     jobs = mesh_files(targets)
     renderer = build_renderer(config.renderer)
     if source.suffix == ".safetensors":

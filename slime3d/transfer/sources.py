@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from slimecore.array_types import Array
 from slimecore.errors import InputError
 from slimecore.io.masks import MaskFile, make_parts
 from slimecore.types import Parts
+from slimecore.user_files import read_json
 
 __all__ = ["SUFFIXES", "LabelledSource", "mesh_files", "read_annotated"]
 
@@ -77,7 +77,7 @@ def read_annotated(source: Path, mesh: Path | None) -> LabelledSource:
 def _read_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON object, empty if the file is missing or invalid."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
     except (OSError, ValueError):
         return {}
     return raw if isinstance(raw, dict) else {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from slimecore.config import suggest_nearest
 from slimecore.errors import ConfigError, InputError, InputProblems
 from slimecore.io.images import IMAGE_SUFFIXES, list_images
+from slimecore.io.result_folder import require_file_name
 from slimevid.evaluation.protocol import Protocol
 from slimevid.run.output_folder import OutputFolder
 
@@ -83,7 +84,7 @@ def davis_set(root: Path, year: int, subset: str, task: str = "semi-supervised")
     ConfigError
         The year is not 2016 or 2017.
     InputError
-        The list does not exist. The message names the existing lists.
+        The list does not exist (the message names the existing lists), or a line of it leads out of the data set.
     """
     if year not in YEARS:
         raise ConfigError(f"--year must be 2016 or 2017, got {year}")
@@ -93,8 +94,11 @@ def davis_set(root: Path, year: int, subset: str, task: str = "semi-supervised")
     for folder in folders:
         file = root / "ImageSets" / folder / f"{subset}.txt"
         if file.is_file():
-            lines = file.read_text(encoding="utf-8").splitlines()
-            names = [_sequence_of(line) for line in lines if line.strip()]
+            try:
+                lines = file.read_text(encoding="utf-8").splitlines()
+            except UnicodeDecodeError as error:
+                raise InputError(f"{file}: no text; expected a sequence a line") from error
+            names = [require_file_name(_sequence_of(line), str(file)) for line in lines if line.strip()]
             return list(dict.fromkeys(names))
     existing = sorted(str(p.relative_to(root).with_suffix("")) for p in (root / "ImageSets").glob("*/*.txt"))
     raise InputError(
@@ -104,8 +108,10 @@ def davis_set(root: Path, year: int, subset: str, task: str = "semi-supervised")
 
 
 def _sequence_of(line: str) -> str:
+    """Return the sequence of a line: a name, or the paths of a picture and its mask in folders called like it."""
     first = line.split()[0]
-    return first.split("/")[-2] if "/" in first else first
+    folders = first.split("/")
+    return first if len(folders) < 2 or ".." in folders or "." not in folders[-1] else folders[-2]
 
 
 def open_davis(

@@ -5,7 +5,6 @@ A sequence counts as done only while settings, inputs and masks are unchanged.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from slimecore.io.atomic_files import write_json
 from slimecore.io.images import list_images
 from slimecore.provenance.code_hash import digest
 from slimecore.provenance.validity import stale_reason
+from slimecore.user_files import read_json
 
 if TYPE_CHECKING:
     from slimevid.config import RunConfig
@@ -75,7 +75,7 @@ class Manifest:
         self._entries: dict[str, dict[str, Any]] = {}
         if self._path.is_file():
             try:
-                self._entries = dict(json.loads(self._path.read_text(encoding="utf-8"))["sequences"])
+                self._entries = dict(read_json(self._path)["sequences"])
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise OutputError(
                     f"{self._path}: damaged; remove it and the folder's masks, or choose another --out"

@@ -23,6 +23,7 @@ from slimecore.errors import InputError, InputProblems
 from slimecore.io.atomic_files import atomic_path, make_folder
 from slimecore.io.images import list_images
 from slimecore.io.masks import MaskFile, fit_mask, make_parts, read_mask, write_mask
+from slimecore.io.result_folder import lock_folder, refuse_links
 from slimecore.provenance.code_hash import code_hash, digest
 from slimecore.types import Annotation
 from slimevid.config import RunConfig
@@ -94,14 +95,21 @@ def run_davis(request: DavisRequest, notify: Notify | None = None) -> dict[str, 
     InputProblems
         All missing frames and masks, before the first sequence starts.
     OutputError
-        The folder holds results with other settings or inputs, or changed masks. No file was touched.
+        The folder holds results with other settings or inputs, or changed masks, or another process writes into it.
+        No file was touched.
     """
     work = _list_work(request, dataset_of(request))
+    with lock_folder(request.out):
+        return _run_work(request, work, notify)
+
+
+def _run_work(request: DavisRequest, work: Sequence[Work], notify: Notify | None) -> dict[str, Any]:
     manifest = Manifest(request.out)
     settings = _settings_key(request)
     sources = {w.name: digest([w.mask, *list_images(w.frames)]) for w in work}
     manifest.check_others(sources, settings)
     done = {w.name for w in work if manifest.check(w, settings, sources[w.name], redo=request.redo)}
+    refuse_links(request.out, [w.out for w in work])
     make_folder(request.out)
     manifest.save()
     pending = sorted((w for w in work if w.name not in done), key=lambda w: -len(list_images(w.frames)))

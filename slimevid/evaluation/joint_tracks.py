@@ -7,7 +7,6 @@ chance (a random pixel of the object).
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from slimecore.config import suggest_nearest
 from slimecore.errors import ConfigError, InputError, InputProblems
+from slimecore.user_files import read_json
 from slimevid.evaluation.dataset import mask_files
 from slimevid.evaluation.mask_ids import VOID, holds_only_255, read_labels
 from slimevid.evaluation.report import table
@@ -30,6 +30,7 @@ __all__ = ["JointTrack", "TrackScore", "measure_tracks", "read_joints", "track_t
 Plane = npt.NDArray[np.uint8]
 Sample = tuple[bool, bool, bool, bool, float]
 Points = dict[str, dict[int, tuple[float, float]]]
+_FARTHEST_PIXEL = 1e7
 _SCORE_FIELDS = ("held", "near", "on_object", "unmoved", "chance")
 
 
@@ -119,14 +120,18 @@ def read_joints(path: Path) -> Points:
         The file is missing, of another form, or has joints in fewer than two frames.
     """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = read_json(path)
         points = dict(_published(e) if "image_path" in e else _plain(e) for e in entries)
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise InputError(
             f'{path}: expected [{{"frame": "00000", "joints": [[id, x, y], ...]}}, ...], or a file of BADJA: {error!r}'
         ) from error
+    for frame, joints in points.items():
+        for joint, place in joints.items():
+            if not all(abs(value) < _FARTHEST_PIXEL for value in place):  # NaN is not below either
+                raise InputError(f"{path}: joint {joint} of frame {frame} is at {place}, outside any picture")
     if sum(bool(joints) for joints in points.values()) < 2:
         raise InputError(f"{path}: joints in two frames or more are needed, a reference and a later one")
     return points

@@ -15,6 +15,7 @@ from slimecore.imaging.palette import davis_palette
 from slimecore.io.images import open_image
 from slimecore.io.indexed_masks import indexed_colors
 from slimecore.io.masks import MaskFile, read_mask
+from slimecore.user_files import read_array
 
 __all__ = ["VOID", "Labels", "as_binary", "as_ids", "holds_only_255", "read_labels", "values_of"]
 
@@ -54,7 +55,7 @@ def read_labels(path: Path) -> Labels:
     """
     if path.suffix.lower() == ".npy":
         checked = _byte_sized(read_mask(path), path).labels  # refuses arrays that hold no labels
-        raw = np.load(path, allow_pickle=False)
+        raw = read_array(path)
         return Labels(path, _as_uint8(raw if raw.min() >= 0 and raw.max() <= VOID else checked), "array")
     image = open_image(path)
     if image.format != "JPEG":  # its grey levels are noisy: only read_mask can separate them

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import numpy.typing as npt
 
 from slimecore.errors import OutputError
 from slimecore.io.atomic_files import atomic_path
+from slimecore.io.result_folder import open_in_place
 from slimecore.io.video_writer import VideoWriter as OverlayWriter
 from slimevid.io import Clip
 
-__all__ = ["OverlayWriter", "ScoreWriter", "open_overlay", "sort_scores", "write_soft"]
+__all__ = ["OverlayWriter", "ScoreWriter", "file_checksum", "open_overlay", "sort_scores", "write_soft"]
 
 
 def open_overlay(path: Path, clip: Clip, stride: int) -> OverlayWriter:
@@ -39,6 +42,11 @@ class ScoreWriter:
     keep : int
         Bytes of an earlier run to keep. 0 starts a new file.
 
+    Attributes
+    ----------
+    checksum : int
+        CRC-32 of the file's content.
+
     Raises
     ------
     OutputError
@@ -48,15 +56,15 @@ class ScoreWriter:
     header = ("frame", "name", "part", "part_name", "present", "presence", "confidence", "area")
 
     def __init__(self, path: Path, keep: int = 0) -> None:
+        self.checksum = file_checksum(path, keep) or 0
         try:
             keep = min(keep, path.stat().st_size) if keep and path.exists() else 0
-            self._file = path.open("r+" if keep else "w", newline="", encoding="utf-8")
+            self._file = open_in_place(path, keep=bool(keep), newline="", encoding="utf-8")
             self._file.truncate(keep)
             self._file.seek(keep)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
         self._path = path
-        self._rows = csv.writer(self._file)
         if not keep:
             self.write([self.header])
 
@@ -74,8 +82,11 @@ class ScoreWriter:
             The disk is full or the file cannot be written.
         """
         try:
-            self._rows.writerows([_without_line_breaks(cell) for cell in row] for row in rows)
+            text = io.StringIO(newline="")
+            csv.writer(text).writerows([_without_line_breaks(cell) for cell in row] for row in rows)
+            self._file.write(text.getvalue())
             self._file.flush()
+            self.checksum = zlib.crc32(text.getvalue().encode(), self.checksum)
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror}; the masks so far are kept") from error
 
@@ -84,6 +95,16 @@ class ScoreWriter:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def file_checksum(path: Path, size: int) -> int | None:
+    """Return the CRC-32 of the first `size` bytes of a file, or None if the file is missing or shorter."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(size)
+    except OSError:
+        return None
+    return zlib.crc32(content) if len(content) == size else None
 
 
 def _without_line_breaks(cell: Any) -> Any:

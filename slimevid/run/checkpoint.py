@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from safetensors.numpy import save
 
 from slimecore.array_types import Array
 from slimecore.io.atomic_files import write_bytes
+from slimevid.io.writers import file_checksum
 from slimevid.session.passes import ReferenceInterval
 
 __all__ = ["CheckpointFile", "RunPosition", "Snapshot"]
@@ -36,6 +38,8 @@ class RunPosition:
         Frames of the pass that are written.
     score_bytes : int
         Size of the scores table, in bytes, after these frames.
+    score_checksum : int
+        CRC-32 of these bytes.
     """
 
     key: str
@@ -43,6 +47,7 @@ class RunPosition:
     step: int
     done: int
     score_bytes: int
+    score_checksum: int
 
     def frames(self, interval: ReferenceInterval) -> list[int]:
         """Return the frames of the interval that are written."""
@@ -66,10 +71,12 @@ class CheckpointFile:
         Frames between two snapshots.
     seconds : float
         Time after which a snapshot is due although fewer frames were labelled.
+    scores : Path, optional
+        Table of scores. A snapshot counts only while the rows written before it are unchanged.
     """
 
-    def __init__(self, path: Path, every: int = 25, seconds: float = 10.0) -> None:
-        self._path = path
+    def __init__(self, path: Path, every: int = 25, seconds: float = 10.0, *, scores: Path | None = None) -> None:
+        self._path, self._scores = path, scores
         self._every, self._seconds = every, seconds
         self._frames, self._saved_at = 0, time.monotonic()
 
@@ -89,18 +96,25 @@ class CheckpointFile:
         # safetensors writes the buffer as it lies, so strided views are made contiguous first. NumPy adds an axis to
         # zero-dimensional arrays on the way, hence the reshape.
         arrays = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in state.items()}
-        write_bytes(self._path, save(arrays, metadata={"position": json.dumps(asdict(position))}))
+        text = json.dumps(asdict(position))
+        write_bytes(self._path, save(arrays, metadata={"position": text, "checksum": _checksum(text, arrays)}))
         self._frames, self._saved_at = 0, time.monotonic()
 
     def load(self, key: str) -> Snapshot | None:
         """Return the snapshot of the manifest with this `key`.
 
-        None if the file is missing, damaged or of another run. A snapshot only saves time, so damage is no error.
+        None if the file or the scores before it are missing or damaged, or it is of another run. A snapshot only saves
+        time, so damage is no error.
         """
         try:
             with safe_open(self._path, framework="np") as file:
-                position = RunPosition(**json.loads((file.metadata() or {})["position"]))
+                metadata = file.metadata() or {}
+                position = RunPosition(**json.loads(metadata["position"]))
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # not a dict
+            if metadata["checksum"] != _checksum(metadata["position"], state):
+                return None
+            if self._scores and file_checksum(self._scores, position.score_bytes) != position.score_checksum:
+                return None
         except (SafetensorError, OSError, ValueError, TypeError, KeyError):
             return None
         return (position, state) if position.key == key else None
@@ -109,3 +123,12 @@ class CheckpointFile:
         """Delete the file, because the run is done or starts over."""
         with suppress(OSError):
             self._path.unlink()
+
+
+def _checksum(position: str, state: Mapping[str, Array]) -> str:
+    """Return a hash of a snapshot's content: position, and names, types, shapes and bytes of the arrays."""
+    total = hashlib.sha256(position.encode())
+    for name, array in sorted(state.items()):
+        total.update(repr((name, array.dtype.str, array.shape)).encode())
+        total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return total.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from slimecore.config import to_dict
@@ -14,6 +15,7 @@ from slimecore.runtime.plugins import external_digest
 from slimecore.runtime.stage_timer import StageTimer
 from slimecore.types import PartEmbeddings, Parts
 from slimevid.io import Clip, open_clip
+from slimevid.io.writers import file_checksum
 from slimevid.references.mask_files import References, read_references
 from slimevid.run.checkpoint import CheckpointFile
 from slimevid.run.frame_checksums import check_frames
@@ -85,7 +87,7 @@ def prepare_run(request: RunRequest, notify: Notify, timer: StageTimer) -> RunCo
         Bad input, model or result folder. Nothing was written.
     """
     folder = OutputFolder(request.out)
-    checkpoint = CheckpointFile(folder.checkpoint)
+    checkpoint = CheckpointFile(folder.checkpoint, scores=folder.scores)
     clip = open_clip(request.clip, leave_out=tuple(ref.path for ref in request.refs))
     frames = request.frames(len(clip))
     embeddings = load_embeddings(request.parts) if request.parts else None
@@ -103,6 +105,9 @@ def prepare_run(request: RunRequest, notify: Notify, timer: StageTimer) -> RunCo
         folder.check_resumable()
         before = manifest.resume(intervals)
     if before is not None:
+        if not _scores_are_intact(folder.scores, manifest):  # they cannot be made from the masks
+            manifest.discard(intervals)
+            manifest.score_bytes = manifest.score_checksum = 0
         manifest.discard(_incomplete_intervals(folder, clip.stems(), intervals, manifest, soft=request.soft))
         manifest.finished = manifest.finished and folder.overlay.is_file()
     clip_changed = before is not None and before.fingerprint != manifest.fingerprint
@@ -177,6 +182,15 @@ def _identity(request: RunRequest, clip: Clip, frames: range, session: Segmenter
     }
 
 
+def _scores_are_intact(path: Path, manifest: RunManifest) -> bool:
+    """Say if the scores of the done intervals are as they were written. A killed run may have written more."""
+    if not manifest.done:
+        return True
+    return file_checksum(path, manifest.score_bytes) == manifest.score_checksum and not (
+        manifest.finished and path.stat().st_size != manifest.score_bytes
+    )
+
+
 def _incomplete_intervals(
     folder: OutputFolder,
     stems: list[str],
@@ -185,10 +199,8 @@ def _incomplete_intervals(
     *,
     soft: bool,
 ) -> list[ReferenceInterval]:
-    """Return the done intervals that lack a file of a frame, or all of them if the scores are missing."""
+    """Return the done intervals that lack a file of a frame."""
     done = [interval for interval in intervals if manifest.is_done(interval)]
-    if not folder.scores.is_file():
-        return done
     return [interval for interval in done if not all(folder.has_labels(stems[i], soft=soft) for i in interval.frames())]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimecore.errors import InputError, OutputError
+from slimecore.io.result_folder import open_in_place
 from slimevid.io import Clip
 
 __all__ = ["FrameLog", "check_frames"]
@@ -36,7 +37,7 @@ class FrameLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._file = open(self._path, "r+b" if self._path.exists() else "w+b", buffering=0)  # noqa: SIM115
+            self._file = open_in_place(path, keep=True, buffering=0)
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
 

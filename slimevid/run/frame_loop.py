@@ -84,9 +84,9 @@ class FrameLoop:
                 position = self._first_position(snapshot, index)
                 for step in range(position.step, len(interval.passes)):
                     self._run_pass(position, files)
-                    position = RunPosition(position.key, index, step + 1, 0, 0)
+                    position = RunPosition(position.key, index, step + 1, 0, 0, 0)
                 manifest.done.add(manifest.interval_key(interval))
-                manifest.score_bytes = files.scores.size
+                manifest.score_bytes, manifest.score_checksum = files.scores.size, files.scores.checksum
                 manifest.save()
         return LoopSummary(self._frames_labelled, time.process_time() - started, draws_overlay)
 
@@ -117,7 +117,7 @@ class FrameLoop:
         """Return the position to start interval `index` from, and bring the session to it."""
         context = self._context
         if snapshot is None or snapshot[0].interval != index:
-            return RunPosition(context.manifest.key, index, 0, 0, 0)
+            return RunPosition(context.manifest.key, index, 0, 0, 0, 0)
         position, state = snapshot
         passes = context.intervals[index].passes
         if context.clip_changed and position.done:
@@ -149,7 +149,8 @@ class FrameLoop:
             raise self._located(error, frames[min(done, len(frames) - 1)]) from error
 
     def _save_snapshot(self, position: RunPosition, done: int, files: _OpenFiles) -> None:
-        reached = replace(position, done=done, score_bytes=files.scores.size)
+        scores = files.scores
+        reached = replace(position, done=done, score_bytes=scores.size, score_checksum=scores.checksum)
         self._context.checkpoint.save(reached, self._context.session.snapshot())
 
     def _located(self, error: InputError | OutputError, frame: int) -> InputError | OutputError:

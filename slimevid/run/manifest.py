@@ -17,11 +17,12 @@ from typing import Any
 from slimecore.errors import OutputError
 from slimecore.io.atomic_files import write_json
 from slimecore.provenance.validity import stale_reason
+from slimecore.user_files import read_json
 from slimevid.session.passes import ReferenceInterval
 
 __all__ = ["RunManifest", "file_digest"]
 
-_SCHEMA = 8
+_SCHEMA = 9
 IntervalKey = tuple[str, str]
 
 
@@ -49,6 +50,8 @@ class RunManifest:
         Keys of those intervals of `done` that were written before the references last changed.
     score_bytes : int
         Size of the scores table when the last interval was done.
+    score_checksum : int
+        CRC-32 of these bytes.
     embeddings_digest, network_digest : str or None
         Hashes of the files of learned parts and of the adapted network.
     finished : bool
@@ -70,7 +73,7 @@ class RunManifest:
         self.names = dict(names)
         self.done: set[IntervalKey] = set()
         self.unchanged: set[IntervalKey] = set()
-        self.score_bytes = 0
+        self.score_bytes = self.score_checksum = 0
         self.embeddings_digest: str | None = None
         self.network_digest: str | None = None
         self.finished = False
@@ -131,7 +134,7 @@ class RunManifest:
                 )
         self.done = {self.interval_key(interval) for interval in intervals} & before.done
         self.unchanged = set(self.done)
-        self.score_bytes = before.score_bytes
+        self.score_bytes, self.score_checksum = before.score_bytes, before.score_checksum
         if before.references == self.references:
             self.embeddings_digest, self.network_digest = before.embeddings_digest, before.network_digest
             self.unchanged = before.unchanged
@@ -142,7 +145,7 @@ class RunManifest:
         if not self._path.is_file():
             return None
         try:
-            content = json.loads(self._path.read_text(encoding="utf-8"))
+            content = read_json(self._path)
             if content["schema"] != _SCHEMA:
                 raise OutputError(
                     f"{self._path}: schema {content['schema']} is not {_SCHEMA}; run without --resume to start over"
@@ -152,7 +155,8 @@ class RunManifest:
             before = RunManifest(self._path, content["identity"], references, str(content["fingerprint"]), names)
             before.done = {(str(a), str(b)) for a, b in content["done"]}
             before.unchanged = {(str(a), str(b)) for a, b in content["kept"]}
-            before.score_bytes, before.finished = int(content["scores"]), bool(content["finished"])
+            before.score_bytes, before.score_checksum = int(content["scores"]), int(content["score_checksum"])
+            before.finished = bool(content["finished"])
             before.embeddings_digest, before.network_digest = content["embeddings"], content["adapted"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise OutputError(f"{self._path}: damaged ({error}); run without --resume to start over") from error
@@ -169,6 +173,7 @@ class RunManifest:
             "done": sorted(self.done),
             "kept": sorted(self.unchanged),
             "scores": self.score_bytes,
+            "score_checksum": self.score_checksum,
             "embeddings": self.embeddings_digest,
             "adapted": self.network_digest,
             "finished": self.finished,

@@ -6,7 +6,6 @@ No other module of slimevid spells the name of a result file: readers and writer
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from typing import Any
 
 from slimecore.errors import OutputError
 from slimecore.io.atomic_files import make_folder
+from slimecore.io.result_folder import refuse_links
+from slimecore.user_files import read_json
 
 __all__ = ["EXPORTS", "OutputFolder"]
 
@@ -132,8 +133,9 @@ class OutputFolder:
         Raises
         ------
         OutputError
-            A path to be written is the clip, or the folder of a mask.
+            A path to be written is the clip or the folder of a mask, or a link that leads out of the folder.
         """
+        refuse_links(self.root, (self.masks, self.soft, self.rgba, self.scores, self.checkpoint, self.frame_checksums))
         written = {path.resolve() for path in (self.masks, self.soft, self.rgba, self.overlay)}
         if written & {clip.resolve(), *(mask.resolve().parent for mask in masks)}:
             raise OutputError(f"{self.root}: results would overwrite the clip or the mask; choose another --out")
@@ -155,7 +157,7 @@ class OutputFolder:
         """
         if self.report.is_file():
             try:
-                before = json.loads(self.report.read_text(encoding="utf-8")).get("clip")
+                before = read_json(self.report).get("clip")
             except (OSError, ValueError, AttributeError):
                 before = None
             if before != clip:

@@ -8,6 +8,7 @@ from slimecore.config import dump_yaml
 from slimecore.errors import SlimeError
 from slimecore.io.atomic_files import write_text
 from slimecore.io.embeddings import load_embeddings, save_embeddings
+from slimecore.io.result_folder import lock_folder
 from slimecore.runtime.stage_timer import StageTimer
 from slimecore.types import PartEmbeddings
 from slimevid.refinement.network import RefinementNet, read_completion, write_completion
@@ -37,12 +38,18 @@ def run_clip(request: RunRequest, notify: Notify | None = None) -> dict[str, Any
     Raises
     ------
     SlimeError
-        Bad input, model or result folder. Everything is checked before the first file is written. If a later frame
-        turns out to be corrupt, the masks already written stay valid, and ``resume`` continues after them.
+        Bad input, model or result folder, or another process writes into the folder. Everything is checked before the
+        first file is written. If a later frame turns out to be corrupt, the masks already written stay valid, and
+        ``resume`` continues after them.
     """
+    with lock_folder(request.out):
+        return _run_clip(request, notify or _ignore)
+
+
+def _run_clip(request: RunRequest, notify: Notify) -> dict[str, Any]:
     timer = StageTimer()
     with timer.stage("load"):
-        context = prepare_run(request, notify or _ignore, timer)
+        context = prepare_run(request, notify, timer)
     if context.manifest.finished:  # only further exports can be missing
         content = read_report(context.folder.report)
         write_exports(context, overlay_written=True)

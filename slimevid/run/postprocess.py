@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ from slimecore.errors import OutputError, SlimeError
 from slimecore.io.atomic_files import write_json
 from slimecore.provenance.report import model_entry, parts_entry, peak_memory_mb, versions
 from slimecore.runtime import plugins
+from slimecore.user_files import read_json
 from slimevid.exports import Results
 from slimevid.exports import overlay as overlay_export
-from slimevid.io.writers import sort_scores
+from slimevid.io.writers import file_checksum, sort_scores
 from slimevid.references.mask_files import References
 from slimevid.run.context import RunContext, clip_entry
 from slimevid.run.frame_loop import LoopSummary
@@ -37,7 +37,8 @@ def write_exports(context: RunContext, *, overlay_written: bool) -> None:
     if not overlay_written:
         scores = context.folder.scores
         sort_scores(scores)
-        context.manifest.score_bytes = scores.stat().st_size
+        size = scores.stat().st_size
+        context.manifest.score_bytes, context.manifest.score_checksum = size, file_checksum(scores, size) or 0
         context.manifest.save()
         overlay_export.write(_results(context, context.folder.overlay))
     for kind in context.request.exports:
@@ -110,7 +111,7 @@ def read_report(path: Path) -> dict[str, Any]:
         The file is missing or damaged.
     """
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(read_json(path))
     except (OSError, ValueError, TypeError) as error:
         raise OutputError(f"{path}: gone or damaged; run without --resume to start over") from error
 

@@ -91,6 +91,9 @@ class RunRequest:
                 raise InputError(
                     f"no such mask: {ref.path}; --ref takes a file, or N=FILE with the number of its frame"
                 )
+        for path in (self.clip, *(ref.path for ref in self.refs), self.parts, self.names):
+            if path is not None and path.exists() and not (path.is_file() or path.is_dir()):
+                raise InputError(f"{path}: no regular file; save it as a file first")
         for path in (self.parts, self.names):
             if path is not None and not path.exists():
                 raise InputError(f"no such file: {path}")

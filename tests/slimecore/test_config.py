@@ -1,5 +1,8 @@
 """Dataclass defaults <- YAML <- --set."""
 
+import dataclasses
+import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -186,3 +189,47 @@ def test_constant_is_no_setting():
         apply(WithConstant(), {"flor": 0.1}, where="--set")
     assert yaml.safe_load(dump_yaml(WithConstant(floor=0.2))) == {"steps": 3}
     assert to_dict(WithConstant(floor=0.2)) == {"steps": 3, "floor": 0.2}
+
+
+_BOMB = "a: &a [1, 1]\nb: &b [*a, *a]\nseed: [*b, *b]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (_BOMB, "aliases"),
+        ("seed: " + "[" * 5000 + "]" * 5000, "nested too deep"),
+        ("seed: " + "{a: " * 5000 + "}" * 5000, "nested too deep"),
+        ("seed: !!timestamp abc", "not valid YAML"),
+        ("seed: !!int abc", "not valid YAML"),
+        ("seed: " + "9" * 5000, "not valid YAML"),
+        ("seed: 2024-99-99", "takes int, got '2024-99-99'"),
+        ("seed: 2024-01-01", "takes int, got '2024-01-01'"),
+        ("seed: 0x" + "f" * 5000, "below 2\\*\\*63"),
+        ("weight: 1" + "0" * 400, "below 2\\*\\*63"),
+        ("seed: [" + "1, " * 5000 + "1]", r"takes int, got \[1, .* \.\.\.$"),
+        ("seed: \x00", "not valid YAML"),
+    ],
+    ids=range(12),
+)
+def test_hostile_yaml_refused(tmp_path, text, message):
+    """Aliases, deep nesting, dates, huge numbers and values unlike their tag are refused in a short line."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        seed: int = 0
+        weight: float = 0.0
+
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        apply(Settings(), load_yaml(path), where=str(path))
+    assert len(str(caught.value)) < 600
+
+
+def test_settings_must_be_regular_file(tmp_path):
+    """A pipe, a device or a folder of settings is refused at once."""
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path / "pipe.yaml", Path("/dev/zero"), tmp_path):
+        with pytest.raises(ConfigError, match=re.escape(str(path))):
+            load_yaml(path)

@@ -32,6 +32,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
+        with suppress(OSError):  # left by another process; a link would lead elsewhere
+            temporary.unlink()
         yield temporary
         os.replace(temporary, path)
     except OSError as error:

@@ -24,6 +24,12 @@ __all__ = ["SCHEMA", "load_embeddings", "require_model", "require_parts", "save_
 SCHEMA = 2
 _READABLE_SCHEMAS = (1, 2)  # 1: no prompt, no deltas
 _DELTA_PREFIX = "delta."
+_LARGEST_VALUE = 255
+_LARGEST_SETTING = 1e6
+_NUMERIC_SETTINGS = (
+    *("model.timestep", "short_side", "square"),
+    *("descriptor", "descriptor_scale", "position", "position_scale"),
+)
 
 
 def save_embeddings(path: Path | str, embeddings: PartEmbeddings) -> None:
@@ -75,6 +81,9 @@ def load_embeddings(path: Path | str) -> PartEmbeddings:
             tuple(str(n) for n in header["names"]),
             tuple((int(r), int(g), int(b)) for r, g, b in header["colors"]),
         )
+        if parts.values[-1] > _LARGEST_VALUE:
+            raise ValueError(f"part value {parts.values[-1]}, a mask holds 1 to {_LARGEST_VALUE}")
+        _require_numbers(header["settings"])
         return PartEmbeddings(
             parts,
             tensors["vectors"],
@@ -90,7 +99,7 @@ def load_embeddings(path: Path | str) -> PartEmbeddings:
             },
             tensors.get("columns"),
         )
-    except (KeyError, TypeError, ValueError, SlimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, SlimeError) as error:
         raise ArtifactError(f"{path}: damaged part embeddings ({error}); learn the parts again") from error
 
 
@@ -107,10 +116,18 @@ def _read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return dict(header), tensors
     except KeyError:
         raise ArtifactError(f"{path}: a safetensors file, but no part embeddings of slime-toolkit") from None
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise ArtifactError(
             f"{path}: cannot be read as part embeddings ({error}); the file is truncated or no safetensors"
         ) from error
+
+
+def _require_numbers(settings: dict[str, Any]) -> None:
+    """Raise ValueError unless the settings that are used as numbers are numbers of a sensible size."""
+    for key in _NUMERIC_SETTINGS:
+        value = settings.get(key)
+        if value is not None and not (isinstance(value, int | float) and abs(value) <= _LARGEST_SETTING):
+            raise ValueError(f"setting {key} is {str(value)[:40]!r}, not a number")
 
 
 def require_parts(embeddings: PartEmbeddings, parts: Parts, source: str) -> None:

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from slimecore.array_types import Array
 from slimecore.errors import InputError
 from slimecore.io.atomic_files import write_bytes
+from slimecore.user_files import require_regular
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -74,7 +75,7 @@ def open_image(path: Path, max_pixels: int = _MAX_PIXELS) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is checked below
-            opened = Image.open(path)
+            opened = Image.open(require_regular(path))
         with opened as image:
             w, h = image.size
             if w * h > max_pixels:

@@ -8,6 +8,7 @@ import numpy as np
 
 from slimecore.array_types import Array
 from slimecore.errors import InputError
+from slimecore.user_files import require_regular
 
 __all__ = ["load_npy", "whole_numbers"]
 
@@ -21,11 +22,14 @@ def load_npy(path: Path, max_pixels: int) -> Array:
         The file is missing, unreadable, too large, or holds anything else.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(require_regular(path), mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError) as error:
         raise InputError(f"cannot read {path} as a plain NumPy array of integers; save it with np.save") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise InputError(f"{path}: several arrays (npz) instead of one; save the mask with np.save")
     if array.ndim != 2:
         raise InputError(f"{path}: a mask array must be (h, w), got {array.shape}")
     if not 0 < array.size <= max_pixels:

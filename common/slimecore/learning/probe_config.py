@@ -125,5 +125,5 @@ IMAGE_LEARNING = LearnConfig(
     weight_decay=1e-2,
     position_scale=5.0,
     batch=4096,
-    views=ViewConfig(count=4, scale=1.15, rotate=8.0, shift=0.05, mirror_unsided=False),
+    views=ViewConfig(count=4, scale=1.15, rotate=8.0, shift=0.05),
 )

@@ -50,7 +50,6 @@ def learn(
             annotations,
             config.probe,
             short_side=config.learning_side,
-            enlarge=True,
             seed=config.seed,
             progress=progress,
         )

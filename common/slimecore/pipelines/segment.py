@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from slimecore.io.atomic_files import atomic_path, make_folder, write_json, writ
 from slimecore.io.embeddings import load_embeddings
 from slimecore.io.images import list_images, read_rgb, unread_note, write_png
 from slimecore.io.masks import write_mask
+from slimecore.io.result_folder import lock_folder, open_in_place, refuse_links
 from slimecore.pipelines.config import ImageConfig
 from slimecore.provenance.report import model_entry, parts_entry, peak_memory_mb, versions
 from slimecore.segmentation.part_segmenter import PartSegmenter, Segmentation
@@ -74,8 +75,14 @@ def run_segment(request: SegmentRequest, notify: Notify | None = None) -> dict[s
     Raises
     ------
     SlimeError
-        An input, the model or the output path is invalid. Masks written before a damaged picture stay valid.
+        An input, the model or the output path is invalid, or another process writes there. Masks written before a
+        damaged picture stay valid.
     """
+    with lock_folder(request.out):
+        return _run_segment(request, notify)
+
+
+def _run_segment(request: SegmentRequest, notify: Notify | None) -> dict[str, Any]:
     embeddings = load_embeddings(request.parts)
     paths = _picture_paths(request.images)
     notes = [note for path in request.images if path.is_dir() for note in unread_note(path)]
@@ -84,10 +91,11 @@ def run_segment(request: SegmentRequest, notify: Notify | None = None) -> dict[s
     backbone = load_model(model_of(embeddings, config.model, request.model), config.device, config.seed)
     segmenter = PartSegmenter(backbone, embeddings, config.segment, str(request.parts))
     folders = ("masks", "overlays", *(("soft", "confidence") if request.soft else ()))
+    refuse_links(request.out, [request.out / name for name in folders])
     output_folders = {name: make_folder(make_folder(request.out) / name) for name in folders}
     write_text(request.out / "config.yaml", dump_yaml(config))
     seconds = 0.0
-    with (request.out / "scores.csv").open("w", newline="", encoding="utf-8") as file:
+    with _open_scores(request.out / "scores.csv") as file:
         scores = csv.writer(file)
         scores.writerow(("image", "part", "name", "area", "confidence"))
         for done, path in enumerate(paths, 1):
@@ -96,8 +104,13 @@ def run_segment(request: SegmentRequest, notify: Notify | None = None) -> dict[s
             result = segmenter(rgb)
             seconds += time.perf_counter() - before
             _write_result(output_folders, path.stem, rgb, result)
-            scores.writerows(_score_rows(path.stem, result))
-            file.flush()  # rows must survive an error in the next picture
+            try:
+                scores.writerows(_score_rows(path.stem, result))
+                file.flush()  # rows must survive an error in the next picture
+            except OSError as error:
+                raise OutputError(
+                    f"cannot write {file.name}: {error.strerror or error}; free space, the masks so far are kept"
+                ) from error
             if notify:
                 notify("segment", done, len(paths))
     report = {
@@ -116,6 +129,13 @@ def run_segment(request: SegmentRequest, notify: Notify | None = None) -> dict[s
     }
     write_json(request.out / "report.json", report)
     return report
+
+
+def _open_scores(path: Path) -> IO[str]:
+    try:
+        return open_in_place(path, keep=False, newline="", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another --out") from error
 
 
 def _picture_paths(files_or_folders: Sequence[Path]) -> list[Path]:

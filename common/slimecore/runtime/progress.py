@@ -19,6 +19,8 @@ from rich.progress import (
 from rich.progress import Progress as _Bar
 from rich.text import Text
 
+from slimecore.runtime.terminal import raw_stream
+
 __all__ = ["Progress", "bar"]
 
 _LINE_INTERVAL_SECONDS = 5.0
@@ -61,7 +63,7 @@ def bar(stages: Mapping[str, str], unit: str) -> Iterator[Callable[[str, int, in
         _Speed(unit),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
+    console = Console(file=raw_stream(sys.stderr))  # the bar is drawn with control characters
     if not console.is_terminal:
         yield _line_writer(stages, unit)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import trimesh
 
 from slime3d.cli import main
 from slime3d.io.mesh import load_mesh
+from slime3d.run.provenance import referenced_files
 from slimecore.errors import InputError
 from tests.slime3d.shapes import make_mesh
 
@@ -215,3 +217,14 @@ def test_corner_normals_match_naive(dumbbell):
                 if normals[face] @ normals[other] >= np.cos(0.3):
                     total += areas[other] * normals[other]
             np.testing.assert_allclose(got[face, i], total / np.linalg.norm(total), atol=1e-9)
+
+
+def test_special_file_beside_mesh_not_opened(tmp_path):
+    """A material file that is a pipe is left out with a note, not waited for."""
+    path = tmp_path / "mesh.obj"
+    path.write_text("mtllib pipe\nusemtl a\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    os.mkfifo(tmp_path / "pipe")
+    assert referenced_files(path) == []
+    mesh = load_mesh(path)
+    assert len(mesh.faces) == 1
+    assert "unable to load materials from: pipe" in mesh.notes[0]

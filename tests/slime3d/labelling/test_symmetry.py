@@ -139,3 +139,23 @@ def test_unseen_arm_labelled_by_symmetry(waving):
         shares.append(((says.argmax(1) == ARM) & (says.sum(1) > 0)).mean())
     assert shares[0] > 0.9
     assert shares[1] < 0.1
+
+
+def test_votes_stay_on_their_side():
+    """Votes never cross to the other side of a thin plate, although its samples are near."""
+    left, right = (trimesh.creation.box((2, 2, 0.004)) for _ in range(2))
+    block = trimesh.creation.box((1, 1, 2))  # leaves the mirror in x as the only symmetry
+    for piece, place in ((left, (-1, 0, 0)), (right, (1, 0, 0)), (block, (0, 0.4, 1.1))):
+        piece.apply_translation(place)
+    mesh = from_trimesh(trimesh.util.concatenate([left, right, block]))
+    up = mesh.normals()[:, 2]
+    votes = np.zeros((36, 4))
+    votes[:12][up[:12] > 0.5, 1] = 1
+    votes[:12][up[:12] < -0.5, 2] = 1
+    votes[24:, 3] = 1
+    assert len(symmetries(mesh, 0.9)) == 1
+    found = symmetry_evidence(mesh, votes, SymmetryConfig(intrinsic_tolerance=0)).votes[12:24]
+    top, bottom = found[up[12:24] > 0.5].sum(0), found[up[12:24] < -0.5].sum(0)
+    assert top[1] > 0.005
+    assert bottom[2] > 0.005
+    assert top[[0, 2, 3]].tolist() == bottom[[0, 1, 3]].tolist() == [0, 0, 0]

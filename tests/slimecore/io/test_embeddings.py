@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
-from slimecore.errors import ArtifactError
+from slimecore.errors import ArtifactError, InputError
 from slimecore.io.embeddings import SCHEMA, load_embeddings, require_model, save_embeddings
 from slimecore.types import PartEmbeddings, Parts
 
@@ -147,3 +147,30 @@ def test_first_schema_read_as_probe(tmp_path: Path, learned: PartEmbeddings) -> 
     rewrite(path, schema=SCHEMA + 1)
     with pytest.raises(ArtifactError, match="schema"):
         load_embeddings(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"values": [0, 3, 999]},
+        {"values": [0, 3, "x"]},
+        {"names": 5},
+        {"settings": [1]},
+        {"settings": {"short_side": "big"}},
+        {"settings": {"model.timestep": float("nan")}},
+    ],
+    ids=str,
+)
+def test_absurd_headers_refused(tmp_path, learned, change):
+    """Part values above 255, and values of a wrong type, are refused as damage."""
+    path = tmp_path / "p.safetensors"
+    save_embeddings(path, learned)
+    rewrite(path, **change)
+    with pytest.raises(ArtifactError, match="damaged part embeddings"):
+        load_embeddings(path)
+
+
+def test_layer_weights_must_be_finite(learned):
+    """Layer weights that are no numbers are refused."""
+    with pytest.raises(InputError, match="layer_weights hold NaN"):
+        PartEmbeddings(PARTS, learned.vectors, np.array([1.0, np.nan]), "tiny", "abc")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from PIL import Image
 
 from slimecore.errors import InputError
 from slimecore.imaging.palette import davis_palette
-from slimecore.io.masks import MaskFile, encode_mask, fit_mask, make_parts, read_mask, read_names, write_mask
+from slimecore.io.images import open_image
+from slimecore.io.masks import MaskFile, annotate, encode_mask, fit_mask, make_parts, read_mask, read_names, write_mask
 
 QUICK = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -540,3 +542,51 @@ def test_parts_lost_by_fitting_refused(tmp_path):
     labels[301, 301] = 2
     with pytest.raises(InputError, match="parts 2 are too small"):
         fit_mask(MaskFile(labels, {}), (100, 100), "mask")
+
+
+def test_largest_part_value_is_255():
+    """Part values of an annotation reach 255, the largest of an 8-bit mask. 256 is refused."""
+    rgb, labels = np.zeros((4, 4, 3), np.uint8), np.array([[0, 1, 1, 1]] * 4)
+    assert annotate(rgb, labels * 255).parts.values == (0, 255)
+    with pytest.raises(InputError, match="the mask holds part 256; part values are 1 to 255"):
+        annotate(rgb, labels * 256)
+
+
+@pytest.mark.parametrize("kind", ["empty", "npz", "pipe", "folder", "cut"])
+def test_array_file_must_hold_a_mask(tmp_path, kind):
+    """An array without pixels, an npz called npy, a pipe, a folder and a cut file are refused in a line."""
+    path = tmp_path / "mask.npy"
+    if kind == "empty":
+        np.save(path, np.zeros((0, 4), np.uint8))
+    elif kind == "npz":
+        np.savez(tmp_path / "mask.npz", a=np.ones((2, 2), np.uint8))
+        (tmp_path / "mask.npz").rename(path)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"\x93NUMPY\x01\x00")
+    with pytest.raises(InputError, match=r"mask\.npy"):
+        read_mask(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 5000 + "]" * 5000, '{"1": "\\ud800"}', '{"1": ' + "9" * 5000 + "}", '{"1": "a"'], ids=len
+)
+def test_names_file_faults_refused(tmp_path, text):
+    """Names that are nested too deep, hold half a character or a huge number, or are cut, are refused in a line."""
+    path = tmp_path / "names.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"names\.json: expected a JSON object"):
+        read_names(path)
+
+
+def test_special_files_refused(tmp_path):
+    """A pipe or a device is no picture and no names file, and is refused at once."""
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", Path("/dev/zero")):
+        with pytest.raises(InputError, match="not a regular file"):
+            open_image(path)
+        with pytest.raises(InputError, match="expected a JSON object"):
+            read_names(path)

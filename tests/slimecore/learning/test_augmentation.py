@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimecore.learning.augmentation import augmented_views, mirror_rows, one_hot_area
-from slimecore.learning.probe_config import IMAGE_LEARNING, ViewConfig
+from slimecore.learning.probe_config import ViewConfig
 from slimecore.types import Annotation, Parts
 
 H, W = 48, 64
@@ -127,7 +127,6 @@ def test_views_without_sides_not_mirrored(names: tuple[str, str]) -> None:
     assert all(np.array_equal(view, rows[0]) for view in rows)
     _, sided = views(still, names=("l_eye", "r_eye"))
     assert (sided[1] == np.array([0, 2, 1])[sided[0][:, ::-1]]).all()
-    assert not IMAGE_LEARNING.views.mirror_unsided
 
 
 def test_colour_jitter_keeps_labels_and_repeats() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from slimecore.errors import InputError
+from slimevid.evaluation.dataset import davis_set
 from tests.slimevid.evaluation.commands import mean_j, refused, run
 
 
@@ -110,3 +113,27 @@ def test_single_clip_as_dataset_refused(single, write, tmp_path, capsys):
     assert len(lines) == 1
     assert "holds the masks of one clip, as slimevid run writes them; measure it with --truth" in lines[0]
     assert run(tmp_path / "clip_slime", "--truth", root / "Annotations" / "480p" / "a", "--frames", "inner") == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("bear", "bear"),
+        ("/JPEGImages/480p/bear/00000.jpg /Annotations/480p/bear/00000.png", "bear"),
+        ("..", None),
+        ("/JPEGImages/480p/../00000.jpg", None),
+        ("/etc", None),
+        ("../bear", None),
+        ("bear\\..", None),
+    ],
+)
+def test_listed_names_stay_inside(tmp_path, line, name):
+    """A line of a list is a plain name or the path of a picture, and never leads out of the data set."""
+    file = tmp_path / "ImageSets" / "2016" / "val.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"{line}\n")
+    if name is not None:
+        assert davis_set(tmp_path, 2016, "val") == [name]
+        return
+    with pytest.raises(InputError, match=r"val\.txt: .* is no plain name"):
+        davis_set(tmp_path, 2016, "val")

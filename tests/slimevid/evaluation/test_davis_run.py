@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from slimecore.io.masks import read_mask, write_mask
+from slimecore.io.result_folder import lock_folder
 from slimecore.provenance import code_hash
 from slimevid.cli import main
 from slimevid.config import preset
@@ -265,3 +266,38 @@ def test_baselines_ignore_bidirectional_setting(tmp_path):
     found = [(floor.config.propagator, floor.config.bidirectional_span) for floor in davis_run.floors(request)]
     assert request.config.bidirectional_span > 0
     assert found == [("copy", 0), ("flow_warp", 0)]
+
+
+def test_listed_parent_folder_touches_nothing(root, tmp_path, capsys):
+    """A list that names the parent folder deletes and writes nothing beside the results."""
+    (root / "ImageSets" / "2016" / "val.txt").write_text("..\n")
+    for kind, suffix in (("JPEGImages", "jpg"), ("Annotations", "png")):
+        for file in sorted((root / kind / "480p" / "a").iterdir()):
+            file.rename(root / kind / f"{file.stem}.{suffix}")
+    own = tmp_path / "mine.png"
+    own.write_bytes(b"mine")
+    assert run(root, "--out", tmp_path / "r", "--propagator", "copy") == 2
+    assert "'..' is no plain name" in capsys.readouterr().err
+    assert own.read_bytes() == b"mine"
+    assert not (tmp_path / "r").exists()
+    assert [path.name for path in tmp_path.glob("*.png")] == ["mine.png"]
+
+
+def test_davis_follows_no_link_outside(root, tmp_path, capsys):
+    """A sequence's folder that is a link to another place is refused, and the place is left alone."""
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away" / "mine.png").write_bytes(b"mine")
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / MANIFEST).write_text('{"sequences": {}}')
+    (tmp_path / "r" / "a").symlink_to(tmp_path / "away")
+    assert run(root, "--out", tmp_path / "r", "--propagator", "copy") == 2
+    assert "is a link out of the result folder" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "away").iterdir()] == ["mine.png"]
+
+
+def test_davis_refuses_locked_folder(root, tmp_path, capsys):
+    """A folder that another process fills is refused."""
+    with lock_folder(tmp_path / "r"):
+        assert run(root, "--out", tmp_path / "r", "--propagator", "copy") == 2
+    assert "another process" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()

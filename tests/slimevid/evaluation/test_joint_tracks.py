@@ -158,3 +158,12 @@ def test_published_joint_format_read(scene, tmp_path):
     (tmp_path / "published.json").write_text(json.dumps(entries))
     with pytest.raises(InputError, match=r"published\.json: expected .* or a file of BADJA: KeyError\('visibility'\)"):
         read_joints(tmp_path / "published.json")
+
+
+@pytest.mark.parametrize("x", ["NaN", "Infinity", "1e30"])
+def test_absurd_joints_refused(x, tmp_path):
+    """Joints at places that are no numbers, or outside any picture, are refused."""
+    path = tmp_path / "joints.json"
+    path.write_text(f'[{{"frame": "0", "joints": [[1, {x}, 2]]}}, {{"frame": "1", "joints": [[1, 2, 2]]}}]')
+    with pytest.raises(InputError, match="joint 1 of frame 0"):
+        read_joints(path)

@@ -147,3 +147,18 @@ def test_user_images_in_output_kept(command, slide, tmp_path):
     own.write_bytes(b"mine")
     assert command("--ref", tmp_path / "ref_0.png") == 0
     assert own.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("name", ["scores.csv", ".frames.bin", "masks", "rgba"])
+def test_links_out_of_results_refused(command, tmp_path, capsys, name):
+    """A result that is a link to another place is refused, and the place is left alone."""
+    away, out = tmp_path / "away", tmp_path / "out"
+    out.mkdir()
+    if "." in name:
+        away.write_bytes(b"mine")
+    else:
+        away.mkdir()
+    (out / name).symlink_to(away)
+    assert command("--ref", tmp_path / "ref_0.png", "--export", "rgba") == 2
+    assert f"{name} is a link out of the result folder" in one_line(capsys)
+    assert away.read_bytes() == b"mine" if away.is_file() else not list(away.iterdir())

@@ -248,3 +248,40 @@ def _killed_after(harness, arguments, path, every, unlike=None):
         if before.exists():
             before.rename(folder)
     pytest.fail(f"{path} was never written")
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "spliced", "garbage"])
+@pytest.mark.parametrize("moment", [30, None], ids=["stopped", "finished"])
+def test_damaged_scores_rebuilt(harness, slide, tmp_path, read_results, damage, moment):
+    """Scores that are missing, cut or changed are rebuilt on ``--resume``, of a stopped run and of a finished one."""
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    more = ("--ref", tmp_path / "ref_0.png")
+    assert harness(arguments_for(slide, whole, "flow_warp", *more)) == 0
+    assert harness(arguments_for(slide, out, "flow_warp", *more), moment) == (0 if moment is None else -9)
+    scores = out / "scores.csv"
+    lines = scores.read_bytes().splitlines(keepends=True)
+    content = {
+        "gone": b"",
+        "cut": b"".join(lines)[:60],
+        "spliced": b"".join([*lines[:2], *lines[3:]]),
+        "garbage": bytes(range(256)),
+    }
+    scores.write_bytes(content[damage])
+    if damage == "gone":
+        scores.unlink()
+    assert harness([*arguments_for(slide, out, "flow_warp", *more), "--resume"]) == 0
+    assert read_results(out) == read_results(whole)
+
+
+def test_damaged_snapshot_recomputed(harness, slide, tmp_path, read_results):
+    """A run resumed from a snapshot with flipped bits writes the masks of a run that was never stopped."""
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    more = ("--ref", tmp_path / "ref_0.png")
+    assert harness(arguments_for(slide, whole, "flow_warp", *more)) == 0
+    assert harness(arguments_for(slide, out, "flow_warp", *more), 30) == -9
+    file = OutputFolder(out).checkpoint
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3 :] = bytes(255 - byte for byte in content[len(content) // 3 :])
+    file.write_bytes(content)
+    assert harness([*arguments_for(slide, out, "flow_warp", *more), "--resume"]) == 0
+    assert read_results(out) == read_results(whole)
