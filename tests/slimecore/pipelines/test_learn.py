@@ -77,14 +77,6 @@ def test_values_above_255_kept_everywhere(tmp_path: Path) -> None:
     assert set(read_mask(tmp_path / "out" / "masks" / "a.png").values) == {2, 300}
 
 
-def test_small_pictures_enlarged_to_network(tmp_path: Path) -> None:
-    """A parts file says that small pictures are enlarged, and segmentation does so."""
-    Image.fromarray(PICTURE).save(tmp_path / "a.png")
-    np.save(tmp_path / "mask.npy", LABELS)
-    learn(tmp_path, tmp_path / "a.png", tmp_path / "mask.npy")
-    assert load_embeddings(tmp_path / "parts.safetensors").settings["enlarge"] is True
-
-
 def test_pictures_of_unread_formats_named(tmp_path: Path) -> None:
     """`slime segment` names what it leaves out of a folder."""
     Image.fromarray(PICTURE).save(tmp_path / "a.png")
