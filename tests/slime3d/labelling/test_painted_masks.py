@@ -72,12 +72,14 @@ def test_lone_part_leaves_the_rest(dumbbell, view, tmp_path, margin, part):
 
 
 @pytest.mark.parametrize(
-    "paint", [lambda mask: paint_inside(mask, 3), lambda mask: paint_over(mask, 2, (9, 7, 4))], ids=["inside", "over"]
+    ("paint", "least"),
+    [(lambda mask: paint_inside(mask, 3), 0.93), (lambda mask: paint_over(mask, 2, (9, 7, 4)), 0.9)],
+    ids=["inside", "over"],
 )
-def test_painted_mask_gives_the_parts(dumbbell, view, tmp_path, paint):
+def test_painted_mask_gives_the_parts(dumbbell, view, tmp_path, paint, least):
     """Gaps between paints are no part, and paint over borders does not move them far."""
     found, notes = label(dumbbell, view, paint(true_mask(view)), tmp_path)
-    assert mean_iou(found, view[2], dumbbell.areas()) > 0.93
+    assert mean_iou(found, view[2], dumbbell.areas()) > least
     assert any("painted by hand" in note for note in notes)
 
 
