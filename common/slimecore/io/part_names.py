@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slimecore.errors import InputError
+from slimecore.user_files import require_regular
 
 __all__ = ["read_names"]
 
@@ -21,13 +22,13 @@ def read_names(path: Path) -> dict[int, str]:
         The file is missing, is not JSON, or does not map part values to names, each once.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=tuple)
+        raw = json.loads(require_regular(path).read_text(encoding="utf-8-sig"), object_pairs_hook=tuple)
     except FileNotFoundError:
         raise InputError(f"no such file: {path}; --names takes a JSON file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); --names takes a JSON file") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text; save it as UTF-8") from error
+        raise InputError(f"{path}: is not UTF-8 text; {_EXPECTED}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: {_EXPECTED}") from error
     if not isinstance(raw, tuple):  # an object

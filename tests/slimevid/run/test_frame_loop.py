@@ -139,7 +139,7 @@ def test_full_disk_at_appended_file_resumable(command, tmp_path, one_line, read_
 
         def write(self, rows):
             left[0] -= 1
-            self._rows = self._rows if left[0] >= 0 else _Full()
+            self._file = self._file if left[0] >= 0 else _Full(self._file)
             real(self, rows)
 
         monkeypatch.setattr(ScoreWriter, "write", write)
@@ -158,7 +158,10 @@ def test_full_disk_at_appended_file_resumable(command, tmp_path, one_line, read_
 
 
 class _Full:
-    writerows = staticmethod(full_disk)
+    write = staticmethod(full_disk)
+
+    def __init__(self, file):
+        self.close = file.close
 
 
 # Video files
