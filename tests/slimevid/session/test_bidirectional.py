@@ -173,7 +173,7 @@ def test_broken_span_restarts(slid, tiny, monkeypatch):
     for frame in clip.read(4, 6):
         session.step(frame)
         alone.step(frame)
-        assert np.array_equal(session.soft, alone.soft)
+        np.testing.assert_allclose(session.soft, alone.soft, rtol=1e-4, atol=1e-5)  # the last bit may differ
     assert int(session.snapshot()["ordinal"]) == 6
 
 
