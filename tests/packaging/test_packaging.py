@@ -76,14 +76,15 @@ def modules():
 
 
 def test_only_cli_prints_or_exits():
-    """Only a command line module prints or exits."""
+    """Only a command line module prints or exits, and only a worker process ends itself."""
     for file in modules():
         if file.name == "cli.py":
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
-                assert called not in {"print", "exit", "quit", "sys.exit", "os._exit"}, f"{file}:{node.lineno}"
+                assert called not in {"print", "exit", "quit", "sys.exit"}, f"{file}:{node.lineno}"
+                assert called != "os._exit" or file.name == "process_pool.py", f"{file}:{node.lineno}"
 
 
 def test_source_files_stay_small():

@@ -127,9 +127,9 @@ def test_nested_assignments_last_wins() -> None:
     st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"])),
     st.booleans(),
     st.none() | st.integers(0, 2**40),
-    st.integers(),
+    st.integers(-(2**62), 2**62),
     st.floats(allow_nan=False),
-    st.lists(st.integers(), max_size=4),
+    st.lists(st.integers(-(2**62), 2**62), max_size=4),
 )
 def test_dumped_config_round_trip_equal(tmp_path: Path, name, flag, limit, steps, rate, layers) -> None:
     """A dumped configuration comes back equal."""

@@ -24,7 +24,7 @@ __all__ = ["SCHEMA", "load_embeddings", "require_model", "require_parts", "save_
 SCHEMA = 2
 _READABLE_SCHEMAS = (1, 2)  # 1: no prompt, no deltas
 _DELTA_PREFIX = "delta."
-_LARGEST_VALUE = 255
+_LARGEST_VALUE = 65534  # of masks in 16-bit PNG
 _LARGEST_SETTING = 1e6
 _NUMERIC_SETTINGS = (
     *("model.timestep", "short_side", "square"),

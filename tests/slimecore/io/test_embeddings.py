@@ -152,7 +152,7 @@ def test_first_schema_read_as_probe(tmp_path: Path, learned: PartEmbeddings) -> 
 @pytest.mark.parametrize(
     "change",
     [
-        {"values": [0, 3, 999]},
+        {"values": [0, 3, 70000]},
         {"values": [0, 3, "x"]},
         {"names": 5},
         {"settings": [1]},
@@ -162,7 +162,7 @@ def test_first_schema_read_as_probe(tmp_path: Path, learned: PartEmbeddings) -> 
     ids=str,
 )
 def test_absurd_headers_refused(tmp_path, learned, change):
-    """Part values above 255, and values of a wrong type, are refused as damage."""
+    """Part values above 65534, and values of a wrong type, are refused as damage."""
     path = tmp_path / "p.safetensors"
     save_embeddings(path, learned)
     rewrite(path, **change)
